@@ -1,0 +1,294 @@
+// Package batch is the bounded queue with one sender that every plugin with a
+// remote end uses: adding never blocks, overflow is counted, a failing server
+// is retried with backoff while newer items wait, and stopping flushes within
+// a bound.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/loss"
+)
+
+// ErrFull is returned by Add when the item was dropped for want of room.
+var ErrFull = errors.New("queue full")
+
+// Config says what a Queue does. Name and Send are required.
+type Config[T any] struct {
+	Name     string        // what the items are, for messages: "spans"
+	Size     int           // most items of one Send, default 100
+	Interval time.Duration // longest an item waits for company, default 5 s
+	Capacity int           // items held before Add drops, default 100 × Size
+	Timeout  time.Duration // bound of one Send, default 5 s
+	Logger   *slog.Logger  // for loss and recovery, default slog.Default
+	// Send delivers the items; an error means that none arrived and that the
+	// same items come again. It must not keep the slice.
+	Send func(ctx context.Context, items []T) error
+}
+
+// Queue is a bounded queue with one sender. Adding is safe for concurrent use.
+type Queue[T any] struct {
+	conf  Config[T]
+	lost  loss.Counter
+	group lifecycle.Group
+	wake  chan struct{}
+	flush chan chan error
+
+	mu      sync.Mutex
+	ring    []T // of Capacity; count items from head on
+	head    int
+	count   int
+	stopped bool
+	space   chan struct{} // closed when room is made; nil while nobody waits
+
+	pending []T // the batch in flight, owned by the sender
+}
+
+// New returns a queue that holds items from now on and sends them after Start.
+func New[T any](conf Config[T]) *Queue[T] {
+	if conf.Size <= 0 {
+		conf.Size = 100
+	}
+	if conf.Interval <= 0 {
+		conf.Interval = 5 * time.Second
+	}
+	if conf.Capacity <= 0 {
+		conf.Capacity = 100 * conf.Size
+	}
+	if conf.Timeout <= 0 {
+		conf.Timeout = 5 * time.Second
+	}
+	conf.Size = min(conf.Size, conf.Capacity)
+	return &Queue[T]{
+		conf:    conf,
+		wake:    make(chan struct{}, 1),
+		flush:   make(chan chan error),
+		ring:    make([]T, conf.Capacity),
+		pending: make([]T, 0, conf.Size),
+	}
+}
+
+// Start begins to send. It is idempotent; after Stop it returns
+// lifecycle.ErrStopped.
+func (q *Queue[T]) Start() error { return q.group.Start(q.run) }
+
+// Add queues the item without ever blocking. It returns ErrFull or
+// lifecycle.ErrStopped when the item was dropped; both are counted.
+func (q *Queue[T]) Add(item T) error {
+	_, err := q.add(item, false)
+	if err != nil {
+		q.lost.Add(1)
+	}
+	return err
+}
+
+// AddWait queues the item, waiting for room until ctx ends. An item it could
+// not queue is counted as dropped.
+func (q *Queue[T]) AddWait(ctx context.Context, item T) error {
+	for {
+		space, err := q.add(item, true)
+		if errors.Is(err, ErrFull) {
+			select {
+			case <-space:
+				continue
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		if err != nil {
+			q.lost.Add(1)
+		}
+		return err
+	}
+}
+
+// add appends the item. When it is refused for want of room and the caller
+// will wait, the channel tells when to try again.
+func (q *Queue[T]) add(item T, wait bool) (<-chan struct{}, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped {
+		return nil, lifecycle.ErrStopped
+	}
+	if q.count == len(q.ring) {
+		if wait && q.space == nil {
+			q.space = make(chan struct{})
+		}
+		return q.space, ErrFull
+	}
+	q.ring[(q.head+q.count)%len(q.ring)] = item
+	q.count++
+	if q.count%q.conf.Size == 0 {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil, nil
+}
+
+// Dropped returns how many items were lost since the start.
+func (q *Queue[T]) Dropped() uint64 { return q.lost.Total() }
+
+// Flush sends what is queued now and returns the sender's error, or that of
+// ctx. Before Start and after Stop there is no sender: it then waits for ctx.
+func (q *Queue[T]) Flush(ctx context.Context) error {
+	reply := make(chan error, 1)
+	select {
+	case q.flush <- reply:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Stop refuses further items, sends what is left within
+// lifecycle.FlushTimeout and returns an error that says how many were lost. A
+// queue that was never started loses what it holds.
+func (q *Queue[T]) Stop() error {
+	q.mu.Lock()
+	q.stopped = true
+	q.mu.Unlock()
+	before := q.lost.Total()
+	err := q.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
+	q.mu.Lock()
+	q.lost.Add(q.count)
+	q.count = 0
+	q.freed()
+	q.mu.Unlock()
+	if lost := q.lost.Total() - before; lost > 0 {
+		return fmt.Errorf("%d %s lost at stop", lost, q.conf.Name)
+	}
+	return err
+}
+
+// run is the one sender. A Send in flight when Stop comes may go on for
+// lifecycle.FlushTimeout: to cancel it would send its items twice.
+func (q *Queue[T]) run(ctx context.Context) {
+	sending, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	context.AfterFunc(ctx, func() { time.AfterFunc(lifecycle.FlushTimeout, cancel) })
+
+	ticker := time.NewTicker(q.conf.Interval)
+	defer ticker.Stop()
+	recovery := recovery{wait: backoff.Backoff{Max: max(q.conf.Interval, time.Second)}}
+	note := func(err error) { recovery.note(q.logger(), q.conf.Name, err) }
+	for {
+		wake := q.wake
+		if recovery.again != nil {
+			wake = nil
+		}
+		select {
+		case <-ctx.Done():
+			q.drain(sending)
+			return
+		case <-wake:
+			note(q.sendAll(ctx, sending))
+		case <-recovery.again:
+			note(q.sendAll(ctx, sending))
+		case <-ticker.C:
+			q.lost.Report(q.logger(), q.conf.Name, "queue full")
+			if recovery.again == nil {
+				note(q.sendAll(ctx, sending))
+			}
+		case reply := <-q.flush:
+			err := q.sendAll(ctx, sending)
+			note(err)
+			reply <- err
+		}
+	}
+}
+
+// recovery remembers that the last Send failed and when to try again.
+type recovery struct {
+	wait  backoff.Backoff
+	again <-chan time.Time
+}
+
+func (r *recovery) note(log *slog.Logger, name string, err error) {
+	switch {
+	case err != nil && r.again == nil:
+		log.Warn("cannot send "+name+", will retry", "error", err)
+	case err == nil && r.again != nil:
+		log.Info("sending " + name + " again")
+	}
+	if err != nil {
+		r.again = time.After(r.wait.Next())
+		return
+	}
+	r.again = nil
+	r.wait.Reset()
+}
+
+// drain is the last flush: what a single try cannot send is lost.
+func (q *Queue[T]) drain(sending context.Context) {
+	if err := q.sendAll(sending, sending); err != nil {
+		q.lost.Add(len(q.pending))
+		q.pending = q.pending[:0]
+	}
+}
+
+// sendAll sends batch after batch until the queue is empty, ctx ends or a Send
+// fails; the failed batch stays pending.
+func (q *Queue[T]) sendAll(ctx, sending context.Context) error {
+	for ctx.Err() == nil && q.take() {
+		if err := q.send(sending); err != nil {
+			return err
+		}
+		clear(q.pending)
+		q.pending = q.pending[:0]
+	}
+	return nil
+}
+
+func (q *Queue[T]) send(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, q.conf.Timeout)
+	defer cancel()
+	return q.conf.Send(ctx, q.pending)
+}
+
+// take makes one batch pending, unless one still is, and tells whether there
+// is any.
+func (q *Queue[T]) take() bool {
+	if len(q.pending) > 0 {
+		return true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var zero T
+	for n := min(q.count, q.conf.Size); n > 0; n-- {
+		q.pending = append(q.pending, q.ring[q.head])
+		q.ring[q.head] = zero
+		q.head = (q.head + 1) % len(q.ring)
+		q.count--
+	}
+	q.freed()
+	return len(q.pending) > 0
+}
+
+// freed wakes those that wait for room. The caller holds the mutex.
+func (q *Queue[T]) freed() {
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
+	}
+}
+
+func (q *Queue[T]) logger() *slog.Logger {
+	if q.conf.Logger != nil {
+		return q.conf.Logger
+	}
+	return slog.Default()
+}

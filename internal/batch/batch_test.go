@@ -1,0 +1,232 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/internal/batch"
+	"github.com/micro/go-platform/internal/lifecycle"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// sink is a server that can be down or hang.
+type sink struct {
+	mu    sync.Mutex
+	got   []int
+	sizes []int
+	down  bool
+	hang  bool
+}
+
+func (s *sink) send(ctx context.Context, items []int) error {
+	s.mu.Lock()
+	hang := s.hang
+	s.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return errors.New("down")
+	}
+	s.got = append(s.got, items...)
+	s.sizes = append(s.sizes, len(items))
+	return nil
+}
+
+func (s *sink) set(f func(*sink)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
+func (s *sink) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.got)
+}
+
+func newQueue(t *testing.T, s *sink, change func(*batch.Config[int])) *batch.Queue[int] {
+	t.Helper()
+	conf := batch.Config[int]{
+		Name: "items", Size: 10, Capacity: 100, Interval: 20 * time.Millisecond,
+		Timeout: time.Second, Send: s.send, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	if change != nil {
+		change(&conf)
+	}
+	return batch.New(conf)
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatal("never: " + what)
+}
+
+func TestItemsArriveInOrderAndInBatches(t *testing.T) {
+	var s sink
+	q := newQueue(t, &s, nil)
+	for i := range 95 {
+		if err := q.Add(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := q.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "95 items arrive", func() bool { return s.count() == 95 })
+	if err := q.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.IsSorted(s.got) || slices.Max(s.sizes) != 10 {
+		t.Fatalf("order or sizes wrong: %v", s.sizes)
+	}
+}
+
+func TestAFullQueueDropsAndCounts(t *testing.T) {
+	var s sink
+	q := newQueue(t, &s, nil)
+	for i := range 150 {
+		err := q.Add(i)
+		if i >= 100 && !errors.Is(err, batch.ErrFull) {
+			t.Fatalf("item %d: %v, want ErrFull", i, err)
+		}
+	}
+	if q.Dropped() != 50 {
+		t.Fatalf("dropped %d, want 50", q.Dropped())
+	}
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "100 items lost") {
+		t.Fatalf("Stop without Start: %v, want 100 items lost", err)
+	}
+	if err := q.Add(1); !errors.Is(err, lifecycle.ErrStopped) {
+		t.Fatalf("Add after Stop: %v", err)
+	}
+}
+
+func TestADeadServerIsRetriedUntilItIsBack(t *testing.T) {
+	s := sink{down: true}
+	q := newQueue(t, &s, nil)
+	if err := q.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if err := q.Add(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := q.Flush(ctx); err == nil {
+		t.Fatal("Flush hid the server's error")
+	}
+	s.set(func(s *sink) { s.down = false })
+	eventually(t, "all arrive", func() bool { return s.count() == 50 })
+	if err := q.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.IsSorted(s.got) || q.Dropped() != 0 {
+		t.Fatalf("got %v, dropped %d", s.got, q.Dropped())
+	}
+}
+
+func TestStopFlushesOnceAndSaysWhatItLost(t *testing.T) {
+	var s sink
+	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Interval = time.Hour })
+	_ = q.Start()
+	for i := range 7 {
+		_ = q.Add(i)
+	}
+	if err := q.Stop(); err != nil || s.count() != 7 {
+		t.Fatalf("flush at Stop: %v, %d items", err, s.count())
+	}
+
+	hanging := sink{hang: true}
+	q = newQueue(t, &hanging, func(c *batch.Config[int]) { c.Timeout = time.Hour })
+	_ = q.Start()
+	for i := range 25 {
+		_ = q.Add(i)
+	}
+	begin := time.Now()
+	err := q.Stop()
+	if took := time.Since(begin); took > lifecycle.FlushTimeout+time.Second {
+		t.Errorf("Stop took %v", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), "25 items lost") {
+		t.Fatalf("Stop with a hanging server: %v, want 25 items lost", err)
+	}
+}
+
+func TestAddWaitWaitsForRoom(t *testing.T) {
+	s := sink{}
+	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Size, c.Capacity = 5, 5 })
+	for i := range 5 {
+		_ = q.Add(i)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if err := q.AddWait(ctx, 5); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			if err := q.AddWait(context.Background(), i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	_ = q.Start()
+	wg.Wait()
+	if err := q.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s.count() != 45 || q.Dropped() != 1 {
+		t.Fatalf("%d arrived, %d dropped, want 45 and 1", s.count(), q.Dropped())
+	}
+}
+
+func TestStopReleasesThoseWhoWait(t *testing.T) {
+	var s sink
+	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Size, c.Capacity = 1, 1 })
+	_ = q.Add(1)
+	done := make(chan error, 1)
+	go func() { done <- q.AddWait(context.Background(), 2) }()
+	eventually(t, "the waiter is released", func() bool {
+		_ = q.Stop()
+		select {
+		case err := <-done:
+			return errors.Is(err, lifecycle.ErrStopped)
+		default:
+			return false
+		}
+	})
+}
+
+func BenchmarkAdd(b *testing.B) {
+	q := batch.New(batch.Config[*int]{Name: "items", Send: func(context.Context, []*int) error { return nil }})
+	_ = q.Start()
+	item := new(int)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_ = q.Add(item)
+		}
+	})
+	_ = q.Stop()
+}

@@ -1,0 +1,65 @@
+package call_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/micro/go-platform/internal/call"
+	"go-micro.dev/v5/client"
+	merrors "go-micro.dev/v5/errors"
+)
+
+func TestOf(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		want call.Result
+	}{
+		{"nil", nil, call.Success},
+		{"eof", io.EOF, call.Success},
+		{"rpc end of stream", errors.New("EOS"), call.Success},
+		{"deadline", fmt.Errorf("get: %w", context.DeadlineExceeded), call.Dropped},
+		{"408", merrors.Timeout("x", "late"), call.Dropped},
+		{"408 as string", errors.New(merrors.Timeout("x", "late").Error()), call.Dropped},
+		{"500", merrors.InternalServerError("x", "no"), call.Failure},
+		{"plain", errors.New("no"), call.Failure},
+	} {
+		if got := call.Of(c.err); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+type fakeStream struct {
+	client.Stream
+	recv, send error
+}
+
+func (s *fakeStream) Recv(any) error { return s.recv }
+func (s *fakeStream) Send(any) error { return s.send }
+func (s *fakeStream) Close() error   { return nil }
+
+func TestWatchStreamEndsOnce(t *testing.T) {
+	boom := errors.New("boom")
+	for _, c := range []struct {
+		name   string
+		stream fakeStream
+		use    func(client.Stream)
+		want   error
+	}{
+		{"read to the end", fakeStream{recv: io.EOF}, func(s client.Stream) { _ = s.Recv(nil); _ = s.Close() }, nil},
+		{"recv fails", fakeStream{recv: boom}, func(s client.Stream) { _ = s.Recv(nil); _ = s.Close() }, boom},
+		{"send fails", fakeStream{send: boom}, func(s client.Stream) { _ = s.Send(nil); _ = s.Recv(nil) }, boom},
+		{"send after the end", fakeStream{send: io.EOF, recv: boom}, func(s client.Stream) { _ = s.Send(nil); _ = s.Recv(nil) }, boom},
+		{"closed early", fakeStream{}, func(s client.Stream) { _ = s.Recv(nil); _ = s.Close(); _ = s.Close() }, nil},
+	} {
+		calls, got := 0, error(nil)
+		c.use(call.WatchStream(&c.stream, func(err error) { calls++; got = err }))
+		if calls != 1 || !errors.Is(got, c.want) {
+			t.Errorf("%s: done called %d times, with %v, want once with %v", c.name, calls, got, c.want)
+		}
+	}
+}

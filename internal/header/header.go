@@ -1,0 +1,53 @@
+// Package header reads and writes go-micro metadata whatever the letter case:
+// the http transport canonicalises keys, grpc lowers them, memory keeps them.
+// Wrappers use it instead of metadata.Get and Set.
+package header
+
+import (
+	"context"
+	"strings"
+
+	"go-micro.dev/v5/metadata"
+)
+
+// Get returns the value of key in any letter case, the exact one first.
+func Get(md map[string]string, key string) (string, bool) {
+	if v, ok := md[key]; ok {
+		return v, true
+	}
+	for k, v := range md {
+		if len(k) == len(key) && strings.EqualFold(k, key) {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// Set writes key into md and removes its other spellings, of which the wire
+// would else carry a random one.
+func Set(md map[string]string, key, value string) {
+	Delete(md, key)
+	md[key] = value
+}
+
+// Delete removes key from md in every letter case.
+func Delete(md map[string]string, key string) {
+	for k := range md {
+		if len(k) == len(key) && strings.EqualFold(k, key) {
+			delete(md, k)
+		}
+	}
+}
+
+// Merge returns a context whose metadata is that of ctx with the given pairs
+// (key, value, key, value, ...) set. The metadata of ctx is not changed.
+func Merge(ctx context.Context, pairs ...string) context.Context {
+	md, ok := metadata.FromContext(ctx) // a copy
+	if !ok {
+		md = make(metadata.Metadata, len(pairs)/2)
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		Set(md, pairs[i], pairs[i+1])
+	}
+	return metadata.NewContext(ctx, md)
+}

@@ -1,0 +1,43 @@
+package header_test
+
+import (
+	"context"
+	"maps"
+	"testing"
+
+	"github.com/micro/go-platform/internal/header"
+	"go-micro.dev/v5/metadata"
+)
+
+func TestGetIgnoresCase(t *testing.T) {
+	for _, spelling := range []string{"traceparent", "Traceparent", "TRACEPARENT", "traceParent"} {
+		if v, ok := header.Get(map[string]string{"other": "1", spelling: "x"}, "traceparent"); !ok || v != "x" {
+			t.Errorf("%s: got %q, %v", spelling, v, ok)
+		}
+	}
+	if _, ok := header.Get(nil, "traceparent"); ok {
+		t.Error("found a key in nil")
+	}
+}
+
+func TestSetLeavesOneSpelling(t *testing.T) {
+	md := map[string]string{"X-Id": "1", "x-id": "2", "X-ID": "3", "keep": "me"}
+	header.Set(md, "x-id", "new")
+	if want := (map[string]string{"x-id": "new", "keep": "me"}); !maps.Equal(md, want) {
+		t.Fatalf("got %v, want %v", md, want)
+	}
+}
+
+func TestMergeKeepsTheRestAndTheOriginal(t *testing.T) {
+	ctx := metadata.NewContext(context.Background(), metadata.Metadata{"Foo": "bar", "A": "old"})
+	merged, _ := metadata.FromContext(header.Merge(ctx, "a", "new"))
+	if want := (metadata.Metadata{"Foo": "bar", "a": "new"}); !maps.Equal(merged, want) {
+		t.Fatalf("got %v, want %v", merged, want)
+	}
+	if before, _ := metadata.FromContext(ctx); before["A"] != "old" || len(before) != 2 {
+		t.Fatalf("the caller's metadata changed: %v", before)
+	}
+	if md, _ := metadata.FromContext(header.Merge(context.Background(), "a", "b")); md["a"] != "b" {
+		t.Fatalf("no metadata before: got %v", md)
+	}
+}

@@ -1,0 +1,62 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStartRunsOnceAndStopWaits(t *testing.T) {
+	var g lifecycle.Group
+	var started, ended atomic.Int32
+	loop := func(ctx context.Context) {
+		started.Add(1)
+		<-ctx.Done()
+		ended.Add(1)
+	}
+	for range 2 {
+		if err := g.Start(loop, loop); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := g.Stop(time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if started.Load() != 2 || ended.Load() != 2 {
+		t.Fatalf("started %d, ended %d loops, want 2 and 2", started.Load(), ended.Load())
+	}
+	if err := g.Start(loop); !errors.Is(err, lifecycle.ErrStopped) {
+		t.Fatalf("Start after Stop: %v, want ErrStopped", err)
+	}
+}
+
+func TestStopIsBounded(t *testing.T) {
+	var g lifecycle.Group
+	release := make(chan struct{})
+	if err := g.Start(func(context.Context) { <-release }); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Stop(10 * time.Millisecond); !errors.Is(err, lifecycle.ErrStopTimeout) {
+		t.Fatalf("Stop with a hanging loop: %v, want ErrStopTimeout", err)
+	}
+	close(release)
+}
+
+func TestStopWithoutStart(t *testing.T) {
+	var g lifecycle.Group
+	if err := g.Stop(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if g.Running() {
+		t.Fatal("running after Stop")
+	}
+}

@@ -1,0 +1,93 @@
+// Package rpcerr is the one place where sentinel errors become go-micro's
+// status codes and come back. Handlers return To's result, plugins pass what a
+// call returned through From; features export the sentinels under their own
+// names (kv.ErrNotFound = rpcerr.ErrNotFound).
+package rpcerr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/micro/go-platform/internal/call"
+	merrors "go-micro.dev/v5/errors"
+)
+
+// The sentinels and their codes on the wire.
+var (
+	ErrInvalid         = errors.New("invalid argument")      // 400
+	ErrUnauthenticated = errors.New("not authenticated")     // 401
+	ErrForbidden       = errors.New("forbidden")             // 403
+	ErrNotFound        = errors.New("not found")             // 404
+	ErrExists          = errors.New("already exists")        // 409
+	ErrConflict        = errors.New("conflict")              // 412
+	ErrLimited         = errors.New("too many requests")     // 429
+	ErrUnavailable     = errors.New("service not available") // 503
+)
+
+func sentinel(code int32) error {
+	switch code {
+	case 400:
+		return ErrInvalid
+	case 401:
+		return ErrUnauthenticated
+	case 403:
+		return ErrForbidden
+	case 404:
+		return ErrNotFound
+	case 408:
+		return context.DeadlineExceeded
+	case 409:
+		return ErrExists
+	case 412:
+		return ErrConflict
+	case 429:
+		return ErrLimited
+	case 501, 503:
+		return ErrUnavailable
+	}
+	return nil
+}
+
+// To makes err what a handler of the service id may return: a go-micro error
+// whose code tells the sentinel that err wraps, 500 for any other. It passes
+// nil and go-micro errors through.
+func To(id string, err error) error {
+	var e *merrors.Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	for _, code := range []int32{400, 401, 403, 404, 408, 409, 412, 429, 503} {
+		if errors.Is(err, sentinel(code)) {
+			return merrors.New(id, err.Error(), code)
+		}
+	}
+	return merrors.New(id, err.Error(), 500)
+}
+
+// From wraps what a call to a platform service returned with what was being
+// done and with the sentinel of its code. When ctx has ended its error wins.
+// A service that cannot be found or reached is ErrUnavailable.
+func From(ctx context.Context, doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	}
+	var e *merrors.Error
+	if !errors.As(err, &e) {
+		e = merrors.Parse(err.Error())
+	}
+	found := sentinel(call.Code(err))
+	if found == nil && e.Id == "go.micro.client" {
+		found = ErrUnavailable
+	}
+	if found == nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if e.Detail == "" || e.Detail == found.Error() {
+		return fmt.Errorf("%s: %w", doing, found)
+	}
+	return fmt.Errorf("%s: %w: %s", doing, found, e.Detail)
+}
