@@ -10,3 +10,6 @@ help: ## list the commands
 
 backends: ## install or build every real backend the tests can use (idempotent; cached outside the tree)
 	@bash internal/backend/install.sh
+
+CACHE := $(or $(GO_PLATFORM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go-platform)
+PROTOS := $(shell git ls-files --cached --others --exclude-standard '*.proto')

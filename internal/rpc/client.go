@@ -1,0 +1,133 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"sync"
+	"time"
+
+	"go-micro.dev/v5/broker"
+	"go-micro.dev/v5/client"
+	mgrpc "go-micro.dev/v5/client/grpc"
+	"go-micro.dev/v5/logger"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/selector"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+)
+
+// Config says what a Client is made of.
+type Config struct {
+	Registry registry.Registry
+	Broker   broker.Broker
+	TLS      *tls.Config // nil: plain text
+	Logger   logger.Logger
+	// LookupTTL bounds how long the nodes of a service are remembered, so that
+	// a service that moved is found again. Default 10 s.
+	LookupTTL time.Duration
+	Wrappers  []client.Wrapper
+}
+
+// Client is a go-micro grpc client that can be closed.
+type Client struct {
+	client.Client
+	selector selector.Selector
+	conns    conns
+}
+
+// NewClient returns a client with a selector of its own, which shares nothing
+// with go-micro's global defaults. It does no I/O.
+func NewClient(c Config) *Client {
+	if c.LookupTTL <= 0 {
+		c.LookupTTL = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = logger.DefaultLogger
+	}
+	cl := &Client{}
+	cl.selector = selector.NewSelector(selector.Registry(c.Registry), lookupTTL(c.LookupTTL))
+	opts := []client.Option{
+		client.Selector(cl.selector),
+		client.Registry(c.Registry),
+		client.Broker(c.Broker),
+		client.WithLogger(c.Logger),
+		client.ContentType("application/protobuf"),
+		mgrpc.MaxRecvMsgSize(MaxMessage),
+		mgrpc.MaxSendMsgSize(MaxMessage),
+		func(o *client.Options) { mgrpc.DialOptions(cl.conns.dialOptions()...)(&o.CallOptions) },
+	}
+	if c.TLS != nil {
+		opts = append(opts, mgrpc.AuthTLS(c.TLS))
+	}
+	cl.Client = mgrpc.NewClient(opts...)
+	for i := len(c.Wrappers); i > 0; i-- {
+		cl.Client = c.Wrappers[i-1](cl.Client)
+	}
+	return cl
+}
+
+func lookupTTL(ttl time.Duration) selector.Option {
+	return func(o *selector.Options) {
+		if o.Context == nil {
+			o.Context = context.Background()
+		}
+		// go-micro reads the plain string key.
+		o.Context = context.WithValue(o.Context, "selector_ttl", ttl) //nolint:staticcheck,revive // see above
+	}
+}
+
+// Close closes every connection and the selector's watchers. Calls in flight
+// fail.
+func (c *Client) Close() {
+	if err := c.selector.Close(); err != nil {
+		c.Options().Logger.Logf(logger.WarnLevel, "close selector: %v", err)
+	}
+	c.conns.close()
+}
+
+// idleTimeout ends connections to nodes that are gone: go-micro's pool keeps
+// them for ever.
+const idleTimeout = 5 * time.Minute
+
+// conns knows the connections in go-micro's pool, which has no way to close
+// them, from the interceptors that are handed each of them.
+type conns struct {
+	all sync.Map // *grpc.ClientConn
+}
+
+func (c *conns) dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithIdleTimeout(idleTimeout),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			c.see(cc)
+			return invoke(ctx, method, req, reply, cc, opts...)
+		}),
+		grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			c.see(cc)
+			return stream(ctx, desc, cc, method, opts...)
+		}),
+	}
+}
+
+func (c *conns) see(cc *grpc.ClientConn) {
+	if _, known := c.all.Load(cc); known {
+		return
+	}
+	c.all.Range(func(k, _ any) bool {
+		if k.(*grpc.ClientConn).GetState() == connectivity.Shutdown {
+			c.all.Delete(k)
+		}
+		return true
+	})
+	c.all.Store(cc, nil)
+}
+
+func (c *conns) close() {
+	c.all.Range(func(k, _ any) bool {
+		// Its only error says that it is closed already.
+		_ = k.(*grpc.ClientConn).Close()
+		c.all.Delete(k)
+		return true
+	})
+}

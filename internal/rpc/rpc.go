@@ -1,0 +1,101 @@
+// Package rpc is how plugins reach our services. The services speak go-micro's
+// grpc stack, the user's client often does not; Acquire turns whatever client
+// the user passed into one that fits.
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/internal/call"
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/registry"
+)
+
+// MaxMessage bounds the messages that our services and their clients accept,
+// in bytes.
+const MaxMessage = 16 << 20
+
+// DefaultTimeout bounds a call whose caller gave no deadline.
+const DefaultTimeout = 5 * time.Second
+
+// Acquire returns a client that can call our services. A grpc client is used as
+// it is: its size limits and TLS settings are its owner's. Any other lends its
+// registry and broker to a grpc client of ours, one per registry and TLS
+// configuration in the whole process, closed when the last holder called
+// release. A nil client stands for client.DefaultClient. Acquire does no I/O.
+func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release func()) {
+	if c == nil {
+		c = client.DefaultClient
+	}
+	if c.String() == "grpc" {
+		return c, func() {}
+	}
+	o := c.Options()
+	return shared.acquire(key{o.Registry, tlsConfig}, func() *Client {
+		return NewClient(Config{Registry: o.Registry, Broker: o.Broker, TLS: tlsConfig})
+	})
+}
+
+// shared is mutable and global on purpose: twelve plugins that were given the
+// same client share one set of connections.
+var shared = &clients{held: make(map[key]*holders)} //nolint:gochecknoglobals // see above
+
+type key struct {
+	registry registry.Registry
+	tls      *tls.Config
+}
+
+type holders struct {
+	client *Client
+	count  int
+}
+
+type clients struct {
+	mu   sync.Mutex
+	held map[key]*holders
+}
+
+func (p *clients) acquire(k key, make func() *Client) (client.Client, func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h, ok := p.held[k]
+	if !ok {
+		h = &holders{client: make()}
+		p.held[k] = h
+	}
+	h.count++
+	return h.client, sync.OnceFunc(func() { p.release(k, h) })
+}
+
+func (p *clients) release(k key, h *holders) {
+	p.mu.Lock()
+	h.count--
+	last := h.count == 0
+	if last {
+		delete(p.held, k)
+	}
+	p.mu.Unlock()
+	if last {
+		h.client.Close()
+	}
+}
+
+// Options are the call options of every call a plugin makes: the deadline, and
+// one more try on another node when a node could not be reached. Nothing else
+// is tried again, so that no side effect happens twice.
+func Options(timeout time.Duration) []client.CallOption {
+	return []client.CallOption{
+		client.WithRequestTimeout(timeout),
+		client.WithDialTimeout(timeout),
+		client.WithRetries(1),
+		client.WithRetry(retryUnreached),
+		client.WithBackoff(func(context.Context, client.Request, int) (time.Duration, error) { return 0, nil }),
+	}
+}
+
+func retryUnreached(_ context.Context, _ client.Request, _ int, err error) (bool, error) {
+	return call.Code(err) == 503, nil
+}

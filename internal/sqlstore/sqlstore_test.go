@@ -1,0 +1,68 @@
+package sqlstore_test
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/micro/go-platform/internal/sqlstore"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func migrations() fstest.MapFS {
+	file := func(up string) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("-- +goose Up\n" + up + ";\n")}
+	}
+	return fstest.MapFS{
+		"sqlite/00001_begin.sql": file("CREATE TABLE things (id TEXT PRIMARY KEY)"),
+		"mysql/00001_begin.sql":  file("CREATE TABLE things (id VARCHAR(64) PRIMARY KEY)"),
+	}
+}
+
+func use(t *testing.T, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for range 2 { // the second time there is nothing to migrate
+		db, err := sqlstore.Open(ctx, url, migrations())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(ctx, "DELETE FROM things"); err != nil {
+			t.Error(err)
+		}
+		if _, err := db.ExecContext(ctx, "INSERT INTO things (id) VALUES (?)", "a"); err != nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSQLite(t *testing.T) {
+	use(t, "sqlite://"+filepath.Join(t.TempDir(), "x.db"))
+	use(t, "sqlite::memory:")
+}
+
+func TestBadURLs(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"", "unknown scheme"},
+		{"postgress://secret@x/y", `unknown scheme "postgress"`},
+		{"sqlite://", "no file"},
+		{"sqlite:///no/such/folder/x.db", "open sqlite database"},
+		{"mysql://user:secret@127.0.0.1:1/x", "open mysql database"},
+	} {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_, err := sqlstore.Open(ctx, c.url, migrations())
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v, want %q and no secret", c.url, err, c.want)
+		}
+	}
+}
