@@ -28,8 +28,8 @@ type Request struct {
 	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	Fail          int32                  `protobuf:"varint,2,opt,name=fail,proto3" json:"fail,omitempty"` // answer with a go-micro error of this code
 	SleepMs       int32                  `protobuf:"varint,3,opt,name=sleep_ms,json=sleepMs,proto3" json:"sleep_ms,omitempty"`
-	Count         int32                  `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"` // messages of a stream
-	Panic         bool                   `protobuf:"varint,5,opt,name=panic,proto3" json:"panic,omitempty"`
+	Panic         bool                   `protobuf:"varint,4,opt,name=panic,proto3" json:"panic,omitempty"`
+	End           bool                   `protobuf:"varint,5,opt,name=end,proto3" json:"end,omitempty"` // end the stream instead of answering
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -85,16 +85,16 @@ func (x *Request) GetSleepMs() int32 {
 	return 0
 }
 
-func (x *Request) GetCount() int32 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
 func (x *Request) GetPanic() bool {
 	if x != nil {
 		return x.Panic
+	}
+	return false
+}
+
+func (x *Request) GetEnd() bool {
+	if x != nil {
+		return x.End
 	}
 	return false
 }
@@ -207,13 +207,13 @@ var File_internal_rpctest_proto_echo_proto protoreflect.FileDescriptor
 
 const file_internal_rpctest_proto_echo_proto_rawDesc = "" +
 	"\n" +
-	"!internal/rpctest/proto/echo.proto\x12\x10go.platform.test\"x\n" +
+	"!internal/rpctest/proto/echo.proto\x12\x10go.platform.test\"t\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x12\n" +
 	"\x04fail\x18\x02 \x01(\x05R\x04fail\x12\x19\n" +
 	"\bsleep_ms\x18\x03 \x01(\x05R\asleepMs\x12\x14\n" +
-	"\x05count\x18\x04 \x01(\x05R\x05count\x12\x14\n" +
-	"\x05panic\x18\x05 \x01(\bR\x05panic\"\xa1\x01\n" +
+	"\x05panic\x18\x04 \x01(\bR\x05panic\x12\x10\n" +
+	"\x03end\x18\x05 \x01(\bR\x03end\"\xa1\x01\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12D\n" +
 	"\bmetadata\x18\x02 \x03(\v2(.go.platform.test.Response.MetadataEntryR\bmetadata\x1a;\n" +
@@ -222,10 +222,10 @@ const file_internal_rpctest_proto_echo_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"/\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x12\n" +
-	"\x04fail\x18\x02 \x01(\x05R\x04fail2\x8c\x01\n" +
+	"\x04fail\x18\x02 \x01(\x05R\x04fail2\x8e\x01\n" +
 	"\x04Echo\x12?\n" +
-	"\x04Call\x12\x19.go.platform.test.Request\x1a\x1a.go.platform.test.Response\"\x00\x12C\n" +
-	"\x06Stream\x12\x19.go.platform.test.Request\x1a\x1a.go.platform.test.Response\"\x000\x01B:Z8github.com/micro/go-platform/internal/rpctest/proto;echob\x06proto3"
+	"\x04Call\x12\x19.go.platform.test.Request\x1a\x1a.go.platform.test.Response\"\x00\x12E\n" +
+	"\x06Stream\x12\x19.go.platform.test.Request\x1a\x1a.go.platform.test.Response\"\x00(\x010\x01B:Z8github.com/micro/go-platform/internal/rpctest/proto;echob\x06proto3"
 
 var (
 	file_internal_rpctest_proto_echo_proto_rawDescOnce sync.Once

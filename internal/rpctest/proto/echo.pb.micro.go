@@ -31,7 +31,7 @@ var _ server.Option
 
 type EchoService interface {
 	Call(ctx context.Context, in *Request, opts ...client.CallOption) (*Response, error)
-	Stream(ctx context.Context, in *Request, opts ...client.CallOption) (Echo_StreamService, error)
+	Stream(ctx context.Context, opts ...client.CallOption) (Echo_StreamService, error)
 }
 
 type echoService struct {
@@ -56,13 +56,10 @@ func (c *echoService) Call(ctx context.Context, in *Request, opts ...client.Call
 	return out, nil
 }
 
-func (c *echoService) Stream(ctx context.Context, in *Request, opts ...client.CallOption) (Echo_StreamService, error) {
+func (c *echoService) Stream(ctx context.Context, opts ...client.CallOption) (Echo_StreamService, error) {
 	req := c.c.NewRequest(c.name, "Echo.Stream", &Request{})
 	stream, err := c.c.Stream(ctx, req, opts...)
 	if err != nil {
-		return nil, err
-	}
-	if err := stream.Send(in); err != nil {
 		return nil, err
 	}
 	return &echoServiceStream{stream}, nil
@@ -74,6 +71,7 @@ type Echo_StreamService interface {
 	RecvMsg(interface{}) error
 	CloseSend() error
 	Close() error
+	Send(*Request) error
 	Recv() (*Response, error)
 }
 
@@ -101,6 +99,10 @@ func (x *echoServiceStream) RecvMsg(m interface{}) error {
 	return x.stream.Recv(m)
 }
 
+func (x *echoServiceStream) Send(m *Request) error {
+	return x.stream.Send(m)
+}
+
 func (x *echoServiceStream) Recv() (*Response, error) {
 	m := new(Response)
 	err := x.stream.Recv(m)
@@ -114,7 +116,7 @@ func (x *echoServiceStream) Recv() (*Response, error) {
 
 type EchoHandler interface {
 	Call(context.Context, *Request, *Response) error
-	Stream(context.Context, *Request, Echo_StreamStream) error
+	Stream(context.Context, Echo_StreamStream) error
 }
 
 func RegisterEchoHandler(s server.Server, hdlr EchoHandler, opts ...server.HandlerOption) error {
@@ -138,11 +140,7 @@ func (h *echoHandler) Call(ctx context.Context, in *Request, out *Response) erro
 }
 
 func (h *echoHandler) Stream(ctx context.Context, stream server.Stream) error {
-	m := new(Request)
-	if err := stream.Recv(m); err != nil {
-		return err
-	}
-	return h.EchoHandler.Stream(ctx, m, &echoStreamStream{stream})
+	return h.EchoHandler.Stream(ctx, &echoStreamStream{stream})
 }
 
 type Echo_StreamStream interface {
@@ -151,6 +149,7 @@ type Echo_StreamStream interface {
 	RecvMsg(interface{}) error
 	Close() error
 	Send(*Response) error
+	Recv() (*Request, error)
 }
 
 type echoStreamStream struct {
@@ -175,4 +174,12 @@ func (x *echoStreamStream) RecvMsg(m interface{}) error {
 
 func (x *echoStreamStream) Send(m *Response) error {
 	return x.stream.Send(m)
+}
+
+func (x *echoStreamStream) Recv() (*Request, error) {
+	m := new(Request)
+	if err := x.stream.Recv(m); err != nil {
+		return nil, err
+	}
+	return m, nil
 }

@@ -1,0 +1,184 @@
+// Package daemon is what the mains of all services share: flags, registry and
+// broker choice, TLS, the database, health, and stopping in order. Start boots
+// the same service inside a process, for tests and the all-in-one example.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+	"go-micro.dev/v5/broker"
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/rpc"
+)
+
+// Service is what one service adds to the common parts.
+type Service struct {
+	Name  string     // as registered: "go.micro.srv.trace"
+	Usage string     // one line for --help
+	Flags []cli.Flag // beside the common ones; their values go to Destinations
+	// Start registers the handlers on env.Server and begins the background
+	// work. It must not block. What it opened it closes through env.OnStop.
+	Start func(ctx context.Context, env *Env) error
+}
+
+// Config is what the common flags say. Registry and Broker are required.
+type Config struct {
+	Registry    registry.Registry
+	Broker      broker.Broker
+	Address     string // to listen on, default "127.0.0.1:0"
+	Advertise   string // to register when it differs from Address
+	AdminAddr   string // of /healthz, /readyz and /metrics; empty: none
+	DatabaseURL string // see sqlstore.Open; empty: a SQLite file in DataDir
+	DataDir     string // for files; empty: the service keeps nothing on disk
+	TLS         *tls.Config
+	Insecure    bool // serve callers that are not authenticated
+	Version     string
+	Logger      *slog.Logger
+}
+
+// Env is what a Service finds when it starts.
+type Env struct {
+	Config
+	Name   string
+	Server server.Server
+	Client client.Client // calls other services; closed at stop
+	// Done is closed when the service stops: stream handlers end then.
+	Done <-chan struct{}
+
+	stops  []func(context.Context) error
+	checks []check
+	admin  *http.ServeMux
+}
+
+type check struct {
+	name string
+	fn   func(context.Context) error
+}
+
+// OnStop adds f to what is done at the end, last added first. Its context ends
+// when the time for stopping does.
+func (e *Env) OnStop(f func(context.Context) error) { e.stops = append(e.stops, f) }
+
+// Ready adds a condition to /readyz.
+func (e *Env) Ready(name string, fn func(context.Context) error) {
+	e.checks = append(e.checks, check{name, fn})
+}
+
+// Handle adds an HTTP handler to the admin address.
+func (e *Env) Handle(pattern string, h http.Handler) { e.admin.Handle(pattern, h) }
+
+// StopTimeout bounds a graceful stop.
+const StopTimeout = 10 * time.Second
+
+// The lease of a service at the registry and how often it is renewed.
+const (
+	registerTTL      = 90 * time.Second
+	registerInterval = 30 * time.Second
+)
+
+// Running is a started service.
+type Running struct {
+	env    *Env
+	cancel context.CancelFunc
+	admin  *adminServer
+	stop   func() error
+}
+
+// Start boots the service and returns when it is registered. ctx bounds the
+// start only.
+func Start(ctx context.Context, s Service, c Config) (*Running, error) {
+	authenticate, err := authenticator(c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	if c.Address == "" {
+		c.Address = "127.0.0.1:0"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	c.Logger = c.Logger.With("service", s.Name)
+	caller := rpc.NewClient(clientConfig(c))
+	life, cancel := context.WithCancel(context.Background())
+	env := &Env{Config: c, Name: s.Name, Client: caller, Done: life.Done(), admin: http.NewServeMux()}
+	env.Server = newServer(s.Name, uuid.NewString(), c, authenticate)
+	env.OnStop(func(context.Context) error { caller.Close(); return nil })
+
+	r := &Running{env: env, cancel: cancel}
+	r.stop = sync.OnceValue(r.shutdown)
+	if err := r.start(ctx, s); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", s.Name, err), r.Stop())
+	}
+	return r, nil
+}
+
+func (r *Running) start(ctx context.Context, s Service) error {
+	if err := s.Start(ctx, r.env); err != nil {
+		return err
+	}
+	if err := r.env.Server.Start(); err != nil {
+		return fmt.Errorf("listen on %s: %w", r.env.Address, err)
+	}
+	srv := r.env.Server
+	r.env.OnStop(func(context.Context) error { return srv.Stop() })
+	if err := registered(ctx, r.env); err != nil {
+		return err
+	}
+	admin, err := serveAdmin(r.env)
+	r.admin = admin
+	return err
+}
+
+// Address returns the "host:port" the service listens on.
+func (r *Running) Address() string { return r.env.Server.Options().Address }
+
+// AdminAddress returns the "host:port" of /healthz, or "".
+func (r *Running) AdminAddress() string {
+	if r.admin == nil {
+		return ""
+	}
+	return r.admin.address
+}
+
+// Stop ends the service within StopTimeout: it turns unready, ends streams,
+// leaves the registry, finishes calls in flight, then undoes what Start did.
+// It is idempotent.
+func (r *Running) Stop() error { return r.stop() }
+
+func (r *Running) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), StopTimeout)
+	defer cancel()
+	r.cancel()
+	var errs []error
+	for i := len(r.env.stops); i > 0; i-- {
+		errs = append(errs, within(ctx, r.env.stops[i-1]))
+	}
+	if r.admin != nil {
+		errs = append(errs, r.admin.stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// within gives up on f when ctx ends: go-micro's Stop takes no context.
+func within(ctx context.Context, f func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("stop: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/micro/go-platform/internal/sqlstore"
+)
+
+// Database opens the service's database, brings it up to date, makes readiness
+// depend on it and closes it at stop. Without DatabaseURL it is a SQLite file
+// in DataDir, or in memory when there is none.
+func (e *Env) Database(ctx context.Context, migrations fs.FS) (*sqlstore.DB, error) {
+	url, err := e.databaseURL()
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlstore.Open(ctx, url, migrations)
+	if err != nil {
+		return nil, err
+	}
+	e.OnStop(func(context.Context) error { return db.Close() })
+	e.Ready("database", db.PingContext)
+	return db, nil
+}
+
+func (e *Env) databaseURL() (string, error) {
+	switch {
+	case e.DatabaseURL != "":
+		return e.DatabaseURL, nil
+	case e.DataDir == "":
+		return "sqlite::memory:", nil
+	}
+	if err := os.MkdirAll(e.DataDir, 0o700); err != nil {
+		return "", fmt.Errorf("data directory: %w", err)
+	}
+	name := e.Name[strings.LastIndex(e.Name, ".")+1:]
+	return "sqlite://" + filepath.Join(e.DataDir, name+".db"), nil
+}

@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"go-micro.dev/v5/broker"
+	natsbroker "go-micro.dev/v5/broker/nats"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/registry/consul"
+	"go-micro.dev/v5/registry/etcd"
+	natsregistry "go-micro.dev/v5/registry/nats"
+
+	"github.com/micro/go-platform/internal/memreg"
+)
+
+const description = `Runs until it receives SIGTERM or SIGINT, then leaves the registry, finishes the calls in
+flight and exits 0. Every flag can be given as an environment variable too. Other services
+find this one at the registry; both must use the same one.`
+
+type flags struct {
+	registry, registryAddress string
+	broker, brokerAddress     string
+	address, advertise        string
+	admin                     string
+	databaseURL, dataDir      string
+	insecure                  bool
+	logLevel                  string
+	tlsCert, tlsKey, tlsCA    string
+}
+
+func (f *flags) common() []cli.Flag {
+	text := func(name, value, usage string, to *string) cli.Flag {
+		return &cli.StringFlag{Name: name, Value: value, Usage: usage, Destination: to, EnvVars: []string{"MICRO_" + strings.ToUpper(name)}}
+	}
+	return []cli.Flag{
+		text("registry", "mdns", "where services find each other: "+strings.Join(registries(), ", "), &f.registry),
+		text("registry_address", "", "`HOST:PORT,...` of the registry", &f.registryAddress),
+		text("broker", "http", "what carries topics: "+strings.Join(brokers(), ", "), &f.broker),
+		text("broker_address", "", "`HOST:PORT,...` of the broker", &f.brokerAddress),
+		text("server_address", "127.0.0.1:0", "`HOST:PORT` to serve on, port 0 for a free one", &f.address),
+		text("server_advertise", "", "`HOST:PORT` to register when others reach the service at another address", &f.advertise),
+		text("admin_address", "", "`HOST:PORT` of /healthz, /readyz and /metrics; none when empty", &f.admin),
+		text("database_url", "", "`URL` of the database, sqlite:///path/file.db or mysql://user:password@host:3306/name; a file in data_dir when empty", &f.databaseURL),
+		text("data_dir", defaultDataDir(), "`DIR` for the service's files", &f.dataDir),
+		&cli.BoolFlag{Name: "insecure", Usage: "serve callers that are not authenticated", Destination: &f.insecure, EnvVars: []string{"MICRO_INSECURE"}},
+		text("log_level", "info", "debug, info, warn or error", &f.logLevel),
+		text("tls_cert", "", "PEM `FILE` with the certificate to serve with", &f.tlsCert),
+		text("tls_key", "", "PEM `FILE` with its key", &f.tlsKey),
+		text("tls_ca", "", "PEM `FILE` with the authorities whose client certificates are required", &f.tlsCA),
+	}
+}
+
+func defaultDataDir() string {
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "go-platform")
+	}
+	return "data"
+}
+
+func (f *flags) config(stderr io.Writer) (Config, error) {
+	log, err := newLogger(stderr, f.logLevel)
+	if err != nil {
+		return Config{}, err
+	}
+	tlsConfig, err := f.tls()
+	if err != nil {
+		return Config{}, err
+	}
+	reg, err := f.newRegistry()
+	if err != nil {
+		return Config{}, err
+	}
+	brk, err := f.newBroker(reg)
+	if err != nil {
+		return Config{}, err
+	}
+	if err := brk.Connect(); err != nil {
+		return Config{}, fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err)
+	}
+	return Config{
+		Registry: reg, Broker: brk,
+		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
+		DatabaseURL: f.databaseURL, DataDir: f.dataDir,
+		TLS: tlsConfig, Insecure: f.insecure, Version: version(), Logger: log,
+	}, nil
+}
+
+func registries() []string { return []string{"memory", "mdns", "consul", "etcd", "nats"} }
+
+func (f *flags) newRegistry() (registry.Registry, error) {
+	var opts []registry.Option
+	if f.registryAddress != "" {
+		opts = append(opts, registry.Addrs(strings.Split(f.registryAddress, ",")...))
+	}
+	switch f.registry {
+	case "memory":
+		return memreg.New(), nil
+	case "mdns":
+		return registry.NewMDNSRegistry(opts...), nil
+	case "consul":
+		return consul.NewConsulRegistry(opts...), nil
+	case "etcd":
+		return etcd.NewEtcdRegistry(opts...), nil
+	case "nats":
+		return natsregistry.NewNatsRegistry(opts...), nil
+	}
+	return nil, choiceError("registry", f.registry, registries())
+}
+
+func brokers() []string { return []string{"memory", "http", "nats"} }
+
+func (f *flags) newBroker(reg registry.Registry) (broker.Broker, error) {
+	opts := []broker.Option{broker.Registry(reg)}
+	if f.brokerAddress != "" {
+		opts = append(opts, broker.Addrs(strings.Split(f.brokerAddress, ",")...))
+	}
+	switch f.broker {
+	case "memory":
+		return broker.NewMemoryBroker(opts...), nil
+	case "http":
+		return broker.NewHttpBroker(opts...), nil
+	case "nats":
+		return natsbroker.NewNatsBroker(opts...), nil
+	}
+	return nil, choiceError("broker", f.broker, brokers())
+}
+
+// tls returns nil when no certificate was given.
+func (f *flags) tls() (*tls.Config, error) {
+	if f.tlsCert == "" && f.tlsKey == "" && f.tlsCA == "" {
+		return nil, nil
+	}
+	if f.tlsCert == "" || f.tlsKey == "" {
+		return nil, usageError{errors.New("--tls_cert and --tls_key are needed together")}
+	}
+	cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls_cert: %w", err)
+	}
+	c := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if f.tlsCA == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(f.tlsCA)
+	if err != nil {
+		return nil, fmt.Errorf("--tls_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--tls_ca: no certificate in %s", f.tlsCA)
+	}
+	c.ClientCAs, c.RootCAs, c.ClientAuth = pool, pool, tls.RequireAndVerifyClientCert
+	return c, nil
+}

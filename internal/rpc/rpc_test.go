@@ -1,0 +1,97 @@
+package rpc_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/internal/rpctest"
+	echo "github.com/micro/go-platform/internal/rpctest/proto"
+	"go-micro.dev/v5/registry"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(m) }
+
+func TestAnyClientReachesAGrpcService(t *testing.T) {
+	rpctest.Stacks(t, func(t *testing.T, stack string) {
+		net := rpctest.New(t)
+		net.Serve(rpctest.GRPC, "go.micro.srv.x")
+		user := net.Client(stack)
+		c, release := rpc.Acquire(user, nil)
+		defer release()
+		if stack == rpctest.GRPC && c != user {
+			t.Error("a grpc client was not used as it is")
+		}
+		rsp, err := echo.NewEchoService("go.micro.srv.x", c).Call(context.Background(), &echo.Request{Text: "hi"}, rpc.Options(time.Second)...)
+		if err != nil || rsp.Text != "hi" {
+			t.Fatalf("got %v, %v", rsp, err)
+		}
+	})
+}
+
+func TestClientsAreSharedUntilTheLastRelease(t *testing.T) {
+	net, other := rpctest.New(t), rpctest.New(t)
+	user := net.Client(rpctest.RPC)
+	a, releaseA := rpc.Acquire(user, nil)
+	b, releaseB := rpc.Acquire(net.Client(rpctest.RPC), nil)
+	c, releaseC := rpc.Acquire(other.Client(rpctest.RPC), nil)
+	if a != b || a == c {
+		t.Fatal("want one client per registry")
+	}
+	releaseA()
+	releaseA() // once per holder, however often it is called
+	if d, releaseD := rpc.Acquire(user, nil); d != b {
+		t.Error("closed while b held it")
+	} else {
+		releaseD()
+	}
+	releaseB()
+	releaseC()
+	d, releaseD := rpc.Acquire(user, nil)
+	defer releaseD()
+	if d == a {
+		t.Error("a closed client was handed out")
+	}
+}
+
+func TestADeadNodeCostsNoCall(t *testing.T) {
+	net := rpctest.New(t)
+	net.Serve(rpctest.GRPC, "go.micro.srv.x")
+	dead := &registry.Service{Name: "go.micro.srv.x", Version: "test", Nodes: []*registry.Node{{
+		Id: "dead", Address: "127.0.0.1:1", Metadata: map[string]string{"protocol": "grpc"},
+	}}}
+	if err := net.Registry.Register(dead); err != nil {
+		t.Fatal(err)
+	}
+	c, release := rpc.Acquire(net.Client(rpctest.RPC), nil)
+	defer release()
+	svc := echo.NewEchoService("go.micro.srv.x", c)
+	failed := 0
+	for range 100 {
+		if _, err := svc.Call(context.Background(), &echo.Request{}, rpc.Options(time.Second)...); err != nil {
+			failed++
+		}
+	}
+	// One dead of two: half of the first tries fail, half of the second too.
+	if failed > 45 {
+		t.Errorf("%d of 100 calls failed", failed)
+	}
+}
+
+func TestApplicationErrorsAreNotRetried(t *testing.T) {
+	net := rpctest.New(t)
+	e := net.Serve(rpctest.GRPC, "go.micro.srv.x")
+	calls := 0
+	e.Forward = func(context.Context) error { calls++; return context.DeadlineExceeded }
+	c, release := rpc.Acquire(net.Client(rpctest.RPC), nil)
+	defer release()
+	_, err := echo.NewEchoService("go.micro.srv.x", c).Call(context.Background(), &echo.Request{}, rpc.Options(time.Second)...)
+	if err == nil || calls != 1 {
+		t.Fatalf("%d executions, %v", calls, err)
+	}
+	if call.Code(err) == 0 {
+		t.Errorf("no code in %v", err)
+	}
+}

@@ -1,0 +1,188 @@
+// Package rpctest runs several go-micro services in one process: a registry and
+// a broker in memory, real loopback sockets, either stack, no go-micro globals
+// and nothing left running when the test ends.
+package rpctest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go-micro.dev/v5/broker"
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/selector"
+	"go-micro.dev/v5/server"
+	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v5/transport"
+	"go.uber.org/goleak"
+
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/memreg"
+	"github.com/micro/go-platform/internal/microlog"
+	"github.com/micro/go-platform/internal/rpc"
+)
+
+// GRPC and RPC name go-micro's two stacks.
+const (
+	GRPC = "grpc"
+	RPC  = "rpc"
+)
+
+// Stacks runs a subtest on each stack.
+func Stacks(t *testing.T, test func(t *testing.T, stack string)) {
+	t.Helper()
+	for _, stack := range []string{GRPC, RPC} {
+		t.Run(stack, func(t *testing.T) { test(t, stack) })
+	}
+}
+
+// Net is a network of services that end with the test.
+type Net struct {
+	Registry *memreg.Registry
+	Broker   broker.Broker
+	Logger   *slog.Logger
+	tb       testing.TB
+}
+
+// New returns an empty network. Its log goes to the test's output.
+func New(tb testing.TB) *Net {
+	tb.Helper()
+	n := &Net{
+		Registry: memreg.New(),
+		Broker:   sharedBroker{broker.NewMemoryBroker()},
+		Logger:   slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		tb:       tb,
+	}
+	if err := n.Broker.Connect(); err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
+
+// sharedBroker keeps a server that stops from disconnecting the others.
+type sharedBroker struct{ broker.Broker }
+
+func (sharedBroker) Disconnect() error { return nil }
+
+// Client returns a client of the stack with the wrappers, the first outermost.
+func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
+	n.tb.Helper()
+	log := microlog.New(n.Logger)
+	if stack == GRPC {
+		c := rpc.NewClient(rpc.Config{Registry: n.Registry, Broker: n.Broker, Logger: log, Wrappers: wrappers})
+		n.tb.Cleanup(c.Close)
+		return c
+	}
+	sel := selector.NewSelector(selector.Registry(n.Registry))
+	n.tb.Cleanup(func() {
+		if err := sel.Close(); err != nil {
+			n.tb.Error(err)
+		}
+	})
+	var c client.Client = client.NewClient(
+		client.Selector(sel),
+		client.Registry(n.Registry),
+		client.Broker(n.Broker),
+		client.Transport(transport.NewHTTPTransport()),
+		client.ContentType("application/protobuf"),
+		client.WithLogger(log),
+	)
+	for i := len(wrappers); i > 0; i-- {
+		c = wrappers[i-1](c)
+	}
+	return c
+}
+
+// Server returns a server of the stack that is not started yet: register
+// handlers and subscribers, then hand it to Start.
+func (n *Net) Server(stack, name string, opts ...server.Option) server.Server {
+	n.tb.Helper()
+	opts = append([]server.Option{
+		server.Name(name),
+		server.Id(uuid.NewString()),
+		server.Version("test"),
+		server.Address("127.0.0.1:0"),
+		server.Registry(n.Registry),
+		server.Broker(n.Broker),
+		server.RegisterTTL(90 * time.Second),
+		server.RegisterInterval(30 * time.Second),
+		server.WithLogger(microlog.New(n.Logger)),
+	}, opts...)
+	if stack == GRPC {
+		return mgrpc.NewServer(opts...)
+	}
+	return server.NewRPCServer(append(opts, server.Transport(transport.NewHTTPTransport()))...)
+}
+
+// Start starts a server of Server and stops it when the test ends. The returned
+// function stops it earlier.
+func (n *Net) Start(s server.Server) (stop func()) {
+	n.tb.Helper()
+	if err := s.Start(); err != nil {
+		n.tb.Fatal(err)
+	}
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		if err := s.Stop(); err != nil {
+			n.tb.Error(err)
+		}
+	}
+	n.tb.Cleanup(stop)
+	return stop
+}
+
+// Boot starts one of our services on the network, open to everybody, and stops
+// it when the test ends. Change edits its configuration.
+func (n *Net) Boot(s daemon.Service, change ...func(*daemon.Config)) *daemon.Running {
+	n.tb.Helper()
+	c := daemon.Config{Registry: n.Registry, Broker: n.Broker, Logger: n.Logger, Insecure: true}
+	for _, f := range change {
+		f(&c)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	r, err := daemon.Start(ctx, s, c)
+	if err != nil {
+		n.tb.Fatal(err)
+	}
+	n.tb.Cleanup(func() {
+		if err := r.Stop(); err != nil {
+			n.tb.Error(err)
+		}
+	})
+	return r
+}
+
+// Eventually polls until ok holds and fails the test after ten seconds.
+func Eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	tb.Fatalf("never happened: %s", what)
+}
+
+// Main is the TestMain of packages that use go-micro: it fails when goroutines
+// are left, but for those that go-micro starts and nobody can stop.
+func Main(m *testing.M, opts ...goleak.Option) {
+	goleak.VerifyTestMain(m, append(leftByGoMicro(), opts...)...)
+}
+
+func leftByGoMicro() []goleak.Option {
+	return []goleak.Option{
+		// One per client, for the response cache; ends when the client is collected.
+		goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
+		// go-micro's default config, started when its package is initialised.
+		goleak.IgnoreTopFunction("go-micro.dev/v5/config/loader/memory.(*watcher).Next"),
+		goleak.IgnoreTopFunction("go-micro.dev/v5/config/loader/memory.(*memory).Watch.func1"),
+		goleak.IgnoreTopFunction("go-micro.dev/v5/config.(*config).run.func2"),
+	}
+}
