@@ -81,7 +81,7 @@ func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 			n.tb.Error(err)
 		}
 	})
-	var c client.Client = client.NewClient(
+	c := client.NewClient(
 		client.Selector(sel),
 		client.Registry(n.Registry),
 		client.Broker(n.Broker),
