@@ -141,12 +141,20 @@ protoc() {
 	step protoc-plugins protoc_plugins
 }
 
+# Any JDK from 17 on will do; Debian's is taken only where there is none.
+java_runtime() {
+	local missing=()
+	command -v java >/dev/null || missing+=(default-jre-headless)
+	command -v mvn >/dev/null || missing+=(maven)
+	[ ${#missing[@]} = 0 ] || debian "${missing[@]}"
+}
+
 # maven NAME: fetches what maven/NAME/pom.xml asks for into $CACHE/NAME.
 fetch_maven() {
 	local name=$1 fresh
 	say "fetching $name"
 	fresh=$(mktemp -d "$CACHE/$name.XXXXXX") || return 1
-	if retry quietly "$name" mvn -B -q -f "$HERE/maven/$name/pom.xml" -Dinto="$fresh" \
+	if retry quietly "$name" mvn -B -q -Dstyle.color=never -f "$HERE/maven/$name/pom.xml" -Dinto="$fresh" \
 		-Dmaven.repo.local="$CACHE/m2" process-resources; then
 		rm -rf "${CACHE:?}/$name" && mv "$fresh" "$CACHE/$name"
 	else
@@ -181,13 +189,22 @@ table() {
 	package_row protoc protobuf-compiler
 	[ -x "$CACHE/bin/consul" ] && row consul "$CONSUL" || row consul
 	[ -x "$CACHE/bin/golangci-lint" ] && row golangci-lint "$GOLANGCI_LINT" || row golangci-lint
+	jar_row zipkin 'zipkin-server-*.jar'
+	jar_row kafka 'kafka_2.13-*.jar'
+	jar_row cassandra 'cassandra-all-*.jar'
+	jar_row opensearch 'opensearch-2*.jar'
 }
 
 everything() {
+	local name
 	step debian debian redis-server memcached etcd-server mariadb-server nats-server chromium
 	protoc
 	step golangci-lint lint
 	step consul consul
+	step java java_runtime
+	for name in zipkin kafka cassandra opensearch; do
+		step "$name" maven "$name"
+	done
 	table
 }
 
