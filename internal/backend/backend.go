@@ -48,7 +48,7 @@ func Args(args ...string) Option {
 // kind says how one sort of server is found, started and asked whether it is ready.
 type kind struct {
 	name     string
-	ports    int
+	ports    []span
 	patience time.Duration // from start to ready, on a busy machine
 
 	// find returns the program to run.

@@ -12,7 +12,7 @@ func Consul(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "consul",
-		ports:    3,
+		ports:    usual(3),
 		patience: 60 * time.Second,
 		find:     program("consul"),
 		command:  consulCommand,

@@ -11,7 +11,7 @@ func Etcd(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "etcd",
-		ports:    2,
+		ports:    usual(2),
 		patience: 60 * time.Second,
 		find:     program("etcd"),
 		command:  etcdCommand,

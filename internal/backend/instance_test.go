@@ -40,10 +40,10 @@ func TestStartThatFailsShowsTheOutput(t *testing.T) {
 	}
 	k := kind{
 		name:     "redis",
-		ports:    1,
+		ports:    usual(1),
 		patience: stopPatience,
 		command:  func(p *place) []string { return []string{p.bin, "--port", "nonsense"} },
-		ready:    func(_ context.Context, p *place) error { return probeLine(t.Context(), p.addr(0), "PING\r\n", "+PONG") },
+		ready:    func(_ context.Context, p *place) error { return probeTCP(t.Context(), p.addr(0), "PING\r\n", "+PONG") },
 	}
 	_, err := launch(t.Context(), k, bin, request{})
 	if err == nil || !strings.Contains(err.Error(), "nonsense") {
@@ -66,7 +66,7 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 	tries := 0
 	k := kind{
 		name:     "redis",
-		ports:    1,
+		ports:    usual(1),
 		patience: stopPatience,
 		command: func(p *place) []string {
 			if tries++; tries == 1 {
@@ -74,7 +74,7 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 			}
 			return []string{p.bin, "--port", p.port(0)}
 		},
-		ready: func(ctx context.Context, p *place) error { return probeLine(ctx, p.addr(0), "PING\r\n", "+PONG") },
+		ready: func(ctx context.Context, p *place) error { return probeTCP(ctx, p.addr(0), "PING\r\n", "+PONG") },
 	}
 	inst, err := launch(t.Context(), k, bin, request{})
 	if err != nil {

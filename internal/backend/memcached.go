@@ -12,7 +12,7 @@ func Memcached(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "memcached",
-		ports:    1,
+		ports:    usual(1),
 		patience: 30 * time.Second,
 		find:     program("memcached"),
 		command: func(p *place) []string {
@@ -24,7 +24,7 @@ func Memcached(tb testing.TB, opts ...Option) *Server {
 			return argv
 		},
 		ready: func(ctx context.Context, p *place) error {
-			return probeLine(ctx, p.addr(0), "version\r\n", "VERSION")
+			return probeTCP(ctx, p.addr(0), "version\r\n", "VERSION")
 		},
 	}, opts)
 }

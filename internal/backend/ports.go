@@ -7,13 +7,19 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 )
 
 // Ports come from below the range that the kernel takes client ports from. There, a client that redials a
 // killed server could be given the server's own port, connect to itself and keep the server from coming back.
-const firstPort, lastPort = 15000, 32000
+func usual(n int) []span {
+	return slices.Repeat([]span{{15000, 32000}}, n)
+}
+
+// span is a range of port numbers without its end.
+type span struct{ from, to int }
 
 // port is a number that no other test binary uses while its lock is held, not even between Kill and Restart.
 type port struct {
@@ -23,21 +29,29 @@ type port struct {
 
 type ports []port
 
-func reserve(n int) (ports, error) {
+// reserve returns a free port from each of the ranges.
+func reserve(from []span) (ports, error) {
 	var got ports
-	var last error
-	for range 200 {
-		if len(got) == n {
-			return got, nil
-		}
-		p, err := reserveOne(firstPort + rand.IntN(lastPort-firstPort))
+	for _, s := range from {
+		p, err := reserveIn(s)
 		if err != nil {
-			last = err
-			continue
+			return nil, errors.Join(err, got.release())
 		}
 		got = append(got, p)
 	}
-	return nil, errors.Join(fmt.Errorf("find %d free ports: %w", n, last), got.release())
+	return got, nil
+}
+
+func reserveIn(s span) (port, error) {
+	var last error
+	for range 200 {
+		p, err := reserveOne(s.from + rand.IntN(s.to-s.from))
+		if err == nil {
+			return p, nil
+		}
+		last = err
+	}
+	return port{}, fmt.Errorf("find a free port from %d to %d: %w", s.from, s.to-1, last)
 }
 
 func reserveOne(number int) (port, error) {

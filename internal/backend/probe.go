@@ -1,45 +1,50 @@
 package backend
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 )
 
 // A server under load may accept a connection and never answer it; the next try should not wait for that.
 const probeTimeout = 2 * time.Second
 
-// probeLine sends text, which may be empty, and wants a line back that begins with prefix.
-func probeLine(ctx context.Context, addr, text, prefix string) error {
+// probeTCP sends a question, which may be empty, and wants an answer that begins with prefix.
+func probeTCP(ctx context.Context, addr, question, prefix string) error {
+	answer, err := ask(ctx, addr, question, len(prefix))
+	if err != nil {
+		return err
+	}
+	if string(answer) != prefix {
+		return fmt.Errorf("answered %q", answer)
+	}
+	return nil
+}
+
+// ask sends a question and returns the first n bytes of the answer.
+func ask(ctx context.Context, addr, question string, n int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing was promised to the other side
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if _, err := io.WriteString(conn, text); err != nil {
-		return err
+	if _, err := io.WriteString(conn, question); err != nil {
+		return nil, err
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(line, prefix) {
-		return fmt.Errorf("answered %q", line)
-	}
-	return nil
+	answer := make([]byte, n)
+	_, err = io.ReadFull(conn, answer)
+	return answer, err
 }
 
 // probeHTTP wants status 200 and a body that contains text.

@@ -12,7 +12,7 @@ func Redis(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "redis",
-		ports:    1,
+		ports:    usual(1),
 		patience: 30 * time.Second,
 		find:     program("redis-server"),
 		command: func(p *place) []string {
@@ -22,7 +22,7 @@ func Redis(tb testing.TB, opts ...Option) *Server {
 			}
 		},
 		ready: func(ctx context.Context, p *place) error {
-			return probeLine(ctx, p.addr(0), "PING\r\n", "+PONG")
+			return probeTCP(ctx, p.addr(0), "PING\r\n", "+PONG")
 		},
 	}, opts)
 }
