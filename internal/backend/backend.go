@@ -99,10 +99,12 @@ func obtain(tb testing.TB, k kind, bin string, req request) *instance {
 		}
 		return inst
 	}
+	start := time.Now()
 	inst, err := launch(tb.Context(), k, bin, req)
 	if err != nil {
 		tb.Fatalf("backend: %s: %v", k.name, err)
 	}
+	tb.Logf("backend: %s at %s, ready after %v", k.name, inst.place.addr(0), time.Since(start).Round(time.Millisecond))
 	tb.Cleanup(func() {
 		if err := inst.close(); err != nil {
 			tb.Errorf("backend: %s: %v", k.name, err)
@@ -132,9 +134,11 @@ func (s *Server) Kill(tb testing.TB) {
 // runs, and returns when it is ready.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
-	if err := s.own(tb, "Restart").restart(tb.Context()); err != nil {
+	inst, start := s.own(tb, "Restart"), time.Now()
+	if err := inst.restart(tb.Context()); err != nil {
 		tb.Fatalf("backend: restart %s: %v", s.kind, err)
 	}
+	tb.Logf("backend: %s at %s, ready again after %v", s.kind, s.Addr, time.Since(start).Round(time.Millisecond))
 }
 
 func (s *Server) own(tb testing.TB, what string) *instance {

@@ -57,11 +57,11 @@ step() {
 	"$@" || FAILED+=("$name")
 }
 
-# once STAMP COMMAND...: the stamp names the versions, so that a new version is a new build.
+# once STAMP RESULT COMMAND...: the stamp names the versions, so that a new version is a new build.
 once() {
-	local stamp="$CACHE/stamps/$1"
-	shift
-	[ -e "$stamp" ] && return 0
+	local stamp="$CACHE/stamps/$1" result="$CACHE/$2"
+	shift 2
+	[ -e "$stamp" ] && [ -e "$result" ] && return 0
 	"$@" && touch "$stamp"
 }
 
@@ -106,13 +106,13 @@ go_tool() {
 }
 
 lint() {
-	once "golangci-lint-$GOLANGCI_LINT-$(go env GOVERSION)" \
+	once "golangci-lint-$GOLANGCI_LINT-$(go env GOVERSION)" bin/golangci-lint \
 		go_tool golangci-lint "github.com/golangci/golangci-lint/v2@$GOLANGCI_LINT" \
 		github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 }
 
 consul() {
-	once "consul-$CONSUL" go_tool consul "github.com/hashicorp/consul@$CONSUL" github.com/hashicorp/consul
+	once "consul-$CONSUL" bin/consul go_tool consul "github.com/hashicorp/consul@$CONSUL" github.com/hashicorp/consul
 }
 
 # The plugins write what the project's own go.mod can compile, hence its versions; the copy is there because
@@ -133,7 +133,7 @@ protoc_plugins() {
 	local versions
 	versions=$(awk '$1 == "require" { $1 = ""; $0 = $0 }
 		$1 == "go-micro.dev/v5" || $1 == "google.golang.org/protobuf" { printf "-%s", $2 }' "$ROOT/go.mod")
-	once "protoc-plugins$versions" build_protoc_plugins
+	once "protoc-plugins$versions" bin/protoc-gen-micro build_protoc_plugins
 }
 
 protoc() {
@@ -166,7 +166,7 @@ fetch_maven() {
 maven() {
 	local sum
 	sum=$(sha256sum <"$HERE/maven/$1/pom.xml" | cut -c1-16)
-	once "$1-$sum" fetch_maven "$1"
+	once "$1-$sum" "$1" fetch_maven "$1"
 }
 
 row() { printf '  %-14s %s\n' "$1" "${2:-missing}"; }

@@ -100,9 +100,9 @@ func (i *instance) run(ctx context.Context) error {
 func waitReady(ctx context.Context, proc *process, ready func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	last := errors.New("never asked")
 	for {
-		if last = ready(); last == nil && proc.running() {
+		last := ready()
+		if last == nil && proc.running() {
 			return nil
 		}
 		select {

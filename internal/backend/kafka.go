@@ -47,13 +47,15 @@ func formatKafka(ctx context.Context, p *place) error {
 		"transaction.state.log.min.isr=1",
 		"transaction.state.log.num.partitions=1",
 		"group.initial.rebalance.delay.ms=0",
+		// A broker that was killed may not come back before its session has ended.
+		"broker.session.timeout.ms=3000",
+		"broker.heartbeat.interval.ms=500",
 	); err != nil {
 		return err
 	}
 	const clusterID = "Z28tcGxhdGZvcm0tdGVzdA" // 16 bytes in base64; any will do
 	argv := jvmKafka(p, "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", p.dir+"/server.properties")
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.SysProcAttr = dieWithParent()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("format the storage: %w: %s", err, out)
 	}

@@ -64,7 +64,6 @@ func installDB(ctx context.Context, p *place) error {
 		"--datadir="+p.dir+"/data", "--auth-root-authentication-method=normal",
 		"--skip-test-db", "--innodb-log-file-size=8M",
 	)...)...)
-	cmd.SysProcAttr = dieWithParent()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(install), err, out)
 	}

@@ -12,8 +12,9 @@ import (
 	"syscall"
 )
 
-// Ports come from below the range that the kernel takes client ports from. There, a client that redials a
-// killed server could be given the server's own port, connect to itself and keep the server from coming back.
+// usual is where n ports of a server come from: below the range that the kernel takes client ports from. In
+// that range, a client that redials a killed server could be given the server's own port, connect to itself
+// and keep the server from coming back.
 func usual(n int) []span {
 	return slices.Repeat([]span{{15000, 32000}}, n)
 }
@@ -21,7 +22,7 @@ func usual(n int) []span {
 // span is a range of port numbers without its end.
 type span struct{ from, to int }
 
-// port is a number that no other test binary uses while its lock is held, not even between Kill and Restart.
+// port is a number that no other test binary of this user uses while its lock is held, not even between Kill and Restart.
 type port struct {
 	number int
 	lock   *os.File
@@ -55,11 +56,11 @@ func reserveIn(s span) (port, error) {
 }
 
 func reserveOne(number int) (port, error) {
-	dir := filepath.Join(os.TempDir(), "go-platform-ports")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("go-platform-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return port{}, fmt.Errorf("make the directory of port locks: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(number)), os.O_CREATE|os.O_RDWR, 0o666)
+	lock, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(number)), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return port{}, fmt.Errorf("open the lock of port %d: %w", number, err)
 	}

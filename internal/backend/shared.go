@@ -11,7 +11,7 @@ import (
 
 // shared lives as long as the test binary, like the servers in it; tests of a package have no other thing in
 // common to keep them in.
-var shared pool
+var shared pool //nolint:gochecknoglobals // said above
 
 type pool struct {
 	mu      sync.Mutex
