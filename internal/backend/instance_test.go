@@ -90,7 +90,7 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close() //nolint:errcheck // nobody has connected to it
+	defer taken.Close()
 	_, number, err := net.SplitHostPort(taken.Addr().String())
 	if err != nil {
 		t.Fatal(err)

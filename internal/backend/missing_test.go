@@ -59,7 +59,9 @@ func TestStandIn(t *testing.T) {
 	if os.Getenv(standInVariable) == "" {
 		return
 	}
-	fmt.Printf("addr=%s\n", backend.Redis(t).Addr)
+	if _, err := fmt.Fprintf(os.Stdout, "addr=%s\n", backend.Redis(t).Addr); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil { // until the end
 		t.Fatal(err)
 	}
