@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
@@ -155,7 +156,7 @@ func (b *Buffer) free(r *record) {
 	}
 }
 
-// Flush writes what is queued now.
+// Flush writes what is queued now, and tries for 2 s to.
 func (b *Buffer) Flush() error {
 	if b.closed.Load() {
 		return ErrStopped
@@ -163,11 +164,20 @@ func (b *Buffer) Flush() error {
 	b.begin()
 	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
 	defer cancel()
-	err := b.queue.Flush(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return ErrNotFlushed
+	wait := backoff.Backoff{Min: 20 * time.Millisecond, Max: 200 * time.Millisecond}
+	for {
+		err := b.queue.Flush(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ErrNotFlushed
+		case b.closed.Load():
+			return ErrStopped
+		case wait.Wait(ctx) != nil:
+			return fmt.Errorf("%w: %w", ErrNotFlushed, err)
+		}
 	}
-	return err
 }
 
 // Close writes what is left, within 2 s, and says what was lost.
