@@ -19,10 +19,13 @@ const Topic = "micro.log.event"
 
 type brokerKey struct{}
 
+// given tells a nil broker from none.
+type given struct{ broker broker.Broker }
+
 // Broker sets the broker, broker.DefaultBroker unless given. It is connected by
 // the output and never disconnected: others may use it.
 func Broker(b broker.Broker) log.OutputOption {
-	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, brokerKey{}, b) }
+	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, brokerKey{}, given{b}) }
 }
 
 // NewOutput returns an output to the topic of log.OutputName. Topics are best
@@ -34,8 +37,8 @@ func NewOutput(opts ...log.OutputOption) log.Output {
 	if s.topic == "" {
 		s.topic = Topic
 	}
-	if b, ok := o.Context.Value(brokerKey{}).(broker.Broker); ok {
-		s.broker = b
+	if b, ok := o.Context.Value(brokerKey{}).(given); ok {
+		s.broker = b.broker
 	}
 	if s.broker == nil {
 		s.err = errors.New("Broker: nil")
