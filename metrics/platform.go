@@ -2,8 +2,9 @@ package metrics
 
 import (
 	"errors"
+	"fmt"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/micro/go-platform/internal/statsd"
 )
@@ -13,14 +14,10 @@ var ErrStarted = errors.New("metrics: Init after Start")
 
 // telegraf is the default plugin, and in other dialects metrics/statsd.
 type telegraf struct {
-	*Store
+	Plugin
 	dialect statsd.Dialect
-
-	mu     sync.Mutex // guards what follows
-	opts   Options
-	bad    error          // of the constructor's options
-	client *statsd.Client // from the first Start or Stop on
-	ended  bool
+	client  atomic.Pointer[statsd.Client] // from the first Start on
+	ended   atomic.Bool
 }
 
 // NewMetrics returns the default plugin: it aggregates in the process and sends
@@ -32,18 +29,18 @@ type telegraf struct {
 // names of fields at 64, values at 128; fields of more than about 1000 bytes in
 // all go to the overflow series.
 //
-// A bad option is reported by Start and Init. The plugin also has Dropped() and
+// A bad option is reported by Start. The plugin also has Dropped() and
 // Overflowed(), both uint64: values that were not sent, and look-ups that ended
 // in an overflow series.
 func NewMetrics(opts ...Option) Metrics {
 	t := &telegraf{}
-	t.opts, t.bad = DefaultOptions().Apply(opts...)
-	t.dialect = statsd.DialectOf(t.opts.Context)
-	t.Store = NewStore(t.config(t.opts))
+	t.Config, t.Begin, t.End = t.config, t.begin, t.end
+	t.Setup(DefaultOptions(), opts...)
 	return t
 }
 
 func (t *telegraf) config(o Options) StoreConfig {
+	t.dialect = statsd.DialectOf(o.Context)
 	return StoreConfig{
 		Fields:    o.Fields,
 		MaxSeries: o.MaxSeries,
@@ -64,84 +61,48 @@ func cleaner(d statsd.Dialect) func(string, []Tag) (string, []Tag, bool) {
 	}
 }
 
-// Init implements Metrics.
-func (t *telegraf) Init(opts ...Option) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.client != nil {
-		return ErrStarted
-	}
-	o, err := t.opts.Apply(opts...)
-	if err == nil {
-		err = t.Configure(t.config(o))
-	}
-	if err == nil {
-		t.opts = o
-	}
-	return err
-}
-
-// Start implements Metrics.
-func (t *telegraf) Start() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.bad != nil {
-		return t.bad
-	}
-	return t.sender().Start()
-}
-
-// Stop implements Metrics.
-func (t *telegraf) Stop() error {
-	t.mu.Lock()
-	client := t.sender()
-	t.mu.Unlock()
-	err := client.Stop()
-	t.mu.Lock()
-	t.ended = true
-	t.mu.Unlock()
-	return err
-}
-
-// Dropped returns how many values were not sent, once per collector that
-// misses them, and after Stop also the series that were updated in vain.
-func (t *telegraf) Dropped() uint64 {
-	t.mu.Lock()
-	client, ended := t.client, t.ended
-	t.mu.Unlock()
-	switch {
-	case client == nil:
-		return 0
-	case ended:
-		return client.Dropped() + uint64(t.Pending())
-	default:
-		return client.Dropped()
-	}
-}
-
-// String implements Metrics.
-func (t *telegraf) String() string { return t.dialect.String() }
-
-// sender returns the client, made of the options at its first use. The caller
-// holds the mutex.
-func (t *telegraf) sender() *statsd.Client {
-	if t.client != nil {
-		return t.client
-	}
-	o := t.opts
+func (t *telegraf) begin(o Options) error {
 	if len(o.Collectors) == 0 {
 		o.Collectors = []string{defaultCollector}
 	}
 	w := &writer{store: t.Store, namespace: o.Namespace, lines: statsd.Builder{Dialect: t.dialect}}
-	t.client = statsd.New(statsd.Config{
+	client := statsd.New(statsd.Config{
 		Collectors: slices.Compact(slices.Sorted(slices.Values(o.Collectors))),
 		Interval:   o.BatchInterval,
 		Logger:     o.Log(),
 		Overflow:   t.Overflow(),
 		Collect:    w.collect,
 	})
-	return t.client
+	t.client.Store(client)
+	return client.Start()
 }
+
+func (t *telegraf) end() error {
+	defer t.ended.Store(true)
+	if client := t.client.Load(); client != nil {
+		return client.Stop()
+	}
+	if n := t.Pending(); n > 0 {
+		return fmt.Errorf("metrics: %d series lost, Stop without Start", n)
+	}
+	return nil
+}
+
+// Dropped returns how many values were not sent, once per collector that
+// misses them, and after Stop also the series that were updated in vain.
+func (t *telegraf) Dropped() uint64 {
+	var n uint64
+	if client := t.client.Load(); client != nil {
+		n = client.Dropped()
+	}
+	if t.ended.Load() {
+		n += uint64(t.Pending())
+	}
+	return n
+}
+
+// String implements Metrics.
+func (t *telegraf) String() string { return t.dialect.String() }
 
 // writer turns series into datagrams.
 type writer struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -35,8 +34,6 @@ type Client struct {
 	conf  Config
 	group lifecycle.Group
 	lost  loss.Counter
-	once  sync.Once
-	err   error
 }
 
 // New returns a client that does nothing until Start.
@@ -69,20 +66,15 @@ func (c *Client) Start() error {
 func (c *Client) Dropped() uint64 { return c.lost.Total() }
 
 // Stop collects and sends a last time, within lifecycle.FlushTimeout, and
-// returns an error that says how many values were lost.
+// returns an error that says how many values were lost. It comes once, after
+// Start.
 func (c *Client) Stop() error {
-	c.once.Do(func() {
-		before := c.lost.Total()
-		running := c.group.Running()
-		c.err = c.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
-		if !running {
-			c.lost.Add(lines(c.collect(true)))
-		}
-		if n := c.lost.Total() - before; n > 0 {
-			c.err = fmt.Errorf("metrics: %d values lost at stop", n)
-		}
-	})
-	return c.err
+	before := c.lost.Total()
+	err := c.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
+	if n := c.lost.Total() - before; n > 0 {
+		return fmt.Errorf("metrics: %d values lost at stop", n)
+	}
+	return err
 }
 
 // run collects at each interval and hands on; a collector that is still busy
