@@ -51,3 +51,40 @@ func Merge(ctx context.Context, pairs ...string) context.Context {
 	}
 	return metadata.NewContext(ctx, md)
 }
+
+// Pick looks up all keys in one pass: values[i] becomes that of keys[i] in any
+// letter case, the exact one first. It tells whether there was any.
+func Pick(md map[string]string, keys, values []string) (found bool) {
+	for k, v := range md {
+		i := index(keys, k)
+		if i < 0 {
+			continue
+		}
+		found = true
+		if k == keys[i] || values[i] == "" {
+			values[i] = v
+		} else if exact, ok := md[keys[i]]; ok {
+			values[i] = exact
+		}
+	}
+	return found
+}
+
+// DeleteAll removes all keys from md in every letter case.
+func DeleteAll(md map[string]string, keys []string) {
+	for k := range md {
+		if index(keys, k) >= 0 {
+			delete(md, k)
+		}
+	}
+}
+
+// index returns the place of k in keys in any letter case, or -1.
+func index(keys []string, k string) int {
+	for i, key := range keys {
+		if len(k) == len(key) && strings.EqualFold(k, key) {
+			return i
+		}
+	}
+	return -1
+}

@@ -41,3 +41,21 @@ func TestMergeKeepsTheRestAndTheOriginal(t *testing.T) {
 		t.Fatalf("no metadata before: got %v", md)
 	}
 }
+
+func TestPickAndDeleteAll(t *testing.T) {
+	keys := []string{"traceparent", "b3", "X-Micro-Trace-Id"}
+	for range 50 { // map order is random
+		md := map[string]string{"Traceparent": "x", "traceparent": "exact", "TRACEPARENT": "y", "x-micro-trace-id": "id", "other": "o"}
+		values := make([]string, len(keys))
+		if !header.Pick(md, keys, values) || values[0] != "exact" || values[1] != "" || values[2] != "id" {
+			t.Fatalf("picked %q", values)
+		}
+		header.DeleteAll(md, keys)
+		if len(md) != 1 || md["other"] != "o" {
+			t.Fatalf("left %v", md)
+		}
+	}
+	if header.Pick(map[string]string{"other": "o"}, keys, make([]string, len(keys))) {
+		t.Fatal("found what is not there")
+	}
+}

@@ -1,0 +1,70 @@
+package trace
+
+import (
+	"net"
+	"strconv"
+
+	pb "github.com/micro/go-platform/trace/proto"
+	"go-micro.dev/v5/registry"
+)
+
+// Message returns s as it is sent to trace-srv. It locks s.
+func Message(s *Span) *pb.Span {
+	s.Lock()
+	defer s.Unlock()
+	m := &pb.Span{
+		Name:               cut(s.Name, MaxName),
+		Id:                 s.Id,
+		TraceId:            s.TraceId,
+		ParentId:           s.ParentId,
+		Timestamp:          s.Timestamp.UnixMicro(),
+		Duration:           s.Duration.Microseconds(),
+		Debug:              s.Debug,
+		Source:             serviceMessage(s.Source),
+		Destination:        serviceMessage(s.Destination),
+		DroppedAnnotations: uint32(s.dropped), //nolint:gosec // not that many
+	}
+	for _, a := range s.Annotations {
+		m.Annotations = append(m.Annotations, annotationMessage(a, s))
+	}
+	return m
+}
+
+func annotationMessage(a *Annotation, s *Span) *pb.Annotation {
+	m := &pb.Annotation{
+		Timestamp: a.Timestamp.UnixMicro(),
+		Type:      pb.AnnotationType(a.Type),
+		Key:       a.Key,
+		Value:     a.Value,
+		Debug:     a.Debug,
+	}
+	if a.Service != nil && a.Service != s.Source && a.Service != s.Destination { // else said already
+		m.Service = serviceMessage(a.Service)
+	}
+	return m
+}
+
+// serviceMessage leaves endpoints out: they are many, and the registry knows.
+func serviceMessage(s *registry.Service) *pb.Service {
+	if s == nil {
+		return nil
+	}
+	m := &pb.Service{Name: cut(s.Name, MaxName), Version: s.Version, Metadata: s.Metadata}
+	for _, n := range s.Nodes {
+		host, port := SplitAddress(n.Address)
+		m.Nodes = append(m.Nodes, &pb.Node{Id: n.Id, Address: host, Port: port, Metadata: n.Metadata})
+	}
+	return m
+}
+
+// SplitAddress splits the "host:port" of a node; a port that is not there is 0.
+func SplitAddress(address string) (host string, port int64) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return address, 0
+	}
+	if port, err = strconv.ParseInt(text, 10, 32); err != nil {
+		return address, 0
+	}
+	return host, port
+}

@@ -1,0 +1,70 @@
+package trace
+
+import (
+	"context"
+
+	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/header"
+)
+
+// callerHeader is where go-micro's services say who they are. Nobody checks
+// it: it is good for a name in a picture.
+const callerHeader = "Micro-From-Service"
+
+// HandlerWrapper records a span of the service for every call and stream that
+// its handlers serve, joined to the caller's. A handler that panics is recorded
+// as failed; the panic goes on.
+func HandlerWrapper(t Trace, service *registry.Service) server.HandlerWrapper {
+	return func(next server.HandlerFunc) server.HandlerFunc {
+		return func(ctx context.Context, req server.Request, rsp any) error {
+			md := req.Header() // of the rpc stack: saves a copy of the metadata
+			if md == nil {
+				md, _ = metadata.FromContext(ctx)
+			}
+			ctx, s := serve(ctx, t, md, req.Endpoint(), service, AnnServerRequest)
+			err := errPanic
+			defer func() { finish(t, s, AnnServerResponse, service, err) }()
+			err = next(ctx, req, rsp)
+			return err
+		}
+	}
+}
+
+// SubscriberWrapper records a span of the service for every message that its
+// subscribers handle, joined to the publisher's.
+func SubscriberWrapper(t Trace, service *registry.Service) server.SubscriberWrapper {
+	return func(next server.SubscriberFunc) server.SubscriberFunc {
+		return func(ctx context.Context, msg server.Message) error {
+			md := msg.Header()
+			if md == nil {
+				md, _ = metadata.FromContext(ctx)
+			}
+			ctx, s := serve(ctx, t, md, msg.Topic(), service, AnnServerSubscription)
+			err := errPanic
+			defer func() { finish(t, s, AnnUnknown, service, err) }()
+			err = next(ctx, msg)
+			return err
+		}
+	}
+}
+
+func serve(ctx context.Context, t Trace, md map[string]string, name string, service *registry.Service, typ AnnotationType) (context.Context, *Span) {
+	parent, ok := t.FromHeader(md)
+	if !ok {
+		parent, _ = t.FromContext(ctx)
+	}
+	s := t.NewSpan(parent)
+	s.Name = name
+	if s.Sampled() {
+		s.Source = nil
+		if from, ok := header.Get(md, callerHeader); ok && from != "" {
+			s.Source = s.peer(cut(from, MaxName))
+		}
+		s.Destination = service
+		s.add(Annotation{Timestamp: s.Timestamp, Type: typ, Service: service}, "")
+	}
+	return t.NewContext(ctx, s), s
+}

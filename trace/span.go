@@ -1,0 +1,187 @@
+package trace
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/internal/call"
+	merrors "go-micro.dev/v5/errors"
+	"go-micro.dev/v5/registry"
+)
+
+// Span is a piece of work in one service. TraceId is 32 and Id 16 lower-case
+// hexadecimal digits, as in the W3C Trace Context; ParentId is empty in the
+// first span of a trace. Its Mutex guards Annotations; the other fields belong
+// to whoever made the span, until Collect.
+//
+// A span that is not sampled has ids, but no time and no annotations.
+type Span struct {
+	Name        string
+	Id          string //nolint:revive // the name is part of the contract
+	TraceId     string //nolint:revive // as above
+	ParentId    string //nolint:revive // as above
+	Timestamp   time.Time
+	Duration    time.Duration
+	Debug       bool // recorded whatever the sampling, here and downstream
+	Source      *registry.Service
+	Destination *registry.Service
+	sync.Mutex
+	Annotations []*Annotation
+
+	decision decision
+	remote   bool // of another process, known from its headers
+	ended    bool
+	dropped  int
+	header   string // the traceparent that holds both ids, when we made it
+	state    string // tracestate, passed on unchanged
+	room     *room
+}
+
+// room is what nearly every sampled span needs, allocated along with it.
+type room struct {
+	annotations [2]Annotation
+	list        [4]*Annotation
+	used        int
+	peer        registry.Service
+}
+
+// Sampled tells whether the span is recorded. One made without NewSpan is.
+func (s *Span) Sampled() bool { return s.Debug || s.decision != unsampled }
+
+// SpanIDs returns the ids as they are written in logs and headers.
+func (s *Span) SpanIDs() (traceID, spanID string) { return s.TraceId, s.Id }
+
+// Annotate adds a tag. Both are cut to MaxKey and MaxValue bytes, and dropped
+// when the span has MaxAnnotations already.
+func (s *Span) Annotate(key, value string) {
+	if s.Sampled() {
+		s.add(Annotation{Timestamp: time.Now(), Key: key}, value)
+	}
+}
+
+// Fail adds the annotation that marks the span as failed. A nil error and the
+// normal end of a stream are no failures. Of a go-micro error it keeps the
+// detail.
+func (s *Span) Fail(err error) {
+	result := call.Of(err)
+	if result == call.Success || !s.Sampled() {
+		return
+	}
+	a := Annotation{Timestamp: time.Now(), Key: ErrorKey}
+	if result == call.Dropped {
+		a.Type = AnnTimeout
+	}
+	s.add(a, reason(err))
+}
+
+func reason(err error) string {
+	var e *merrors.Error
+	if !errors.As(err, &e) {
+		e = merrors.Parse(err.Error())
+	}
+	if e.Detail != "" {
+		return e.Detail
+	}
+	return err.Error()
+}
+
+// add appends a with the value, within the bounds.
+func (s *Span) add(a Annotation, value string) {
+	s.Lock()
+	defer s.Unlock()
+	switch {
+	case s.ended:
+		return
+	case len(s.Annotations) >= MaxAnnotations:
+		s.dropped++
+		return
+	case len(a.Key) > MaxKey || len(value) > MaxValue:
+		s.dropped++
+		a.Key, value = cut(a.Key, MaxKey), cut(value, MaxValue)
+	}
+	if value != "" {
+		a.Value = []byte(value)
+	}
+	s.Annotations = append(s.Annotations, s.place(a))
+}
+
+func (s *Span) place(a Annotation) *Annotation {
+	if s.room == nil || s.room.used == len(s.room.annotations) {
+		return &a
+	}
+	p := &s.room.annotations[s.room.used]
+	s.room.used++
+	*p = a
+	return p
+}
+
+// peer returns a service of which only the name is known.
+func (s *Span) peer(name string) *registry.Service {
+	if s.room == nil {
+		return &registry.Service{Name: name}
+	}
+	s.room.peer.Name = name
+	return &s.room.peer
+}
+
+// End closes s for further annotations, sets its Duration unless that was done,
+// and tells whether it shall be sent: once, if it is sampled. It is for those
+// who write a Trace of their own; others call Collect.
+func (s *Span) End() bool {
+	if !s.Sampled() {
+		return false
+	}
+	s.Lock()
+	defer s.Unlock()
+	if s.ended {
+		return false
+	}
+	s.ended = true
+	if s.Timestamp.IsZero() {
+		s.Timestamp = time.Now()
+	}
+	if s.Duration == 0 {
+		s.Duration = time.Since(s.Timestamp)
+	}
+	s.Duration = max(s.Duration, 0)
+	return true
+}
+
+// DroppedAnnotations returns how many annotations were dropped or cut.
+func (s *Span) DroppedAnnotations() int {
+	s.Lock()
+	defer s.Unlock()
+	return s.dropped
+}
+
+// TraceState returns the W3C tracestate that came with the trace.
+func (s *Span) TraceState() string { return s.state }
+
+// Kind returns the side that the span describes, known from its annotations.
+func (s *Span) Kind() Kind {
+	s.Lock()
+	defer s.Unlock()
+	for _, a := range s.Annotations {
+		if k := a.Type.Kind(); k != KindInternal {
+			return k
+		}
+	}
+	return KindInternal
+}
+
+// Local returns the service the span was recorded in, or nil.
+func (s *Span) Local() *registry.Service {
+	if k := s.Kind(); k == KindServer || k == KindConsumer {
+		return s.Destination
+	}
+	return s.Source
+}
+
+// Remote returns the service at the other side, or nil.
+func (s *Span) Remote() *registry.Service {
+	if k := s.Kind(); k == KindServer || k == KindConsumer {
+		return s.Source
+	}
+	return s.Destination
+}

@@ -1,0 +1,113 @@
+package trace
+
+import (
+	"context"
+	"time"
+
+	"github.com/micro/go-platform/internal/spanctx"
+	"go-micro.dev/v5/registry"
+)
+
+// Tracer is the part of a Trace that all plugins have in common: it makes
+// spans, decides on sampling, and reads and writes headers. Plugins embed it.
+type Tracer struct {
+	sampler    sampler
+	service    *registry.Service
+	formats    Format
+	legacy     Format
+	trustDebug bool
+}
+
+// NewTracer returns the Tracer that o describes.
+func NewTracer(o Options) *Tracer {
+	return &Tracer{
+		sampler:    newSampler(o),
+		service:    o.Service,
+		formats:    o.Formats,
+		legacy:     o.Formats | o.Legacy,
+		trustDebug: o.TrustDebug,
+	}
+}
+
+// NewSpan implements Trace.
+func (t *Tracer) NewSpan(parent *Span) *Span {
+	if parent == nil {
+		parent = &Span{}
+	}
+	traceID := parent.TraceId
+	if parent.header == "" && !parent.remote && traceID != "" {
+		// Made by hand: it may be anything.
+		traceID, _ = NormalTraceID(traceID)
+	}
+	if traceID == "" {
+		return t.root(parent)
+	}
+	d := t.sampler.child(parent)
+	s := t.begin(d, newHeader(traceID, 0, 0, d == sampled))
+	s.ParentId, s.Debug, s.state = parent.Id, parent.Debug, parent.state
+	return s
+}
+
+// root begins a trace. The parent has no ids but may carry a decision.
+func (t *Tracer) root(parent *Span) *Span {
+	high, low := randomID(), randomID()
+	d := sampled
+	if !parent.Debug {
+		d = t.rootDecision(parent, low)
+	}
+	s := t.begin(d, newHeader("", high, low, d == sampled))
+	s.Debug = parent.Debug
+	return s
+}
+
+func (t *Tracer) rootDecision(parent *Span, low uint64) decision {
+	if parent.decision != undecided && (!parent.remote || t.sampler.followParent) {
+		return parent.decision
+	}
+	return t.sampler.fresh(low)
+}
+
+// begin allocates a span with the ids of the header. One that is not recorded
+// gets neither room nor time.
+func (t *Tracer) begin(d decision, header string) *Span {
+	var s *Span
+	if d == sampled {
+		both := &struct {
+			Span
+			room room
+		}{}
+		s = &both.Span
+		s.room = &both.room
+		s.Annotations = both.room.list[:0]
+		s.Timestamp = time.Now()
+	} else {
+		s = &Span{}
+	}
+	s.decision, s.header = d, header
+	s.TraceId, s.Id = header[traceAt:traceEnd], header[spanAt:spanEnd]
+	s.Source = t.service
+	return s
+}
+
+// NewContext implements Trace.
+func (t *Tracer) NewContext(ctx context.Context, s *Span) context.Context {
+	return spanctx.With(ctx, s)
+}
+
+// FromContext implements Trace. All plugins share the current span.
+func (t *Tracer) FromContext(ctx context.Context) (*Span, bool) { return spanFrom(ctx) }
+
+// NewHeader implements Trace. It writes the formats of the options Headers and
+// Legacy.
+func (t *Tracer) NewHeader(md map[string]string, s *Span) map[string]string {
+	return inject(md, s, t.legacy)
+}
+
+// WriteHeader does what NewHeader does, in the formats of the option Headers
+// alone. The wrappers use it.
+func (t *Tracer) WriteHeader(md map[string]string, s *Span) map[string]string {
+	return inject(md, s, t.formats)
+}
+
+// FromHeader implements Trace. It knows all formats.
+func (t *Tracer) FromHeader(md map[string]string) (*Span, bool) { return extract(md, t.trustDebug) }

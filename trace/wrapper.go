@@ -1,0 +1,127 @@
+package trace
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/internal/call"
+)
+
+// headerWriter is implemented by a Trace whose wrappers write fewer headers
+// than its NewHeader.
+type headerWriter interface {
+	WriteHeader(md map[string]string, s *Span) map[string]string
+}
+
+func writer(t Trace) func(map[string]string, *Span) map[string]string {
+	if w, ok := t.(headerWriter); ok {
+		return w.WriteHeader
+	}
+	return t.NewHeader
+}
+
+// ClientWrapper records a span of the service for every Call, Stream and
+// Publish, a child of the context's span, and sends its ids along. The span of
+// a stream ends with the stream, or with its context. All metadata is kept but
+// the headers of other spans.
+func ClientWrapper(t Trace, service *registry.Service) client.Wrapper {
+	write := writer(t)
+	return func(c client.Client) client.Client {
+		return &tracedClient{Client: c, trace: t, write: write, service: service}
+	}
+}
+
+type tracedClient struct {
+	client.Client
+	trace   Trace
+	write   func(map[string]string, *Span) map[string]string
+	service *registry.Service
+}
+
+func (c *tracedClient) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	ctx, s := c.begin(ctx, req.Endpoint(), req.Service(), AnnClientRequest)
+	err := errPanic
+	defer func() { c.end(s, AnnClientResponse, err) }()
+	err = c.Client.Call(ctx, req, rsp, opts...)
+	return err
+}
+
+func (c *tracedClient) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
+	ctx, s := c.begin(ctx, req.Endpoint(), req.Service(), AnnClientRequest)
+	stream, err := c.Client.Stream(ctx, req, opts...)
+	if err != nil || !s.Sampled() {
+		c.end(s, AnnClientResponse, err)
+		return stream, err
+	}
+	var once sync.Once
+	done := func(err error) { once.Do(func() { c.end(s, AnnClientResponse, err) }) }
+	// Whoever gives a stream up by ending its context need not close it.
+	stop := context.AfterFunc(ctx, func() { done(ctx.Err()) })
+	return call.WatchStream(stream, func(err error) {
+		stop()
+		done(err)
+	}), nil
+}
+
+func (c *tracedClient) Publish(ctx context.Context, msg client.Message, opts ...client.PublishOption) error {
+	ctx, s := c.begin(ctx, msg.Topic(), "", AnnClientPublication)
+	err := errPanic
+	defer func() { c.end(s, AnnUnknown, err) }()
+	err = c.Client.Publish(ctx, msg, opts...)
+	return err
+}
+
+// begin opens a span and copies the metadata once, to put its ids there. A
+// handler that was not wrapped leaves the caller's ids in the metadata: they
+// are as good as a span in the context.
+func (c *tracedClient) begin(ctx context.Context, name, peer string, t AnnotationType) (context.Context, *Span) {
+	md, _ := metadata.FromContext(ctx)
+	parent, ok := c.trace.FromContext(ctx)
+	if !ok {
+		parent, _ = c.trace.FromHeader(md)
+	}
+	s := c.trace.NewSpan(parent)
+	s.Name = name
+	if s.Sampled() {
+		if c.service != nil {
+			s.Source = c.service
+		}
+		if peer != "" {
+			s.Destination = s.peer(peer)
+		}
+		s.add(Annotation{Timestamp: s.Timestamp, Type: t, Service: s.Source}, "")
+	}
+	return metadata.NewContext(c.trace.NewContext(ctx, s), c.write(md, s)), s
+}
+
+func (c *tracedClient) end(s *Span, t AnnotationType, err error) {
+	finish(c.trace, s, t, s.Source, err)
+}
+
+// errPanic is what a span shows of work that neither returned nor failed.
+var errPanic = errors.New("panic")
+
+// finish notes how the work went and collects the span. A type of AnnUnknown
+// says that the end is nothing of note.
+func finish(t Trace, s *Span, end AnnotationType, at *registry.Service, err error) {
+	if !s.Sampled() {
+		return
+	}
+	if err != nil {
+		s.Fail(err)
+	}
+	if s.Duration == 0 {
+		s.Duration = max(time.Since(s.Timestamp), 1)
+	}
+	if end != AnnUnknown {
+		s.add(Annotation{Timestamp: s.Timestamp.Add(s.Duration), Type: end, Service: at}, "")
+	}
+	// Its only error says that the span was dropped, which is counted.
+	_ = t.Collect(s)
+}
