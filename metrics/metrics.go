@@ -37,6 +37,8 @@ type Metrics interface {
 	Gauge(id string) Gauge
 	// Histogram returns the histogram with this id.
 	Histogram(id string) Histogram
+	// Dropped returns how many values were lost since the start.
+	Dropped() uint64
 	// Start begins to send. It is idempotent; after Stop it returns an error.
 	Start() error
 	// Stop flushes within two seconds and returns an error that says what was

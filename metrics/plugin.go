@@ -38,6 +38,9 @@ func (p *Plugin) Options() Options {
 	return p.opts
 }
 
+// Dropped returns 0: plugins that can lose something have their own.
+func (p *Plugin) Dropped() uint64 { return 0 }
+
 // Init implements Metrics.
 func (p *Plugin) Init(opts ...Option) error {
 	p.mu.Lock()
