@@ -231,9 +231,11 @@ func (x *scratch) add(r redaction, held *fieldSet, extra []Field) {
 
 func (x *scratch) reset() {
 	x.event = Event{}
-	clear(x.extra)
-	x.extra = x.extra[:0]
-	clear(x.fields)
+	if len(x.fields) > 0 {
+		clear(x.extra)
+		x.extra = x.extra[:0]
+		clear(x.fields)
+	}
 }
 
 // fatal is the last event: it waits for room, flushes and ends the program.
