@@ -71,7 +71,7 @@ func newState(o Options, old *state) *state {
 		return s
 	}
 	if old != nil && !old.fallback {
-		s.outs = append(s.outs, old.outs...)
+		s.outs = append(s.outs, old.outs[:min(len(old.outs), len(o.Outputs))]...)
 	}
 	for _, out := range o.Outputs[len(s.outs):] {
 		s.outs = append(s.outs, newOutput(out, o.Logger))
@@ -91,7 +91,9 @@ func (p *platform) Init(opts ...Option) error {
 	}
 	s := newState(o, old)
 	p.core.state.Store(s)
-	p.core.level.Store(int32(o.Level))
+	if o.Level != current.Level { // else a SetLevel meanwhile would be undone
+		p.core.level.Store(int32(o.Level))
+	}
 	if old.fallback && !s.fallback {
 		err = old.outs[0].close()
 	}
