@@ -14,8 +14,8 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// Sink is the far end behind a Buffer. All methods but Append are called by one
-// goroutine at a time.
+// Sink is the far end behind a Buffer. All methods but Append and String are
+// called by one goroutine at a time.
 type Sink interface {
 	// Append appends the event as the far end wants it. It is called on the path
 	// of those who log, by many at a time, and must neither block nor keep e.

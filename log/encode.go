@@ -3,6 +3,7 @@ package log
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -48,17 +49,17 @@ func (e *Event) AppendFields(dst []byte) []byte {
 // appendFields writes fields in order of name, so that equal events are equal
 // lines.
 func appendFields(dst []byte, fields Fields) []byte {
-	var few [8]string
-	keys := few[:0]
-	for k := range fields {
-		keys = append(keys, k)
+	var few [8]Field
+	list := few[:0]
+	for k, v := range fields {
+		list = append(list, Field{k, v})
 	}
-	slices.Sort(keys)
-	for i, k := range keys {
+	slices.SortFunc(list, func(a, b Field) int { return strings.Compare(a.Key, b.Key) })
+	for i, f := range list {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendField(dst, k, fields[k])
+		dst = appendField(dst, f.Key, f.Value)
 	}
 	return dst
 }

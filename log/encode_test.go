@@ -140,3 +140,12 @@ func FuzzUnmarshalEvent(f *testing.F) {
 		}
 	})
 }
+
+// Every byte is looked at alone and among seven plain ones.
+func TestEachByteIsEscapedOrNot(t *testing.T) {
+	for c := range 256 {
+		for _, text := range []string{string([]byte{byte(c)}), "1234567" + string([]byte{byte(c)}), string([]byte{byte(c)}) + "1234567~~"} {
+			roundTrip(t, &log.Event{Message: text})
+		}
+	}
+}

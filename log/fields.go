@@ -23,16 +23,9 @@ type fieldSet struct {
 	json   []byte
 }
 
-func newFieldSet(fields Fields) *fieldSet {
-	size := 0
-	for k, v := range fields {
-		size += len(k) + len(v) + len(`"":"",`)
-	}
-	return &fieldSet{
-		fields: fields,
-		id:     identity(fields),
-		json:   appendFields(make([]byte, 0, size), fields),
-	}
+// init makes the set of fields, with their JSON in room if there is enough.
+func (s *fieldSet) init(fields Fields, room []byte) {
+	s.fields, s.id, s.json = fields, identity(fields), appendFields(room, fields)
 }
 
 // redaction is the set of field names whose values are not logged.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -39,28 +40,38 @@ func NewOutput(opts ...OutputOption) Output {
 // file is the Buffer before a fileSink, and the signals that reopen it.
 type file struct {
 	*Buffer
-	sink    *fileSink
-	signals lifecycle.Group
+	sink      *fileSink
+	listening sync.Once
+	signals   lifecycle.Group
 }
 
 func (f *file) Start() error {
 	if len(f.opts.Reopen) > 0 {
-		if err := f.signals.Start(f.listen); err != nil {
-			return err
-		}
+		f.listening.Do(f.listen)
 	}
 	return f.Buffer.Start()
 }
 
-func (f *file) listen(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, f.opts.Reopen...)
-	defer signal.Stop(hup)
+// listen has the signals caught when it returns: one that came sooner would end
+// the program.
+func (f *file) listen() {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, f.opts.Reopen...)
+	err := f.signals.Start(func(ctx context.Context) {
+		defer signal.Stop(caught)
+		f.obey(ctx, caught)
+	})
+	if err != nil { // closed before it was started, as Buffer.Start will say
+		signal.Stop(caught)
+	}
+}
+
+func (f *file) obey(ctx context.Context, caught <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-caught:
 			if err := f.Reopen(); err != nil {
 				f.opts.Logger.Warn("cannot reopen the log", "error", err)
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -247,6 +248,9 @@ func TestReopenAtHangup(t *testing.T) {
 		}
 		return exists()
 	})
+	late := make(chan os.Signal, 1) // one that is under way would end the test
+	signal.Notify(late, syscall.SIGHUP)
+	defer signal.Stop(late)
 	if err := errors.Join(out.Send(numbered(2)), out.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -59,8 +59,9 @@ var (
 type Log interface {
 	// Init changes options at run time. The given outputs are added, and
 	// replace the default file; level and exit function are replaced; fields are
-	// merged and reach Loggers made from now on. An error names the option and
-	// means that nothing was changed.
+	// merged and reach Loggers made from now on. An error that names an option
+	// means that nothing was changed; any other is what an output said to being
+	// started or closed.
 	Init(...Option) error
 	// Options returns a copy of the options in force.
 	Options() Options

@@ -182,6 +182,25 @@ func TestDefaultIsAFile(t *testing.T) {
 	}
 }
 
+func TestTimestampsAreThoseOfTheWall(t *testing.T) {
+	rec := recorder.NewOutput()
+	l := log.NewLog(log.WithOutput(rec))
+	begun := time.Now()
+	logtest.Eventually(t, "a second look at the wall", func() bool {
+		l.Info("m")
+		return time.Since(begun) > 1200*time.Millisecond
+	})
+	before := begun
+	for i, e := range rec.Events() {
+		at := time.Unix(0, e.Timestamp)
+		// Slack for a clock that is being set right while the test runs.
+		if at.Before(before.Add(-100*time.Millisecond)) || at.After(time.Now().Add(100*time.Millisecond)) {
+			t.Fatalf("event %d at %v, after one at %v", i, at, before)
+		}
+		before = at
+	}
+}
+
 func TestFirstOutputReplacesTheDefault(t *testing.T) {
 	t.Chdir(t.TempDir())
 	l, rec := log.NewLog(), recorder.NewOutput()

@@ -104,7 +104,18 @@ func (l *logger) with(fields Fields) *logger {
 	if base == nil {
 		base = s.fields
 	}
-	return &logger{core: l.core, fields: newFieldSet(s.redact.merge(base.fields, fields))}
+	c := &child{logger: logger{core: l.core}}
+	c.set.init(s.redact.merge(base.fields, fields), c.room[:0])
+	c.fields = &c.set
+	return &c.logger
+}
+
+// child is a logger with the fields it holds, in one allocation as a rule: many
+// a Logger is made for a single event.
+type child struct {
+	logger
+	set  fieldSet
+	room [128]byte // for the JSON of a few fields
 }
 
 func (l *logger) print(level Level, args []any) {

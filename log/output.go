@@ -36,7 +36,9 @@ func (o *output) send(e *Event) {
 		o.lost.Add(1)
 		return
 	}
-	o.note(o.Send(e))
+	if err := o.Send(e); err != nil || o.failing.Load() {
+		o.note(err)
+	}
 }
 
 func (o *output) sendWait(e *Event) {

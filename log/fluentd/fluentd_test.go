@@ -2,12 +2,15 @@ package fluentd_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +29,7 @@ type server struct {
 	t       *testing.T
 	network string
 	address string
+	tls     *tls.Config
 
 	mu      sync.Mutex
 	closers []io.Closer
@@ -52,6 +56,9 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.address = l.Addr().String()
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls)
+	}
 	s.own(l)
 	s.wg.Go(func() {
 		for {
@@ -191,6 +198,32 @@ func TestUnixSocket(t *testing.T) {
 	}
 	if len(s.read()) != 1 {
 		t.Error("nothing arrived")
+	}
+}
+
+func TestTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	s := &server{t: t, network: "tcp", address: "127.0.0.1:0", chunks: map[string]int{}, reply: ack}
+	s.tls = &tls.Config{Certificates: web.TLS.Certificates}
+	s.start()
+	defer s.die()
+	timeout := log.OutputTimeout(5 * time.Second)
+	out := s.output(timeout, fluentd.TLS(&tls.Config{RootCAs: roots}))
+	if err := errors.Join(out.Send(&log.Event{Message: "m"}), out.Flush(), out.Close()); err != nil {
+		t.Error(err)
+	}
+	if len(s.read()) != 1 {
+		t.Error("nothing arrived")
+	}
+	stranger := s.output(timeout, fluentd.TLS(&tls.Config{RootCAs: x509.NewCertPool()}))
+	if err := errors.Join(stranger.Send(&log.Event{Message: "m"}), stranger.Flush()); err == nil {
+		t.Error("sent to a server with an unknown certificate")
+	}
+	if err := stranger.Close(); err == nil {
+		t.Error("Close does not say what was lost")
 	}
 }
 

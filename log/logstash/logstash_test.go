@@ -3,12 +3,15 @@ package logstash_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +28,7 @@ type server struct {
 	t       *testing.T
 	network string
 	address string
+	tls     *tls.Config
 
 	mu      sync.Mutex
 	closers []io.Closer
@@ -56,6 +60,9 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.address = l.Addr().String()
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls)
+	}
 	s.own(l)
 	s.wg.Go(func() {
 		for {
@@ -219,6 +226,31 @@ func TestDeadFromTheStart(t *testing.T) {
 		t.Error(err)
 	}
 	logtest.Eventually(t, "what waited", func() bool { return len(s.read()) == 10 })
+}
+
+func TestTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	s := &server{t: t, network: "tcp", address: "127.0.0.1:0", tls: &tls.Config{Certificates: web.TLS.Certificates}}
+	s.start()
+	defer s.die()
+	out := s.output(logstash.TLS(&tls.Config{RootCAs: roots}))
+	if err := errors.Join(out.Send(&log.Event{Message: "secret"}), out.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	logtest.Eventually(t, "the event", func() bool { return s.has("secret") })
+	if err := out.Close(); err != nil {
+		t.Error(err)
+	}
+	stranger := s.output(logstash.TLS(&tls.Config{RootCAs: x509.NewCertPool()}))
+	if err := errors.Join(stranger.Send(&log.Event{Message: "to nobody"}), stranger.Flush()); err == nil {
+		t.Error("sent to a server with an unknown certificate")
+	}
+	if err := stranger.Close(); err == nil {
+		t.Error("Close does not say what was lost")
+	}
 }
 
 func TestLargeEvents(t *testing.T) {
