@@ -3,7 +3,9 @@ package metrics_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -255,3 +257,41 @@ func FuzzNames(f *testing.F) {
 		}
 	})
 }
+
+// More values than a Vec remembers, from many goroutines, still reach their own
+// counter.
+func TestVecBeyondItsMemory(t *testing.T) {
+	const values, workers = 5000, 4
+	s := metrics.NewStore(metrics.StoreConfig{MaxSeries: values})
+	vec := metrics.NewCounterVec(storeOnly{s}, "calls", "user", "zone")
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range values {
+				vec.With(fmt.Sprint(i), "z").Incr(uint64(i + 1))
+				vec.With("hot", "z").Incr(1)
+			}
+		})
+	}
+	wg.Wait()
+	s.Collect(func(series *metrics.Series) {
+		if len(series.Tags) == 0 {
+			return
+		}
+		want := int64(workers * values)
+		if i, err := strconv.Atoi(series.Tags[0].Value); err == nil {
+			want = int64(workers * (i + 1))
+		}
+		if v, _ := series.Value(); v != want && series.Tags[0].Name != metrics.OverflowField {
+			t.Fatalf("%v: %d, want %d", series.Tags, v, want)
+		}
+	})
+}
+
+// storeOnly is the least a plugin can be.
+type storeOnly struct{ *metrics.Store }
+
+func (storeOnly) Init(...metrics.Option) error { return nil }
+func (storeOnly) Start() error                 { return nil }
+func (storeOnly) Stop() error                  { return nil }
+func (storeOnly) String() string               { return "store" }
