@@ -109,8 +109,8 @@ func parse(points map[string]metricstest.Point, d statsd.Dialect, line string) e
 		}
 	}
 	head, values, ok := strings.Cut(line, ":")
-	if !ok {
-		return errors.New("no value")
+	if !ok || strings.ContainsAny(head, "|@#\r\t \\") {
+		return errors.New("no value, or a bad name")
 	}
 	if d == statsd.Telegraf {
 		name, tags, _ := strings.Cut(head, ",")
