@@ -282,10 +282,10 @@ func kinds(t *testing.T, r *run) {
 func cardinality(t *testing.T, r *run) {
 	m := r.start(t, metrics.MaxSeries(10))
 	const flood = 5000
+	m.Counter("flood").WithFields(metrics.Fields{metrics.OverflowField: "true"}).Incr(1) // not a second one
 	for i := range flood {
 		m.Counter("flood").WithFields(metrics.Fields{"user": fmt.Sprint(i)}).Incr(1)
 	}
-	m.Counter("flood").WithFields(metrics.Fields{metrics.OverflowField: "true"}).Incr(1) // not a second one
 	m.Counter("calm").WithFields(metrics.Fields{"user": "x"}).Incr(1)
 	must(t, m.Stop())
 	r.want(t, "flood", metrics.Fields{metrics.OverflowField: "true"}, Point{Value: flood - 9})
