@@ -34,7 +34,7 @@ type spelled struct {
 // newFamily is called with the store's mutex held.
 func newFamily(s *Store, m metric) *family {
 	f := &family{metric: m, store: s}
-	_, tags, _ := s.conf.Clean(m.id, sorted(s.conf.Fields))
+	_, tags, _ := s.conf.Clean(m.id, sorted(s.conf.Fields)) // WithFields has checked their size
 	f.root = f.newSeries(sortTags(tags))
 	f.root.bare = true
 	f.restTags = sortTags(append([]Tag{{OverflowField, "true"}}, f.root.Tags...))

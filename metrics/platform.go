@@ -33,14 +33,14 @@ type telegraf struct {
 // Overflowed(), both uint64: values that were not sent, and look-ups that ended
 // in an overflow series.
 func NewMetrics(opts ...Option) Metrics {
-	t := &telegraf{}
+	o, _ := DefaultOptions().Apply(opts...) // Setup keeps the error
+	t := &telegraf{dialect: statsd.DialectOf(o.Context)}
 	t.Config, t.Begin, t.End = t.config, t.begin, t.end
 	t.Setup(DefaultOptions(), opts...)
 	return t
 }
 
 func (t *telegraf) config(o Options) StoreConfig {
-	t.dialect = statsd.DialectOf(o.Context)
 	return StoreConfig{
 		Fields:    o.Fields,
 		MaxSeries: o.MaxSeries,

@@ -69,9 +69,7 @@ type metric struct {
 
 // NewStore returns an empty store.
 func NewStore(conf StoreConfig) *Store {
-	s := &Store{seed: maphash.MakeSeed(), families: map[metric]*family{}}
-	s.configure(conf)
-	return s
+	return &Store{conf: conf.filled(), seed: maphash.MakeSeed(), families: map[metric]*family{}}
 }
 
 // Configure replaces the configuration. Once metrics were handed out it returns
@@ -79,10 +77,11 @@ func NewStore(conf StoreConfig) *Store {
 func (s *Store) Configure(conf StoreConfig) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	conf = conf.filled()
 	if len(s.families) > 0 {
 		return s.conf.same(conf)
 	}
-	s.configure(conf)
+	s.conf = conf
 	return nil
 }
 
@@ -93,7 +92,7 @@ func (c StoreConfig) same(next StoreConfig) error {
 	}{
 		{"WithFields", maps.Equal(c.Fields, next.Fields)},
 		{"MaxSeries", c.MaxSeries == next.MaxSeries},
-		{"Samples", c.Samples == next.Samples || next.Samples == 0},
+		{"Samples", c.Samples == next.Samples},
 		{"Buckets", slices.Equal(c.Buckets, next.Buckets)},
 	} {
 		if !o.same {
@@ -103,17 +102,18 @@ func (c StoreConfig) same(next StoreConfig) error {
 	return nil
 }
 
-func (s *Store) configure(conf StoreConfig) {
-	if conf.MaxSeries <= 0 {
-		conf.MaxSeries = DefaultMaxSeries
+// filled returns c with its defaults.
+func (c StoreConfig) filled() StoreConfig {
+	if c.MaxSeries <= 0 {
+		c.MaxSeries = DefaultMaxSeries
 	}
-	if conf.Samples <= 0 {
-		conf.Samples = DefaultSamples
+	if c.Samples <= 0 {
+		c.Samples = DefaultSamples
 	}
-	if conf.Clean == nil {
-		conf.Clean = func(id string, tags []Tag) (string, []Tag, bool) { return id, tags, true }
+	if c.Clean == nil {
+		c.Clean = func(id string, tags []Tag) (string, []Tag, bool) { return id, tags, true }
 	}
-	s.conf = conf
+	return c
 }
 
 // Counter implements Metrics.

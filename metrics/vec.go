@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // maxVec bounds what a Vec remembers. Values beyond it are looked up in the
@@ -25,6 +26,9 @@ type Vec[T any] struct {
 	seed  maphash.Seed
 	known table[valued[T]]
 	mu    sync.Mutex
+	// front finds the first that came to each place by a look at a few bytes,
+	// which saves the hash of all: half of the cost.
+	front [256]atomic.Pointer[valued[T]]
 }
 
 type valued[T any] struct {
@@ -58,16 +62,36 @@ func (v *Vec[T]) With(values ...string) T {
 	if len(values) > len(v.names) {
 		values = values[:len(v.names)]
 	}
+	place := &v.front[glance(values)]
+	if first := place.Load(); first != nil && slices.Equal(first.values, values) {
+		return first.metric
+	}
 	var hash uint64
 	for i := range values {
 		hash = hash*0x9e3779b97f4a7c15 + maphash.String(v.seed, values[i])
 	}
 	for n := v.known.find(hash); n != nil; n = n.next {
 		if n.hash == hash && slices.Equal(n.value.values, values) {
+			if place.Load() == nil {
+				place.CompareAndSwap(nil, &n.value)
+			}
 			return n.value.metric
 		}
 	}
 	return v.add(hash, values)
+}
+
+// glance hashes the length and three bytes of each value.
+func glance(values []string) uint8 {
+	var h uint32
+	for _, s := range values {
+		n := len(s)
+		if n > 0 {
+			h += uint32(s[0]) + uint32(s[n/2])<<8 + uint32(s[n-1])<<16
+		}
+		h = (h ^ uint32(n)) * 0x9e3779b1
+	}
+	return uint8(h >> 24)
 }
 
 // add asks the plugin, and remembers its answer while there is room.

@@ -69,13 +69,11 @@ func (d Dialect) Fits(name string, tags int, bytes int) bool {
 // space, control and format characters, invalid UTF-8, and those of also.
 func clean(s string, max int, also string) string {
 	if len(s) > max {
-		s = s[:max]
-		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-			s = s[:len(s)-1]
+		end := max // back to where a rune begins
+		for end > max-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
 		}
-		if r, size := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && size == 1 {
-			s = s[:len(s)-1]
-		}
+		s = s[:end]
 	}
 	return strings.Map(func(r rune) rune {
 		if bad(r) || strings.ContainsRune(also, r) {

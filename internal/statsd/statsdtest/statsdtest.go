@@ -79,8 +79,14 @@ func (s *Server) Packets() []string {
 // Points sums up the datagrams, as metricstest's harness wants them.
 func (s *Server) Points(t testing.TB, d statsd.Dialect) map[string]metricstest.Point {
 	t.Helper()
+	return Parse(t, d, s.Packets())
+}
+
+// Parse sums up datagrams and fails the test at the first that is not right.
+func Parse(t testing.TB, d statsd.Dialect, packets []string) map[string]metricstest.Point {
+	t.Helper()
 	points := map[string]metricstest.Point{}
-	for _, p := range s.Packets() {
+	for _, p := range packets {
 		if len(p) > statsd.MaxPacket {
 			t.Fatalf("datagram of %d bytes", len(p))
 		}
@@ -103,8 +109,8 @@ func parse(points map[string]metricstest.Point, d statsd.Dialect, line string) e
 		}
 	}
 	head, values, ok := strings.Cut(line, ":")
-	if !ok {
-		return errors.New("no value")
+	if !ok || strings.ContainsAny(head, "|@#\r\t \\") {
+		return errors.New("no value, or a bad name")
 	}
 	if d == statsd.Telegraf {
 		name, tags, _ := strings.Cut(head, ",")
