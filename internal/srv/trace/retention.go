@@ -11,7 +11,7 @@ import (
 
 // expireChunk is how many spans one statement removes, so that none holds the
 // database for long.
-const expireChunk = 5000
+const expireChunk = 1000
 
 func (s *sqlStore) Expire(ctx context.Context, before, most int64) (int64, error) {
 	removed, err := s.removeUpTo(ctx, before-1)

@@ -203,7 +203,7 @@ func storeExpire(t *testing.T, s tracesrv.Store) {
 	now := time.Now()
 	for n := range 3 {
 		var spans []*pb.Span
-		for i := range 3000 { // more than one chunk
+		for i := range 1200 { // more than one chunk
 			spans = append(spans, newSpan(n+1, i+1, 0, tag("k", "v")))
 		}
 		s.Insert(t, now.Add(time.Duration(n-3)*time.Hour), spans...)
@@ -215,12 +215,12 @@ func storeExpire(t *testing.T, s tracesrv.Store) {
 		}
 	}
 	expire(now.Add(-4*time.Hour), 1e6, 0)
-	expire(now.Add(-90*time.Minute), 1e6, 6000)
+	expire(now.Add(-90*time.Minute), 1e6, 2400)
 	if spans, _, _ := s.Read(t.Context(), traceID(3), 10); len(spans) == 0 {
 		t.Error("removed what is young enough")
 	}
 	s.Insert(t, now, newSpan(4, 1, 0))
-	expire(now.Add(-4*time.Hour), 1, 3000)
+	expire(now.Add(-4*time.Hour), 1, 1200)
 	if spans, _, _ := s.Read(t.Context(), traceID(4), 10); len(spans) != 1 {
 		t.Error("removed the latest")
 	}

@@ -59,7 +59,7 @@ func TestTree(t *testing.T) {
 }
 
 func TestTreeOfAnyShapeEnds(t *testing.T) {
-	const n = 200_000
+	const n = 50_000
 	chain, fan := make([]*pb.Span, n), make([]*pb.Span, n)
 	for i := range n {
 		chain[i] = newSpan(1, i+1, i)
