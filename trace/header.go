@@ -77,20 +77,22 @@ func (s *Span) parseTraceparent(v string) bool {
 	}
 	version, flags := v[:2], v[spanEnd+1:traceparentLen]
 	if !lowerHex(version) || version == "ff" || !lowerHex(flags) ||
-		!lowerHex(v[traceAt:traceEnd]) || !lowerHex(v[spanAt:spanEnd]) ||
 		version == "00" && len(v) > traceparentLen ||
 		len(v) > traceparentLen && v[traceparentLen] != '-' {
 		return false
 	}
-	if !s.setIDs(v[traceAt:traceEnd], v[spanAt:spanEnd]) {
+	traceID, id := v[traceAt:traceEnd], v[spanAt:spanEnd]
+	if !lowerHex(traceID) || !lowerHex(id) || traceID == noTrace || id == noTrace[:16] {
 		return false
 	}
-	s.decision = unsampled
+	s.TraceId, s.Id, s.decision = traceID, id, unsampled
 	if unhex(flags[1])&1 == 1 {
 		s.decision = sampled
 	}
 	return true
 }
+
+const noTrace = "00000000000000000000000000000000"
 
 // parseB3 follows openzipkin/b3-propagation: "{trace}-{span}[-{state}[-{parent}]]",
 // or the state alone.

@@ -103,17 +103,18 @@ func (s *Span) add(a Annotation, value string) {
 	if value != "" {
 		a.Value = []byte(value)
 	}
-	s.Annotations = append(s.Annotations, s.place(a))
+	p := s.place()
+	*p = a
+	s.Annotations = append(s.Annotations, p)
 }
 
-func (s *Span) place(a Annotation) *Annotation {
+// place returns an annotation of the room, or a new one when it is taken.
+func (s *Span) place() *Annotation {
 	if s.room == nil || s.room.used == len(s.room.annotations) {
-		return &a
+		return &Annotation{}
 	}
-	p := &s.room.annotations[s.room.used]
 	s.room.used++
-	*p = a
-	return p
+	return &s.room.annotations[s.room.used-1]
 }
 
 // peer returns a service of which only the name is known.

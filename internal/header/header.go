@@ -81,8 +81,11 @@ func DeleteAll(md map[string]string, keys []string) {
 
 // index returns the place of k in keys in any letter case, or -1.
 func index(keys []string, k string) int {
+	if k == "" {
+		return -1
+	}
 	for i, key := range keys {
-		if len(k) == len(key) && strings.EqualFold(k, key) {
+		if len(k) == len(key) && k[0]|0x20 == key[0]|0x20 && strings.EqualFold(k, key) {
 			return i
 		}
 	}

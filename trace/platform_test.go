@@ -1,0 +1,250 @@
+package trace_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go-micro.dev/v5/broker"
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpctest"
+	tracesrv "github.com/micro/go-platform/internal/srv/trace"
+	"github.com/micro/go-platform/trace"
+	pb "github.com/micro/go-platform/trace/proto"
+	"github.com/micro/go-platform/trace/tracetest"
+)
+
+// platform is the default plugin on a network that may have a trace-srv.
+func platform(net *rpctest.Net, c client.Client, opts ...trace.Option) trace.Trace {
+	return trace.NewTrace(append([]trace.Option{trace.Client(c), trace.Logger(net.Logger)}, opts...)...)
+}
+
+func TestConformance(t *testing.T) {
+	rpctest.Stacks(t, func(t *testing.T, stack string) {
+		net := rpctest.New(t)
+		net.Boot(tracesrv.Service())
+		c := net.Client(stack)
+		svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+		tracetest.Run(t, tracetest.Subject{
+			New: func(_ *testing.T, opts ...trace.Option) trace.Trace { return platform(net, c, opts...) },
+			Read: func(t *testing.T, id string) (found []tracetest.Span) {
+				rsp, err := svc.Read(context.Background(), &pb.ReadRequest{Id: id})
+				if err != nil && call.Code(err) != 404 {
+					t.Fatal(err)
+				}
+				for _, s := range rsp.GetSpans() {
+					found = append(found, convert(s))
+				}
+				return found
+			},
+		})
+	})
+}
+
+func convert(s *pb.Span) tracetest.Span {
+	got := tracetest.Span{ID: s.Id, ParentID: s.ParentId, Name: s.Name, Duration: time.Duration(s.Duration) * time.Microsecond, Tags: map[string]string{}}
+	for _, a := range s.Annotations {
+		if k := trace.AnnotationType(a.Type).Kind(); k != trace.KindInternal {
+			got.Kind = k
+		}
+		if a.Key == trace.ErrorKey {
+			got.Error = string(a.Value)
+		}
+		got.Tags[a.Key] = string(a.Value)
+	}
+	got.Service = s.Source.GetName()
+	if got.Kind == trace.KindServer {
+		got.Service = s.Destination.GetName()
+	}
+	return got
+}
+
+func started(t *testing.T, tr trace.Trace) trace.Trace {
+	t.Helper()
+	if err := tr.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Stop() }) // tests that care call it themselves
+	return tr
+}
+
+func record(t *testing.T, tr trace.Trace) *trace.Span {
+	t.Helper()
+	s := tr.NewSpan(nil)
+	if err := tr.Collect(s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// published collects the spans that the topic carries.
+type published struct {
+	mu  sync.Mutex
+	ids map[string]int
+}
+
+func listen(t *testing.T, net *rpctest.Net) *published {
+	p := &published{ids: make(map[string]int)}
+	s := net.Server(rpctest.GRPC, "listener")
+	if err := s.Subscribe(s.NewSubscriber(trace.TraceTopic, func(_ context.Context, m *pb.Span) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ids[m.Id]++
+		return nil
+	})); err != nil {
+		t.Fatal(err)
+	}
+	net.Start(s)
+	return p
+}
+
+func (p *published) has(ids ...string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range ids {
+		if p.ids[id] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func TestWorksBeforeTraceSrvExists(t *testing.T) {
+	net := rpctest.New(t)
+	topic := listen(t, net)
+	tr := started(t, platform(net, net.Client(rpctest.RPC), trace.BatchInterval(20*time.Millisecond), trace.BatchSize(10)))
+	var spans []*trace.Span
+	for range 30 { // three batches, so the later ones wait behind the first
+		spans = append(spans, record(t, tr))
+	}
+	rpctest.Eventually(t, "the topic has what could not be sent", func() bool { return topic.has(spans[0].Id) })
+	late := record(t, tr)
+	rpctest.Eventually(t, "the topic has what came later", func() bool { return topic.has(late.Id) })
+
+	net.Boot(tracesrv.Service())
+	svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+	for _, s := range append(spans, late) {
+		rpctest.Eventually(t, "trace-srv has the span", func() bool {
+			rsp, err := svc.Read(context.Background(), &pb.ReadRequest{Id: s.TraceId})
+			return err == nil && len(rsp.Spans) == 1
+		})
+	}
+	if err := tr.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLossIsCounted(t *testing.T) {
+	net := rpctest.New(t)
+	tr := started(t, platform(net, net.Client(rpctest.GRPC), trace.QueueSize(5)))
+	failed := 0
+	for range 20 {
+		if tr.Collect(tr.NewSpan(nil)) != nil {
+			failed++
+		}
+	}
+	begun := time.Now()
+	err := tr.Stop()
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("Stop took %v", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), "spans lost") {
+		t.Errorf("Stop returned %v", err)
+	}
+	if dropped := tr.(interface{ Dropped() uint64 }).Dropped(); dropped != 20 || failed == 0 {
+		t.Errorf("%d dropped, %d refused, want 20 in all", dropped, failed)
+	}
+}
+
+func TestInvalidSpansAreCountedNotRetried(t *testing.T) {
+	net := rpctest.New(t)
+	net.Boot(tracesrv.Service())
+	tr := started(t, platform(net, net.Client(rpctest.GRPC), trace.BatchInterval(10*time.Millisecond)))
+	bad := tr.NewSpan(nil)
+	bad.Duration = 1000 * 24 * time.Hour
+	huge := tr.NewSpan(nil)
+	huge.Source = &registry.Service{Name: "x", Version: strings.Repeat("x", trace.MaxSpanSize)}
+	for _, s := range []*trace.Span{bad, huge} {
+		if err := tr.Collect(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := record(t, tr)
+	svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+	rpctest.Eventually(t, "the good span arrives", func() bool {
+		_, err := svc.Read(context.Background(), &pb.ReadRequest{Id: good.TraceId})
+		return err == nil
+	})
+	if d := tr.(interface{ Dropped() uint64 }).Dropped(); d != 2 {
+		t.Errorf("%d dropped, want 2", d)
+	}
+	if err := tr.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSendingSpansIsNotTraced(t *testing.T) {
+	net := rpctest.New(t)
+	net.Boot(tracesrv.Service())
+	var tr trace.Trace
+	c := net.Client(rpctest.GRPC, func(c client.Client) client.Client { return late{c, &tr} })
+	tr = started(t, platform(net, c, trace.BatchInterval(10*time.Millisecond)))
+	s := record(t, tr)
+	svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+	rpctest.Eventually(t, "the span arrives", func() bool {
+		_, err := svc.Read(context.Background(), &pb.ReadRequest{Id: s.TraceId})
+		return err == nil
+	})
+	if err := tr.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if rsp, err := svc.Search(context.Background(), &pb.SearchRequest{}); err != nil || len(rsp.Spans) != 1 {
+		t.Errorf("%v, %v, want the one span", rsp, err)
+	}
+}
+
+// late wraps a client for a Trace that is made after it.
+type late struct {
+	client.Client
+	trace *trace.Trace
+}
+
+func (l late) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	return trace.ClientWrapper(*l.trace, nil)(l.Client).Call(ctx, req, rsp, opts...)
+}
+
+func TestCollectors(t *testing.T) {
+	net, lonely := rpctest.New(t), rpctest.New(t)
+	running := net.Boot(tracesrv.Service())
+	tr := started(t, platform(lonely, lonely.Client(rpctest.GRPC), trace.Collectors([]string{running.Address()})))
+	record(t, tr)
+	if err := tr.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestABrokenBrokerIsNoTrouble(t *testing.T) {
+	net := rpctest.New(t)
+	net.Broker = brokenBroker{net.Broker}
+	tr := started(t, platform(net, net.Client(rpctest.GRPC), trace.BatchInterval(10*time.Millisecond), trace.Logger(slog.New(slog.DiscardHandler))))
+	s := record(t, tr)
+	net.Boot(tracesrv.Service())
+	svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+	rpctest.Eventually(t, "the span arrives", func() bool {
+		_, err := svc.Read(context.Background(), &pb.ReadRequest{Id: s.TraceId})
+		return err == nil
+	})
+}
+
+type brokenBroker struct{ broker.Broker }
+
+func (brokenBroker) Publish(string, *broker.Message, ...broker.PublishOption) error {
+	return errors.New("broken")
+}
