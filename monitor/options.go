@@ -34,6 +34,7 @@ type options struct {
 	reporter     Reporter
 	maxEndpoints int
 	losses       []lossSource
+	forgetAfter  time.Duration // see nodes; shorter in tests
 }
 
 type lossSource struct {
@@ -75,7 +76,7 @@ func WatchLoss(name string, d Dropper) Option {
 }
 
 func newOptions(opts []Option) options {
-	o := options{interval: DefaultInterval, maxEndpoints: DefaultMaxEndpoints}
+	o := options{interval: DefaultInterval, maxEndpoints: DefaultMaxEndpoints, forgetAfter: forgetAfter}
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -125,14 +125,7 @@ func (m *platform) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
 	defer cancel()
 	m.checker.stop()
-	wasRunning := m.group.Running()
-	errs := []error{m.group.Stop(lifecycle.FlushTimeout)}
-	if wasRunning {
-		m.addWindow()
-		m.advance(StatusDraining)
-		m.advance(StatusStopped)
-		errs = append(errs, m.queue.Stop())
-	}
+	errs := []error{m.group.Stop(lifecycle.FlushTimeout), m.queue.Stop()}
 	if m.remote != nil {
 		m.remote.close()
 	}
@@ -208,16 +201,36 @@ func (m *platform) loop(ctx context.Context) {
 	timer := time.NewTimer(next())
 	defer timer.Stop()
 	for {
+		var window []event
 		select {
 		case <-ctx.Done():
+			m.end()
 			return
 		case <-timer.C:
-			m.addWindow()
+			window = m.addWindow()
 			timer.Reset(next())
 		case <-m.pokes:
 			m.addState()
 		}
 		m.flush(ctx)
+		m.publish(ctx, window)
+	}
+}
+
+// end is the last thing the loop does. The queue sends it afterwards.
+func (m *platform) end() {
+	window := m.addWindow()
+	m.advance(StatusDraining)
+	m.advance(StatusStopped)
+	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
+	defer cancel()
+	m.publish(ctx, window)
+}
+
+// publish feeds the topics while the server is away.
+func (m *platform) publish(ctx context.Context, window []event) {
+	if m.remote != nil && m.remote.down.Load() {
+		m.remote.publish(ctx, m.report(0, window))
 	}
 }
 
@@ -240,8 +253,10 @@ func (m *platform) addState() {
 }
 
 // addWindow queues the stats since the last window.
-func (m *platform) addWindow() {
-	_ = m.queue.Add(event{stats: m.window()}) // refused is counted
+func (m *platform) addWindow() []event {
+	window := event{stats: m.window()}
+	_ = m.queue.Add(window) // refused is counted
+	return []event{window}
 }
 
 // send is the queue's sender.

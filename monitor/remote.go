@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go-micro.dev/v5/client"
 	"google.golang.org/protobuf/proto"
@@ -25,8 +24,8 @@ type remote struct {
 	release func()
 	closed  bool
 
-	topics  fallback // of the sender
-	refused bool     // the last report was; of the sender
+	down    atomic.Bool // the last report did not arrive
+	refused bool        // the last report was; of the sender
 	lost    atomic.Uint64
 }
 
@@ -54,10 +53,10 @@ func (r *remote) close() {
 
 func (r *remote) service() pb.MonitorService { return pb.NewMonitorService(ServiceName, r.client) }
 
-// Report implements Reporter. What the service cannot take the topics carry
-// too, once; it comes again until the service took it.
+// Report implements Reporter.
 func (r *remote) Report(ctx context.Context, report *pb.ReportRequest) error {
 	_, err := r.service().Report(ctx, report, rpc.Options(sendTimeout)...)
+	r.down.Store(err != nil)
 	switch code := call.Code(err); {
 	case err == nil:
 		r.refused = false
@@ -66,7 +65,6 @@ func (r *remote) Report(ctx context.Context, report *pb.ReportRequest) error {
 		r.refuse(report, err)
 		return nil
 	}
-	r.topics.publish(ctx, r.client, report)
 	return rpcerr.From(ctx, "report to "+ServiceName, err)
 }
 
@@ -80,42 +78,20 @@ func (r *remote) refuse(report *pb.ReportRequest, err error) {
 	r.refused = true
 }
 
-// fallback publishes reports that could not be delivered. Topics are best
-// effort, and nobody can tell who published: go.micro.srv.monitor shows what
-// they say, but it changes no route.
-type fallback struct {
-	status, stats uint64 // sequence numbers of the last that were published
-	state         time.Time
-}
-
-// publish sends each transition and window once, and the state with a window or
-// once in a second.
-func (f *fallback) publish(ctx context.Context, c client.Client, r *pb.ReportRequest) {
-	fresh := time.Since(f.state) >= time.Second
-	for _, s := range r.Stats {
-		if s.Seq > f.stats {
-			f.stats, fresh = s.Seq, true
-			send(ctx, c, StatsTopic, s)
-		}
+// publish feeds the topics while the service cannot be reached by RPC. Topics
+// are best effort, and nobody can tell who published: go.micro.srv.monitor
+// shows what they say, but it changes no route.
+func (r *remote) publish(ctx context.Context, report *pb.ReportRequest) {
+	// Errors are not told: the queue tells of the server that is away.
+	send := func(topic string, msg proto.Message) {
+		_ = r.client.Publish(ctx, r.client.NewMessage(topic, msg, client.WithMessageContentType("application/protobuf")))
 	}
-	for _, s := range append(r.Statuses, r.Current) {
-		if s.Seq > f.status || fresh && s == r.Current {
-			f.status = s.Seq
-			send(ctx, c, StatusTopic, s)
-		}
+	send(StatusTopic, report.Current)
+	for _, check := range report.Checks {
+		check.Service = report.Service
+		send(HealthCheckTopic, check)
 	}
-	if !fresh {
-		return
+	for _, s := range report.Stats {
+		send(StatsTopic, s)
 	}
-	f.state = time.Now()
-	for _, check := range r.Checks {
-		check = proto.CloneOf(check)
-		check.Service = r.Service
-		send(ctx, c, HealthCheckTopic, check)
-	}
-}
-
-func send(ctx context.Context, c client.Client, topic string, msg proto.Message) {
-	// Best effort: the queue tells of the server that is away.
-	_ = c.Publish(ctx, c.NewMessage(topic, msg, client.WithMessageContentType("application/protobuf")))
 }

@@ -50,7 +50,7 @@ func (r *remote) watch(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	forget := time.AfterFunc(forgetAfter, func() { r.nodes.set.Store(nil) })
+	forget := time.AfterFunc(r.opts.forgetAfter, func() { r.nodes.set.Store(nil) })
 	defer forget.Stop()
 	// Short waits: while the stream is down nodes that drain get calls.
 	wait := backoff.Backoff{Max: 2 * time.Second}
@@ -79,7 +79,7 @@ func (r *remote) follow(ctx context.Context, forget *time.Timer) (heard bool, _ 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// A server that hangs would keep the stream open for ever.
-	dead := time.AfterFunc(forgetAfter, cancel)
+	dead := time.AfterFunc(r.opts.forgetAfter, cancel)
 	defer dead.Stop()
 	stream, err := r.service().Watch(ctx, &pb.WatchRequest{}, client.WithDialTimeout(sendTimeout))
 	if err != nil {
@@ -101,8 +101,8 @@ func (r *remote) follow(ctx context.Context, forget *time.Timer) (heard bool, _ 
 		}
 		heard, revision = true, change.Revision
 		r.nodes.apply(change)
-		forget.Reset(forgetAfter)
-		dead.Reset(forgetAfter)
+		forget.Reset(r.opts.forgetAfter)
+		dead.Reset(r.opts.forgetAfter)
 	}
 }
 

@@ -172,6 +172,25 @@ func TestStopFlushesOnceAndSaysWhatItLost(t *testing.T) {
 	}
 }
 
+func TestBatchInFlightAtStopIsCounted(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	q := batch.New(batch.Config[int]{
+		Name: "items", Size: 10, Interval: time.Millisecond, Timeout: time.Hour,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Send: func(ctx context.Context, _ []int) error {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	})
+	_ = q.Add(1)
+	_ = q.Start()
+	<-begun
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "1 items lost") || q.Dropped() != 1 {
+		t.Fatalf("Stop: %v, %d dropped", err, q.Dropped())
+	}
+}
+
 func TestAddWaitWaitsForRoom(t *testing.T) {
 	s := sink{}
 	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Size, c.Capacity = 5, 5 })
