@@ -294,4 +294,5 @@ type storeOnly struct{ *metrics.Store }
 func (storeOnly) Init(...metrics.Option) error { return nil }
 func (storeOnly) Start() error                 { return nil }
 func (storeOnly) Stop() error                  { return nil }
+func (storeOnly) Dropped() uint64              { return 0 }
 func (storeOnly) String() string               { return "store" }

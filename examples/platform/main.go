@@ -72,7 +72,7 @@ func run(ctx context.Context, c config, out io.Writer) (int, error) {
 		ctx, cancel = context.WithTimeout(ctx, c.duration)
 		defer cancel()
 	}
-	r := &report{platform: p, out: out}
+	r := &report{platform: p, out: out, last: time.Now()}
 	ticker := time.NewTicker(c.every)
 	defer ticker.Stop()
 	p.customers.start(c.rate)

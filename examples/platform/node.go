@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"go-micro.dev/v5/server"
 	mgrpc "go-micro.dev/v5/server/grpc"
 
+	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/metrics"
@@ -39,17 +41,19 @@ func newNode(p *platform, service, name string) (*node, error) {
 
 	// A client and a server of its own: go-micro's defaults are shared by all
 	// services of a process, and there are five of them in this one.
-	n.caller = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker})
-	srv := mgrpc.NewServer(
-		server.Name(service), server.Id(name+"-"+uuid.NewString()), server.Version(self.Version),
-		server.Address("127.0.0.1:0"), server.Registry(p.registry), server.Broker(p.broker),
-		server.RegisterTTL(90*time.Second), server.RegisterInterval(30*time.Second),
-	)
-
+	// What go-micro says of itself goes to the service's log.
 	n.log = log.NewLog(
 		log.WithOutput(log.NewOutput(log.OutputName(filepath.Join(p.logs, name+".log")))),
 		log.WithFields(log.Fields{"service": service, "node": name}),
 	)
+	chatter := microlog.New(slog.New(log.NewSlogHandler(n.log)))
+	n.caller = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter})
+	srv := mgrpc.NewServer(
+		server.Name(service), server.Id(name+"-"+uuid.NewString()), server.Version(self.Version),
+		server.Address("127.0.0.1:0"), server.Registry(p.registry), server.Broker(p.broker),
+		server.RegisterTTL(90*time.Second), server.RegisterInterval(30*time.Second), server.WithLogger(chatter),
+	)
+
 	n.metrics = metrics.NewMetrics(
 		metrics.Collectors([]string{p.collector.address()}), metrics.Namespace("shop"), metrics.BatchInterval(time.Second),
 	)

@@ -23,11 +23,11 @@ import (
 
 // platform is everything that runs.
 type platform struct {
-	registry *memreg.Registry
-	broker   broker.Broker
-	daemons  []*daemon.Running
-	nodes    []*node
-	collector
+	registry  *memreg.Registry
+	broker    broker.Broker
+	daemons   []*daemon.Running
+	nodes     []*node
+	collector collector
 	customers *customers
 
 	client  *rpc.Client // of the report

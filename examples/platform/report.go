@@ -45,14 +45,11 @@ func (r *report) print() {
 
 // throughput is from the metrics that the collector received.
 func (r *report) throughput() string {
-	calls := r.sum("shop.server.calls")
-	errs := r.sum("shop.server.calls", "status=error") + r.sum("shop.server.calls", "status=dropped")
+	calls := r.collector.sum("shop.server.calls")
+	errs := r.collector.sum("shop.server.calls", "status=error") + r.collector.sum("shop.server.calls", "status=dropped")
 	now := time.Now()
 	elapsed := now.Sub(r.last).Seconds()
-	text := fmt.Sprintf("%d calls, %d errors", calls, errs)
-	if !r.last.IsZero() {
-		text = fmt.Sprintf("%.0f calls/s, %.1f errors/s", float64(calls-r.lastCalls)/elapsed, float64(errs-r.lastErrs)/elapsed)
-	}
+	text := fmt.Sprintf("%.0f calls/s, %.1f errors/s", float64(calls-r.lastCalls)/elapsed, float64(errs-r.lastErrs)/elapsed)
 	r.last, r.lastCalls, r.lastErrs = now, calls, errs
 	return text
 }

@@ -32,7 +32,7 @@ func (r *report) waterfall(ctx context.Context) error {
 		if hasError(s) {
 			failed = "  failed"
 		}
-		r.printf("    %-34s |%s%s%s| %6.1f ms%s\n",
+		r.printf("    %-42s |%s%s%s| %6.1f ms%s\n",
 			strings.Repeat("  ", int(n.Depth))+side(s)+" "+s.Name,
 			strings.Repeat(" ", int(left)), strings.Repeat("=", int(bar)), strings.Repeat(" ", int(width-left-bar)),
 			float64(s.Duration)/1000, failed)
