@@ -168,7 +168,7 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 
 // Main is the TestMain of packages that use go-micro: it fails when goroutines
 // are left, but for those that go-micro starts and nobody can stop.
-func Main(m *testing.M, opts ...goleak.Option) {
+func Main(m goleak.TestingM, opts ...goleak.Option) {
 	goleak.VerifyTestMain(m, append(leftByGoMicro(), opts...)...)
 }
 
