@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/micro/go-platform/internal/backoff"
@@ -53,7 +54,8 @@ type Queue[T any] struct {
 	stopped bool
 	space   chan struct{} // closed when room is made; nil while nobody waits
 
-	pending []T // the batch in flight, owned by the sender
+	pending  []T          // the batch in flight, owned by the sender
+	inFlight atomic.Int64 // its length, for a Stop that gives the sender up
 }
 
 // New returns a queue that holds items from now on and sends them after Start.
@@ -195,6 +197,9 @@ func (q *Queue[T]) Stop() error {
 	err := q.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
 	q.mu.Lock()
 	q.lost.Add(q.count)
+	if errors.Is(err, lifecycle.ErrStopTimeout) {
+		q.lost.Add(int(q.inFlight.Load()))
+	}
 	q.count, q.weight = 0, 0
 	q.freed()
 	q.mu.Unlock()
@@ -277,6 +282,7 @@ func (q *Queue[T]) sendAll(ctx, sending context.Context) error {
 		if err := q.send(sending); err != nil {
 			return err
 		}
+		q.inFlight.Store(0)
 		clear(q.pending)
 		q.pending = q.pending[:0]
 	}
@@ -305,6 +311,7 @@ func (q *Queue[T]) take() bool {
 		q.head = (q.head + 1) % len(q.ring)
 		q.count--
 	}
+	q.inFlight.Store(int64(len(q.pending)))
 	q.freed()
 	return len(q.pending) > 0
 }

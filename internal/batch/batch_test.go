@@ -278,3 +278,21 @@ func TestAQueueIsBoundedByWeight(t *testing.T) {
 		t.Fatalf("%v, %d arrived, %d dropped, want 21 and 4", err, s.count(), q.Dropped())
 	}
 }
+
+func TestStopCountsTheBatchOfASenderThatHangs(t *testing.T) {
+	release, begun := make(chan struct{}), make(chan struct{})
+	q := batch.New(batch.Config[int]{Name: "items", Size: 3, Capacity: 3, Send: func(context.Context, []int) error {
+		close(begun)
+		<-release // whatever its context says
+		return nil
+	}})
+	_ = q.Start()
+	for i := range 3 {
+		_ = q.Add(i)
+	}
+	<-begun
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "3 items lost") {
+		t.Fatalf("got %v, want 3 items lost", err)
+	}
+	close(release)
+}
