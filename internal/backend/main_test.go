@@ -1,0 +1,28 @@
+package backend_test
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/micro/go-platform/internal/backend"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(backend.StopAfter(m)) }
+
+// eventually polls until check returns nil.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
