@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"strings"
+	"unsafe"
 )
 
 // The places of the parts in a version 00 traceparent,
@@ -15,24 +16,25 @@ const (
 	traceparentLen    = 55
 )
 
-// newHeader returns a traceparent with a new span id, so that both ids and
-// the header are one allocation. The ids need to be unique, not secret.
-func newHeader(traceID string, high, low uint64, sampled bool) string {
-	var b [traceparentLen]byte
-	copy(b[:], "00-")
+// makeIDs fills in the header with a new span id, and has TraceId and Id point
+// into it, so that they need no memory of their own. The ids need to be unique,
+// not secret.
+func (s *Span) makeIDs(traceID string, high, low uint64, sampled bool) {
+	b := &s.ids
 	if traceID != "" {
 		copy(b[traceAt:traceEnd], traceID)
 	} else {
 		putHex(b[traceAt:], high)
 		putHex(b[traceAt+16:], low)
 	}
-	b[traceEnd] = '-'
+	b[0], b[1], b[2], b[traceEnd], b[spanEnd], b[spanEnd+1], b[flagAt] = '0', '0', '-', '-', '-', '0', '0'
 	putHex(b[spanAt:], randomID())
-	copy(b[spanEnd:], "-00")
 	if sampled {
 		b[flagAt] = '1'
 	}
-	return string(b[:])
+	s.made = true
+	h := unsafe.String(&b[0], len(b)) // never written to again
+	s.TraceId, s.Id = h[traceAt:traceEnd], h[spanAt:spanEnd]
 }
 
 // putHex writes 16 digits. It does eight at a time in one word: a span is made
