@@ -1,15 +1,75 @@
-# Every command of this project. `make` alone lists them.
+# Every command of this project; `make` alone lists them.
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
 export GOFLAGS ?= -buildvcs=false
 
-.DEFAULT_GOAL := help
-.PHONY: help backends
+# Tools and backends live outside the tree, see internal/backend/install.sh.
+CACHE := $(or $(GO_PLATFORM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go-platform)
+# The modules of this repository: the library, and those of heavy clients,
+# interop tests and benchmarks, kept apart so that users never see them.
+MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard '*go.mod')))
+PROTOS := $(shell git ls-files --cached --others --exclude-standard '*.proto')
+INSTALL := bash internal/backend/install.sh
+
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v $${CC:-gcc}),-race)
+
+each = @for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
+
+.PHONY: help run test check proto bench fuzz faults backends build fmt vet lint tidy protodiff benchonce
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-backends: ## install or build every real backend the tests can use (idempotent; cached outside the tree)
-	@bash internal/backend/install.sh
+run: ## the whole platform in one process with live traffic; Ctrl-C ends it
+	@go run ./examples/platform
 
-CACHE := $(or $(GO_PLATFORM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go-platform)
-PROTOS := $(shell git ls-files --cached --others --exclude-standard '*.proto')
+build: ## the services' binaries, into bin/
+	@mkdir -p bin && go build -o bin/ ./*/*-srv
+
+test: ## unit, conformance and end-to-end tests of all modules under the race detector
+	@[ -n "$(RACE)" ] || echo "no C compiler found: testing without the race detector (apt-get install gcc)"
+	$(call each,go test $(RACE) -timeout 20m ./...)
+
+check: fmt vet lint tidy protodiff benchonce ## formatting, vet, lint, tidy and proto diffs, each benchmark once
+
+fmt:
+	@out=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l); \
+	if [ -n "$$out" ]; then echo "gofmt would change:" $$out; exit 1; fi
+
+vet:
+	$(call each,go vet ./...)
+
+lint:
+	@$(INSTALL) lint
+	$(call each,$(CACHE)/bin/golangci-lint run --config $(CURDIR)/.golangci.yml ./...)
+
+tidy:
+	$(call each,go mod tidy -diff)
+
+protodiff: proto
+	@if ! git diff --exit-code --stat -- '*.pb.go' '*.pb.micro.go'; then echo "generated code differs: commit what make proto wrote"; exit 1; fi
+
+proto: ## regenerate the code of every .proto
+	@$(INSTALL) protoc
+	@PATH="$(CACHE)/bin:$$PATH"; for p in $(PROTOS); do \
+		protoc --go_out=paths=source_relative:. --micro_out=paths=source_relative:. "$$p"; done
+
+benchonce:
+	$(call each,go test -run '^$$' -bench . -benchtime 1x ./...)
+
+bench: ## the benchmarks, ours beside those of peers
+	$(call each,go test -run '^$$' -bench . -benchmem ./...)
+
+fuzz: ## ten seconds of every fuzz target
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r d; do \
+		for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$d/*_test.go | cut -c6-); do \
+			echo "== $$d $$f"; (cd $$d && go test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s .); done; done
+
+faults: ## the long process and fault tests
+	@FAULTS=1 go test $(RACE) -timeout 60m -run 'Fault' -v ./internal/e2e/...
+
+backends: ## install or build every real backend the tests can use (idempotent, cached outside the tree)
+	@$(INSTALL)

@@ -18,6 +18,7 @@ type sink struct{ *trace.Tracer }
 func (sink) Collect(s *trace.Span) error { s.End(); return nil }
 func (sink) Start() error                { return nil }
 func (sink) Stop() error                 { return nil }
+func (sink) Dropped() uint64             { return 0 }
 func (sink) String() string              { return "sink" }
 
 func newSink(opts ...trace.Option) trace.Trace {

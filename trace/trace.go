@@ -36,6 +36,8 @@ type Trace interface {
 	// not sampled, or was collected before, is ignored. The error says that the
 	// span was dropped.
 	Collect(s *Span) error
+	// Dropped returns how many spans were lost since the start.
+	Dropped() uint64
 	// Start begins to send what is collected. It does not wait for the server.
 	// It is idempotent, and returns an error that names the option with a bad
 	// value.

@@ -26,11 +26,15 @@ type Config[T any] struct {
 	Size     int           // most items of one Send, default 100
 	Interval time.Duration // longest an item waits for company, default 5 s
 	Capacity int           // items held before Add drops, default 100 × Size
+	Limit    int           // weight held before Add drops, in the unit of Weigh; 0: none
 	Timeout  time.Duration // bound of one Send, default 5 s
 	Logger   *slog.Logger  // for loss and recovery, default slog.Default
 	// Send delivers the items; an error means that none arrived and that the
 	// same items come again. It must not keep the slice.
 	Send func(ctx context.Context, items []T) error
+	// Weigh is the weight of an item, its bytes say; needed with Limit. An item
+	// heavier than Limit is taken when the queue is empty.
+	Weigh func(item T) int
 }
 
 // Queue is a bounded queue with one sender. Adding is safe for concurrent use.
@@ -45,6 +49,7 @@ type Queue[T any] struct {
 	ring    []T // of Capacity; count items from head on
 	head    int
 	count   int
+	weight  int
 	stopped bool
 	space   chan struct{} // closed when room is made; nil while nobody waits
 
@@ -117,22 +122,47 @@ func (q *Queue[T]) add(item T, wait bool) (<-chan struct{}, error) {
 	if q.stopped {
 		return nil, lifecycle.ErrStopped
 	}
-	if q.count == len(q.ring) {
+	weight := q.weigh(item)
+	if q.count == len(q.ring) || q.conf.Limit > 0 && q.count > 0 && q.weight+weight > q.conf.Limit {
 		if wait && q.space == nil {
 			q.space = make(chan struct{})
 		}
+		q.hurry()
 		return q.space, ErrFull
 	}
 	q.ring[(q.head+q.count)%len(q.ring)] = item
 	q.count++
+	q.weight += weight
 	if q.count%q.conf.Size == 0 {
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
+		q.hurry()
 	}
 	return nil, nil
 }
+
+// hurry wakes the sender before its interval is over.
+func (q *Queue[T]) hurry() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *Queue[T]) weigh(item T) int {
+	if q.conf.Weigh == nil {
+		return 0
+	}
+	return q.conf.Weigh(item)
+}
+
+// Len returns how many items wait, without the batch in flight.
+func (q *Queue[T]) Len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count
+}
+
+// Drop counts n items that the caller did not even try to add.
+func (q *Queue[T]) Drop(n int) { q.lost.Add(n) }
 
 // Dropped returns how many items were lost since the start.
 func (q *Queue[T]) Dropped() uint64 { return q.lost.Total() }
@@ -165,7 +195,7 @@ func (q *Queue[T]) Stop() error {
 	err := q.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
 	q.mu.Lock()
 	q.lost.Add(q.count)
-	q.count = 0
+	q.count, q.weight = 0, 0
 	q.freed()
 	q.mu.Unlock()
 	if lost := q.lost.Total() - before; lost > 0 {
@@ -234,10 +264,10 @@ func (r *recovery) note(log *slog.Logger, name string, err error) {
 
 // drain is the last flush: what a single try cannot send is lost.
 func (q *Queue[T]) drain(sending context.Context) {
-	if err := q.sendAll(sending, sending); err != nil {
-		q.lost.Add(len(q.pending))
-		q.pending = q.pending[:0]
-	}
+	// A batch is also left when sending was over before the drain began.
+	_ = q.sendAll(sending, sending) // Stop tells how many were lost
+	q.lost.Add(len(q.pending))
+	q.pending = q.pending[:0]
 }
 
 // sendAll sends batch after batch until the queue is empty, ctx ends or a Send
@@ -269,6 +299,7 @@ func (q *Queue[T]) take() bool {
 	defer q.mu.Unlock()
 	var zero T
 	for n := min(q.count, q.conf.Size); n > 0; n-- {
+		q.weight -= q.weigh(q.ring[q.head])
 		q.pending = append(q.pending, q.ring[q.head])
 		q.ring[q.head] = zero
 		q.head = (q.head + 1) % len(q.ring)

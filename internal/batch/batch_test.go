@@ -172,6 +172,25 @@ func TestStopFlushesOnceAndSaysWhatItLost(t *testing.T) {
 	}
 }
 
+func TestBatchInFlightAtStopIsCounted(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	q := batch.New(batch.Config[int]{
+		Name: "items", Size: 10, Interval: time.Millisecond, Timeout: time.Hour,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Send: func(ctx context.Context, _ []int) error {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	})
+	_ = q.Add(1)
+	_ = q.Start()
+	<-begun
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "1 items lost") || q.Dropped() != 1 {
+		t.Fatalf("Stop: %v, %d dropped", err, q.Dropped())
+	}
+}
+
 func TestAddWaitWaitsForRoom(t *testing.T) {
 	s := sink{}
 	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Size, c.Capacity = 5, 5 })
@@ -229,4 +248,33 @@ func BenchmarkAdd(b *testing.B) {
 		}
 	})
 	_ = q.Stop()
+}
+
+func TestAQueueIsBoundedByWeight(t *testing.T) {
+	var s sink
+	q := newQueue(t, &s, func(c *batch.Config[int]) {
+		c.Interval = time.Hour
+		c.Limit, c.Weigh = 50, func(item int) int { return item }
+	})
+	if err := q.Add(1000); err != nil {
+		t.Fatalf("an item heavier than the limit, alone: %v", err)
+	}
+	if err := q.Add(1); !errors.Is(err, batch.ErrFull) {
+		t.Fatalf("got %v, want ErrFull", err)
+	}
+	_ = q.Start()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for range 20 { // each waits until the sender, woken by it, made room
+		if err := q.AddWait(ctx, 30); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q.Len() > 1 {
+		t.Errorf("%d items of weight 30 are held in 50", q.Len())
+	}
+	q.Drop(3)
+	if err := q.Stop(); err != nil || s.count() != 21 || q.Dropped() != 4 {
+		t.Fatalf("%v, %d arrived, %d dropped, want 21 and 4", err, s.count(), q.Dropped())
+	}
 }

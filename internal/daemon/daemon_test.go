@@ -17,8 +17,6 @@ import (
 	"go-micro.dev/v5/registry"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
-
 // service is an Echo with a hook.
 func service(start func(*daemon.Env) error) daemon.Service {
 	return daemon.Service{

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/server"
 	mgrpc "go-micro.dev/v5/server/grpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
 )
@@ -35,7 +35,7 @@ func authenticator(c Config) (server.HandlerWrapper, error) {
 func clientConfig(c Config) rpc.Config {
 	return rpc.Config{
 		Registry: c.Registry,
-		Broker:   sharedBroker{c.Broker},
+		Broker:   membroker.Shared(c.Broker),
 		TLS:      c.TLS,
 		Logger:   microlog.New(c.Logger),
 	}
@@ -49,7 +49,7 @@ func newServer(name, id string, c Config, authenticate server.HandlerWrapper) se
 		server.Address(c.Address),
 		server.Advertise(c.Advertise),
 		server.Registry(c.Registry),
-		server.Broker(sharedBroker{c.Broker}),
+		server.Broker(membroker.Shared(c.Broker)),
 		server.RegisterTTL(registerTTL),
 		server.RegisterInterval(registerInterval),
 		server.WithLogger(microlog.New(c.Logger)),
@@ -101,12 +101,6 @@ func hasNode(services []*registry.Service, id string) bool {
 	}
 	return false
 }
-
-// sharedBroker keeps a server that stops from disconnecting everyone else who
-// uses the same broker.
-type sharedBroker struct{ broker.Broker }
-
-func (sharedBroker) Disconnect() error { return nil }
 
 // recoverHandler matters for streams: go-micro recovers unary handlers only.
 func recoverHandler(name string, c Config) server.HandlerWrapper {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
@@ -49,22 +50,17 @@ type Net struct {
 // New returns an empty network. Its log goes to the test's output.
 func New(tb testing.TB) *Net {
 	tb.Helper()
-	n := &Net{
+	b, err := membroker.New()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &Net{
 		Registry: memreg.New(),
-		Broker:   sharedBroker{broker.NewMemoryBroker()},
+		Broker:   b,
 		Logger:   slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		tb:       tb,
 	}
-	if err := n.Broker.Connect(); err != nil {
-		tb.Fatal(err)
-	}
-	return n
 }
-
-// sharedBroker keeps a server that stops from disconnecting the others.
-type sharedBroker struct{ broker.Broker }
-
-func (sharedBroker) Disconnect() error { return nil }
 
 // Client returns a client of the stack with the wrappers, the first outermost.
 func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
@@ -81,7 +77,7 @@ func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 			n.tb.Error(err)
 		}
 	})
-	var c client.Client = client.NewClient(
+	c := client.NewClient(
 		client.Selector(sel),
 		client.Registry(n.Registry),
 		client.Broker(n.Broker),
@@ -172,7 +168,7 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 
 // Main is the TestMain of packages that use go-micro: it fails when goroutines
 // are left, but for those that go-micro starts and nobody can stop.
-func Main(m *testing.M, opts ...goleak.Option) {
+func Main(m goleak.TestingM, opts ...goleak.Option) {
 	goleak.VerifyTestMain(m, append(leftByGoMicro(), opts...)...)
 }
 

@@ -8,11 +8,11 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func migrations() fstest.MapFS {
 	file := func(up string) *fstest.MapFile {
@@ -48,6 +48,10 @@ func use(t *testing.T, url string) {
 func TestSQLite(t *testing.T) {
 	use(t, "sqlite://"+filepath.Join(t.TempDir(), "x.db"))
 	use(t, "sqlite::memory:")
+}
+
+func TestMySQL(t *testing.T) {
+	use(t, rpctest.MySQLURL(t))
 }
 
 func TestBadURLs(t *testing.T) {

@@ -1,0 +1,88 @@
+// The platform in one process: trace-srv, monitor-srv and a small shop of real
+// go-micro services that call each other over real sockets, traced, measured,
+// logged and monitored through the wrappers of this project.
+//
+//	go run ./examples/platform            until Ctrl-C
+//	go run ./examples/platform -for 10s   ends by itself, with a summary
+//
+// It exits with 1 when a promise that it states was not kept.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	var c config
+	flag.DurationVar(&c.duration, "for", 0, "end after this `time`; 0: at Ctrl-C")
+	flag.DurationVar(&c.every, "every", 3*time.Second, "print a report each `interval`")
+	flag.IntVar(&c.rate, "rate", 50, "customers per second")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
+	code, err := run(ctx, c, os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "platform:", err)
+	}
+	os.Exit(code)
+}
+
+type config struct {
+	duration time.Duration
+	every    time.Duration
+	rate     int
+}
+
+func (c config) check() error {
+	switch {
+	case c.every < 500*time.Millisecond:
+		return fmt.Errorf("-every %v: want 500ms or more", c.every)
+	case c.rate < 1 || c.rate > 500:
+		return fmt.Errorf("-rate %d: want 1 to 500", c.rate)
+	case c.duration < 0:
+		return fmt.Errorf("-for %v: negative", c.duration)
+	}
+	return nil
+}
+
+// run returns the exit code.
+func run(ctx context.Context, c config, out io.Writer) (int, error) {
+	if err := c.check(); err != nil {
+		return 2, err
+	}
+	begin := time.Now()
+	p, err := start(ctx, c)
+	if err != nil {
+		return 1, err
+	}
+	fmt.Fprintf(out, "ready in %.1f s: trace-srv, monitor-srv, gateway, 2 x orders, 2 x stock; %d customers per second\n",
+		time.Since(begin).Seconds(), c.rate)
+	fmt.Fprintf(out, "orders-2 refuses one payment in ten, stock-2 is slow; the services log to %s\n", p.logs)
+
+	if c.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.duration)
+		defer cancel()
+	}
+	r := &report{platform: p, out: out, last: time.Now()}
+	ticker := time.NewTicker(c.every)
+	defer ticker.Stop()
+	p.customers.start(c.rate)
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case <-ticker.C:
+			r.print()
+		}
+	}
+	return r.end(time.Since(begin)), nil
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(m) }
+
+func TestThePlatformKeepsItsPromises(t *testing.T) {
+	var out strings.Builder
+	code, err := run(context.Background(), config{duration: 8 * time.Second, every: 2 * time.Second, rate: 50}, &out)
+	t.Log(out.String())
+	if err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v", code, err)
+	}
+	for _, want := range []string{"calls/s", "Stock.Reserve", "shop.orders", "DEGRADED", "stock serves", "kept"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+}
+
+func TestFlagsAreChecked(t *testing.T) {
+	for _, c := range []config{
+		{every: time.Millisecond, rate: 1}, {every: time.Second, rate: 0}, {every: time.Second, rate: 1, duration: -1},
+	} {
+		if code, err := run(context.Background(), c, new(strings.Builder)); code != 2 || err == nil {
+			t.Errorf("%+v: exit code %d, %v", c, code, err)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"go-micro.dev/v5"
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/server"
+	mgrpc "go-micro.dev/v5/server/grpc"
+
+	"github.com/micro/go-platform/internal/microlog"
+	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/log"
+	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/monitor"
+	"github.com/micro/go-platform/trace"
+)
+
+// node is one instance of a service with everything this project wires into it.
+type node struct {
+	name    string
+	service micro.Service
+	caller  *rpc.Client
+
+	log     log.Log
+	metrics metrics.Metrics
+	trace   trace.Trace
+	monitor monitor.Monitor
+}
+
+// newNode makes an instance that is wired, but serves nothing yet.
+func newNode(p *platform, service, name string) (*node, error) {
+	n := &node{name: name}
+	self := &registry.Service{Name: service, Version: "v1"}
+
+	// A client and a server of its own: go-micro's defaults are shared by all
+	// services of a process, and there are five of them in this one.
+	// What go-micro says of itself goes to the service's log.
+	n.log = log.NewLog(
+		log.WithOutput(log.NewOutput(log.OutputName(filepath.Join(p.logs, name+".log")))),
+		log.WithFields(log.Fields{"service": service, "node": name}),
+	)
+	chatter := microlog.New(slog.New(log.NewSlogHandler(n.log)))
+	n.caller = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter})
+	srv := mgrpc.NewServer(
+		server.Name(service), server.Id(name+"-"+uuid.NewString()), server.Version(self.Version),
+		server.Address("127.0.0.1:0"), server.Registry(p.registry), server.Broker(p.broker),
+		server.RegisterTTL(90*time.Second), server.RegisterInterval(30*time.Second), server.WithLogger(chatter),
+	)
+
+	n.metrics = metrics.NewMetrics(
+		metrics.Collectors([]string{p.collector.address()}), metrics.Namespace("shop"), metrics.BatchInterval(time.Second),
+	)
+	n.trace = trace.NewTrace(trace.Client(n.caller), trace.Service(self), trace.BatchInterval(time.Second))
+	n.monitor = monitor.NewMonitor(
+		monitor.Client(n.caller), monitor.Server(srv), monitor.Interval(p.every/2),
+		monitor.WatchLoss("trace", n.trace), monitor.WatchLoss("log", n.log),
+	)
+	n.service = micro.NewService(
+		micro.Client(n.caller), micro.Server(srv), micro.HandleSignal(false),
+		micro.WrapClient(
+			log.ClientWrapper(n.log), metrics.ClientWrapper(n.metrics), trace.ClientWrapper(n.trace, self),
+			monitor.ClientWrapper(n.monitor), monitor.ReadyWrapper(n.monitor),
+		),
+		micro.WrapHandler(
+			trace.HandlerWrapper(n.trace, self), metrics.HandlerWrapper(n.metrics),
+			monitor.HandlerWrapper(n.monitor), log.HandlerWrapper(n.log),
+		),
+	)
+	for _, start := range []func() error{n.log.Start, n.metrics.Start, n.trace.Start} {
+		if err := start(); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, errors.Join(err, n.stop()))
+		}
+	}
+	return n, nil
+}
+
+// serve starts the server, then reports it.
+func (n *node) serve() error {
+	if err := n.service.Server().Start(); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	if err := n.monitor.Start(); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	return nil
+}
+
+// call is the client with all wrappers.
+func (n *node) call() client.Client { return n.service.Client() }
+
+// dropped is what the instance had to drop of its telemetry.
+func (n *node) dropped() uint64 {
+	return n.trace.Dropped() + n.log.Dropped() + n.metrics.Dropped() + n.monitor.Dropped()
+}
+
+// stop is the order in which a service ends: it says that it drains, leaves the
+// registry and finishes its calls, and flushes last.
+func (n *node) stop() error {
+	err := errors.Join(
+		ignore(n.monitor.Drain(), monitor.ErrStopped),
+		n.service.Server().Stop(),
+		n.monitor.Stop(), n.trace.Stop(), n.metrics.Stop(), n.log.Stop(),
+	)
+	n.caller.Close()
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	return nil
+}
+
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
+}

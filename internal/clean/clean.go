@@ -1,0 +1,74 @@
+// Package clean makes text from elsewhere fit to be kept and shown: without
+// control characters, valid and of bounded size. Use it for what people read
+// (descriptions, errors, results) and Name to refuse what programs compare.
+package clean
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The bounds of a Map.
+const (
+	MaxPairs = 64
+	MaxBytes = 8 << 10
+)
+
+// Name tells whether s can identify something: 1 to limit bytes of printable
+// UTF-8.
+func Name(s string, limit int) bool {
+	if s == "" || len(s) > limit || !utf8.ValidString(s) {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+// Text returns s cut to limit bytes, with each character that is not printable
+// and each broken one replaced by a space.
+func Text(s string, limit int) string {
+	if len(s) > limit {
+		s = cut(s, limit)
+	}
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	return cut(s, limit)
+}
+
+// cut ends s before the character that would pass the limit.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}
+
+// Map returns a copy of m with cleaned keys and values, nil when it is empty.
+// Of a map that is too large the pairs whose keys come first are kept.
+func Map(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	kept := make(map[string]string, min(len(m), MaxPairs))
+	left := MaxBytes
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		key, value := Text(k, 256), Text(m[k], MaxBytes)
+		if left -= len(key) + len(value); left < 0 || len(kept) == MaxPairs {
+			break
+		}
+		kept[key] = value
+	}
+	return kept
+}

@@ -1,0 +1,68 @@
+package daemon_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+// asMain makes the test binary behave as a service's: go-micro's clients of
+// etcd and nats cannot be closed, so what uses them runs in its own process.
+const asMain = "GO_PLATFORM_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		os.Exit(daemon.Main(service(nil)))
+	}
+	rpctest.Main(m)
+}
+
+// Serving is logged once the registry knows the node, so these prove more than
+// that the flags are read.
+func TestProcessesOnRealRegistriesAndBrokers(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args func(t *testing.T) []string
+	}{
+		{"memory", func(*testing.T) []string {
+			return []string{"--registry", "memory", "--broker", "http", "--broker_address", "127.0.0.1:0"}
+		}},
+		{"consul", func(t *testing.T) []string {
+			return []string{"--registry", "consul", "--registry_address", backend.Consul(t).Addr, "--broker", "memory"}
+		}},
+		{"etcd", func(t *testing.T) []string {
+			return []string{"--registry", "etcd", "--registry_address", backend.Etcd(t).Addr, "--broker", "memory"}
+		}},
+		{"nats", func(t *testing.T) []string {
+			addr := backend.NATS(t).Addr
+			return []string{"--registry", "nats", "--registry_address", addr, "--broker", "nats", "--broker_address", addr}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := append([]string{"--insecure", "--data_dir", t.TempDir()}, c.args(t)...)
+			var errs syncBuffer
+			cmd := exec.Command(os.Args[0], args...)
+			cmd.Env = append(os.Environ(), asMain+"=1")
+			cmd.Stderr = &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() { done <- cmd.Wait() }()
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			rpctest.Eventually(t, "it serves", func() bool { return strings.Contains(errs.String(), "msg=serving") })
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatalf("after SIGTERM: %v\n%s", err, errs.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,57 @@
+package monitor
+
+import (
+	"time"
+
+	"github.com/micro/go-platform/internal/sqlstore"
+	pb "github.com/micro/go-platform/monitor/proto"
+)
+
+// Change is what a Store appends.
+type Change = change
+
+// Migrations are the tables of the store.
+var Migrations = migrations
+
+// NewChange makes a Change; the node is nil for checks.
+func NewChange(t *pb.Transition, node *pb.Service) Change { return change{t, node} }
+
+// NewSQLStore returns the store of a database.
+func NewSQLStore(db *sqlstore.DB) Store { return &sqlStore{db} }
+
+// CheckReport is what every report passes first.
+func CheckReport(r *pb.ReportRequest) error { return checkReport(r) }
+
+// State is the present without a server around it.
+type State struct{ *state }
+
+// NewState returns an empty State.
+func NewState(record func(Change)) State { return State{newState(record)} }
+
+// Report takes a report as if it came from a host at a time.
+func (s State) Report(r *pb.ReportRequest, host string, now time.Time) error {
+	return s.report(r, host, now)
+}
+
+// Sweep looks for silent nodes.
+func (s State) Sweep(now time.Time) { s.sweep(now) }
+
+// Nodes returns how many nodes are known.
+func (s State) Nodes() int { return len(s.sorted("", "")) }
+
+// Status returns the status of a node.
+func (s State) Status(id string) pb.Status_Status {
+	for _, n := range s.sorted("", id) {
+		return n.status
+	}
+	return pb.Status_UNKNOWN
+}
+
+// NotReady returns the nodes that routing leaves out.
+func (s State) NotReady() []*pb.NotReady { return s.routing.now.Load().snapshot().Set }
+
+// Verdicts judges all services.
+func (s State) Verdicts() []*pb.Verdict { return verdicts(s.sorted("", "")) }
+
+// TransitionOf returns what a Change is about.
+func TransitionOf(c Change) *pb.Transition { return c.transition }

@@ -1,0 +1,45 @@
+package monitor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/micro/go-platform/internal/rpcerr"
+	pb "github.com/micro/go-platform/monitor/proto"
+)
+
+const (
+	maxWatchers = 5_000
+	lifeSign    = 4 * time.Second
+)
+
+// Watch implements pb.MonitorHandler. A reader that is slow is told less often,
+// never wrongly: it gets the difference between what it knows and what is.
+func (h *handler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Monitor_WatchStream) error {
+	defer h.watchers.Add(-1)
+	if h.watchers.Add(1) > maxWatchers {
+		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
+	}
+	known := h.state.routing.now.Load()
+	if err := stream.Send(known.snapshot()); err != nil {
+		return err
+	}
+	alive := time.NewTicker(lifeSign)
+	defer alive.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.done:
+			return nil
+		case <-alive.C:
+		case <-known.changed:
+		}
+		now := h.state.routing.now.Load()
+		if err := stream.Send(now.since(known)); err != nil {
+			return err
+		}
+		known = now
+	}
+}

@@ -1,0 +1,248 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+)
+
+// NewOutput returns the default output: a file of one JSON event a line, named
+// by OutputName or DefaultOutputName, created with mode 0600, rotated by size or
+// age (OutputRotate) into files beside it whose name carries the time, of which
+// the newest are kept and gzipped (OutputBackups). It is opened anew when Reopen
+// is called on it or, once started, at SIGHUP (OutputReopen).
+//
+// An event counts as written when the operating system has taken it; the file is
+// not synced to the disk. A file belongs to one output of one process. A line
+// that a crash tore is ended when the file is opened again, so that the next
+// event has a line of its own.
+func NewOutput(opts ...OutputOption) Output {
+	o := NewOutputOptions(opts...)
+	if o.Name == "" {
+		o.Name = DefaultOutputName
+	}
+	sink := &fileSink{archive: archive{name: o.Name}}
+	f := &file{Buffer: NewBuffer(sink, o), sink: sink}
+	sink.opts = f.opts // checked
+	sink.archive.opts = f.opts
+	return f
+}
+
+// file is the Buffer before a fileSink, and the signals that reopen it.
+type file struct {
+	*Buffer
+	sink      *fileSink
+	listening sync.Once
+	signals   lifecycle.Group
+}
+
+func (f *file) Start() error {
+	if len(f.opts.Reopen) > 0 {
+		f.listening.Do(f.listen)
+	}
+	return f.Buffer.Start()
+}
+
+// listen has the signals caught when it returns: one that came sooner would end
+// the program.
+func (f *file) listen() {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, f.opts.Reopen...)
+	err := f.signals.Start(func(ctx context.Context) {
+		defer signal.Stop(caught)
+		f.obey(ctx, caught)
+	})
+	if err != nil { // closed before it was started, as Buffer.Start will say
+		signal.Stop(caught)
+	}
+}
+
+func (f *file) obey(ctx context.Context, caught <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-caught:
+			if err := f.Reopen(); err != nil {
+				f.opts.Logger.Warn("cannot reopen the log", "error", err)
+			}
+		}
+	}
+}
+
+// Reopen closes the file and opens the one that has its name now.
+func (f *file) Reopen() error {
+	return f.exclusive(func() error {
+		if f.closed.Load() {
+			return ErrStopped
+		}
+		return errors.Join(f.sink.shut(), f.sink.Open())
+	})
+}
+
+func (f *file) Close() error {
+	return errors.Join(f.signals.Stop(time.Second), f.Buffer.Close())
+}
+
+// fileSink writes lines into a file and rotates it between two of them.
+type fileSink struct {
+	opts    OutputOptions
+	archive archive
+	file    *os.File // nil while closed
+	size    int64
+	first   time.Time // of the first event in the file
+	torn    bool      // the file ends within a line
+	retry   time.Time // no rotation before, after one that failed
+	lines   []byte
+}
+
+func (s *fileSink) Append(dst []byte, e *Event) []byte { return append(e.AppendJSON(dst), '\n') }
+
+func (s *fileSink) Open() error {
+	if s.file != nil {
+		return nil
+	}
+	f, err := os.OpenFile(s.opts.Name, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(fmt.Errorf("open log: %w", err), f.Close())
+	}
+	s.file, s.size = f, info.Size()
+	s.first = time.Now()
+	if s.size > 0 {
+		s.first, s.torn = inspect(f, info)
+	}
+	s.archive.start()
+	return nil
+}
+
+// inspect looks when the first event of a file was logged, and whether its last
+// line is whole. A file that is not ours is as old as its last change.
+func inspect(f *os.File, info os.FileInfo) (first time.Time, torn bool) {
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, info.Size()-1); err == nil {
+		torn = last[0] != '\n'
+	}
+	if at, ok := firstEvent(io.NewSectionReader(f, 0, info.Size())); ok {
+		return at, torn
+	}
+	return info.ModTime(), torn
+}
+
+// Write writes as many lines at a time as the file may hold.
+func (s *fileSink) Write(_ context.Context, events [][]byte) (int, error) {
+	done := 0
+	for done < len(events) {
+		if err := s.Open(); err != nil {
+			return done, err
+		}
+		if s.due(len(events[done])) {
+			if err := s.rotate(); err != nil {
+				return done, err
+			}
+			continue
+		}
+		n := s.fit(events[done:])
+		if err := s.write(); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// due tells whether the file must be rotated before a line of so many bytes.
+func (s *fileSink) due(line int) bool {
+	if s.size == 0 || time.Now().Before(s.retry) {
+		return false
+	}
+	return s.full(int64(line)) || s.opts.Age > 0 && time.Since(s.first) > s.opts.Age
+}
+
+func (s *fileSink) full(more int64) bool { return s.opts.Size > 0 && s.size+more > s.opts.Size }
+
+// fit gathers the lines that fit into the file, one at least.
+func (s *fileSink) fit(events [][]byte) int {
+	s.lines = s.lines[:0]
+	if s.torn {
+		s.lines = append(s.lines, '\n')
+	}
+	held := time.Now().Before(s.retry)
+	for n, line := range events {
+		if n > 0 && !held && s.full(int64(len(s.lines)+len(line))) {
+			return n
+		}
+		s.lines = append(s.lines, line...)
+	}
+	return len(events)
+}
+
+// write writes the gathered lines, or none of them: what a full disk took of
+// them is cut off again.
+func (s *fileSink) write() error {
+	if s.size == 0 {
+		s.first = time.Now()
+	}
+	n, err := s.file.Write(s.lines)
+	if err == nil {
+		s.size, s.torn = s.size+int64(n), false
+		return nil
+	}
+	if n > 0 { // should this fail, Open sees the torn line
+		err = errors.Join(err, s.file.Truncate(s.size))
+	}
+	return errors.Join(fmt.Errorf("write log: %w", err), s.shut())
+}
+
+// rotate moves the file away. When it cannot be moved the log goes on in it, for
+// a minute, rather than stop.
+func (s *fileSink) rotate() error {
+	if err := s.shut(); err != nil {
+		return err
+	}
+	if err := s.archive.take(); err != nil {
+		s.retry = time.Now().Add(time.Minute)
+		s.opts.Logger.Warn("cannot rotate the log", "error", err)
+	}
+	return nil
+}
+
+func (s *fileSink) shut() error {
+	if s.file == nil {
+		return nil
+	}
+	f := s.file
+	s.file = nil
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("close log: %w", err)
+	}
+	return nil
+}
+
+func (s *fileSink) Close() error { return errors.Join(s.shut(), s.archive.stop()) }
+
+func (s *fileSink) String() string { return "file" }
+
+// firstEvent reads the time of the first line.
+func firstEvent(r io.Reader) (time.Time, bool) {
+	head := make([]byte, 64<<10)
+	n, _ := io.ReadFull(r, head) // a short file is no error, nor is one that cannot be read
+	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
+	var e Event
+	if err := json.Unmarshal(line, &e); err != nil || e.Timestamp <= 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(0, e.Timestamp), true
+}

@@ -1,0 +1,347 @@
+package log_test
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/log"
+	"github.com/micro/go-platform/log/logtest"
+)
+
+func file(path string, opts ...log.OutputOption) log.Output {
+	opts = append([]log.OutputOption{
+		log.OutputName(path), log.OutputLogger(quiet()), log.OutputInterval(5 * time.Millisecond), log.OutputReopen(),
+	}, opts...)
+	return log.NewOutput(opts...)
+}
+
+// readFile returns the events of a log file, gzipped or not.
+func readFile(t *testing.T, path string) []*log.Event {
+	t.Helper()
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var in io.Reader = f
+	if strings.HasSuffix(path, ".gz") {
+		if in, err = gzip.NewReader(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var events []*log.Event
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		e := new(log.Event)
+		if err := json.Unmarshal(lines.Bytes(), e); err != nil {
+			t.Fatalf("%s: %v in %q", path, err, lines.Bytes())
+		}
+		events = append(events, e)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return events
+}
+
+func TestFile(t *testing.T) {
+	logtest.RunOutput(t, func(t *testing.T) logtest.Far {
+		path := filepath.Join(t.TempDir(), "app.log")
+		return logtest.Far{Output: file(path), Read: func() []*log.Event { return readFile(t, path) }}
+	})
+}
+
+func TestFileIsOnlyTheOwners(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	path := filepath.Join(t.TempDir(), "app.log")
+	out := file(path, log.OutputRotate(1000, 0), log.OutputBackups(0, true))
+	for i := range 100 {
+		if err := out.Send(numbered(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s has mode %v, %v", f.Name(), info.Mode(), err)
+		}
+	}
+}
+
+func TestRotationLosesAndDoublesNothing(t *testing.T) {
+	const writers, each, size = 8, 2500, 32 << 10
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	out := file(path, log.OutputRotate(size, 0), log.OutputBackups(0, true), log.OutputPolicy(log.BlockPolicy))
+	l := log.NewLog(log.WithOutput(out))
+	if err := l.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			by := l.WithFields(log.Fields{"writer": strconv.Itoa(w)})
+			for i := range each {
+				by.Info(strconv.Itoa(i))
+			}
+		})
+	}
+	wg.Wait()
+	logtest.Eventually(t, "gzip to be done", func() bool {
+		zipped, _ := filepath.Glob(path[:len(path)-4] + "-*.log.gz")
+		plain, _ := filepath.Glob(path[:len(path)-4] + "-*.log")
+		return len(plain) == 0 && len(zipped) > 20
+	})
+	if err := l.Stop(); err != nil || l.Dropped() != 0 {
+		t.Fatalf("%v, dropped %d", err, l.Dropped())
+	}
+	next := map[string]int{}
+	for _, path := range rotated(t, dir, size) {
+		for _, e := range readFile(t, path) {
+			w := e.Fields["writer"]
+			if e.Message != strconv.Itoa(next[w]) {
+				t.Fatalf("%s: writer %s logged %s, want %d", path, w, e.Message, next[w])
+			}
+			next[w]++
+		}
+	}
+	for w, n := range next {
+		if n != each {
+			t.Errorf("writer %s: %d lines, want %d", w, n, each)
+		}
+	}
+	if len(next) != writers {
+		t.Errorf("%d writers", len(next))
+	}
+}
+
+// rotated returns all files of a log, oldest first, none larger than size.
+func rotated(t *testing.T, dir string, size int64) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil || info.Size() > size {
+			t.Errorf("%s: %d bytes, %v", entry.Name(), info.Size(), err)
+		}
+		paths = append(paths, filepath.Join(dir, entry.Name()))
+	}
+	slices.SortFunc(paths, func(a, b string) int { // app-<time>.log before app.log
+		return strings.Compare(strings.Replace(a, "app.", "app~", 1), strings.Replace(b, "app.", "app~", 1))
+	})
+	return paths
+}
+
+func TestBackupsAreBoundedAndForeignFilesStay(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	for _, name := range []string{"app-notes.log", "app-20260102.log.gz", "other-20260102T030405.000000000.log", "app-20260102T030405.000000000.txt"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := file(path, log.OutputRotate(500, 0), log.OutputBackups(3, false))
+	for i := range 200 {
+		if err := out.Send(numbered(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	logtest.Eventually(t, "three backups", func() bool {
+		all, err := os.ReadDir(dir)
+		return err == nil && len(all) == 4+1+3
+	})
+	if err := out.Close(); err != nil {
+		t.Error(err)
+	}
+	events := readFile(t, path)
+	if events[len(events)-1].Message != "199" {
+		t.Error("the newest event is not in the file")
+	}
+}
+
+func TestRotationByAge(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	old := &log.Event{Message: "old", Timestamp: time.Now().Add(-2 * time.Hour).UnixNano()}
+	if err := os.WriteFile(path, append(old.AppendJSON(nil), '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, message := range []string{"new", "same file"} {
+		out := file(path, log.OutputRotate(0, time.Hour), log.OutputBackups(0, false))
+		if err := errors.Join(out.Send(&log.Event{Message: message, Timestamp: time.Now().UnixNano()}), out.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := rotated(t, dir, 1<<20)
+	if len(files) != 2 || readFile(t, files[0])[0].Message != "old" || len(readFile(t, files[1])) != 2 {
+		t.Errorf("got %q", files)
+	}
+}
+
+func TestTornLineIsEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	if err := os.WriteFile(path, []byte(`{"level":"info","mess`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := file(path)
+	if err := errors.Join(out.Send(numbered(1)), out.Send(numbered(2)), out.Close()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	lines := strings.Split(string(data), "\n")
+	if err != nil || len(lines) != 4 || !json.Valid([]byte(lines[1])) || !json.Valid([]byte(lines[2])) {
+		t.Errorf("%v: %q", err, lines)
+	}
+}
+
+func TestReopenAtHangup(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	out := file(path, log.OutputReopen(syscall.SIGHUP))
+	if err := out.(interface{ Start() error }).Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(out.Send(numbered(1)), out.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	exists := func() bool {
+		_, err := os.Stat(path)
+		return err == nil
+	}
+	logtest.Eventually(t, "a new file", func() bool {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		return exists()
+	})
+	late := make(chan os.Signal, 1) // one that is under way would end the test
+	signal.Notify(late, syscall.SIGHUP)
+	defer signal.Stop(late)
+	if err := errors.Join(out.Send(numbered(2)), out.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if old, fresh := readFile(t, path+".moved"), readFile(t, path); len(old) != 1 || len(fresh) != 1 || fresh[0].Message != "2" {
+		t.Errorf("%d events in the old file, %d in the new", len(old), len(fresh))
+	}
+}
+
+func TestFileThatCannotBeOpened(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "later")
+	path := filepath.Join(dir, "app.log")
+	out := file(path)
+	if err := out.(interface{ Start() error }).Start(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("Start: %v", err)
+	}
+	if err := out.Send(numbered(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(out.Flush(), out.Close()); err != nil {
+		t.Error(err)
+	}
+	if len(readFile(t, path)) != 1 {
+		t.Error("the event did not wait for the folder")
+	}
+}
+
+func TestRotationThatFailsGoesOnInTheFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, strings.Repeat("n", 240)) // with a time it is too long a name
+	out := file(path, log.OutputRotate(300, 0))
+	for i := range 50 {
+		if err := out.Send(numbered(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := len(readFile(t, path)); n != 50 {
+		t.Errorf("%d events, want 50", n)
+	}
+}
+
+// The limit that stands for a full disk binds the whole process: hence another.
+func TestFullDiskLosesNothing(t *testing.T) {
+	if path := os.Getenv("LOG_TEST_DISK"); path != "" {
+		fillDisk(t, path)
+		return
+	}
+	path := filepath.Join(t.TempDir(), "app.log")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskLosesNothing$")
+	cmd.Env = append(os.Environ(), "LOG_TEST_DISK="+path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	events := readFile(t, path)
+	for i, e := range events {
+		if e.Message != strconv.Itoa(i) {
+			t.Fatalf("event %d is %s", i, e.Message)
+		}
+	}
+	if len(events) != 50 {
+		t.Errorf("%d events, want 50", len(events))
+	}
+}
+
+func fillDisk(t *testing.T, path string) {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(bytes uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: before.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := file(path, log.OutputInterval(time.Hour))
+	limit(1000) // within a line
+	for i := range 50 {
+		if err := out.Send(numbered(i)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := out.Flush(); err == nil {
+		t.Error("the disk is not full")
+	}
+	limit(before.Cur)
+	if err := errors.Join(out.Flush(), out.Close()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,103 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/loss"
+)
+
+// closeBound is what an output may take to close: the flush and some slack.
+const closeBound = lifecycle.FlushTimeout + 500*time.Millisecond
+
+// output is an Output of a Log with the count of what it refused.
+type output struct {
+	Output
+	logger  *slog.Logger
+	counter loss.Dropper // the output's own count, or nil
+	lost    atomic.Uint64
+	failing atomic.Bool
+	closed  atomic.Bool
+}
+
+func newOutput(out Output, logger *slog.Logger) *output {
+	o := &output{Output: out, logger: logger}
+	o.counter, _ = out.(loss.Dropper)
+	return o
+}
+
+func (o *output) send(e *Event) {
+	if o.closed.Load() {
+		o.lost.Add(1)
+		return
+	}
+	if err := o.Send(e); err != nil || o.failing.Load() {
+		o.note(err)
+	}
+}
+
+func (o *output) sendWait(e *Event) {
+	w, ok := o.Output.(waiter)
+	if !ok || o.closed.Load() {
+		o.send(e)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
+	defer cancel()
+	o.note(w.SendWait(ctx, e))
+}
+
+// note counts a refused event and tells of the first and the last of a row,
+// unless the output does so itself.
+func (o *output) note(err error) {
+	switch {
+	case o.counter != nil:
+	case err != nil:
+		o.lost.Add(1)
+		if !o.failing.Swap(true) {
+			o.logger.Warn("log output fails", "output", o.String(), "error", err)
+		}
+	case o.failing.Load():
+		o.failing.Store(false)
+		o.logger.Info("log output works again", "output", o.String(), "dropped", o.lost.Load())
+	}
+}
+
+func (o *output) dropped() uint64 {
+	if o.counter != nil {
+		return o.counter.Dropped() + o.lost.Load()
+	}
+	return o.lost.Load()
+}
+
+func (o *output) start() error {
+	if s, ok := o.Output.(interface{ Start() error }); ok {
+		return o.wrap(s.Start())
+	}
+	return nil
+}
+
+func (o *output) flush() error { return o.wrap(o.Flush()) }
+
+// close ends the output for this Log: what is logged from now on is counted.
+func (o *output) close() error {
+	if o.closed.Swap(true) {
+		return nil
+	}
+	if _, flushes := o.Output.(interface{ Start() error }); flushes {
+		return o.wrap(o.Close())
+	}
+	return o.wrap(errors.Join(o.Flush(), o.Close()))
+}
+
+func (o *output) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("log output %s: %w", o.String(), err)
+}

@@ -1,0 +1,261 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+)
+
+// platform is the Log: the root Logger and the life of what it writes to.
+type platform struct {
+	logger
+
+	mu      sync.Mutex // serialises Init, Start and Stop
+	err     error      // of the options given to NewLog
+	started bool
+	stopped bool
+}
+
+// core is what all Loggers of a Log share.
+type core struct {
+	level atomic.Int32
+	state atomic.Pointer[state] // replaced by Init, never changed
+	clock clock
+	pool  sync.Pool // of *scratch
+}
+
+type state struct {
+	opts     Options
+	outs     []*output
+	fallback bool // outs is the default file, to be replaced by the first output given
+	fields   *fieldSet
+	redact   redaction
+}
+
+// scratch is what it takes to emit one event.
+type scratch struct {
+	event  Event
+	fields Fields // of an event with fields of its own
+	extra  []Field
+}
+
+// NewLog returns a Log. It does no I/O; an option that was wrong is ignored and
+// reported by Start.
+func NewLog(opts ...Option) Log { return newPlatform(opts) }
+
+func newPlatform(opts []Option) *platform {
+	p := &platform{logger: logger{core: &core{}}}
+	o, err := defaultOptions().apply(opts)
+	p.err = err
+	p.core.pool.New = func() any { return &scratch{fields: make(Fields, 8)} }
+	p.core.level.Store(int32(o.Level))
+	p.core.state.Store(newState(o, nil))
+	return p
+}
+
+// newState keeps the outputs, with their counts, that old has already.
+func newState(o Options, old *state) *state {
+	s := &state{opts: o, redact: o.Redact, fallback: len(o.Outputs) == 0}
+	s.fields = new(fieldSet)
+	s.fields.init(s.redact.merge(nil, o.Fields), nil)
+	if s.fallback && old != nil {
+		s.outs = old.outs
+		return s
+	}
+	if s.fallback {
+		s.outs = []*output{newOutput(NewOutput(), o.Logger)}
+		return s
+	}
+	if old != nil && !old.fallback {
+		s.outs = append(s.outs, old.outs[:min(len(old.outs), len(o.Outputs))]...)
+	}
+	for _, out := range o.Outputs[len(s.outs):] {
+		s.outs = append(s.outs, newOutput(out, o.Logger))
+	}
+	return s
+}
+
+func (p *platform) Init(opts ...Option) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.core.state.Load()
+	current := old.opts
+	current.Level = p.Level()
+	o, err := current.apply(opts)
+	if err != nil {
+		return err
+	}
+	s := newState(o, old)
+	p.core.state.Store(s)
+	if o.Level != current.Level { // else a SetLevel meanwhile would be undone
+		p.core.level.Store(int32(o.Level))
+	}
+	if old.fallback && !s.fallback {
+		err = old.outs[0].close()
+	}
+	if p.started && !p.stopped {
+		err = errors.Join(err, s.start())
+	}
+	if p.stopped {
+		err = errors.Join(err, s.close())
+	}
+	return err
+}
+
+func (p *platform) Options() Options {
+	o, _ := p.core.state.Load().opts.apply(nil) // no options, no error
+	o.Level = p.Level()
+	return o
+}
+
+func (p *platform) SetLevel(level Level) error {
+	if !level.valid() {
+		return fmt.Errorf("log: SetLevel: unknown level %d", int(level))
+	}
+	p.core.level.Store(int32(level))
+	return nil
+}
+
+func (p *platform) Level() Level { return Level(p.core.level.Load()) }
+
+func (p *platform) Dropped() uint64 {
+	var total uint64
+	for _, out := range p.core.state.Load().outs {
+		total += out.dropped()
+	}
+	return total
+}
+
+func (p *platform) Start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return ErrStopped
+	}
+	if p.started {
+		return nil
+	}
+	p.started = true
+	return errors.Join(p.err, p.core.state.Load().start())
+}
+
+func (p *platform) Stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return nil
+	}
+	p.stopped = true
+	return p.core.state.Load().close()
+}
+
+func (p *platform) String() string { return "platform" }
+
+func (s *state) start() error {
+	var errs []error
+	for _, out := range s.outs {
+		errs = append(errs, out.start())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *state) close() error { return s.each(closeBound, (*output).close) }
+
+// each does one thing to all outputs at a time, so that one that hangs takes
+// nothing from the others, and gives up on them after the bound.
+func (s *state) each(bound time.Duration, do func(*output) error) error {
+	results := make(chan error, len(s.outs))
+	for _, out := range s.outs {
+		go func() { results <- do(out) }()
+	}
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	var errs []error
+	for range s.outs {
+		select {
+		case err := <-results:
+			errs = append(errs, err)
+		case <-timer.C:
+			return errors.Join(append(errs, errors.New("log: an output did not end in time"))...)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// emit is the path of every event.
+func (c *core) emit(held *fieldSet, level Level, at int64, message string, extra []Field) {
+	s := c.state.Load()
+	if held == nil {
+		held = s.fields
+	}
+	x := c.pool.Get().(*scratch)
+	e := &x.event
+	e.Level, e.Timestamp, e.Message = level, at, cut(message, MaxMessage)
+	e.Fields, e.known, e.held = held.fields, held.id, held
+	if len(extra) > 0 {
+		x.add(s.redact, held, extra)
+	}
+	if level == FatalLevel {
+		c.fatal(s, e.Clone())
+	} else {
+		for _, out := range s.outs {
+			out.send(e)
+		}
+	}
+	x.reset()
+	c.pool.Put(x)
+}
+
+// add gives the event fields of its own, in a map that is used again.
+func (x *scratch) add(r redaction, held *fieldSet, extra []Field) {
+	for k, v := range held.fields {
+		x.fields[k] = v
+	}
+	left := 0
+	for _, f := range extra {
+		if r.put(x.fields, f.Key, f.Value) {
+			x.extra = append(x.extra, Field{f.Key, x.fields[cut(f.Key, MaxKey)]})
+		} else {
+			left++
+		}
+	}
+	noteLeft(x.fields, left)
+	e := &x.event
+	e.Fields, e.known, e.extra = x.fields, identity(x.fields), x.extra
+	if len(x.fields) != len(held.fields)+len(extra) || left > 0 {
+		e.known = nil // a name occurs twice: only the map is right
+	}
+}
+
+// reset leaves alone what emit sets anew: clearing it would cost a tenth of an
+// event.
+func (x *scratch) reset() {
+	if len(x.fields) > 0 {
+		clear(x.extra)
+		x.extra = x.extra[:0]
+		clear(x.fields)
+		x.event.extra = nil
+	}
+}
+
+// fatal is the last event: it waits for room, flushes and ends the program.
+func (c *core) fatal(s *state, e *Event) {
+	err := s.each(lifecycle.FlushTimeout, func(out *output) error {
+		out.sendWait(e)
+		return out.flush()
+	})
+	if err != nil {
+		s.opts.Logger.Error("log: fatal event may be lost", "error", err, "message", e.Message)
+	}
+	s.opts.Exit(1)
+}
+
+// waiter is what an output offers for events that are worth waiting for.
+type waiter interface {
+	SendWait(ctx context.Context, e *Event) error
+}

@@ -1,0 +1,19 @@
+package discard_test
+
+import (
+	"testing"
+
+	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/discard"
+	"github.com/micro/go-platform/metrics/metricstest"
+	"go.uber.org/goleak"
+)
+
+// go-micro starts a goroutine when it is imported.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+
+func TestDiscard(t *testing.T) {
+	metricstest.RunLifecycle(t, func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
+		return discard.NewMetrics(opts...)
+	})
+}

@@ -1,0 +1,182 @@
+package otlp_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	pb "go.opentelemetry.io/proto/otlp/metrics/v1"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/metricstest"
+	"github.com/micro/go-platform/metrics/otlp"
+)
+
+// go-micro starts a goroutine when it is imported.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+
+// receiver is an OTLP/gRPC server that keeps the newest value of each series.
+type receiver struct {
+	collector.UnimplementedMetricsServiceServer
+	addr string
+
+	mu     sync.Mutex
+	points map[string]metricstest.Point
+	last   map[string]*pb.Metric
+	header metadata.MD
+}
+
+func listen(t *testing.T, addr string) *receiver {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &receiver{addr: l.Addr().String(), points: map[string]metricstest.Point{}, last: map[string]*pb.Metric{}}
+	server := grpc.NewServer()
+	collector.RegisterMetricsServiceServer(server, r)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func (r *receiver) Export(ctx context.Context, req *collector.ExportMetricsServiceRequest) (*collector.ExportMetricsServiceResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.header, _ = metadata.FromIncomingContext(ctx)
+	for _, rm := range req.ResourceMetrics {
+		for _, sm := range rm.ScopeMetrics {
+			for _, m := range sm.Metrics {
+				r.take(m)
+			}
+		}
+	}
+	return &collector.ExportMetricsServiceResponse{}, nil
+}
+
+func (r *receiver) take(m *pb.Metric) {
+	name := strings.TrimPrefix(m.Name, "ns.")
+	r.last[name] = m
+	for _, p := range append(m.GetSum().GetDataPoints(), m.GetGauge().GetDataPoints()...) {
+		r.points[key(name, p.Attributes)] = metricstest.Point{Value: p.GetAsInt()}
+	}
+	for _, p := range m.GetHistogram().GetDataPoints() {
+		r.points[key(name, p.Attributes)] = metricstest.Point{Value: int64(p.GetSum()), Count: int64(p.Count)}
+	}
+}
+
+func key(name string, attributes []*common.KeyValue) string {
+	f := metrics.Fields{}
+	for _, a := range attributes {
+		f[a.Key] = a.Value.GetStringValue()
+	}
+	return metricstest.Key(name, f)
+}
+
+func (r *receiver) read() map[string]metricstest.Point {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	points := make(map[string]metricstest.Point, len(r.points))
+	for k, p := range r.points {
+		points[k] = p
+	}
+	return points
+}
+
+func TestOTLP(t *testing.T) {
+	metricstest.Run(t, func(t *testing.T) metricstest.Harness {
+		r := listen(t, "127.0.0.1:0")
+		return metricstest.Harness{
+			New: func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
+				own := []metrics.Option{metrics.Collectors([]string{r.addr}), metrics.BatchInterval(50 * time.Millisecond)}
+				return otlp.NewMetrics(append(own, opts...)...)
+			},
+			Read: func(*testing.T) map[string]metricstest.Point { return r.read() },
+		}
+	})
+}
+
+func TestShape(t *testing.T) {
+	r := listen(t, "127.0.0.1:0")
+	m := otlp.NewMetrics(metrics.Collectors([]string{r.addr}), metrics.Buckets([]int64{10, 100}),
+		otlp.Headers(map[string]string{"x-tenant": "a"}))
+	m.Counter("jobs").Decr(1)
+	for _, v := range []int64{10, 11, 1000} {
+		m.Histogram("took").Record(v)
+	}
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	sum := r.last["micro.jobs"].GetSum()
+	if sum == nil || sum.IsMonotonic || sum.AggregationTemporality != pb.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE {
+		t.Errorf("counter: %v, want a cumulative sum that may fall", sum)
+	}
+	h := r.last["micro.took"].GetHistogram().GetDataPoints()
+	if len(h) != 1 || len(h[0].BucketCounts) != 3 || h[0].BucketCounts[0] != 1 || h[0].BucketCounts[1] != 1 || h[0].BucketCounts[2] != 1 {
+		t.Errorf("histogram: %v", h)
+	}
+	if got := r.header.Get("x-tenant"); len(got) != 1 || got[0] != "a" {
+		t.Errorf("header: %v", got)
+	}
+}
+
+// A collector that is absent at first gets all there was, because totals travel.
+func TestCollectorComesLater(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	first := listen(t, "127.0.0.1:0")
+	m := otlp.NewMetrics(metrics.Collectors([]string{addr, first.addr}), metrics.BatchInterval(20*time.Millisecond),
+		metrics.Logger(slog.New(slog.DiscardHandler)))
+	m.Counter("jobs").Incr(3)
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Stop()
+	arrived := func(r *receiver) func() bool {
+		return func() bool { return r.read()["micro.jobs{}"].Value == 3 }
+	}
+	if !metricstest.Eventually(arrived(first)) {
+		t.Fatal("the collector that is there got nothing")
+	}
+	if late := listen(t, addr); !metricstest.Eventually(arrived(late)) {
+		t.Fatal("the collector that came later got nothing")
+	}
+}
+
+func TestStopWithoutCollectorIsBoundedAndCounts(t *testing.T) {
+	m := otlp.NewMetrics(metrics.Collectors([]string{"127.0.0.1:1"}), metrics.Logger(slog.New(slog.DiscardHandler)))
+	m.Counter("jobs").Incr(3)
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	err := m.Stop()
+	if err == nil || !strings.Contains(err.Error(), "1 points lost") || m.Dropped() != 1 {
+		t.Errorf("Stop: %v, Dropped %d, want a loss of 1", err, m.Dropped())
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("Stop took %v", took)
+	}
+}

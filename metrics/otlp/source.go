@@ -1,0 +1,136 @@
+package otlp
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/instrumentation"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/micro/go-platform/metrics"
+)
+
+// source hands the store's series to the SDK's readers. It is a producer and
+// not a set of instruments because the store already aggregates, at a tenth of
+// an instrument's cost, and bounds the series.
+type source struct {
+	store     *metrics.Store
+	namespace string
+}
+
+func newSource(store *metrics.Store, namespace string) *source {
+	if namespace != "" {
+		namespace += "."
+	}
+	return &source{store, namespace}
+}
+
+// Produce implements the SDK's Producer.
+func (s *source) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
+	b := builder{source: s, now: time.Now(), index: map[metric]int{}}
+	s.store.Collect(b.add)
+	if len(b.metrics) == 0 {
+		return nil, nil
+	}
+	return []metricdata.ScopeMetrics{{
+		Scope:   instrumentation.Scope{Name: "github.com/micro/go-platform/metrics"},
+		Metrics: b.metrics,
+	}}, nil
+}
+
+type metric struct {
+	kind metrics.Kind
+	id   string
+}
+
+// builder groups series by metric.
+type builder struct {
+	*source
+	now     time.Time
+	index   map[metric]int
+	metrics []metricdata.Metrics
+}
+
+func (b *builder) add(s *metrics.Series) {
+	switch s.Kind {
+	case metrics.CounterKind:
+		if value, ok := s.Value(); ok {
+			m := b.metric(s, metricdata.Sum[int64]{Temporality: metricdata.CumulativeTemporality})
+			sum := m.Data.(metricdata.Sum[int64])
+			sum.DataPoints = append(sum.DataPoints, b.point(s, value))
+			m.Data = sum
+		}
+	case metrics.GaugeKind:
+		if value, ok := s.Value(); ok {
+			m := b.metric(s, metricdata.Gauge[int64]{})
+			gauge := m.Data.(metricdata.Gauge[int64])
+			gauge.DataPoints = append(gauge.DataPoints, b.point(s, value))
+			m.Data = gauge
+		}
+	case metrics.HistogramKind:
+		if bounds, counts, count, sum := s.Buckets(); count > 0 {
+			m := b.metric(s, metricdata.Histogram[int64]{Temporality: metricdata.CumulativeTemporality})
+			h := m.Data.(metricdata.Histogram[int64])
+			h.DataPoints = append(h.DataPoints, metricdata.HistogramDataPoint[int64]{
+				Attributes: attributes(s), StartTime: s.Since(), Time: b.now,
+				Count: count, Bounds: floats(bounds), BucketCounts: counts, Sum: sum,
+			})
+			m.Data = h
+		}
+	}
+}
+
+// metric returns the metric of a series, beginning with empty data.
+func (b *builder) metric(s *metrics.Series, empty metricdata.Aggregation) *metricdata.Metrics {
+	key := metric{s.Kind, s.ID}
+	i, ok := b.index[key]
+	if !ok {
+		i = len(b.metrics)
+		b.index[key] = i
+		b.metrics = append(b.metrics, metricdata.Metrics{Name: b.namespace + s.ID, Data: empty})
+	}
+	return &b.metrics[i]
+}
+
+func (b *builder) point(s *metrics.Series, value int64) metricdata.DataPoint[int64] {
+	return metricdata.DataPoint[int64]{Attributes: attributes(s), StartTime: s.Since(), Time: b.now, Value: value}
+}
+
+func attributes(s *metrics.Series) attribute.Set {
+	if set, ok := s.Cache.(attribute.Set); ok {
+		return set
+	}
+	pairs := make([]attribute.KeyValue, len(s.Tags))
+	for i, t := range s.Tags {
+		pairs[i] = attribute.String(t.Name, t.Value)
+	}
+	set := attribute.NewSet(pairs...)
+	s.Cache = set
+	return set
+}
+
+func floats(bounds []int64) []float64 {
+	out := make([]float64, len(bounds))
+	for i, b := range bounds {
+		out[i] = float64(b)
+	}
+	return out
+}
+
+// clean makes strings fit for protobuf, which refuses a whole export for one
+// that is not UTF-8.
+func clean(id string, tags []metrics.Tag) (string, []metrics.Tag, bool) {
+	for i, t := range tags {
+		tags[i] = metrics.Tag{Name: text(t.Name, 64), Value: text(t.Value, 128)}
+	}
+	if id = text(id, 200); id == "" {
+		id = "unnamed"
+	}
+	return id, tags, true
+}
+
+func text(s string, max int) string {
+	return strings.ToValidUTF8(s[:min(len(s), max)], "_")
+}

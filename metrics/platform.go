@@ -1,0 +1,158 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/micro/go-platform/internal/statsd"
+)
+
+// ErrStarted is returned by Init after Start.
+var ErrStarted = errors.New("metrics: Init after Start")
+
+// telegraf is the default plugin, and in other dialects metrics/statsd.
+type telegraf struct {
+	Plugin
+	dialect statsd.Dialect
+	client  atomic.Pointer[statsd.Client] // from the first Start on
+	ended   atomic.Bool
+}
+
+// NewMetrics returns the default plugin: it aggregates in the process and sends
+// to Telegraf's statsd input with InfluxDB tags, over UDP in datagrams of at
+// most 1432 bytes, to all Collectors: "namespace.id,tag=value:N|c" (g, ms).
+//
+// Ids and fields keep what is printable; : | , = @ # \ quotes, white space,
+// control characters and invalid UTF-8 become '_'. Ids are cut at 200 bytes,
+// names of fields at 64, values at 128; fields of more than about 1000 bytes in
+// all go to the overflow series.
+//
+// A bad option is reported by Start. The plugin also has Dropped() and
+// Overflowed(), both uint64: values that were not sent, and look-ups that ended
+// in an overflow series.
+func NewMetrics(opts ...Option) Metrics {
+	o, _ := DefaultOptions().Apply(opts...) // Setup keeps the error
+	t := &telegraf{dialect: statsd.DialectOf(o.Context)}
+	t.Config, t.Begin, t.End = t.config, t.begin, t.end
+	t.Setup(DefaultOptions(), opts...)
+	return t
+}
+
+func (t *telegraf) config(o Options) StoreConfig {
+	return StoreConfig{
+		Fields:    o.Fields,
+		MaxSeries: o.MaxSeries,
+		Samples:   o.Samples,
+		Clean:     cleaner(t.dialect),
+	}
+}
+
+// cleaner leaves room for the namespace, which comes before the id only when
+// it is sent.
+func cleaner(d statsd.Dialect) func(string, []Tag) (string, []Tag, bool) {
+	return func(id string, tags []Tag) (string, []Tag, bool) {
+		id = d.CleanName(id)
+		for i, tag := range tags {
+			tags[i].Name, tags[i].Value = d.CleanTag(tag.Name, tag.Value)
+		}
+		return id, tags, d.Fits(id, len(tags), size(tags))
+	}
+}
+
+func (t *telegraf) begin(o Options) error {
+	if len(o.Collectors) == 0 {
+		o.Collectors = []string{defaultCollector}
+	}
+	w := &writer{store: t.Store, namespace: o.Namespace, lines: statsd.Builder{Dialect: t.dialect}}
+	client := statsd.New(statsd.Config{
+		Collectors: slices.Compact(slices.Sorted(slices.Values(o.Collectors))),
+		Interval:   o.BatchInterval,
+		Logger:     o.Log(),
+		Overflow:   t.Overflow(),
+		Collect:    w.collect,
+	})
+	t.client.Store(client)
+	return client.Start()
+}
+
+func (t *telegraf) end() error {
+	defer t.ended.Store(true)
+	if client := t.client.Load(); client != nil {
+		return client.Stop()
+	}
+	if n := t.Pending(); n > 0 {
+		return fmt.Errorf("metrics: %d series lost, Stop without Start", n)
+	}
+	return nil
+}
+
+// Dropped returns how many values were not sent, once per collector that
+// misses them, and after Stop also the series that were updated in vain.
+func (t *telegraf) Dropped() uint64 {
+	var n uint64
+	if client := t.client.Load(); client != nil {
+		n = client.Dropped()
+	}
+	if t.ended.Load() {
+		n += uint64(t.Pending())
+	}
+	return n
+}
+
+// String implements Metrics.
+func (t *telegraf) String() string { return t.dialect.String() }
+
+// writer turns series into datagrams.
+type writer struct {
+	store     *Store
+	namespace string
+	lines     statsd.Builder
+	samples   []int64
+}
+
+func (w *writer) collect(last bool) ([]statsd.Packet, int) {
+	w.store.Collect(func(s *Series) {
+		w.write(s)
+		if last && s.Kind == GaugeKind {
+			s.forget()
+		}
+	})
+	return w.lines.Packets()
+}
+
+func (w *writer) write(s *Series) {
+	line, ok := s.Cache.(*statsd.Series)
+	if !ok {
+		line = w.line(s)
+		s.Cache = line
+	}
+	if s.Kind == HistogramKind {
+		samples, weight := s.TakeSamples(w.samples[:0])
+		w.lines.Samples(line, samples, weight)
+		w.samples = samples
+		return
+	}
+	value, ok := s.Take()
+	switch {
+	case !ok:
+	case s.Kind == CounterKind:
+		w.lines.Counter(line, value)
+	default:
+		w.lines.Gauge(line, value)
+	}
+}
+
+func (w *writer) line(s *Series) *statsd.Series {
+	tags := make([]statsd.Tag, len(s.Tags))
+	for i, t := range s.Tags {
+		tags[i] = statsd.Tag(t)
+	}
+	name := s.ID
+	if w.namespace != "" {
+		name = w.namespace + "." + name
+	}
+	d := w.lines.Dialect
+	return &statsd.Series{Head: d.Head(name, tags), Tail: d.Tail(tags)}
+}

@@ -1,0 +1,151 @@
+package prometheus_test
+
+import (
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	prom "github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"go.uber.org/goleak"
+
+	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/metricstest"
+	"github.com/micro/go-platform/metrics/prometheus"
+)
+
+// go-micro starts a goroutine when it is imported.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+
+func scrape(t testing.TB, m *prometheus.Metrics) string {
+	t.Helper()
+	server := httptest.NewServer(m.Handler())
+	defer server.Close()
+	res, err := server.Client().Get(server.URL + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("status %d, %v: %.500s", res.StatusCode, err, body)
+	}
+	return string(body)
+}
+
+// read parses the exposition with Prometheus' own parser.
+func read(t testing.TB, m *prometheus.Metrics) map[string]metricstest.Point {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, m)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := map[string]metricstest.Point{}
+	for name, family := range families {
+		for _, m := range family.Metric {
+			f := metrics.Fields{}
+			for _, l := range m.Label {
+				f[l.GetName()] = l.GetValue()
+			}
+			points[metricstest.Key(strings.TrimPrefix(name, "ns_"), f)] = point(m)
+		}
+	}
+	return points
+}
+
+func point(m *dto.Metric) metricstest.Point {
+	switch {
+	case m.Histogram != nil:
+		return metricstest.Point{Value: int64(m.Histogram.GetSampleSum()), Count: int64(m.Histogram.GetSampleCount())}
+	case m.Gauge != nil:
+		return metricstest.Point{Value: int64(m.Gauge.GetValue())}
+	default:
+		return metricstest.Point{Value: int64(m.Untyped.GetValue())}
+	}
+}
+
+func TestPrometheus(t *testing.T) {
+	metricstest.Run(t, func(*testing.T) metricstest.Harness {
+		var m *prometheus.Metrics
+		return metricstest.Harness{
+			New: func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
+				m = prometheus.NewMetrics(opts...)
+				return m
+			},
+			Read: func(t *testing.T) map[string]metricstest.Point { return read(t, m) },
+		}
+	})
+}
+
+func TestExposition(t *testing.T) {
+	registry := prom.NewRegistry()
+	m := prometheus.NewMetrics(prometheus.Registry(registry), metrics.Namespace("shop"), metrics.Buckets([]int64{10, 100}))
+	m.Counter("orders.made").WithFields(metrics.Fields{"le": "a:b\n", "9th-tag": "x"}).Incr(3)
+	m.Gauge("depth").Set(-4)
+	for _, v := range []int64{10, 11, 1000} {
+		m.Histogram("depth").Record(v)
+	}
+	m.Counter("depth_histogram_sum").Incr(1)
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Stop()
+	body := scrape(t, m)
+	for _, want := range []string{
+		`shop_orders_made{_9th_tag="x",le_="a:b\n"} 3`,
+		"# TYPE shop_orders_made untyped",
+		"shop_depth -4",
+		`shop_depth_histogram_bucket{le="10"} 1`,
+		`shop_depth_histogram_bucket{le="100"} 2`,
+		`shop_depth_histogram_bucket{le="+Inf"} 3`,
+		"shop_depth_histogram_sum 1021",
+		"shop_depth_histogram_sum_counter 1",
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("missing %q in\n%s", want, body)
+		}
+	}
+	if strings.Contains(body, "shop_orders_made 0") {
+		t.Error("a series nobody used is exposed")
+	}
+}
+
+func TestResetForgets(t *testing.T) {
+	m := prometheus.NewMetrics()
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Stop()
+	m.Counter("c").Incr(5)
+	m.Gauge("g").Set(5)
+	m.Histogram("h").Record(5)
+	scrape(t, m)
+	m.Counter("c").Reset()
+	m.Gauge("g").Reset()
+	m.Histogram("h").Reset()
+	if body := scrape(t, m); !strings.Contains(body, "micro_c 0\n") || strings.Contains(body, "micro_g") || strings.Contains(body, "micro_h") {
+		t.Errorf("after Reset:\n%s", body)
+	}
+}
+
+func FuzzNames(f *testing.F) {
+	for _, s := range metricstest.Hostile() {
+		f.Add(s, s, s)
+	}
+	f.Fuzz(func(t *testing.T, id, name, value string) {
+		m := prometheus.NewMetrics(metrics.Namespace(""))
+		m.Counter(id).WithFields(metrics.Fields{name: value}).Incr(1)
+		m.Histogram(id).WithFields(metrics.Fields{name: value}).Record(1)
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer m.Stop()
+		if points := read(t, m); len(points) != 2 {
+			t.Errorf("%d series, want 2: %v", len(points), points)
+		}
+	})
+}

@@ -1,0 +1,267 @@
+package monitor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/micro/go-platform/internal/batch"
+	"github.com/micro/go-platform/internal/lifecycle"
+	pb "github.com/micro/go-platform/monitor/proto"
+)
+
+// Reporter takes the reports of a monitor. The recorder and discard plugins are
+// reporters; the default sends to go.micro.srv.monitor.
+type Reporter interface {
+	// Report delivers r; an error means that it did not arrive and will come
+	// again. It is called by one goroutine at a time.
+	Report(ctx context.Context, r *pb.ReportRequest) error
+	// String becomes the name of the monitor.
+	String() string
+}
+
+// What the queue of a platform holds: transitions and windows of stats, so many
+// to a report.
+const (
+	reportSize    = 16
+	queueCapacity = 64
+	sendTimeout   = 2 * time.Second
+)
+
+// platform is every Monitor of this package: checks, stats, the life of the
+// service, and a queue of what is to be reported. State is read when a report
+// is sent; only what must not be missed is queued.
+type platform struct {
+	*checker
+	*collector
+	opts        options
+	remote      *remote // nil with a reporter of the user's
+	reporter    Reporter
+	queue       *batch.Queue[event]
+	void        atomic.Uint64 // empty events that the queue had no room for
+	group       lifecycle.Group
+	incarnation string
+	pokes       chan struct{}
+	poked       atomic.Bool // an empty event is queued
+
+	mu        sync.Mutex
+	status    Status
+	changedAt time.Time
+	statusSeq uint64
+
+	reportSeq uint64 // of the sender
+	statsSeq  uint64 // of the loop
+
+	stop func() error
+}
+
+// event is a transition, a window of stats or, when empty, the wish to report
+// the state as it is.
+type event struct {
+	status *pb.Status
+	stats  *pb.Stats
+}
+
+func newPlatform(opts []Option) *platform {
+	o := newOptions(opts)
+	m := &platform{
+		opts:        o,
+		reporter:    o.reporter,
+		collector:   newCollector(min(max(o.maxEndpoints, 1), 512)),
+		incarnation: rand.Text(),
+		pokes:       make(chan struct{}, 1),
+	}
+	m.checker = newChecker(o.interval, m.evaluate)
+	if m.reporter == nil {
+		m.remote = newRemote(o)
+		m.reporter = m.remote
+	}
+	m.queue = batch.New(batch.Config[event]{
+		Name: "monitor reports", Size: reportSize, Capacity: queueCapacity,
+		Timeout: sendTimeout, Logger: o.logger, Send: m.send,
+	})
+	m.stop = sync.OnceValue(m.shutdown)
+	return m
+}
+
+func (m *platform) String() string { return m.reporter.String() }
+
+// Start implements Monitor.
+func (m *platform) Start() error {
+	if err := m.opts.validate(); err != nil {
+		return err
+	}
+	loops := []func(context.Context){m.checker.loop, m.loop}
+	if m.remote != nil {
+		loops = append(loops, m.remote.watch)
+		m.remote.open()
+	}
+	if err := m.group.Start(loops...); err != nil {
+		return fmt.Errorf("start monitor: %w", err)
+	}
+	m.advance(StatusStarted)
+	m.evaluate()
+	return m.queue.Start()
+}
+
+// Drain implements Monitor.
+func (m *platform) Drain() error {
+	if !m.group.Running() {
+		return fmt.Errorf("drain: monitor is not running: %w", ErrNotAvailable)
+	}
+	m.advance(StatusDraining)
+	return nil
+}
+
+// Stop implements Monitor.
+func (m *platform) Stop() error { return m.stop() }
+
+func (m *platform) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
+	defer cancel()
+	m.checker.stop()
+	errs := []error{m.group.Stop(lifecycle.FlushTimeout), m.queue.Stop()}
+	if m.remote != nil {
+		m.remote.close()
+	}
+	if hung := m.checker.hung(ctx); len(hung) > 0 {
+		errs = append(errs, fmt.Errorf("health checks still run: %s", strings.Join(hung, ", ")))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop monitor: %w", err)
+	}
+	return nil
+}
+
+// Dropped implements Monitor.
+func (m *platform) Dropped() uint64 {
+	lost := m.queue.Dropped() - m.void.Load()
+	if m.remote != nil {
+		lost += m.remote.lost.Load()
+	}
+	return lost
+}
+
+// NotReady implements Monitor.
+func (m *platform) NotReady(node string) bool {
+	return m.remote != nil && m.remote.notReady(node)
+}
+
+// Health implements Monitor.
+func (m *platform) Health() Health {
+	o := m.opts.server.Options()
+	m.mu.Lock()
+	h := Health{Service: o.Name, Node: o.Name + "-" + o.Id, Status: m.status}
+	m.mu.Unlock()
+	h.Checks = m.checker.states()
+	h.assess()
+	return h
+}
+
+// advance takes the service to a later status and queues the transition.
+func (m *platform) advance(to Status) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !to.after(m.status) {
+		return
+	}
+	m.status, m.changedAt = to, time.Now()
+	m.statusSeq++
+	// Refused is counted, and Stop says so.
+	_ = m.queue.Add(event{status: m.wireStatus(m.status, m.changedAt, m.statusSeq)})
+	m.poke()
+}
+
+// evaluate is called after checks changed.
+func (m *platform) evaluate() {
+	m.mu.Lock()
+	starting := m.status == StatusStarted
+	m.mu.Unlock()
+	if starting && m.checker.started() {
+		m.advance(StatusRunning)
+	}
+	m.poke()
+}
+
+func (m *platform) poke() {
+	select {
+	case m.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// loop reports at the interval, and at once after a change.
+func (m *platform) loop(ctx context.Context) {
+	next := func() time.Duration { return m.opts.interval - jitter(m.opts.interval)/10 }
+	timer := time.NewTimer(next())
+	defer timer.Stop()
+	for {
+		var window []event
+		select {
+		case <-ctx.Done():
+			m.end()
+			return
+		case <-timer.C:
+			window = m.addWindow()
+			timer.Reset(next())
+		case <-m.pokes:
+			m.addState()
+		}
+		m.flush(ctx)
+		m.publish(ctx, window)
+	}
+}
+
+// end is the last thing the loop does. The queue sends it afterwards.
+func (m *platform) end() {
+	window := m.addWindow()
+	m.advance(StatusDraining)
+	m.advance(StatusStopped)
+	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
+	defer cancel()
+	m.publish(ctx, window)
+}
+
+// publish feeds the topics while the server is away.
+func (m *platform) publish(ctx context.Context, window []event) {
+	if m.remote != nil && m.remote.down.Load() {
+		m.remote.publish(ctx, m.report(0, window))
+	}
+}
+
+// flush has the queue sent now. A failure is the queue's to log and to repeat.
+func (m *platform) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	_ = m.queue.Flush(ctx)
+}
+
+// addState queues the wish to report the state.
+func (m *platform) addState() {
+	if m.poked.Swap(true) {
+		return
+	}
+	if err := m.queue.Add(event{}); err != nil {
+		m.void.Add(1) // no loss: every report tells the state
+		m.poked.Store(false)
+	}
+}
+
+// addWindow queues the stats since the last window.
+func (m *platform) addWindow() []event {
+	window := event{stats: m.window()}
+	_ = m.queue.Add(window) // refused is counted
+	return []event{window}
+}
+
+// send is the queue's sender.
+func (m *platform) send(ctx context.Context, events []event) error {
+	m.poked.Store(false)
+	m.reportSeq++
+	return m.reporter.Report(ctx, m.report(m.reportSeq, events))
+}

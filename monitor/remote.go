@@ -1,0 +1,97 @@
+package monitor
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"go-micro.dev/v5/client"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/internal/rpcerr"
+	pb "github.com/micro/go-platform/monitor/proto"
+)
+
+// remote is go.micro.srv.monitor as the platform plugin sees it.
+type remote struct {
+	opts  options
+	nodes nodes // that are not ready, as far as we know
+
+	mu      sync.Mutex
+	client  client.Client
+	release func()
+	closed  bool
+
+	down    atomic.Bool // the last report did not arrive
+	refused bool        // the last report was; of the sender
+	lost    atomic.Uint64
+}
+
+func newRemote(o options) *remote { return &remote{opts: o, nodes: newNodes()} }
+
+func (r *remote) String() string { return "platform" }
+
+// open acquires the client. It is idempotent and does nothing after close.
+func (r *remote) open() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client == nil && !r.closed {
+		r.client, r.release = rpc.Acquire(r.opts.client, r.opts.tls)
+	}
+}
+
+func (r *remote) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client != nil && !r.closed {
+		r.release()
+	}
+	r.closed = true
+}
+
+func (r *remote) service() pb.MonitorService { return pb.NewMonitorService(ServiceName, r.client) }
+
+// Report implements Reporter.
+func (r *remote) Report(ctx context.Context, report *pb.ReportRequest) error {
+	_, err := r.service().Report(ctx, report, rpc.Options(sendTimeout)...)
+	r.down.Store(err != nil)
+	switch code := call.Code(err); {
+	case err == nil:
+		r.refused = false
+		return nil
+	case code == 400 || code == 409:
+		r.refuse(report, err)
+		return nil
+	}
+	return rpcerr.From(ctx, "report to "+ServiceName, err)
+}
+
+// refuse counts a report that would be refused again: another node goes by this
+// id, or the two sides disagree on what is valid.
+func (r *remote) refuse(report *pb.ReportRequest, err error) {
+	r.lost.Add(uint64(len(report.Statuses) + len(report.Stats)))
+	if !r.refused {
+		r.opts.logger.Warn("monitor reports are refused", "node", report.Service.Nodes[0].Id, "error", err)
+	}
+	r.refused = true
+}
+
+// publish feeds the topics while the service cannot be reached by RPC. Topics
+// are best effort, and nobody can tell who published: go.micro.srv.monitor
+// shows what they say, but it changes no route.
+func (r *remote) publish(ctx context.Context, report *pb.ReportRequest) {
+	// Errors are not told: the queue tells of the server that is away.
+	send := func(topic string, msg proto.Message) {
+		_ = r.client.Publish(ctx, r.client.NewMessage(topic, msg, client.WithMessageContentType("application/protobuf")))
+	}
+	send(StatusTopic, report.Current)
+	for _, check := range report.Checks {
+		check.Service = report.Service
+		send(HealthCheckTopic, check)
+	}
+	for _, s := range report.Stats {
+		send(StatsTopic, s)
+	}
+}

@@ -1,0 +1,89 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/call"
+	pb "github.com/micro/go-platform/monitor/proto"
+)
+
+// errPanic is what a handler that panicked is recorded with.
+var errPanic = errors.New("panicked")
+
+// ClientWrapper records calls, streams and publications. A stream is recorded
+// with its whole duration when it is over; one that is never closed nor read to
+// its end is not.
+func ClientWrapper(m Monitor) client.Wrapper {
+	return func(c client.Client) client.Client { return &clientWrapper{c, m} }
+}
+
+type clientWrapper struct {
+	client.Client
+	monitor Monitor
+}
+
+func (w *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	begun := time.Now()
+	err := w.Client.Call(ctx, req, rsp, opts...)
+	w.monitor.RecordStat(req, time.Since(begun), err)
+	return err
+}
+
+func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
+	begun := time.Now()
+	done := func(err error) { w.monitor.RecordStat(req, time.Since(begun), err) }
+	stream, err := w.Client.Stream(ctx, req, opts...)
+	if err != nil {
+		done(err)
+		return nil, err
+	}
+	return call.WatchStream(stream, done), nil
+}
+
+func (w *clientWrapper) Publish(ctx context.Context, msg client.Message, opts ...client.PublishOption) error {
+	begun := time.Now()
+	err := w.Client.Publish(ctx, msg, opts...)
+	w.monitor.RecordStat(topic{msg.Topic(), pb.Endpoint_PUBLISHER}, time.Since(begun), err)
+	return err
+}
+
+// HandlerWrapper records unary and streaming handlers. A panic is recorded as
+// an error and goes on.
+func HandlerWrapper(m Monitor) server.HandlerWrapper {
+	return func(next server.HandlerFunc) server.HandlerFunc {
+		return func(ctx context.Context, req server.Request, rsp any) error {
+			begun, err := time.Now(), errPanic
+			defer func() { m.RecordStat(req, time.Since(begun), err) }()
+			err = next(ctx, req, rsp)
+			return err
+		}
+	}
+}
+
+// SubscriberWrapper records subscribers as HandlerWrapper does handlers.
+func SubscriberWrapper(m Monitor) server.SubscriberWrapper {
+	return func(next server.SubscriberFunc) server.SubscriberFunc {
+		return func(ctx context.Context, msg server.Message) error {
+			begun, err := time.Now(), errPanic
+			defer func() {
+				m.RecordStat(topic{msg.Topic(), pb.Endpoint_SUBSCRIBER}, time.Since(begun), err)
+			}()
+			err = next(ctx, msg)
+			return err
+		}
+	}
+}
+
+// topic is the Request of a message.
+type topic struct {
+	name string
+	side pb.Endpoint_Side
+}
+
+func (t topic) Service() string { return "" }
+func (t topic) Method() string  { return t.name }

@@ -1,0 +1,146 @@
+package monitor_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpctest"
+	echo "github.com/micro/go-platform/internal/rpctest/proto"
+	"github.com/micro/go-platform/monitor"
+	pb "github.com/micro/go-platform/monitor/proto"
+	"github.com/micro/go-platform/monitor/recorder"
+)
+
+type counts struct{ success, errors, dropped int64 }
+
+// measured sums up what a recorder saw of an endpoint.
+func measured(m *recorder.Recorder, side pb.Endpoint_Side, service, method string) (c counts) {
+	for _, e := range m.Endpoints() {
+		if e.Side == side && e.Service == service && e.Method == method {
+			c.success += e.Success.GetCount()
+			c.errors += e.Errors.GetCount()
+			c.dropped += e.Dropped.GetCount()
+		}
+	}
+	return c
+}
+
+func TestWrappersMeasureOnBothStacks(t *testing.T) {
+	rpctest.Stacks(t, func(t *testing.T, stack string) {
+		net := rpctest.New(t)
+		s := net.Server(stack, "echo")
+		there := recorder.NewMonitor(monitor.Server(s), monitor.Interval(monitor.MinInterval))
+		here := recorder.NewMonitor(monitor.Server(idle("caller")), monitor.Interval(monitor.MinInterval))
+		w := &world{Net: net, t: t}
+		w.run(there)
+		w.run(here)
+		if err := s.Init(server.WrapHandler(monitor.HandlerWrapper(there)), server.WrapSubscriber(monitor.SubscriberWrapper(there))); err != nil {
+			t.Fatal(err)
+		}
+		e := &rpctest.Echo{}
+		if err := echo.RegisterEchoHandler(s, e); err != nil {
+			t.Fatal(err)
+		}
+		events := subscriber{}
+		if err := s.Subscribe(s.NewSubscriber(rpctest.Topic, events.event)); err != nil {
+			t.Fatal(err)
+		}
+		net.Start(s)
+		c := net.Client(stack, monitor.ClientWrapper(here))
+		svc := echo.NewEchoService("echo", c)
+		ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-test": "1"})
+
+		rsp, err := svc.Call(ctx, &echo.Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := metadata.Metadata(rsp.Metadata).Get("x-test"); v != "1" {
+			t.Errorf("metadata: %v", rsp.Metadata)
+		}
+		once := client.WithRetries(0)
+		if _, err := svc.Call(ctx, &echo.Request{Fail: 500}, once); err == nil {
+			t.Error("no error")
+		}
+		if _, err := svc.Call(ctx, &echo.Request{Fail: 408}, once); call.Of(err) != call.Dropped {
+			t.Errorf("408: %v", err)
+		}
+		if err := rpctest.Converse(ctx, svc, 3, &echo.Request{End: true}); err != nil {
+			t.Error(err)
+		}
+		if err := rpctest.Converse(ctx, svc, 1, &echo.Request{Fail: 500}); err == nil {
+			t.Error("failing stream: no error")
+		}
+		for _, fail := range []int32{0, 500} {
+			if err := c.Publish(ctx, c.NewMessage(rpctest.Topic, &echo.Event{Fail: fail})); err != nil && fail == 0 {
+				t.Error(err)
+			}
+		}
+		for _, want := range []struct {
+			m       *recorder.Recorder
+			side    pb.Endpoint_Side
+			service string
+			method  string
+			counts  counts
+		}{
+			{here, pb.Endpoint_CLIENT, "echo", "Echo.Call", counts{1, 1, 1}},
+			{here, pb.Endpoint_CLIENT, "echo", "Echo.Stream", counts{1, 1, 0}},
+			{there, pb.Endpoint_SERVER, "echo", "Echo.Call", counts{1, 1, 1}},
+			{there, pb.Endpoint_SERVER, "echo", "Echo.Stream", counts{1, 1, 0}},
+			{there, pb.Endpoint_SUBSCRIBER, "", rpctest.Topic, counts{1, 1, 0}},
+		} {
+			var got counts
+			for deadline := time.Now().Add(10 * time.Second); got != want.counts; time.Sleep(2 * time.Millisecond) {
+				if got = measured(want.m, want.side, want.service, want.method); time.Now().After(deadline) {
+					t.Errorf("%v %s: %v, want %v", want.side, want.method, got, want.counts)
+					break
+				}
+			}
+		}
+		rpctest.Eventually(t, "both publications are measured", func() bool {
+			got := measured(here, pb.Endpoint_PUBLISHER, "", rpctest.Topic)
+			return got.success+got.errors == 2
+		})
+	})
+}
+
+type subscriber struct{}
+
+func (subscriber) event(_ context.Context, event *echo.Event) error {
+	if event.Fail != 0 {
+		return errors.New("told to fail")
+	}
+	return nil
+}
+
+// claims is a request whose sender chose the service's name.
+type claims struct{ server.Request }
+
+func (claims) Service() string  { return "somebody.else" }
+func (claims) Method() string   { return "Echo.Call" }
+func (claims) Endpoint() string { return "Echo.Call" }
+
+func TestHandlerWrapperRecordsPanicsAndLetsThemGo(t *testing.T) {
+	m := recorder.NewMonitor(monitor.Server(idle("echo")), monitor.Interval(monitor.MinInterval))
+	w := &world{t: t}
+	w.run(m)
+	handler := monitor.HandlerWrapper(m)(func(context.Context, server.Request, any) error { panic("told to") })
+	func() {
+		defer func() {
+			if p := recover(); p != "told to" {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		_ = handler(context.Background(), claims{}, nil) // panics
+	}()
+	// Recorded under the own name, whatever the caller claims.
+	rpctest.Eventually(t, "the panic is an error", func() bool {
+		return measured(m, pb.Endpoint_SERVER, "echo", "Echo.Call") == counts{0, 1, 0}
+	})
+}
