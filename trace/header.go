@@ -2,6 +2,7 @@ package trace
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/micro/go-platform/internal/header"
 )
@@ -232,8 +233,8 @@ func inject(md map[string]string, s *Span, formats Format) map[string]string {
 // traceparent returns the header made along with the ids, unless they were
 // changed since.
 func (s *Span) traceparent() (string, bool) {
-	h := s.header
-	if h != "" && h[traceAt:traceEnd] == s.TraceId && h[spanAt:spanEnd] == s.Id && s.Sampled() == (h[flagAt] == '1') {
+	h := unsafe.String(&s.ids[0], len(s.ids))
+	if s.made && h[traceAt:traceEnd] == s.TraceId && h[spanAt:spanEnd] == s.Id && s.Sampled() == (h[flagAt] == '1') {
 		return h, true
 	}
 	traceID, ok := NormalTraceID(s.TraceId)

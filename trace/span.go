@@ -32,13 +32,14 @@ type Span struct {
 	decision decision
 	remote   bool // of another process, known from its headers
 	ended    bool
-	dropped  int
-	header   string // the traceparent that holds both ids, when we made it
-	state    string // tracestate, passed on unchanged
+	made     bool  // ids holds TraceId and Id
+	dropped  int32 // annotations
+	state    string
 	room     *room
+	ids      [traceparentLen]byte // a traceparent; TraceId and Id point into it
 }
 
-// room is what nearly every sampled span needs, allocated along with it.
+// room is what the spans of the wrappers need, allocated at once.
 type room struct {
 	annotations [2]Annotation
 	list        [4]*Annotation
@@ -110,20 +111,30 @@ func (s *Span) add(a Annotation, value string) {
 
 // place returns an annotation of the room, or a new one when it is taken.
 func (s *Span) place() *Annotation {
-	if s.room == nil || s.room.used == len(s.room.annotations) {
+	r := s.ownRoom()
+	if r.used == len(r.annotations) {
 		return &Annotation{}
 	}
-	s.room.used++
-	return &s.room.annotations[s.room.used-1]
+	r.used++
+	return &r.annotations[r.used-1]
 }
 
-// peer returns a service of which only the name is known.
-func (s *Span) peer(name string) *registry.Service {
+func (s *Span) ownRoom() *room {
 	if s.room == nil {
-		return &registry.Service{Name: name}
+		s.room = &room{}
+		if s.Annotations == nil {
+			s.Annotations = s.room.list[:0]
+		}
 	}
-	s.room.peer.Name = name
-	return &s.room.peer
+	return s.room
+}
+
+// peer returns a service of which only the name is known. It is for whoever
+// makes the span.
+func (s *Span) peer(name string) *registry.Service {
+	p := &s.ownRoom().peer
+	p.Name = name
+	return p
 }
 
 // End closes s for further annotations, sets its Duration unless that was done,
@@ -153,7 +164,7 @@ func (s *Span) End() bool {
 func (s *Span) DroppedAnnotations() int {
 	s.Lock()
 	defer s.Unlock()
-	return s.dropped
+	return int(s.dropped)
 }
 
 // TraceState returns the W3C tracestate that came with the trace.

@@ -127,3 +127,20 @@ func TestTraceInContext(t *testing.T) {
 		t.Error("an empty context has a Trace")
 	}
 }
+
+func TestIDsAreHex(t *testing.T) {
+	tr := newSink()
+	seen := make(map[byte]bool)
+	for range 1000 {
+		s := tr.NewSpan(nil)
+		if !isHex(s.TraceId, 32) || !isHex(s.Id, 16) {
+			t.Fatalf("ids %q and %q", s.TraceId, s.Id)
+		}
+		for i := range len(s.Id) {
+			seen[s.Id[i]] = true
+		}
+	}
+	if len(seen) != 16 {
+		t.Errorf("%d digits in use, want 16", len(seen))
+	}
+}

@@ -35,7 +35,7 @@ func (t *Tracer) NewSpan(parent *Span) *Span {
 		parent = &Span{}
 	}
 	traceID := parent.TraceId
-	if parent.header == "" && !parent.remote && traceID != "" {
+	if !parent.made && !parent.remote && traceID != "" {
 		// Made by hand: it may be anything.
 		traceID, _ = NormalTraceID(traceID)
 	}
@@ -43,7 +43,8 @@ func (t *Tracer) NewSpan(parent *Span) *Span {
 		return t.root(parent)
 	}
 	d := t.sampler.child(parent)
-	s := t.begin(d, newHeader(traceID, 0, 0, d == sampled))
+	s := t.begin(d)
+	s.makeIDs(traceID, 0, 0, d == sampled)
 	s.ParentId, s.Debug, s.state = parent.Id, parent.Debug, parent.state
 	return s
 }
@@ -55,7 +56,8 @@ func (t *Tracer) root(parent *Span) *Span {
 	if !parent.Debug {
 		d = t.rootDecision(parent, low)
 	}
-	s := t.begin(d, newHeader("", high, low, d == sampled))
+	s := t.begin(d)
+	s.makeIDs("", high, low, d == sampled)
 	s.Debug = parent.Debug
 	return s
 }
@@ -67,25 +69,12 @@ func (t *Tracer) rootDecision(parent *Span, low uint64) decision {
 	return t.sampler.fresh(low)
 }
 
-// begin allocates a span with the ids of the header. One that is not recorded
-// gets neither room nor time.
-func (t *Tracer) begin(d decision, header string) *Span {
-	var s *Span
+// begin allocates a span without ids. One that is not recorded gets no time.
+func (t *Tracer) begin(d decision) *Span {
+	s := &Span{decision: d, Source: t.service}
 	if d == sampled {
-		both := &struct {
-			Span
-			room room
-		}{}
-		s = &both.Span
-		s.room = &both.room
-		s.Annotations = both.room.list[:0]
 		s.Timestamp = time.Now()
-	} else {
-		s = &Span{}
 	}
-	s.decision, s.header = d, header
-	s.TraceId, s.Id = header[traceAt:traceEnd], header[spanAt:spanEnd]
-	s.Source = t.service
 	return s
 }
 

@@ -14,7 +14,21 @@ type key struct{}
 
 // With returns a context that carries s.
 func With(ctx context.Context, s Span) context.Context {
-	return context.WithValue(ctx, key{}, s)
+	return &spanContext{ctx, s}
+}
+
+// spanContext is context.WithValue with fewer bytes and checks: every span of
+// every call makes one.
+type spanContext struct {
+	context.Context
+	span Span
+}
+
+func (c *spanContext) Value(k any) any {
+	if k == (key{}) {
+		return c.span
+	}
+	return c.Context.Value(k)
 }
 
 // From returns the span of ctx, or nil.

@@ -1,11 +1,13 @@
 package tracesrv
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -71,6 +73,10 @@ func (s *sqlStore) insert(ctx context.Context, tx *sql.Tx, spans []*record) erro
 		return err
 	}
 	defer func() { _ = tag.Close() }()
+	// In one order always, so that two transactions do not wait for each other.
+	slices.SortFunc(spans, func(a, b *record) int {
+		return cmp.Or(cmp.Compare(a.span.TraceId, b.span.TraceId), cmp.Compare(a.span.Id, b.span.Id), cmp.Compare(a.kind, b.kind))
+	})
 	for _, r := range spans {
 		if err := insertOne(ctx, span, tag, r); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 
 // store is what keeps the spans. All methods are safe for concurrent use.
 type store interface {
-	// Insert adds spans; one that is known by trace id, span id and kind is left
+	// Insert adds spans, and may reorder them; one that is known by trace id, span id and kind is left
 	// as it is.
 	Insert(ctx context.Context, spans []*record) error
 	// Read returns the first spans of a trace in order of time, at most limit

@@ -2,11 +2,15 @@ package tracesrv_test
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/micro/go-platform/internal/backend"
 	tracesrv "github.com/micro/go-platform/internal/srv/trace"
 	pb "github.com/micro/go-platform/trace/proto"
 )
@@ -14,6 +18,15 @@ import (
 func TestSQLite(t *testing.T) {
 	testStore(t, "sqlite://"+filepath.Join(t.TempDir(), "trace.db"))
 	t.Run("memory", func(t *testing.T) { testStore(t, "sqlite::memory:") })
+}
+
+func TestMySQL(t *testing.T) {
+	c, err := mysql.ParseDSN(backend.MySQL(t).DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := url.URL{Scheme: "mysql", Host: c.Addr, Path: "/" + c.DBName, User: url.UserPassword(c.User, c.Passwd)}
+	testStore(t, u.String())
 }
 
 // testStore is what every database must pass.
