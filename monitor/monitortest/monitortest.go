@@ -20,7 +20,7 @@ type New func(t *testing.T, opts ...monitor.Option) monitor.Monitor
 func Run(t *testing.T, newMonitor New) {
 	for name, test := range map[string]func(*testing.T, New){
 		"Registration": testRegistration, "BadChecks": testBadChecks, "BadOptions": testBadOptions,
-		"Hung": testHung, "HungAtStop": testHungAtStop, "Panic": testPanic, "NoOverlap": testNoOverlap,
+		"Hung": testHung, "HungAtStop": testHungAtStop, "Late": testLate, "Panic": testPanic, "NoOverlap": testNoOverlap,
 		"Thresholds": testThresholds, "Startup": testStartup, "Foreign": testForeign,
 		"Life": testLife, "AfterStop": testAfterStop, "Probes": testProbes,
 	} {
@@ -196,6 +196,25 @@ func testHungAtStop(t *testing.T, newMonitor New) {
 		t.Errorf("stop took %v", d)
 	}
 	release()
+}
+
+// What comes after the deadline is no sign of health.
+func testLate(t *testing.T, newMonitor New) {
+	m := newMonitor(t) // not started: only Run runs it
+	t.Cleanup(func() { _ = m.Stop() })
+	fn, runs, release := block()
+	h := register(t, m, "db", fn, monitor.Within(10*time.Millisecond))
+	if _, err := h.Run(); !errors.Is(err, monitor.ErrTimeout) {
+		t.Fatalf("run: %v", err)
+	}
+	release()
+	eventually(t, "a run in time passes", func() bool {
+		_, err := h.Run()
+		return err == nil
+	})
+	if n := runs.Load(); n < 2 {
+		t.Errorf("passed after %d runs: the late one counted", n)
+	}
 }
 
 func testPanic(t *testing.T, newMonitor New) {
