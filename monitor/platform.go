@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	randv2 "math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,7 +198,8 @@ func (m *platform) poke() {
 
 // loop reports at the interval, and at once after a change.
 func (m *platform) loop(ctx context.Context) {
-	next := func() time.Duration { return m.opts.interval - jitter(m.opts.interval)/10 }
+	// Never later than the interval that the report names.
+	next := func() time.Duration { return m.opts.interval - randv2.N(m.opts.interval/5) }
 	timer := time.NewTimer(next())
 	defer timer.Stop()
 	for {

@@ -29,7 +29,9 @@ type remote struct {
 	lost    atomic.Uint64
 }
 
-func newRemote(o options) *remote { return &remote{opts: o, nodes: newNodes()} }
+func newRemote(o options) *remote {
+	return &remote{opts: o, nodes: nodes{wanted: make(chan struct{})}}
+}
 
 func (r *remote) String() string { return "platform" }
 

@@ -20,7 +20,7 @@ type New func(t *testing.T, opts ...monitor.Option) monitor.Monitor
 func Run(t *testing.T, newMonitor New) {
 	for name, test := range map[string]func(*testing.T, New){
 		"Registration": testRegistration, "BadChecks": testBadChecks, "BadOptions": testBadOptions,
-		"Hung": testHung, "HungAtStop": testHungAtStop, "Panic": testPanic, "NoOverlap": testNoOverlap,
+		"Hung": testHung, "HungAtStop": testHungAtStop, "Late": testLate, "Panic": testPanic, "NoOverlap": testNoOverlap,
 		"Thresholds": testThresholds, "Startup": testStartup, "Foreign": testForeign,
 		"Life": testLife, "AfterStop": testAfterStop, "Probes": testProbes,
 	} {
@@ -196,6 +196,36 @@ func testHungAtStop(t *testing.T, newMonitor New) {
 		t.Errorf("stop took %v", d)
 	}
 	release()
+}
+
+// What comes after the deadline is no sign of health.
+func testLate(t *testing.T, newMonitor New) {
+	m := newMonitor(t) // not started: only Run runs it
+	t.Cleanup(func() { _ = m.Stop() })
+	var h monitor.HealthChecker
+	var runs atomic.Int32
+	held, second := make(chan struct{}), make(chan error, 1)
+	h = register(t, m, "db", func() (map[string]string, error) {
+		switch runs.Add(1) {
+		case 1:
+			<-held
+		case 2: // the first is over now
+			_, err := h.Status()
+			second <- err
+		}
+		return nil, nil
+	}, monitor.Within(10*time.Millisecond))
+	if _, err := h.Run(); !errors.Is(err, monitor.ErrTimeout) {
+		t.Fatalf("run: %v", err)
+	}
+	close(held)
+	eventually(t, "a run in time passes", func() bool {
+		_, err := h.Run()
+		return err == nil
+	})
+	if err := <-second; !errors.Is(err, monitor.ErrTimeout) {
+		t.Errorf("after the late run: %v", err)
+	}
 }
 
 func testPanic(t *testing.T, newMonitor New) {
