@@ -84,8 +84,7 @@ func (r *remote) follow(ctx context.Context, forget *time.Timer) (heard bool, _ 
 	if err != nil {
 		return false, rpcerr.From(ctx, "watch "+ServiceName, err)
 	}
-	// Its only error says that the stream is over.
-	defer func() { _ = stream.Close() }()
+	defer stream.Close() //nolint:errcheck // it only says that the stream is over
 	var revision uint64
 	for {
 		change, err := stream.Recv()

@@ -44,7 +44,7 @@ func start(t *testing.T, m monitor.Monitor) {
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = m.Stop() })
+	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -95,7 +95,7 @@ func testRegistration(t *testing.T, newMonitor New) {
 	if err := m.Deregister(b); !errors.Is(err, monitor.ErrNotAvailable) {
 		t.Errorf("deregister twice: %v", err)
 	}
-	if all, _ := m.HealthChecks(); len(all) != 1 {
+	if all, err := m.HealthChecks(); err != nil || len(all) != 1 {
 		t.Errorf("%d checks are left", len(all))
 	}
 }
@@ -121,7 +121,7 @@ func testBadChecks(t *testing.T, newMonitor New) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if all, _ := m.HealthChecks(); len(all) != 0 {
+	if all, err := m.HealthChecks(); err != nil || len(all) != 0 {
 		t.Errorf("%d bad checks were registered", len(all))
 	}
 	if _, err := m.NewHealthChecker("x", "", nil).Run(); !errors.Is(err, monitor.ErrInvalid) {
@@ -200,8 +200,8 @@ func testHungAtStop(t *testing.T, newMonitor New) {
 
 // What comes after the deadline is no sign of health.
 func testLate(t *testing.T, newMonitor New) {
-	m := newMonitor(t) // not started: only Run runs it
-	t.Cleanup(func() { _ = m.Stop() })
+	m := newMonitor(t)                 // not started: only Run runs it
+	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
 	var h monitor.HealthChecker
 	var runs atomic.Int32
 	held, second := make(chan struct{}), make(chan error, 1)
@@ -253,7 +253,7 @@ func testNoOverlap(t *testing.T, newMonitor New) {
 	for range 4 {
 		go func() {
 			for range 10 {
-				_, _ = h.Run()
+				_, _ = h.Run() //nolint:errcheck // the counters tell
 			}
 			done <- struct{}{}
 		}()
@@ -267,8 +267,8 @@ func testNoOverlap(t *testing.T, newMonitor New) {
 }
 
 func testThresholds(t *testing.T, newMonitor New) {
-	m := newMonitor(t) // not started: only Run runs it
-	t.Cleanup(func() { _ = m.Stop() })
+	m := newMonitor(t)                 // not started: only Run runs it
+	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
 	var fail atomic.Bool
 	h := register(t, m, "db", func() (map[string]string, error) {
 		if fail.Load() {
@@ -321,7 +321,7 @@ func testStartup(t *testing.T, newMonitor New) {
 
 type foreign struct{ fn monitor.HealthCheck }
 
-func (f foreign) Id() string                         { return "foreign" } //nolint:revive,staticcheck // the contract's name
+func (f foreign) Id() string                         { return "foreign" }
 func (f foreign) Description() string                { return "of another package" }
 func (f foreign) Run() (map[string]string, error)    { return f.fn() }
 func (f foreign) Status() (map[string]string, error) { return nil, monitor.ErrNotAvailable }
@@ -429,7 +429,7 @@ func testProbes(t *testing.T, newMonitor New) {
 	register(t, m, "extra", check(new(atomic.Bool)), monitor.Critical(false), monitor.Every(time.Hour))
 	run := func() {
 		for _, h := range []monitor.HealthChecker{l, r} {
-			_, _ = h.Run() // the state tells
+			_, _ = h.Run() //nolint:errcheck // the state tells
 		}
 	}
 	eventually(t, "all ran", func() bool {

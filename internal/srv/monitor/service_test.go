@@ -217,7 +217,7 @@ func TestForgedTopicsChangeNoRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stream.Close() //nolint:errcheck // the test is over
+	defer stream.Close() // the test is over
 	if first, err := stream.Recv(); err != nil || !first.Snapshot || len(first.Set) != 0 {
 		t.Errorf("not ready: %v, %v", first, err)
 	}
@@ -232,7 +232,7 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stream.Close() //nolint:errcheck // the test is over
+	defer stream.Close() // the test is over
 	first, err := stream.Recv()
 	if err != nil || !first.Snapshot || len(first.Set) != 1 || first.Set[0].Node != "shop-1" || first.Set[0].Service != "shop" {
 		t.Fatalf("snapshot: %v, %v", first, err)
