@@ -26,6 +26,7 @@ type sink struct{ *trace.Tracer }
 func (sink) Collect(s *trace.Span) error { s.End(); return nil }
 func (sink) Start() error                { return nil }
 func (sink) Stop() error                 { return nil }
+func (sink) Dropped() uint64             { return 0 }
 func (sink) String() string              { return "sink" }
 
 func tracers(ratio float64) (trace.Trace, otel.Tracer) {
@@ -114,9 +115,9 @@ func BenchmarkTraceQueue(b *testing.B) {
 
 type discard struct{}
 
-func (discard) Start() error                                 { return nil }
+func (discard) Start() error                                { return nil }
 func (discard) Export(context.Context, []*trace.Span) error { return nil }
-func (discard) Stop() error                                  { return nil }
+func (discard) Stop() error                                 { return nil }
 
 type noExport struct{}
 

@@ -160,7 +160,7 @@ func collect(t *testing.T, tr trace.Trace, spans ...*trace.Span) {
 	}
 }
 
-func dropped(tr trace.Trace) uint64 { return tr.(interface{ Dropped() uint64 }).Dropped() }
+func dropped(tr trace.Trace) uint64 { return tr.Dropped() }
 
 func TestWhatArrives(t *testing.T) {
 	r := receive(t)

@@ -201,7 +201,7 @@ func TestOutageAndRefusal(t *testing.T) {
 	if err := tr.Start(); err != nil {
 		t.Fatal(err)
 	}
-	dropped := func() uint64 { return tr.(interface{ Dropped() uint64 }).Dropped() }
+	dropped := func() uint64 { return tr.Dropped() }
 	collect := func(s *trace.Span) {
 		t.Helper()
 		if err := tr.Collect(s); err != nil {

@@ -138,7 +138,7 @@ func TestLossIsCounted(t *testing.T) {
 	if d := time.Since(begun); d > 5*time.Second {
 		t.Errorf("Stop took %v", d)
 	}
-	if d := tr.(interface{ Dropped() uint64 }).Dropped(); d != 1 {
+	if d := tr.Dropped(); d != 1 {
 		t.Errorf("%d dropped", d)
 	}
 }
