@@ -267,12 +267,36 @@ func (r *recovery) note(log *slog.Logger, name string, err error) {
 	r.wait.Reset()
 }
 
-// drain is the last flush: what a single try cannot send is lost.
+// lastTries is how often in a row the last flush may fail: more than once,
+// since one of several servers may be dead, and not for ever, since a process
+// that stops should not wait for a service that is gone.
+const lastTries = 5
+
+// drain is the last flush. What it cannot send is lost, as Stop tells.
 func (q *Queue[T]) drain(sending context.Context) {
+	wait := backoff.Backoff{Min: 10 * time.Millisecond, Max: 100 * time.Millisecond}
+	for failed := 0; failed < lastTries; failed++ {
+		left := q.left()
+		if q.sendAll(sending, sending) == nil {
+			break
+		}
+		if q.left() < left {
+			failed = 0
+		}
+		if wait.Wait(sending) != nil {
+			break
+		}
+	}
 	// A batch is also left when sending was over before the drain began.
-	_ = q.sendAll(sending, sending) // Stop tells how many were lost
 	q.lost.Add(len(q.pending))
 	q.pending = q.pending[:0]
+}
+
+// left returns how many items are not sent yet.
+func (q *Queue[T]) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count + len(q.pending)
 }
 
 // sendAll sends batch after batch until the queue is empty, ctx ends or a Send

@@ -191,6 +191,27 @@ func TestBatchInFlightAtStopIsCounted(t *testing.T) {
 	}
 }
 
+func TestStopTriesAgain(t *testing.T) {
+	var s sink
+	tries := 0
+	q := newQueue(t, &s, func(c *batch.Config[int]) {
+		c.Interval = time.Hour
+		c.Send = func(ctx context.Context, items []int) error {
+			if tries++; tries%3 != 0 {
+				return errors.New("a dead node")
+			}
+			return s.send(ctx, items)
+		}
+	})
+	_ = q.Start()
+	for i := range 9 {
+		_ = q.Add(i)
+	}
+	if err := q.Stop(); err != nil || s.count() != 9 || tries != 3 {
+		t.Fatalf("%v, %d items after %d tries", err, s.count(), tries)
+	}
+}
+
 func TestAddWaitWaitsForRoom(t *testing.T) {
 	s := sink{}
 	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Size, c.Capacity = 5, 5 })
