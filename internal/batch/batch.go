@@ -235,7 +235,7 @@ func (r *recovery) note(log *slog.Logger, name string, err error) {
 // drain is the last flush: what a single try cannot send is lost.
 func (q *Queue[T]) drain(sending context.Context) {
 	// A batch is also left when sending was over before the drain began.
-	_ = q.sendAll(sending, sending) // Stop tells how many were lost
+	_ = q.sendAll(sending, sending) //nolint:errcheck // Stop tells how many were lost
 	q.lost.Add(len(q.pending))
 	q.pending = q.pending[:0]
 }
