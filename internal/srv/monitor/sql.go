@@ -32,8 +32,7 @@ func (s *sqlStore) Append(ctx context.Context, changes []change) error {
 	}
 	for _, c := range changes {
 		if err := appendChange(ctx, tx, c); err != nil {
-			// Only the first error tells what is wrong.
-			_ = tx.Rollback()
+			_ = tx.Rollback() //nolint:errcheck // only the first error tells what is wrong
 			return fmt.Errorf("append history: %w", err)
 		}
 	}
