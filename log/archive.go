@@ -157,7 +157,7 @@ func pack(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() // only read
+	defer func() { _ = in.Close() }() // only read
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err

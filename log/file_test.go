@@ -168,7 +168,7 @@ func TestBackupsAreBoundedAndForeignFilesStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out := file(path, log.OutputRotate(500, 0), log.OutputBackups(3, false))
+	out := file(path, log.OutputRotate(500, 0), log.OutputBackups(3, true))
 	for i := range 200 {
 		if err := out.Send(numbered(i)); err != nil {
 			t.Fatal(err)

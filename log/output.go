@@ -13,7 +13,7 @@ import (
 )
 
 // closeBound is what an output may take to close: the flush and some slack.
-const closeBound = lifecycle.FlushTimeout + 500*time.Millisecond
+const closeBound = lifecycle.FlushTimeout + time.Second
 
 // output is an Output of a Log with the count of what it refused.
 type output struct {

@@ -121,7 +121,7 @@ func TestClientWrapper(t *testing.T) {
 			c := metrics.ClientWrapper(r)(fake)
 			type key struct{}
 			ctx := context.WithValue(context.Background(), key{}, 1)
-			if err := c.Call(ctx, req, nil); err != o.err {
+			if err := c.Call(ctx, req, nil); !errors.Is(err, o.err) {
 				t.Errorf("Call returned %v", err)
 			}
 			if fake.ctx != ctx {
@@ -129,13 +129,13 @@ func TestClientWrapper(t *testing.T) {
 			}
 			check(t, r, "client", call, o.status, o.code)
 
-			if err := c.Publish(ctx, fakeMessage{topic: "news"}); err != o.err {
+			if err := c.Publish(ctx, fakeMessage{topic: "news"}); !errors.Is(err, o.err) {
 				t.Errorf("Publish returned %v", err)
 			}
 			check(t, r, "publisher", metrics.Fields{"topic": "news"}, o.status, o.code)
 
 			r = recorder.NewMetrics()
-			if _, err := metrics.ClientWrapper(r)(&fakeClient{err: o.err, stream: fakeStream{err: io.EOF}}).Stream(ctx, req); err != o.err {
+			if _, err := metrics.ClientWrapper(r)(&fakeClient{err: o.err, stream: fakeStream{err: io.EOF}}).Stream(ctx, req); !errors.Is(err, o.err) {
 				t.Errorf("Stream returned %v", err)
 			}
 			if o.err != nil {

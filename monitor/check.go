@@ -34,7 +34,7 @@ type run struct {
 	late  bool          // the deadline passed: what it returns is void
 }
 
-func (c *check) Id() string          { return c.id } //nolint:revive,staticcheck // the contract's name
+func (c *check) Id() string          { return c.id }
 func (c *check) Description() string { return c.desc }
 
 // Run implements HealthChecker.

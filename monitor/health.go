@@ -70,7 +70,7 @@ func (h Health) Ready() bool { return len(h.NotReady) == 0 }
 
 // CheckState is one check and what came of it.
 type CheckState struct {
-	Id          string //nolint:revive,staticcheck // as HealthChecker has it
+	Id          string
 	Description string
 	Kind        Kind
 	Critical    bool

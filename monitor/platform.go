@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	randv2 "math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -172,8 +173,8 @@ func (m *platform) advance(to Status) {
 	}
 	m.status, m.changedAt = to, time.Now()
 	m.statusSeq++
-	// Refused is counted, and Stop says so.
-	_ = m.queue.Add(event{status: m.wireStatus(m.status, m.changedAt, m.statusSeq)})
+	transition := event{status: m.wireStatus(m.status, m.changedAt, m.statusSeq)}
+	_ = m.queue.Add(transition) //nolint:errcheck // refused is counted, and Stop says so
 	m.poke()
 }
 
@@ -197,7 +198,8 @@ func (m *platform) poke() {
 
 // loop reports at the interval, and at once after a change.
 func (m *platform) loop(ctx context.Context) {
-	next := func() time.Duration { return m.opts.interval - jitter(m.opts.interval)/10 }
+	// Never later than the interval that the report names.
+	next := func() time.Duration { return m.opts.interval - randv2.N(m.opts.interval/5) }
 	timer := time.NewTimer(next())
 	defer timer.Stop()
 	for {
@@ -234,11 +236,11 @@ func (m *platform) publish(ctx context.Context, window []event) {
 	}
 }
 
-// flush has the queue sent now. A failure is the queue's to log and to repeat.
+// flush has the queue sent now.
 func (m *platform) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	_ = m.queue.Flush(ctx)
+	_ = m.queue.Flush(ctx) //nolint:errcheck // the queue's to log and to repeat
 }
 
 // addState queues the wish to report the state.
@@ -255,7 +257,7 @@ func (m *platform) addState() {
 // addWindow queues the stats since the last window.
 func (m *platform) addWindow() []event {
 	window := event{stats: m.window()}
-	_ = m.queue.Add(window) // refused is counted
+	_ = m.queue.Add(window) //nolint:errcheck // refused is counted
 	return []event{window}
 }
 

@@ -15,16 +15,19 @@ func usage() (*pb.CPU, *pb.Memory, *pb.Disk) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return nil, nil, nil // reported as absent
 	}
-	rss := int64(u.Maxrss) // kilobytes, but on macOS bytes
+	// These have 32 bits on some platforms.
+	rss, voluntary, involuntary := int64(u.Maxrss), int64(u.Nvcsw), int64(u.Nivcsw) //nolint:unconvert // see above
+	in, out := int64(u.Inblock), int64(u.Oublock)                                   //nolint:unconvert // see above
+	// Kilobytes, but on macOS bytes.
 	if runtime.GOOS != "darwin" && runtime.GOOS != "ios" {
 		rss <<= 10
 	}
 	return &pb.CPU{
 			UserTime:     u.Utime.Nano(),
 			SystemTime:   u.Stime.Nano(),
-			VolCtxSwitch: int64(u.Nvcsw),
-			InvCtxSwitch: int64(u.Nivcsw),
+			VolCtxSwitch: voluntary,
+			InvCtxSwitch: involuntary,
 		},
 		&pb.Memory{MaxRss: rss},
-		&pb.Disk{InBlock: int64(u.Inblock), OuBlock: int64(u.Oublock)}
+		&pb.Disk{InBlock: in, OuBlock: out}
 }

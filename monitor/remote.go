@@ -29,7 +29,9 @@ type remote struct {
 	lost    atomic.Uint64
 }
 
-func newRemote(o options) *remote { return &remote{opts: o, nodes: newNodes()} }
+func newRemote(o options) *remote {
+	return &remote{opts: o, nodes: nodes{wanted: make(chan struct{})}}
+}
 
 func (r *remote) String() string { return "platform" }
 
@@ -82,9 +84,9 @@ func (r *remote) refuse(report *pb.ReportRequest, err error) {
 // are best effort, and nobody can tell who published: go.micro.srv.monitor
 // shows what they say, but it changes no route.
 func (r *remote) publish(ctx context.Context, report *pb.ReportRequest) {
-	// Errors are not told: the queue tells of the server that is away.
-	send := func(topic string, msg proto.Message) {
-		_ = r.client.Publish(ctx, r.client.NewMessage(topic, msg, client.WithMessageContentType("application/protobuf")))
+	send := func(topic string, m proto.Message) {
+		msg := r.client.NewMessage(topic, m, client.WithMessageContentType("application/protobuf"))
+		_ = r.client.Publish(ctx, msg) //nolint:errcheck // best effort: the queue tells that the server is away
 	}
 	send(StatusTopic, report.Current)
 	for _, check := range report.Checks {

@@ -62,6 +62,8 @@ func (c *collector) RecordStat(r Request, d time.Duration, err error) {
 // keyOf tells on which side of the call the caller stands.
 func keyOf(r Request) endpointKey {
 	switch r := r.(type) {
+	case nil:
+		return endpointKey{method: Overflow}
 	case client.Request:
 		return endpointKey{pb.Endpoint_CLIENT, r.Service(), r.Method()}
 	case server.Request:

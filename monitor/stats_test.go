@@ -105,6 +105,7 @@ func TestEndpointsAreBounded(t *testing.T) {
 			m.RecordStat(request{"s", fmt.Sprint("M", i)}, time.Millisecond, nil)
 		}
 		m.RecordStat(request{"s", strings.Repeat("x", 10_000)}, time.Millisecond, nil)
+		m.RecordStat(nil, time.Millisecond, nil)
 		m.RecordStat(request{"s", "M0"}, time.Millisecond, nil)
 	}, monitor.MaxEndpoints(10))
 	if len(all) != 11 {
@@ -114,7 +115,7 @@ func TestEndpointsAreBounded(t *testing.T) {
 	for _, e := range all {
 		counts[e.Method] = e.Success.Count
 	}
-	if counts[monitor.Overflow] != 991 || counts["M0"] != 2 {
+	if counts[monitor.Overflow] != 992 || counts["M0"] != 2 {
 		t.Errorf("counts: %v", counts)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,15 +22,14 @@ import (
 const forgetAfter = 15 * time.Second
 
 // nodes are the registry ids of nodes that are not ready: an immutable set that
-// is replaced, nil when empty.
+// is replaced, nil while nothing is known.
 type nodes struct {
-	set    *atomic.Pointer[map[string]struct{}]
+	set    atomic.Pointer[map[string]struct{}]
 	wanted chan struct{} // closed when somebody asked
-	ask    *sync.Once
-}
+	ask    sync.Once
 
-func newNodes() nodes {
-	return nodes{new(atomic.Pointer[map[string]struct{}]), make(chan struct{}), new(sync.Once)}
+	mu    sync.Mutex // of those who replace the set
+	heard time.Time
 }
 
 // notReady never waits.
@@ -50,7 +50,7 @@ func (r *remote) watch(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	forget := time.AfterFunc(r.opts.forgetAfter, func() { r.nodes.set.Store(nil) })
+	forget := time.AfterFunc(r.opts.forgetAfter, func() { r.nodes.forget(r.opts.forgetAfter) })
 	defer forget.Stop()
 	// Short waits: while the stream is down nodes that drain get calls.
 	wait := backoff.Backoff{Max: 2 * time.Second}
@@ -59,9 +59,8 @@ func (r *remote) watch(ctx context.Context) {
 		heard, err := r.follow(ctx, forget)
 		if heard {
 			wait.Reset()
-			silent = false
 		}
-		if ctx.Err() == nil && !silent {
+		if ctx.Err() == nil && (heard || !silent) {
 			r.opts.logger.Warn("cannot watch which nodes are ready, will retry", "error", err)
 			silent = true
 		}
@@ -85,8 +84,7 @@ func (r *remote) follow(ctx context.Context, forget *time.Timer) (heard bool, _ 
 	if err != nil {
 		return false, rpcerr.From(ctx, "watch "+ServiceName, err)
 	}
-	// Its only error says that the stream is over.
-	defer func() { _ = stream.Close() }()
+	defer stream.Close() //nolint:errcheck // it only says that the stream is over
 	var revision uint64
 	for {
 		change, err := stream.Recv()
@@ -96,27 +94,31 @@ func (r *remote) follow(ctx context.Context, forget *time.Timer) (heard bool, _ 
 		if err != nil {
 			return heard, rpcerr.From(ctx, "watch "+ServiceName, err)
 		}
-		if !change.Snapshot && change.Previous != revision || !heard && !change.Snapshot {
+		if !change.Snapshot && change.Previous != revision || !r.nodes.apply(change) {
 			return heard, fmt.Errorf("watch %s: %w", ServiceName, errRevision)
 		}
 		heard, revision = true, change.Revision
-		r.nodes.apply(change)
 		forget.Reset(r.opts.forgetAfter)
 		dead.Reset(r.opts.forgetAfter)
 	}
 }
 
-// apply replaces the set by one that knows the change.
-func (n *nodes) apply(change *pb.WatchResponse) {
+// apply replaces the set by one that knows the change. It returns false when
+// there is nothing the change could build on.
+func (n *nodes) apply(change *pb.WatchResponse) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	old := n.set.Load()
-	if !change.Snapshot && len(change.Set) == 0 && len(change.Removed) == 0 && old != nil {
-		return
+	if old == nil && !change.Snapshot {
+		return false
+	}
+	n.heard = time.Now()
+	if !change.Snapshot && len(change.Set)+len(change.Removed) == 0 {
+		return true // a sign of life
 	}
 	fresh := make(map[string]struct{})
-	if !change.Snapshot && old != nil {
-		for id := range *old {
-			fresh[id] = struct{}{}
-		}
+	if !change.Snapshot {
+		maps.Copy(fresh, *old)
 	}
 	for _, s := range change.Set {
 		fresh[s.Node] = struct{}{}
@@ -125,4 +127,14 @@ func (n *nodes) apply(change *pb.WatchResponse) {
 		delete(fresh, id)
 	}
 	n.set.Store(&fresh)
+	return true
+}
+
+// forget empties the set unless something was heard meanwhile.
+func (n *nodes) forget(after time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if time.Since(n.heard) >= after {
+		n.set.Store(nil)
+	}
 }

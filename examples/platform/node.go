@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,8 @@ type node struct {
 	metrics metrics.Metrics
 	trace   trace.Trace
 	monitor monitor.Monitor
+
+	shutdown *monitor.Shutdown
 }
 
 // newNode makes an instance that is wired, but serves nothing yet.
@@ -62,6 +65,8 @@ func newNode(p *platform, service, name string) (*node, error) {
 		monitor.Client(n.caller), monitor.Server(srv), monitor.Interval(p.every/2),
 		monitor.WatchLoss("trace", n.trace), monitor.WatchLoss("log", n.log),
 	)
+	n.shutdown = monitor.NewShutdown(n.monitor, srv, n.trace.Stop, n.metrics.Stop, n.log.Stop)
+	n.shutdown.Propagation = 100 * time.Millisecond // within a process
 	n.service = micro.NewService(
 		micro.Client(n.caller), micro.Server(srv), micro.HandleSignal(false),
 		micro.WrapClient(
@@ -69,7 +74,7 @@ func newNode(p *platform, service, name string) (*node, error) {
 			monitor.ClientWrapper(n.monitor), monitor.ReadyWrapper(n.monitor),
 		),
 		micro.WrapHandler(
-			trace.HandlerWrapper(n.trace, self), metrics.HandlerWrapper(n.metrics),
+			n.shutdown.HandlerWrapper(), trace.HandlerWrapper(n.trace, self), metrics.HandlerWrapper(n.metrics),
 			monitor.HandlerWrapper(n.monitor), log.HandlerWrapper(n.log),
 		),
 	)
@@ -100,24 +105,14 @@ func (n *node) dropped() uint64 {
 	return n.trace.Dropped() + n.log.Dropped() + n.metrics.Dropped() + n.monitor.Dropped()
 }
 
-// stop is the order in which a service ends: it says that it drains, leaves the
-// registry and finishes its calls, and flushes last.
+// stop ends the instance without losing a call.
 func (n *node) stop() error {
-	err := errors.Join(
-		ignore(n.monitor.Drain(), monitor.ErrStopped),
-		n.service.Server().Stop(),
-		n.monitor.Stop(), n.trace.Stop(), n.metrics.Stop(), n.log.Stop(),
-	)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := n.shutdown.Stop(ctx)
 	n.caller.Close()
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.name, err)
 	}
 	return nil
-}
-
-func ignore(err, harmless error) error {
-	if errors.Is(err, harmless) {
-		return nil
-	}
-	return err
 }

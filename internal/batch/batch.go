@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/micro/go-platform/internal/backoff"
@@ -53,7 +54,8 @@ type Queue[T any] struct {
 	stopped bool
 	space   chan struct{} // closed when room is made; nil while nobody waits
 
-	pending []T // the batch in flight, owned by the sender
+	pending  []T          // the batch in flight, owned by the sender
+	inFlight atomic.Int64 // its length, for a Stop that gives the sender up
 }
 
 // New returns a queue that holds items from now on and sends them after Start.
@@ -195,6 +197,9 @@ func (q *Queue[T]) Stop() error {
 	err := q.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
 	q.mu.Lock()
 	q.lost.Add(q.count)
+	if errors.Is(err, lifecycle.ErrStopTimeout) {
+		q.lost.Add(int(q.inFlight.Load()))
+	}
 	q.count, q.weight = 0, 0
 	q.freed()
 	q.mu.Unlock()
@@ -262,12 +267,36 @@ func (r *recovery) note(log *slog.Logger, name string, err error) {
 	r.wait.Reset()
 }
 
-// drain is the last flush: what a single try cannot send is lost.
+// lastTries is how often in a row the last flush may fail: more than once,
+// since one of several servers may be dead, and not for ever, since a process
+// that stops should not wait for a service that is gone.
+const lastTries = 5
+
+// drain is the last flush. What it cannot send is lost, as Stop tells.
 func (q *Queue[T]) drain(sending context.Context) {
+	wait := backoff.Backoff{Min: 10 * time.Millisecond, Max: 100 * time.Millisecond}
+	for failed := 0; failed < lastTries; failed++ {
+		left := q.left()
+		if q.sendAll(sending, sending) == nil {
+			break
+		}
+		if q.left() < left {
+			failed = 0
+		}
+		if wait.Wait(sending) != nil {
+			break
+		}
+	}
 	// A batch is also left when sending was over before the drain began.
-	_ = q.sendAll(sending, sending) // Stop tells how many were lost
 	q.lost.Add(len(q.pending))
 	q.pending = q.pending[:0]
+}
+
+// left returns how many items are not sent yet.
+func (q *Queue[T]) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count + len(q.pending)
 }
 
 // sendAll sends batch after batch until the queue is empty, ctx ends or a Send
@@ -277,6 +306,7 @@ func (q *Queue[T]) sendAll(ctx, sending context.Context) error {
 		if err := q.send(sending); err != nil {
 			return err
 		}
+		q.inFlight.Store(0)
 		clear(q.pending)
 		q.pending = q.pending[:0]
 	}
@@ -305,6 +335,7 @@ func (q *Queue[T]) take() bool {
 		q.head = (q.head + 1) % len(q.ring)
 		q.count--
 	}
+	q.inFlight.Store(int64(len(q.pending)))
 	q.freed()
 	return len(q.pending) > 0
 }

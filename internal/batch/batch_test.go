@@ -191,6 +191,27 @@ func TestBatchInFlightAtStopIsCounted(t *testing.T) {
 	}
 }
 
+func TestStopTriesAgain(t *testing.T) {
+	var s sink
+	tries := 0
+	q := newQueue(t, &s, func(c *batch.Config[int]) {
+		c.Interval = time.Hour
+		c.Send = func(ctx context.Context, items []int) error {
+			if tries++; tries%3 != 0 {
+				return errors.New("a dead node")
+			}
+			return s.send(ctx, items)
+		}
+	})
+	_ = q.Start()
+	for i := range 9 {
+		_ = q.Add(i)
+	}
+	if err := q.Stop(); err != nil || s.count() != 9 || tries != 3 {
+		t.Fatalf("%v, %d items after %d tries", err, s.count(), tries)
+	}
+}
+
 func TestAddWaitWaitsForRoom(t *testing.T) {
 	s := sink{}
 	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Size, c.Capacity = 5, 5 })
@@ -277,4 +298,22 @@ func TestAQueueIsBoundedByWeight(t *testing.T) {
 	if err := q.Stop(); err != nil || s.count() != 21 || q.Dropped() != 4 {
 		t.Fatalf("%v, %d arrived, %d dropped, want 21 and 4", err, s.count(), q.Dropped())
 	}
+}
+
+func TestStopCountsTheBatchOfASenderThatHangs(t *testing.T) {
+	release, begun := make(chan struct{}), make(chan struct{})
+	q := batch.New(batch.Config[int]{Name: "items", Size: 3, Capacity: 3, Send: func(context.Context, []int) error {
+		close(begun)
+		<-release // whatever its context says
+		return nil
+	}})
+	_ = q.Start()
+	for i := range 3 {
+		_ = q.Add(i)
+	}
+	<-begun
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "3 items lost") {
+		t.Fatalf("got %v, want 3 items lost", err)
+	}
+	close(release)
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/prometheus"
 )
 
 // Service is what one service adds to the common parts.
@@ -57,9 +60,10 @@ type Env struct {
 	// Done is closed when the service stops: stream handlers end then.
 	Done <-chan struct{}
 
-	stops  []func(context.Context) error
-	checks []check
-	admin  *http.ServeMux
+	stops   []func(context.Context) error
+	checks  []check
+	admin   *http.ServeMux
+	metrics *prometheus.Metrics
 }
 
 type check struct {
@@ -113,8 +117,11 @@ func Start(ctx context.Context, s Service, c Config) (*Running, error) {
 	caller := rpc.NewClient(clientConfig(c))
 	life, cancel := context.WithCancel(context.Background())
 	env := &Env{Config: c, Name: s.Name, Client: caller, Done: life.Done(), admin: http.NewServeMux()}
-	env.Server = newServer(s.Name, uuid.NewString(), c, authenticate)
-	env.OnStop(func(context.Context) error { caller.Close(); return nil })
+	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
+	env.Handle("/metrics", env.metrics.Handler())
+	env.Server = newServer(s.Name, uuid.NewString(), c,
+		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), authenticate)
+	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
 
 	r := &Running{env: env, cancel: cancel}
 	r.stop = sync.OnceValue(r.shutdown)
@@ -125,6 +132,9 @@ func Start(ctx context.Context, s Service, c Config) (*Running, error) {
 }
 
 func (r *Running) start(ctx context.Context, s Service) error {
+	if err := r.env.metrics.Start(); err != nil {
+		return err
+	}
 	if err := s.Start(ctx, r.env); err != nil {
 		return err
 	}

@@ -111,6 +111,13 @@ func TestReadiness(t *testing.T) {
 	if code, _ := get("/healthz"); code != 200 {
 		t.Error("a broken store made the process look dead")
 	}
+	svc := echo.NewEchoService("go.micro.srv.test", net.Client(rpctest.GRPC))
+	if _, err := svc.Call(context.Background(), &echo.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := get("/metrics"); !strings.Contains(body, `method="Echo.Call"`) {
+		t.Errorf("/metrics does not show the call:\n%s", body)
+	}
 }
 
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {

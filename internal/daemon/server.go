@@ -41,7 +41,8 @@ func clientConfig(c Config) rpc.Config {
 	}
 }
 
-func newServer(name, id string, c Config, authenticate server.HandlerWrapper) server.Server {
+// newServer returns a server whose handlers are wrapped, the first outermost.
+func newServer(name, id string, c Config, wrappers ...server.HandlerWrapper) server.Server {
 	opts := []server.Option{
 		server.Name(name),
 		server.Id(id),
@@ -53,8 +54,6 @@ func newServer(name, id string, c Config, authenticate server.HandlerWrapper) se
 		server.RegisterTTL(registerTTL),
 		server.RegisterInterval(registerInterval),
 		server.WithLogger(microlog.New(c.Logger)),
-		server.WrapHandler(recoverHandler(name, c)),
-		server.WrapHandler(authenticate),
 		server.WrapSubscriber(recoverSubscriber(c)),
 		mgrpc.MaxMsgSize(rpc.MaxMessage),
 		mgrpc.Options(
@@ -64,6 +63,9 @@ func newServer(name, id string, c Config, authenticate server.HandlerWrapper) se
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		),
+	}
+	for _, w := range wrappers {
+		opts = append(opts, server.WrapHandler(w))
 	}
 	if c.TLS != nil {
 		opts = append(opts, mgrpc.AuthTLS(c.TLS))

@@ -125,7 +125,7 @@ func (c *conns) see(cc *grpc.ClientConn) {
 
 func (c *conns) close() {
 	c.all.Range(func(k, _ any) bool {
-		_ = k.(*grpc.ClientConn).Close() //nolint:errcheck // it only says that it is closed already
+		_ = k.(*grpc.ClientConn).Close() // it only says that it is closed already
 		c.all.Delete(k)
 		return true
 	})

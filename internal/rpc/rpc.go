@@ -84,13 +84,14 @@ func (p *clients) release(k key, h *holders) {
 }
 
 // Options are the call options of every call a plugin makes: the deadline, and
-// one more try on another node when a node could not be reached. Nothing else
-// is tried again, so that no side effect happens twice.
+// up to three more tries when a node could not be reached, on whatever node the
+// selector names next. Nothing else is tried again, so that no side effect
+// happens twice.
 func Options(timeout time.Duration) []client.CallOption {
 	return []client.CallOption{
 		client.WithRequestTimeout(timeout),
 		client.WithDialTimeout(timeout),
-		client.WithRetries(1),
+		client.WithRetries(3),
 		client.WithRetry(retryUnreached),
 		client.WithBackoff(func(context.Context, client.Request, int) (time.Duration, error) { return 0, nil }),
 	}

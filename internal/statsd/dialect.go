@@ -107,7 +107,7 @@ func (d Dialect) Head(name string, tags []Tag) string {
 	return b.String()
 }
 
-// Tail: see Head.
+// Tail returns what follows the value of a line; see Head.
 func (d Dialect) Tail(tags []Tag) string {
 	if d != Dog || len(tags) == 0 {
 		return ""

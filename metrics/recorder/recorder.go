@@ -57,13 +57,18 @@ func (m *Metrics) Samples(id string, f metrics.Fields) (samples []int64) {
 }
 
 // Each calls fn for each series that was used, in the order in which they
-// appeared.
+// appeared. It may read the series it is told of.
 func (m *Metrics) Each(fn func(kind metrics.Kind, id string, f metrics.Fields)) {
+	var all []func()
 	m.Collect(func(s *metrics.Series) {
 		if used(s) {
-			fn(s.Kind, s.ID, fieldsOf(s))
+			kind, id, fields := s.Kind, s.ID, fieldsOf(s)
+			all = append(all, func() { fn(kind, id, fields) })
 		}
 	})
+	for _, call := range all { // outside of Collect, which holds a lock
+		call()
+	}
 }
 
 func used(s *metrics.Series) bool {

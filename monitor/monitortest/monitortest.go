@@ -20,7 +20,7 @@ type New func(t *testing.T, opts ...monitor.Option) monitor.Monitor
 func Run(t *testing.T, newMonitor New) {
 	for name, test := range map[string]func(*testing.T, New){
 		"Registration": testRegistration, "BadChecks": testBadChecks, "BadOptions": testBadOptions,
-		"Hung": testHung, "HungAtStop": testHungAtStop, "Panic": testPanic, "NoOverlap": testNoOverlap,
+		"Hung": testHung, "HungAtStop": testHungAtStop, "Late": testLate, "Panic": testPanic, "NoOverlap": testNoOverlap,
 		"Thresholds": testThresholds, "Startup": testStartup, "Foreign": testForeign,
 		"Life": testLife, "AfterStop": testAfterStop, "Probes": testProbes,
 	} {
@@ -44,7 +44,7 @@ func start(t *testing.T, m monitor.Monitor) {
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = m.Stop() })
+	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -95,7 +95,7 @@ func testRegistration(t *testing.T, newMonitor New) {
 	if err := m.Deregister(b); !errors.Is(err, monitor.ErrNotAvailable) {
 		t.Errorf("deregister twice: %v", err)
 	}
-	if all, _ := m.HealthChecks(); len(all) != 1 {
+	if all, err := m.HealthChecks(); err != nil || len(all) != 1 {
 		t.Errorf("%d checks are left", len(all))
 	}
 }
@@ -121,7 +121,7 @@ func testBadChecks(t *testing.T, newMonitor New) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if all, _ := m.HealthChecks(); len(all) != 0 {
+	if all, err := m.HealthChecks(); err != nil || len(all) != 0 {
 		t.Errorf("%d bad checks were registered", len(all))
 	}
 	if _, err := m.NewHealthChecker("x", "", nil).Run(); !errors.Is(err, monitor.ErrInvalid) {
@@ -198,6 +198,36 @@ func testHungAtStop(t *testing.T, newMonitor New) {
 	release()
 }
 
+// What comes after the deadline is no sign of health.
+func testLate(t *testing.T, newMonitor New) {
+	m := newMonitor(t)                 // not started: only Run runs it
+	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
+	var h monitor.HealthChecker
+	var runs atomic.Int32
+	held, second := make(chan struct{}), make(chan error, 1)
+	h = register(t, m, "db", func() (map[string]string, error) {
+		switch runs.Add(1) {
+		case 1:
+			<-held
+		case 2: // the first is over now
+			_, err := h.Status()
+			second <- err
+		}
+		return nil, nil
+	}, monitor.Within(10*time.Millisecond))
+	if _, err := h.Run(); !errors.Is(err, monitor.ErrTimeout) {
+		t.Fatalf("run: %v", err)
+	}
+	close(held)
+	eventually(t, "a run in time passes", func() bool {
+		_, err := h.Run()
+		return err == nil
+	})
+	if err := <-second; !errors.Is(err, monitor.ErrTimeout) {
+		t.Errorf("after the late run: %v", err)
+	}
+}
+
 func testPanic(t *testing.T, newMonitor New) {
 	m := started(t, newMonitor)
 	h := register(t, m, "db", func() (map[string]string, error) { panic("no driver") })
@@ -223,7 +253,7 @@ func testNoOverlap(t *testing.T, newMonitor New) {
 	for range 4 {
 		go func() {
 			for range 10 {
-				_, _ = h.Run()
+				_, _ = h.Run() //nolint:errcheck // the counters tell
 			}
 			done <- struct{}{}
 		}()
@@ -237,8 +267,8 @@ func testNoOverlap(t *testing.T, newMonitor New) {
 }
 
 func testThresholds(t *testing.T, newMonitor New) {
-	m := newMonitor(t) // not started: only Run runs it
-	t.Cleanup(func() { _ = m.Stop() })
+	m := newMonitor(t)                 // not started: only Run runs it
+	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
 	var fail atomic.Bool
 	h := register(t, m, "db", func() (map[string]string, error) {
 		if fail.Load() {
@@ -291,7 +321,7 @@ func testStartup(t *testing.T, newMonitor New) {
 
 type foreign struct{ fn monitor.HealthCheck }
 
-func (f foreign) Id() string                         { return "foreign" } //nolint:revive,staticcheck // the contract's name
+func (f foreign) Id() string                         { return "foreign" }
 func (f foreign) Description() string                { return "of another package" }
 func (f foreign) Run() (map[string]string, error)    { return f.fn() }
 func (f foreign) Status() (map[string]string, error) { return nil, monitor.ErrNotAvailable }
@@ -399,7 +429,7 @@ func testProbes(t *testing.T, newMonitor New) {
 	register(t, m, "extra", check(new(atomic.Bool)), monitor.Critical(false), monitor.Every(time.Hour))
 	run := func() {
 		for _, h := range []monitor.HealthChecker{l, r} {
-			_, _ = h.Run() // the state tells
+			_, _ = h.Run() //nolint:errcheck // the state tells
 		}
 	}
 	eventually(t, "all ran", func() bool {

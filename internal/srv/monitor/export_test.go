@@ -51,7 +51,7 @@ func (s State) Status(id string) pb.Status_Status {
 func (s State) NotReady() []*pb.NotReady { return s.routing.now.Load().snapshot().Set }
 
 // Verdicts judges all services.
-func (s State) Verdicts() []*pb.Verdict { return verdicts(s.sorted("", "")) }
+func (s State) Verdicts(now time.Time) []*pb.Verdict { return verdicts(s.sorted("", ""), now) }
 
 // TransitionOf returns what a Change is about.
 func TransitionOf(c Change) *pb.Transition { return c.transition }

@@ -113,7 +113,7 @@ func (h *handler) Verdicts(_ context.Context, req *pb.VerdictsRequest, rsp *pb.V
 		return refuse(err)
 	}
 	var found []*pb.Verdict
-	for _, v := range verdicts(h.state.sorted("", "")) {
+	for _, v := range verdicts(h.state.sorted("", ""), time.Now()) {
 		if (req.Service == "" || v.Service == req.Service) && (req.State == nil || v.State == *req.State) {
 			found = append(found, v)
 		}

@@ -217,7 +217,7 @@ func TestForgedTopicsChangeNoRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stream.Close() //nolint:errcheck // the test is over
+	defer stream.Close() // the test is over
 	if first, err := stream.Recv(); err != nil || !first.Snapshot || len(first.Set) != 0 {
 		t.Errorf("not ready: %v, %v", first, err)
 	}
@@ -232,7 +232,7 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stream.Close() //nolint:errcheck // the test is over
+	defer stream.Close() // the test is over
 	first, err := stream.Recv()
 	if err != nil || !first.Snapshot || len(first.Set) != 1 || first.Set[0].Node != "shop-1" || first.Set[0].Service != "shop" {
 		t.Fatalf("snapshot: %v, %v", first, err)
@@ -297,6 +297,24 @@ func TestRestartKeepsHistoryAndLastKnown(t *testing.T) {
 	}
 }
 
+func TestASilentNodeIsUnknown(t *testing.T) {
+	_, api, _ := boot(t)
+	r := report("shop", "1", 1, check("db", pb.HealthCheck_OK))
+	r.IntervalMs = 100
+	if _, err := api.Report(within(t), r); err != nil {
+		t.Fatal(err)
+	}
+	rpctest.Eventually(t, "the node is UNKNOWN, and so are its checks", func() bool {
+		s, err := api.Status(within(t), &pb.StatusRequest{Node: "shop-1"})
+		h, herr := api.HealthChecks(within(t), &pb.HealthChecksRequest{Node: "shop-1"})
+		return err == nil && herr == nil && s.Statuses[0].Status == pb.Status_UNKNOWN && h.Healthchecks[0].Status == pb.HealthCheck_UNKNOWN
+	})
+	rpctest.Eventually(t, "history", func() bool {
+		h, err := api.History(within(t), &pb.HistoryRequest{Node: "shop-1", To: "UNKNOWN"})
+		return err == nil && len(h.Transitions) == 1 && strings.Contains(h.Transitions[0].Detail, "no report")
+	})
+}
+
 func TestRetentionIsChecked(t *testing.T) {
 	var out strings.Builder
 	code := daemon.Run(t.Context(), monitorsrv.Service(), []string{"monitor-srv", "--insecure", "--registry", "memory",
@@ -327,7 +345,7 @@ func FuzzReport(f *testing.F) {
 		if err := s.Report(r, "host", now); err != nil {
 			t.Fatalf("a valid report is refused: %v", err)
 		}
-		s.Verdicts()
+		s.Verdicts(now)
 		s.Sweep(now.Add(24 * time.Hour))
 		if n := s.Nodes(); n != 0 {
 			t.Fatalf("%d nodes for ever", n)

@@ -192,7 +192,7 @@ func TestVerdicts(t *testing.T) {
 			f.pass(time.Minute)
 		}
 		var got, reasons []string
-		for _, v := range f.Verdicts() {
+		for _, v := range f.Verdicts(f.now) {
 			got = append(got, fmt.Sprintf("%s %v %d/%d", v.Service, v.State, v.Ready, v.Nodes))
 			reasons = append(reasons, v.Reasons...)
 		}
@@ -202,11 +202,29 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+func TestNodesThatWereReplacedCountNoLonger(t *testing.T) {
+	f := newFleet(t)
+	f.send(report("a", "1", 1))
+	f.pass(time.Minute)
+	f.send(report("a", "2", 1))
+	if v := f.Verdicts(f.now)[0]; v.State != pb.Verdict_DEGRADED || v.Nodes != 2 {
+		t.Errorf("one is silent: %v", v)
+	}
+	f.pass(11 * time.Minute)
+	if v := f.Verdicts(f.now)[0]; v.State != pb.Verdict_UNKNOWN {
+		t.Errorf("all are silent: %v", v)
+	}
+	f.send(report("a", "2", 2))
+	if v := f.Verdicts(f.now)[0]; v.State != pb.Verdict_OK || v.Nodes != 1 {
+		t.Errorf("one is gone: %v", v)
+	}
+}
+
 func TestDependenciesAreSummedUp(t *testing.T) {
 	f := newFleet(t)
 	f.send(report("a", "1", 1, calls("b", 9, 1)))
 	f.send(report("a", "2", 1, calls("b", 1, 2)))
-	d := f.Verdicts()[0].Dependencies
+	d := f.Verdicts(f.now)[0].Dependencies
 	if len(d) != 1 || d[0].Service != "b" || d[0].Success != 10 || d[0].Errors != 3 {
 		t.Errorf("dependencies: %v", d)
 	}

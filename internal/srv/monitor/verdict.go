@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	pb "github.com/micro/go-platform/monitor/proto"
 )
@@ -11,15 +12,19 @@ import (
 // maxVerdictReasons bounds what is told of one service.
 const maxVerdictReasons = 20
 
+// givenUp is the silence after which a node no longer counts while others of its
+// service are there: it was replaced without saying so.
+const givenUp = 10 * time.Minute
+
 // verdicts judges every service: by its nodes, then by what it depends on.
-func verdicts(nodes []node) []*pb.Verdict {
+func verdicts(nodes []node, now time.Time) []*pb.Verdict {
 	byName := make(map[string][]node)
 	for _, n := range nodes {
 		byName[n.service.Name] = append(byName[n.service.Name], n)
 	}
 	own := make(map[string]*pb.Verdict, len(byName))
 	for name, of := range byName {
-		own[name] = judge(name, of)
+		own[name] = judge(name, of, now)
 	}
 	states := make(map[string]pb.Verdict_State, len(own))
 	for name, v := range own {
@@ -41,9 +46,9 @@ func verdicts(nodes []node) []*pb.Verdict {
 
 // judge is the verdict of a service by its own nodes. Nodes that leave do not
 // count unless there are no others: a rolling restart is no trouble.
-func judge(name string, nodes []node) *pb.Verdict {
+func judge(name string, nodes []node, now time.Time) *pb.Verdict {
 	v := &pb.Verdict{Service: name, Dependencies: dependencies(name, nodes)}
-	silent := 0
+	silent, gone := 0, 0
 	because := func(format string, args ...any) {
 		if len(v.Reasons) < maxVerdictReasons {
 			v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
@@ -54,6 +59,10 @@ func judge(name string, nodes []node) *pb.Verdict {
 		case pb.Status_STOPPED, pb.Status_DRAINING:
 			continue
 		case pb.Status_UNKNOWN:
+			if now.Sub(n.heard) > givenUp {
+				gone++
+				continue
+			}
 			silent++
 			because("node %s is silent", n.id())
 		default:
@@ -64,7 +73,7 @@ func judge(name string, nodes []node) *pb.Verdict {
 		v.Nodes++
 	}
 	switch {
-	case v.Nodes == 0:
+	case v.Nodes == 0 && gone == 0:
 		v.State = pb.Verdict_STOPPED
 	case int64(silent) == v.Nodes:
 		v.State = pb.Verdict_UNKNOWN

@@ -1,0 +1,119 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/server"
+)
+
+// DefaultPropagation is how long a Shutdown waits for callers to learn that the
+// node is gone.
+const DefaultPropagation = time.Second
+
+// Shutdown ends a service in the order that costs no call: DRAINING is reported,
+// the node leaves the registry, callers get time to learn it, calls in flight
+// end, the server and its subscribers stop, what is left to flush is flushed,
+// and STOPPED is reported. go-micro's own Stop leaves out the waiting: callers
+// go on calling for as long as they have the node cached.
+type Shutdown struct {
+	// Propagation is DefaultPropagation unless set. It should exceed the time
+	// that the registry's watchers take.
+	Propagation time.Duration
+
+	monitor  Monitor
+	server   server.Server
+	flush    []func() error
+	inFlight atomic.Int64
+	once     sync.Once
+	err      error
+}
+
+// NewShutdown returns the shutdown of a service. The functions, for example the
+// Stop of a Trace and of a Log, are called in order when no call is left.
+func NewShutdown(m Monitor, s server.Server, flush ...func() error) *Shutdown {
+	return &Shutdown{Propagation: DefaultPropagation, monitor: m, server: s, flush: flush}
+}
+
+// HandlerWrapper counts the calls in flight; without it Stop does not wait for
+// them.
+func (s *Shutdown) HandlerWrapper() server.HandlerWrapper {
+	return func(next server.HandlerFunc) server.HandlerFunc {
+		return func(ctx context.Context, req server.Request, rsp any) error {
+			s.inFlight.Add(1)
+			defer s.inFlight.Add(-1)
+			return next(ctx, req, rsp)
+		}
+	}
+}
+
+// InFlight returns how many calls are being handled.
+func (s *Shutdown) InFlight() int64 { return s.inFlight.Load() }
+
+// Stop ends the service. When ctx ends it waits no longer, but still does all
+// the rest. It is idempotent. Its error joins those of all steps.
+func (s *Shutdown) Stop(ctx context.Context) error {
+	s.once.Do(func() { s.err = s.stop(ctx) })
+	return s.err
+}
+
+func (s *Shutdown) stop(ctx context.Context) error {
+	errs := []error{s.monitor.Drain(), s.deregister()}
+	timer := time.NewTimer(s.Propagation)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	errs = append(errs, s.idle(ctx), s.server.Stop())
+	for _, flush := range s.flush {
+		errs = append(errs, flush())
+	}
+	return errors.Join(append(errs, s.monitor.Stop())...)
+}
+
+// idle waits until no call is in flight.
+func (s *Shutdown) idle(ctx context.Context) error {
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		n := s.inFlight.Load()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d calls were still in flight: %w", n, ctx.Err())
+		}
+	}
+}
+
+// deregister takes the node out of the registry while the server still serves.
+func (s *Shutdown) deregister() error {
+	o := s.server.Options()
+	services, err := o.Registry.GetService(o.Name)
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("leave the registry: %w", err)
+	}
+	for _, service := range services {
+		for _, node := range service.Nodes {
+			if node.Id != o.Name+"-"+o.Id {
+				continue
+			}
+			gone := &registry.Service{Name: service.Name, Version: service.Version, Nodes: []*registry.Node{node}}
+			if err := o.Registry.Deregister(gone); err != nil {
+				return fmt.Errorf("leave the registry: %w", err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package monitor_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/rpctest"
+	echo "github.com/micro/go-platform/internal/rpctest/proto"
+	"github.com/micro/go-platform/monitor"
+	"github.com/micro/go-platform/monitor/recorder"
+)
+
+// instance is one node of a service that is to be restarted.
+type instance struct {
+	shutdown *monitor.Shutdown
+	reports  *recorder.Recorder
+}
+
+func startInstance(t *testing.T, net *rpctest.Net, flush ...func() error) *instance {
+	t.Helper()
+	var wrapper server.HandlerWrapper
+	srv := net.Server(rpctest.GRPC, "shop", server.WrapHandler(func(next server.HandlerFunc) server.HandlerFunc {
+		return func(ctx context.Context, req server.Request, rsp any) error { return wrapper(next)(ctx, req, rsp) }
+	}))
+	m := recorder.NewMonitor(monitor.Server(srv))
+	i := &instance{monitor.NewShutdown(m, srv, flush...), m}
+	i.shutdown.Propagation = 50 * time.Millisecond
+	wrapper = i.shutdown.HandlerWrapper()
+	if err := echo.RegisterEchoHandler(srv, &rpctest.Echo{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(srv.Start(), m.Start()); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func TestFiftyRollingRestartsFailNoCall(t *testing.T) {
+	net := rpctest.New(t)
+	instances := []*instance{startInstance(t, net), startInstance(t, net)}
+	svc := echo.NewEchoService("shop", net.Client(rpctest.GRPC))
+	ctx, cancel := context.WithCancel(context.Background())
+	var calls, failed atomic.Int64
+	var first atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				calls.Add(1)
+				// The calls outlive the load: an end of theirs is no failure.
+				if _, err := svc.Call(context.Background(), &echo.Request{Text: "hi", SleepMs: 3}); err != nil {
+					failed.Add(1)
+					first.CompareAndSwap(nil, &err)
+				}
+			}
+		})
+	}
+	for range 50 {
+		instances = append(instances, startInstance(t, net))
+		if err := instances[0].shutdown.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		instances = instances[1:]
+	}
+	cancel()
+	wg.Wait()
+	for _, i := range instances {
+		if err := i.shutdown.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if failed.Load() > 0 {
+		t.Fatalf("%d of %d calls failed, the first with %v", failed.Load(), calls.Load(), *first.Load())
+	}
+	t.Logf("%d calls", calls.Load())
+}
+
+func TestShutdownKeepsItsOrder(t *testing.T) {
+	net := rpctest.New(t)
+	svc := echo.NewEchoService("shop", net.Client(rpctest.GRPC))
+	var i *instance
+	var statuses []monitor.Status
+	served := make(chan error, 1)
+	i = startInstance(t, net, func() error {
+		if len(served) == 0 {
+			t.Error("flushed before the call in flight had ended")
+		}
+		if _, err := net.Registry.GetService("shop"); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("flushed while registered: %v", err)
+		}
+		statuses = i.reports.Statuses()
+		return errors.New("flush failed")
+	})
+	began := make(chan struct{})
+	go func() {
+		close(began)
+		_, err := svc.Call(context.Background(), &echo.Request{SleepMs: 500})
+		served <- err
+	}()
+	<-began
+	rpctest.Eventually(t, "the call is in flight", func() bool { return i.shutdown.InFlight() == 1 })
+	if err := i.shutdown.Stop(context.Background()); err == nil || err.Error() != "flush failed" {
+		t.Errorf("got %v, want the flush's error", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("the call in flight failed: %v", err)
+	}
+	if slices.Contains(statuses, monitor.StatusStopped) || !slices.Contains(statuses, monitor.StatusDraining) {
+		t.Errorf("statuses when flushing: %v, want DRAINING and not STOPPED", statuses)
+	}
+	if all := i.reports.Statuses(); all[len(all)-1] != monitor.StatusStopped {
+		t.Errorf("statuses: %v, want STOPPED at the end", all)
+	}
+}
+
+func TestShutdownIsBounded(t *testing.T) {
+	net := rpctest.New(t)
+	i := startInstance(t, net)
+	svc := echo.NewEchoService("shop", net.Client(rpctest.GRPC))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = svc.Call(context.Background(), &echo.Request{SleepMs: 1500}) // cut off by the end of the server
+	}()
+	rpctest.Eventually(t, "the call is in flight", func() bool { return i.shutdown.InFlight() == 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := i.shutdown.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want what was in flight", err)
+	}
+	<-done
+}
