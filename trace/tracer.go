@@ -83,6 +83,9 @@ func (t *Tracer) begin(d decision) *Span {
 
 // NewContext implements Trace.
 func (t *Tracer) NewContext(ctx context.Context, s *Span) context.Context {
+	if s == nil {
+		return ctx
+	}
 	return spanctx.With(ctx, s)
 }
 
