@@ -8,25 +8,34 @@ import (
 	"go-micro.dev/v5/registry"
 )
 
-// Message returns s as it is sent to trace-srv. It locks s.
+// Message returns s as it is sent to trace-srv. It locks s. Annotations that
+// the caller appended beyond the bounds are cut like those of Annotate.
 func Message(s *Span) *pb.Span {
 	s.Lock()
 	defer s.Unlock()
 	m := &pb.Span{
-		Name:               cut(s.Name, MaxName),
-		Id:                 s.Id,
-		TraceId:            s.TraceId,
-		ParentId:           s.ParentId,
-		Timestamp:          s.Timestamp.UnixMicro(),
-		Duration:           s.Duration.Microseconds(),
-		Debug:              s.Debug,
-		Source:             serviceMessage(s.Source),
-		Destination:        serviceMessage(s.Destination),
-		DroppedAnnotations: uint32(s.dropped), //nolint:gosec // not that many
+		Name:        cut(s.Name, MaxName),
+		Id:          s.Id,
+		TraceId:     s.TraceId,
+		ParentId:    s.ParentId,
+		Timestamp:   s.Timestamp.UnixMicro(),
+		Duration:    s.Duration.Microseconds(),
+		Debug:       s.Debug,
+		Source:      serviceMessage(s.Source),
+		Destination: serviceMessage(s.Destination),
 	}
-	for _, a := range s.Annotations {
+	dropped := int(s.dropped)
+	for i, a := range s.Annotations {
+		if i == MaxAnnotations {
+			dropped += len(s.Annotations) - i
+			break
+		}
+		if len(a.Key) > MaxKey || len(a.Value) > MaxValue {
+			dropped++
+		}
 		m.Annotations = append(m.Annotations, annotationMessage(a, s))
 	}
+	m.DroppedAnnotations = uint32(dropped)
 	return m
 }
 
@@ -34,8 +43,8 @@ func annotationMessage(a *Annotation, s *Span) *pb.Annotation {
 	m := &pb.Annotation{
 		Timestamp: a.Timestamp.UnixMicro(),
 		Type:      pb.AnnotationType(a.Type),
-		Key:       a.Key,
-		Value:     a.Value,
+		Key:       cut(a.Key, MaxKey),
+		Value:     a.Value[:min(len(a.Value), MaxValue)],
 		Debug:     a.Debug,
 	}
 	if a.Service != nil && a.Service != s.Source && a.Service != s.Destination { // else said already

@@ -26,7 +26,7 @@ func HandlerWrapper(t Trace, service *registry.Service) server.HandlerWrapper {
 			}
 			ctx, s := serve(ctx, t, md, req.Endpoint(), service, AnnServerRequest)
 			err := errPanic
-			defer func() { finish(t, s, AnnServerResponse, service, err) }()
+			defer func() { finish(t, s, AnnServerResponse, s.Destination, err) }()
 			err = next(ctx, req, rsp)
 			return err
 		}
@@ -44,7 +44,7 @@ func SubscriberWrapper(t Trace, service *registry.Service) server.SubscriberWrap
 			}
 			ctx, s := serve(ctx, t, md, msg.Topic(), service, AnnServerSubscription)
 			err := errPanic
-			defer func() { finish(t, s, AnnUnknown, service, err) }()
+			defer func() { finish(t, s, AnnUnknown, nil, err) }()
 			err = next(ctx, msg)
 			return err
 		}
@@ -59,6 +59,9 @@ func serve(ctx context.Context, t Trace, md map[string]string, name string, serv
 	s := t.NewSpan(parent)
 	s.Name = name
 	if s.Sampled() {
+		if service == nil {
+			service = s.Source // that of the options
+		}
 		s.Source = nil
 		if from, ok := header.Get(md, callerHeader); ok && from != "" {
 			s.Source = s.peer(cut(from, MaxName))

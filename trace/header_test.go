@@ -150,7 +150,7 @@ func FuzzFromHeader(f *testing.F) {
 		if !ok {
 			return
 		}
-		if s.TraceId != "" && !(isHex(s.TraceId, 32) && isHex(s.Id, 16)) {
+		if s.TraceId != "" && (!isHex(s.TraceId, 32) || !isHex(s.Id, 16)) {
 			t.Fatalf("read ids %q %q", s.TraceId, s.Id)
 		}
 		child := tr.NewSpan(s)

@@ -41,7 +41,7 @@ func (s *Span) makeIDs(traceID string, high, low uint64, sampled bool) {
 // of little else.
 func putHex(to []byte, id uint64) {
 	binary.BigEndian.PutUint64(to, hex8(uint32(id>>32)))
-	binary.BigEndian.PutUint64(to[8:], hex8(uint32(id))) //nolint:gosec // the lower half
+	binary.BigEndian.PutUint64(to[8:], hex8(uint32(id)))
 }
 
 // hex8 returns the eight digits of v, the first in the highest byte: it spreads

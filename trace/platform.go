@@ -47,8 +47,7 @@ func NewTrace(opts ...Option) Trace {
 func (p *platform) Stop() error {
 	var copies sync.WaitGroup
 	copies.Go(func() {
-		// A copy that is lost is no loss: its span is counted by the other queue.
-		_ = p.out.copies.Stop()
+		_ = p.out.copies.Stop() //nolint:errcheck // a lost copy is no loss: the other queue counts its span
 	})
 	err := p.Plugin.Stop()
 	copies.Wait()
@@ -91,8 +90,7 @@ func (e *rpcExporter) Export(ctx context.Context, spans []*Span) error {
 	e.unreachable.Store(unreachable)
 	if unreachable && e.published != spans[0] {
 		e.published = spans[0]
-		// The error of the RPC is the one that counts.
-		_ = e.publish(ctx, spans)
+		_ = e.publish(ctx, spans) //nolint:errcheck // the error of the RPC counts
 	}
 	return err
 }
@@ -155,8 +153,7 @@ func (e *rpcExporter) call(ctx context.Context, req *pb.CreateRequest, rejected 
 // copyToTopic sees every span; only while trace-srv is away it does something.
 func (e *rpcExporter) copyToTopic(s *Span) {
 	if e.unreachable.Load() {
-		// A copy that is lost is no loss.
-		_ = e.copies.Add(s)
+		_ = e.copies.Add(s) //nolint:errcheck // a lost copy is no loss
 	}
 }
 

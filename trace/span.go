@@ -18,9 +18,9 @@ import (
 // A span that is not sampled has ids, but no time and no annotations.
 type Span struct {
 	Name        string
-	Id          string //nolint:revive // the name is part of the contract
-	TraceId     string //nolint:revive // as above
-	ParentId    string //nolint:revive // as above
+	Id          string
+	TraceId     string
+	ParentId    string
 	Timestamp   time.Time
 	Duration    time.Duration
 	Debug       bool // recorded whatever the sampling, here and downstream

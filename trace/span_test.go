@@ -83,6 +83,18 @@ func TestSpansAreBounded(t *testing.T) {
 	}
 }
 
+func TestMessagesAreBounded(t *testing.T) {
+	s := newSink().NewSpan(nil)
+	for range 200 {
+		s.Annotations = append(s.Annotations, &trace.Annotation{Key: strings.Repeat("k", 200), Value: make([]byte, 2000)})
+	}
+	m := trace.Message(s)
+	if len(m.Annotations) != trace.MaxAnnotations || m.DroppedAnnotations != 200 ||
+		len(m.Annotations[0].Key) != trace.MaxKey || len(m.Annotations[0].Value) != trace.MaxValue {
+		t.Errorf("%d annotations, %d dropped", len(m.Annotations), m.DroppedAnnotations)
+	}
+}
+
 func TestFail(t *testing.T) {
 	for _, c := range []struct {
 		err  error

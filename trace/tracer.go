@@ -32,7 +32,7 @@ func NewTracer(o Options) *Tracer {
 // NewSpan implements Trace.
 func (t *Tracer) NewSpan(parent *Span) *Span {
 	if parent == nil {
-		parent = &Span{}
+		return t.root(undecided, false)
 	}
 	traceID := parent.TraceId
 	if !parent.made && !parent.remote && traceID != "" {
@@ -40,7 +40,7 @@ func (t *Tracer) NewSpan(parent *Span) *Span {
 		traceID, _ = NormalTraceID(traceID)
 	}
 	if traceID == "" {
-		return t.root(parent)
+		return t.root(t.inherited(parent), parent.Debug)
 	}
 	d := t.sampler.child(parent)
 	s := t.begin(d)
@@ -49,24 +49,27 @@ func (t *Tracer) NewSpan(parent *Span) *Span {
 	return s
 }
 
-// root begins a trace. The parent has no ids but may carry a decision.
-func (t *Tracer) root(parent *Span) *Span {
+// inherited is the decision that a parent without ids carries, if it counts.
+func (t *Tracer) inherited(parent *Span) decision {
+	switch {
+	case parent.Debug:
+		return sampled
+	case parent.remote && !t.sampler.followParent:
+		return undecided
+	}
+	return parent.decision
+}
+
+// root begins a trace.
+func (t *Tracer) root(d decision, debug bool) *Span {
 	high, low := randomID(), randomID()
-	d := sampled
-	if !parent.Debug {
-		d = t.rootDecision(parent, low)
+	if d == undecided {
+		d = t.sampler.fresh(low)
 	}
 	s := t.begin(d)
 	s.makeIDs("", high, low, d == sampled)
-	s.Debug = parent.Debug
+	s.Debug = debug
 	return s
-}
-
-func (t *Tracer) rootDecision(parent *Span, low uint64) decision {
-	if parent.decision != undecided && (!parent.remote || t.sampler.followParent) {
-		return parent.decision
-	}
-	return t.sampler.fresh(low)
 }
 
 // begin allocates a span without ids. One that is not recorded gets no time.
@@ -80,6 +83,9 @@ func (t *Tracer) begin(d decision) *Span {
 
 // NewContext implements Trace.
 func (t *Tracer) NewContext(ctx context.Context, s *Span) context.Context {
+	if s == nil {
+		return ctx
+	}
 	return spanctx.With(ctx, s)
 }
 

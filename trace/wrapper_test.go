@@ -249,6 +249,24 @@ func TestPanicsGoOn(t *testing.T) {
 	})
 }
 
+func TestTheServiceOfTheOptionsIsTheDefault(t *testing.T) {
+	r := recorder.NewTrace(trace.Service(&registry.Service{Name: "shop"}))
+	req := request{header: map[string]string{"micro-from-service": "web"}}
+	if err := trace.HandlerWrapper(r, nil)(func(context.Context, server.Request, any) error { return nil })(context.Background(), req, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s := one(t, r); s.Local() == nil || s.Local().Name != "shop" || s.Remote() == nil || s.Remote().Name != "web" {
+		t.Errorf("recorded in %v, called by %v", s.Local(), s.Remote())
+	}
+}
+
+func TestANilSpanIsNoSpan(t *testing.T) {
+	r := recorder.NewTrace()
+	if _, ok := r.FromContext(r.NewContext(context.Background(), nil)); ok {
+		t.Error("nil came back as a span")
+	}
+}
+
 func TestDo(t *testing.T) {
 	r := recorder.NewTrace(trace.Service(&registry.Service{Name: "shop"}))
 	failed := errors.New("sold out")

@@ -90,8 +90,7 @@ func spanContext(traceID, id, state string) (otel.SpanContext, bool) {
 	}
 	c.TraceFlags = otel.FlagsSampled
 	if state != "" {
-		// One that the SDK does not like is left out: it is not ours.
-		c.TraceState, _ = otel.ParseTraceState(state)
+		c.TraceState, _ = otel.ParseTraceState(state) //nolint:errcheck // one that the SDK does not like is left out
 	}
 	return otel.NewSpanContext(c), true
 }

@@ -113,7 +113,7 @@ func endpoint(s *registry.Service) *model.Endpoint {
 		return e
 	}
 	host, port := trace.SplitAddress(s.Nodes[0].Address)
-	e.Port = uint16(max(0, min(port, 65535))) //nolint:gosec // within bounds
+	e.Port = uint16(max(0, min(port, 65535)))
 	if ip := net.ParseIP(host); ip.To4() != nil {
 		e.IPv4 = ip.To4()
 	} else {

@@ -143,7 +143,7 @@ func threeServices(t *testing.T, stack, url string) {
 		children[parent] = s
 	}
 	at := ""
-	var last time.Duration = time.Hour
+	last := time.Hour
 	for _, want := range []struct {
 		kind            model.Kind
 		local, remote   string

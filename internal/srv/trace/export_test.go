@@ -12,6 +12,12 @@ import (
 // Tree is tree.
 func Tree(spans []*pb.Span) []*pb.TreeResponse_Node { return tree(spans) }
 
+// NewRecord validates a span.
+func NewRecord(s *pb.Span) error {
+	_, err := newRecord(s, 1)
+	return err
+}
+
 // Store is a store on a database of its own.
 type Store struct{ st store }
 

@@ -174,3 +174,41 @@ func setDuration(t *testing.T, f cli.Flag, d time.Duration) {
 	}
 	*df.Destination = d
 }
+
+func TestSpansOutliveTheService(t *testing.T) {
+	net := rpctest.New(t)
+	dir := t.TempDir()
+	onDisk := func(c *daemon.Config) { c.DataDir = dir }
+	running := net.Boot(tracesrv.Service(), onDisk)
+	tr := trace.NewTrace(trace.Client(net.Client(rpctest.GRPC)), trace.Logger(net.Logger), trace.BatchInterval(20*time.Millisecond))
+	if err := tr.Start(); err != nil {
+		t.Fatal(err)
+	}
+	svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+	root := tr.NewSpan(nil)
+	has := func(n int) func() bool {
+		return func() bool {
+			rsp, err := svc.Read(context.Background(), &pb.ReadRequest{Id: root.TraceId})
+			return err == nil && len(rsp.Spans) == n
+		}
+	}
+	collect := func() {
+		t.Helper()
+		if err := tr.Collect(tr.NewSpan(root)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect()
+	rpctest.Eventually(t, "the first span arrives", has(1))
+	if err := running.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // while it is away
+		collect()
+	}
+	net.Boot(tracesrv.Service(), onDisk)
+	rpctest.Eventually(t, "the other spans join it", has(21))
+	if err := tr.Stop(); err != nil || tr.Dropped() != 0 {
+		t.Errorf("%v, %d dropped", err, tr.Dropped())
+	}
+}

@@ -1,0 +1,77 @@
+// Command server is a traced service. Start a Consul and a trace-srv, then it:
+//
+//	consul agent -dev
+//	go run ./trace/trace-srv --registry consul --insecure
+//	go run ./examples/trace/server
+//	go run ./examples/trace/client
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"go-micro.dev/v5"
+	"go-micro.dev/v5/client"
+	merrors "go-micro.dev/v5/errors"
+	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/examples/trace/wire"
+	"github.com/micro/go-platform/trace"
+)
+
+// Greeter is the handler.
+type Greeter struct{ trace trace.Trace }
+
+// Hello greets everybody but those without a name.
+func (g *Greeter) Hello(ctx context.Context, req *wire.Request, rsp *wire.Response) error {
+	return trace.Do(ctx, g.trace, "compose", func(ctx context.Context) error {
+		if s, ok := g.trace.FromContext(ctx); ok {
+			s.Annotate("name", req.Name)
+		}
+		if req.Name == "" {
+			return merrors.BadRequest(wire.Service, "name: missing")
+		}
+		time.Sleep(5 * time.Millisecond) // hard work
+		rsp.Text = "Hello " + req.Name
+		return nil
+	})
+}
+
+func main() {
+	name := flag.String("registry", "consul", "consul or mdns")
+	address := flag.String("registry_address", "127.0.0.1:8500", "host:port of Consul")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, *name, *address); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, name, address string) error {
+	reg, err := wire.Registry(name, address)
+	if err != nil {
+		return err
+	}
+	self := &registry.Service{Name: wire.Service}
+	t := trace.NewTrace(trace.Client(client.NewClient(client.Registry(reg))), trace.Service(self))
+	if err := t.Start(); err != nil {
+		return err
+	}
+	service := micro.NewService(
+		micro.Name(wire.Service),
+		micro.Registry(reg),
+		micro.Context(ctx),
+		micro.WrapHandler(trace.HandlerWrapper(t, self)),
+	)
+	if err := micro.RegisterHandler(service.Server(), &Greeter{t}); err != nil {
+		return err
+	}
+	return errors.Join(service.Run(), t.Stop())
+}
