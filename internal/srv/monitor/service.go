@@ -57,7 +57,7 @@ func start(ctx context.Context, env *daemon.Env, retention time.Duration) error 
 	history := batch.New(batch.Config[change]{
 		Name: "history entries", Interval: storeInterval, Logger: env.Logger, Send: store.Append,
 	})
-	record := func(c change) { _ = history.Add(c) } //nolint:errcheck // a full queue counts and logs by itself
+	record := func(c change) { _ = history.Add(c) } // a full queue counts and logs by itself
 	h := &handler{state: newState(record), store: store, done: env.Done}
 	known, err := store.Nodes(ctx, time.Now().Add(-forgetAfter))
 	if err != nil {
