@@ -11,7 +11,7 @@ import (
 // Service is the name of the server.
 const Service = "go.micro.example.greeter"
 
-// Request and Response travel as JSON.
+// The messages travel as JSON.
 type (
 	Request  struct{ Name string }
 	Response struct{ Text string }
