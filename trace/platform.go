@@ -47,7 +47,7 @@ func NewTrace(opts ...Option) Trace {
 func (p *platform) Stop() error {
 	var copies sync.WaitGroup
 	copies.Go(func() {
-		_ = p.out.copies.Stop() //nolint:errcheck // a lost copy is no loss: the other queue counts its span
+		_ = p.out.copies.Stop() // a lost copy is no loss: the other queue counts its span
 	})
 	err := p.Plugin.Stop()
 	copies.Wait()
@@ -90,7 +90,7 @@ func (e *rpcExporter) Export(ctx context.Context, spans []*Span) error {
 	e.unreachable.Store(unreachable)
 	if unreachable && e.published != spans[0] {
 		e.published = spans[0]
-		_ = e.publish(ctx, spans) //nolint:errcheck // the error of the RPC counts
+		_ = e.publish(ctx, spans) // the error of the RPC counts
 	}
 	return err
 }
@@ -153,7 +153,7 @@ func (e *rpcExporter) call(ctx context.Context, req *pb.CreateRequest, rejected 
 // copyToTopic sees every span; only while trace-srv is away it does something.
 func (e *rpcExporter) copyToTopic(s *Span) {
 	if e.unreachable.Load() {
-		_ = e.copies.Add(s) //nolint:errcheck // a lost copy is no loss
+		_ = e.copies.Add(s) // a lost copy is no loss
 	}
 }
 

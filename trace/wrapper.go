@@ -122,5 +122,5 @@ func finish(t Trace, s *Span, end AnnotationType, at *registry.Service, err erro
 	if end != AnnUnknown {
 		s.add(Annotation{Timestamp: s.Timestamp.Add(s.Duration), Type: end, Service: at}, "")
 	}
-	_ = t.Collect(s) //nolint:errcheck // it says that the span was dropped, which is counted
+	_ = t.Collect(s) // it says that the span was dropped, which is counted
 }

@@ -90,7 +90,7 @@ func spanContext(traceID, id, state string) (otel.SpanContext, bool) {
 	}
 	c.TraceFlags = otel.FlagsSampled
 	if state != "" {
-		c.TraceState, _ = otel.ParseTraceState(state) //nolint:errcheck // one that the SDK does not like is left out
+		c.TraceState, _ = otel.ParseTraceState(state) // one that the SDK does not like is left out
 	}
 	return otel.NewSpanContext(c), true
 }

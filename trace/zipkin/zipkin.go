@@ -129,8 +129,8 @@ func (e *exporter) post(ctx context.Context, u string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rsp.Body.Close() }()                //nolint:errcheck // it was read as far as of interest
-	detail, _ := io.ReadAll(io.LimitReader(rsp.Body, 200)) //nolint:errcheck // it is only for the message
+	defer func() { _ = rsp.Body.Close() }()                // it was read as far as of interest
+	detail, _ := io.ReadAll(io.LimitReader(rsp.Body, 200)) // it is only for the message
 	switch code := rsp.StatusCode; {
 	case code/100 == 2:
 		return nil

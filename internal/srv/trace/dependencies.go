@@ -52,7 +52,7 @@ func (s *sqlStore) count(ctx context.Context, found map[[2]string]*pb.Dependency
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }() //nolint:errcheck // rows.Err tells
+	defer func() { _ = rows.Close() }() // rows.Err tells
 	for rows.Next() {
 		var d pb.Dependency
 		if err := rows.Scan(&d.Parent, &d.Child, &d.Calls, &d.Errors); err != nil {

@@ -53,7 +53,7 @@ func (s *sqlStore) Insert(ctx context.Context, spans []*record) error {
 		return fmt.Errorf("store spans: %w", err)
 	}
 	if err := s.insert(ctx, tx, spans); err != nil {
-		_ = tx.Rollback() //nolint:errcheck // the first error is the one to know
+		_ = tx.Rollback() // the first error is the one to know
 		return fmt.Errorf("store spans: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -67,12 +67,12 @@ func (s *sqlStore) insert(ctx context.Context, tx *sql.Tx, spans []*record) erro
 	if err != nil {
 		return err
 	}
-	defer func() { _ = span.Close() }() //nolint:errcheck // the transaction ends it anyway
+	defer func() { _ = span.Close() }() // the transaction ends it anyway
 	tag, err := tx.PrepareContext(ctx, s.insertTag)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tag.Close() }() //nolint:errcheck // as above
+	defer func() { _ = tag.Close() }() // as above
 	// In one order always, so that two transactions do not wait for each other.
 	slices.SortFunc(spans, func(a, b *record) int {
 		return cmp.Or(cmp.Compare(a.span.TraceId, b.span.TraceId), cmp.Compare(a.span.Id, b.span.Id), cmp.Compare(a.kind, b.kind))
@@ -166,7 +166,7 @@ func (s *sqlStore) spans(ctx context.Context, text string, args ...any) (spans [
 	if err != nil {
 		return nil, false, fmt.Errorf("read spans: %w", err)
 	}
-	defer func() { _ = rows.Close() }() //nolint:errcheck // rows.Err tells
+	defer func() { _ = rows.Close() }() // rows.Err tells
 	size := 0
 	for rows.Next() {
 		var data sql.RawBytes
