@@ -155,7 +155,7 @@ func TestClientStreamCountsAtItsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Each(func(metrics.Kind, string, metrics.Fields) { t.Errorf("%s: counted when it was opened", o.name) })
-		if err := stream.Recv(nil); err != o.err {
+		if err := stream.Recv(nil); !errors.Is(err, o.err) {
 			t.Errorf("Recv returned %v", err)
 		}
 		_ = stream.Close()
@@ -167,13 +167,13 @@ func TestHandlerAndSubscriberWrapper(t *testing.T) {
 	for _, o := range outcomes {
 		r := recorder.NewMetrics()
 		handler := metrics.HandlerWrapper(r)(func(context.Context, server.Request, any) error { return o.err })
-		if err := handler(context.Background(), serverRequest{service: "orders", endpoint: "Orders.Create"}, nil); err != o.err {
+		if err := handler(context.Background(), serverRequest{service: "orders", endpoint: "Orders.Create"}, nil); !errors.Is(err, o.err) {
 			t.Errorf("handler returned %v", err)
 		}
 		check(t, r, "server", metrics.Fields{"service": "orders", "method": "Orders.Create"}, o.status, o.code)
 
 		subscriber := metrics.SubscriberWrapper(r)(func(context.Context, server.Message) error { return o.err })
-		if err := subscriber(context.Background(), serverMessage{topic: "news"}); err != o.err {
+		if err := subscriber(context.Background(), serverMessage{topic: "news"}); !errors.Is(err, o.err) {
 			t.Errorf("subscriber returned %v", err)
 		}
 		check(t, r, "subscriber", metrics.Fields{"topic": "news"}, o.status, o.code)

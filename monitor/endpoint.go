@@ -73,8 +73,7 @@ func (sh *shard) record(result call.Result, v int64) bool {
 		h = newHistogram()
 		sh.hist[result] = h
 	}
-	// Its only error is a value out of range, which v cannot be.
-	_ = h.RecordValue(v)
+	_ = h.RecordValue(v) // only for values out of range, which v cannot be
 	return true
 }
 

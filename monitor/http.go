@@ -54,8 +54,7 @@ func probe(m Monitor, good func(Health) bool) http.Handler {
 		if !body.OK {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		// An error means that the prober is gone.
-		_ = json.NewEncoder(w).Encode(body)
+		_ = json.NewEncoder(w).Encode(body) // the prober is gone
 	})
 }
 

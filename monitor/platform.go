@@ -174,7 +174,7 @@ func (m *platform) advance(to Status) {
 	m.status, m.changedAt = to, time.Now()
 	m.statusSeq++
 	transition := event{status: m.wireStatus(m.status, m.changedAt, m.statusSeq)}
-	_ = m.queue.Add(transition) //nolint:errcheck // refused is counted, and Stop says so
+	_ = m.queue.Add(transition) // refused is counted, and Stop says so
 	m.poke()
 }
 
@@ -240,7 +240,7 @@ func (m *platform) publish(ctx context.Context, window []event) {
 func (m *platform) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	_ = m.queue.Flush(ctx) //nolint:errcheck // the queue's to log and to repeat
+	_ = m.queue.Flush(ctx) // the queue's to log and to repeat
 }
 
 // addState queues the wish to report the state.
@@ -257,7 +257,7 @@ func (m *platform) addState() {
 // addWindow queues the stats since the last window.
 func (m *platform) addWindow() []event {
 	window := event{stats: m.window()}
-	_ = m.queue.Add(window) //nolint:errcheck // refused is counted
+	_ = m.queue.Add(window) // refused is counted
 	return []event{window}
 }
 

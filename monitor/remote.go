@@ -86,7 +86,7 @@ func (r *remote) refuse(report *pb.ReportRequest, err error) {
 func (r *remote) publish(ctx context.Context, report *pb.ReportRequest) {
 	send := func(topic string, m proto.Message) {
 		msg := r.client.NewMessage(topic, m, client.WithMessageContentType("application/protobuf"))
-		_ = r.client.Publish(ctx, msg) //nolint:errcheck // best effort: the queue tells that the server is away
+		_ = r.client.Publish(ctx, msg) // best effort: the queue tells that the server is away
 	}
 	send(StatusTopic, report.Current)
 	for _, check := range report.Checks {

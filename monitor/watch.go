@@ -84,7 +84,7 @@ func (r *remote) follow(ctx context.Context, forget *time.Timer) (heard bool, _ 
 	if err != nil {
 		return false, rpcerr.From(ctx, "watch "+ServiceName, err)
 	}
-	defer stream.Close() //nolint:errcheck // it only says that the stream is over
+	defer func() { _ = stream.Close() }() // it only says that the stream is over
 	var revision uint64
 	for {
 		change, err := stream.Recv()

@@ -21,12 +21,10 @@ import (
 	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/consul"
 	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
@@ -35,8 +33,8 @@ import (
 )
 
 func main() {
-	kind := flag.String("registry", "consul", "consul, mdns or memory")
-	address := flag.String("registry_address", "127.0.0.1:8500", "of Consul")
+	kind := flag.String("registry", "consul", "consul, etcd, nats, mdns or memory")
+	address := flag.String("registry_address", "", "`host:port` of the registry, empty for its usual one")
 	last := flag.Duration("for", 0, "how long to run; 0 is until Ctrl-C")
 	flag.Parse()
 
@@ -46,7 +44,7 @@ func main() {
 		ctx, cancel = context.WithTimeout(ctx, *last)
 		defer cancel()
 	}
-	reg, err := newRegistry(*kind, *address)
+	reg, err := daemon.NewRegistry(*kind, *address)
 	if err == nil {
 		err = run(ctx, reg, os.Stdout)
 	}
@@ -54,18 +52,6 @@ func main() {
 		_, _ = fmt.Fprintln(os.Stderr, "monitor:", err)
 		os.Exit(1)
 	}
-}
-
-func newRegistry(kind, address string) (registry.Registry, error) {
-	switch kind {
-	case "consul":
-		return consul.NewConsulRegistry(registry.Addrs(address)), nil
-	case "mdns":
-		return registry.NewMDNSRegistry(), nil
-	case "memory":
-		return memreg.New(), nil
-	}
-	return nil, fmt.Errorf("-registry %q: want consul, mdns or memory", kind)
 }
 
 // shop is what the parts of the example share.

@@ -115,7 +115,7 @@ func onMySQL(ctx context.Context, cfg *mysql.Config, statement string) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	db := sql.OpenDB(connector)
-	defer db.Close() //nolint:errcheck // the statement's own error says more
+	defer func() { _ = db.Close() }() // the statement's own error says more
 	if _, err := db.ExecContext(ctx, statement); err != nil {
 		return fmt.Errorf("%s: %w", statement, err)
 	}

@@ -33,7 +33,7 @@ func ask(ctx context.Context, addr, question string, n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing was promised to the other side
+	defer func() { _ = conn.Close() }() // nothing was promised to the other side
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
 			return nil, err
@@ -61,7 +61,7 @@ func probeHTTP(ctx context.Context, url, text string) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
+	defer func() { _ = resp.Body.Close() }() // read to its end or given up
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return err

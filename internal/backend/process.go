@@ -23,7 +23,7 @@ func startProcess(argv, env []string, dir string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the output file: %w", err)
 	}
-	defer out.Close() //nolint:errcheck // the child writes through a descriptor of its own
+	defer func() { _ = out.Close() }() // the child writes through a descriptor of its own
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
 	cmd.Env = append(os.Environ(), env...)

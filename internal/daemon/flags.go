@@ -74,7 +74,7 @@ func (f *flags) config(stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	reg, err := f.newRegistry()
+	reg, err := NewRegistry(f.registry, f.registryAddress)
 	if err != nil {
 		return Config{}, err
 	}
@@ -95,12 +95,14 @@ func (f *flags) config(stderr io.Writer) (Config, error) {
 
 func registries() []string { return []string{"memory", "mdns", "consul", "etcd", "nats"} }
 
-func (f *flags) newRegistry() (registry.Registry, error) {
+// NewRegistry returns the registry of --registry and --registry_address, which
+// is empty for the registry's usual one. The examples use it too.
+func NewRegistry(kind, addresses string) (registry.Registry, error) {
 	var opts []registry.Option
-	if f.registryAddress != "" {
-		opts = append(opts, registry.Addrs(strings.Split(f.registryAddress, ",")...))
+	if addresses != "" {
+		opts = append(opts, registry.Addrs(strings.Split(addresses, ",")...))
 	}
-	switch f.registry {
+	switch kind {
 	case "memory":
 		return memreg.New(), nil
 	case "mdns":
@@ -112,7 +114,7 @@ func (f *flags) newRegistry() (registry.Registry, error) {
 	case "nats":
 		return natsregistry.NewNatsRegistry(opts...), nil
 	}
-	return nil, choiceError("registry", f.registry, registries())
+	return nil, choiceError("registry", kind, registries())
 }
 
 func brokers() []string { return []string{"memory", "http", "nats"} }

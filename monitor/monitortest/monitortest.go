@@ -44,7 +44,7 @@ func start(t *testing.T, m monitor.Monitor) {
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
+	t.Cleanup(func() { _ = m.Stop() }) // the test looked at it, or has failed
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -201,7 +201,7 @@ func testHungAtStop(t *testing.T, newMonitor New) {
 // What comes after the deadline is no sign of health.
 func testLate(t *testing.T, newMonitor New) {
 	m := newMonitor(t)                 // not started: only Run runs it
-	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
+	t.Cleanup(func() { _ = m.Stop() }) // the test looked at it, or has failed
 	var h monitor.HealthChecker
 	var runs atomic.Int32
 	held, second := make(chan struct{}), make(chan error, 1)
@@ -253,7 +253,7 @@ func testNoOverlap(t *testing.T, newMonitor New) {
 	for range 4 {
 		go func() {
 			for range 10 {
-				_, _ = h.Run() //nolint:errcheck // the counters tell
+				_, _ = h.Run() // the counters tell
 			}
 			done <- struct{}{}
 		}()
@@ -268,7 +268,7 @@ func testNoOverlap(t *testing.T, newMonitor New) {
 
 func testThresholds(t *testing.T, newMonitor New) {
 	m := newMonitor(t)                 // not started: only Run runs it
-	t.Cleanup(func() { _ = m.Stop() }) //nolint:errcheck // the test looked at it, or has failed
+	t.Cleanup(func() { _ = m.Stop() }) // the test looked at it, or has failed
 	var fail atomic.Bool
 	h := register(t, m, "db", func() (map[string]string, error) {
 		if fail.Load() {
@@ -429,7 +429,7 @@ func testProbes(t *testing.T, newMonitor New) {
 	register(t, m, "extra", check(new(atomic.Bool)), monitor.Critical(false), monitor.Every(time.Hour))
 	run := func() {
 		for _, h := range []monitor.HealthChecker{l, r} {
-			_, _ = h.Run() //nolint:errcheck // the state tells
+			_, _ = h.Run() // the state tells
 		}
 	}
 	eventually(t, "all ran", func() bool {

@@ -11,11 +11,11 @@ import (
 // Service is the name of the server.
 const Service = "go.micro.example.greeter"
 
-// Request asks for a greeting. It travels as JSON.
-type Request struct{ Name string }
-
-// Response is the greeting.
-type Response struct{ Text string }
+// The messages travel as JSON.
+type (
+	Request  struct{ Name string }
+	Response struct{ Text string }
+)
 
 // Registry returns the registry that both processes use.
 func Registry(name, address string) (registry.Registry, error) {

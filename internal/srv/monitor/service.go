@@ -57,8 +57,8 @@ func start(ctx context.Context, env *daemon.Env, retention time.Duration) error 
 	history := batch.New(batch.Config[change]{
 		Name: "history entries", Interval: storeInterval, Logger: env.Logger, Send: store.Append,
 	})
-	// A full queue is counted and logged by itself.
-	h := &handler{state: newState(func(c change) { _ = history.Add(c) }), store: store, done: env.Done}
+	record := func(c change) { _ = history.Add(c) } // a full queue counts and logs by itself
+	h := &handler{state: newState(record), store: store, done: env.Done}
 	known, err := store.Nodes(ctx, time.Now().Add(-forgetAfter))
 	if err != nil {
 		return err

@@ -32,8 +32,7 @@ func (s *sqlStore) Append(ctx context.Context, changes []change) error {
 	}
 	for _, c := range changes {
 		if err := appendChange(ctx, tx, c); err != nil {
-			// Only the first error tells what is wrong.
-			_ = tx.Rollback()
+			_ = tx.Rollback() // only the first error tells what is wrong
 			return fmt.Errorf("append history: %w", err)
 		}
 	}
@@ -61,7 +60,7 @@ func (s *sqlStore) History(ctx context.Context, q *pb.HistoryRequest) ([]*pb.Tra
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err has told
+	defer rows.Close() // rows.Err has told
 	var found []*pb.Transition
 	for rows.Next() {
 		t := &pb.Transition{}
@@ -112,7 +111,7 @@ func (s *sqlStore) Nodes(ctx context.Context, since time.Time) ([]*pb.Status, er
 	if err != nil {
 		return nil, fmt.Errorf("read nodes: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err has told
+	defer rows.Close() // rows.Err has told
 	var found []*pb.Status
 	for rows.Next() {
 		n, service, status, updated := &pb.Node{}, &pb.Service{}, "", int64(0)
