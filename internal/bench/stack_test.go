@@ -90,9 +90,24 @@ func BenchmarkStack(b *testing.B) {
 	})
 }
 
-// ours is log, metrics, trace (sampled) and monitor with their default plugins.
-// Nobody listens on the other side: spans are dropped once the queue is full.
 func ours(b *testing.B) (client.Client, func()) {
+	clients, handlers, stop := ourWrappers(b)
+	handler := server.HandlerFunc(noop)
+	for _, wrap := range handlers {
+		handler = wrap(handler)
+	}
+	var c client.Client = &wire{handler: handler}
+	for _, wrap := range clients {
+		c = wrap(c)
+	}
+	return c, stop
+}
+
+// ourWrappers are log, metrics, trace (sampled) and monitor with their default
+// plugins, innermost first. Nobody listens on the other side: spans are dropped
+// once the queue is full.
+func ourWrappers(b *testing.B) ([]client.Wrapper, []server.HandlerWrapper, func()) {
+	b.Helper()
 	self, quiet := &registry.Service{Name: "shop.gateway"}, slog.New(slog.DiscardHandler)
 	l := log.NewLog(log.WithOutput(logdiscard.NewOutput()))
 	m := metrics.NewMetrics(metrics.Collectors([]string{"127.0.0.1:9"}), metrics.Logger(quiet))
@@ -103,59 +118,69 @@ func ours(b *testing.B) (client.Client, func()) {
 			b.Fatal(err)
 		}
 	}
-	handler := server.HandlerFunc(noop)
-	for _, wrap := range []server.HandlerWrapper{
-		log.HandlerWrapper(l), monitor.HandlerWrapper(mon), metrics.HandlerWrapper(m), trace.HandlerWrapper(t, self),
-	} {
-		handler = wrap(handler)
+	return []client.Wrapper{
+			monitor.ReadyWrapper(mon), monitor.ClientWrapper(mon), trace.ClientWrapper(t, self), metrics.ClientWrapper(m), log.ClientWrapper(l),
+		}, []server.HandlerWrapper{
+			log.HandlerWrapper(l), monitor.HandlerWrapper(mon), metrics.HandlerWrapper(m), trace.HandlerWrapper(t, self),
+		}, func() {
+			_, _, _, _ = t.Stop(), mon.Stop(), m.Stop(), l.Stop() // what they lost went nowhere anyway
+		}
+}
+
+func usual(*testing.B) (client.Client, func()) {
+	u, stop := newUsual()
+	return u.client(&wire{handler: u.handler(noop)}), stop
+}
+
+// usualStack is OpenTelemetry, Prometheus, a breaker and a limiter, wired by
+// hand as such services do it.
+type usualStack struct {
+	tracer    oteltrace.Tracer
+	calls     *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+}
+
+func newUsual() (*usualStack, func()) {
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(discardExporter{}))
+	return &usualStack{
+		tracer:    provider.Tracer("shop"),
+		calls:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "calls"}, []string{"service", "method", "status"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "durations"}, []string{"service", "method"}),
+	}, func() { _ = provider.Shutdown(context.Background()) } // discards anyway
+}
+
+func (u *usualStack) observe(service, method string, begin time.Time, err error) {
+	status := "success"
+	if err != nil {
+		status = "error"
 	}
-	var c client.Client = &wire{handler: handler}
-	for _, wrap := range []client.Wrapper{
-		monitor.ReadyWrapper(mon), monitor.ClientWrapper(mon), trace.ClientWrapper(t, self), metrics.ClientWrapper(m), log.ClientWrapper(l),
-	} {
-		c = wrap(c)
-	}
-	return c, func() {
-		_, _, _, _ = t.Stop(), mon.Stop(), m.Stop(), l.Stop() // what they lost went nowhere anyway
+	u.calls.WithLabelValues(service, method, status).Inc()
+	u.durations.WithLabelValues(service, method).Observe(time.Since(begin).Seconds())
+}
+
+func (u *usualStack) handler(next server.HandlerFunc) server.HandlerFunc {
+	return func(ctx context.Context, req server.Request, rsp any) error {
+		md, _ := metadata.FromContext(ctx)
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier(md))
+		ctx, span := u.tracer.Start(ctx, req.Endpoint(), oteltrace.WithSpanKind(oteltrace.SpanKindServer))
+		defer span.End()
+		begin := time.Now()
+		err := next(ctx, req, rsp)
+		u.observe(req.Service(), req.Endpoint(), begin, err)
+		return err
 	}
 }
 
-// usual is OpenTelemetry, Prometheus, a breaker and a limiter, wired by hand as
-// such services do it.
-func usual(*testing.B) (client.Client, func()) {
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(discardExporter{}))
-	tracer := provider.Tracer("shop")
-	calls := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "calls"}, []string{"service", "method", "status"})
-	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "durations"}, []string{"service", "method"})
-	observe := func(service, method string, begin time.Time, err error) {
-		status := "success"
-		if err != nil {
-			status = "error"
-		}
-		calls.WithLabelValues(service, method, status).Inc()
-		durations.WithLabelValues(service, method).Observe(time.Since(begin).Seconds())
-	}
-	handler := func(ctx context.Context, req server.Request, rsp any) error {
-		md, _ := metadata.FromContext(ctx)
-		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier(md))
-		ctx, span := tracer.Start(ctx, req.Endpoint(), oteltrace.WithSpanKind(oteltrace.SpanKindServer))
-		begin := time.Now()
-		err := noop(ctx, req, rsp)
-		observe(req.Service(), req.Endpoint(), begin, err)
-		span.End()
-		return err
-	}
-	c := &usualClient{
-		Client: &wire{handler: handler}, tracer: tracer, observe: observe,
+func (u *usualStack) client(c client.Client) client.Client {
+	return &usualClient{
+		Client: c, usualStack: u,
 		breaker: gobreaker.NewCircuitBreaker[any](gobreaker.Settings{}), limiter: rate.NewLimiter(rate.Inf, 1),
 	}
-	return c, func() { _ = provider.Shutdown(context.Background()) }
 }
 
 type usualClient struct {
 	client.Client
-	tracer  oteltrace.Tracer
-	observe func(service, method string, begin time.Time, err error)
+	*usualStack
 	breaker *gobreaker.CircuitBreaker[any]
 	limiter *rate.Limiter
 }
