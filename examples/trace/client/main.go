@@ -18,13 +18,14 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/examples/trace/wire"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/trace"
 	pb "github.com/micro/go-platform/trace/proto"
 )
 
 func main() {
-	name := flag.String("registry", "consul", "consul or mdns")
-	address := flag.String("registry_address", "127.0.0.1:8500", "host:port of Consul")
+	name := flag.String("registry", "consul", "consul, etcd, nats or mdns")
+	address := flag.String("registry_address", "", "`host:port` of the registry, empty for its usual one")
 	calls := flag.Int("n", 3, "how many calls to make")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -35,7 +36,7 @@ func main() {
 }
 
 func run(ctx context.Context, name, address string, calls int, out io.Writer) error {
-	reg, err := wire.Registry(name, address)
+	reg, err := daemon.NewRegistry(name, address)
 	if err != nil {
 		return err
 	}

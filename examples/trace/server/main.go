@@ -22,6 +22,7 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/examples/trace/wire"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/trace"
 )
 
@@ -44,8 +45,8 @@ func (g *Greeter) Hello(ctx context.Context, req *wire.Request, rsp *wire.Respon
 }
 
 func main() {
-	name := flag.String("registry", "consul", "consul or mdns")
-	address := flag.String("registry_address", "127.0.0.1:8500", "host:port of Consul")
+	name := flag.String("registry", "consul", "consul, etcd, nats or mdns")
+	address := flag.String("registry_address", "", "`host:port` of the registry, empty for its usual one")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -55,7 +56,7 @@ func main() {
 }
 
 func run(ctx context.Context, name, address string) error {
-	reg, err := wire.Registry(name, address)
+	reg, err := daemon.NewRegistry(name, address)
 	if err != nil {
 		return err
 	}
