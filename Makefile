@@ -50,12 +50,15 @@ tidy:
 	$(call each,go mod tidy -diff)
 
 protodiff: proto
-	@if ! git diff --exit-code --stat -- '*.pb.go' '*.pb.micro.go'; then echo "generated code differs: commit what make proto wrote"; exit 1; fi
+	@out=$$(git status --porcelain -- '*.pb.go' '*.pb.micro.go'); \
+	if [ -n "$$out" ]; then echo "generated code differs, commit what make proto wrote:" $$out; exit 1; fi
 
 proto: ## regenerate the code of every .proto
 	@$(INSTALL) protoc
 	@PATH="$(CACHE)/bin:$$PATH"; for p in $(PROTOS); do \
-		protoc --go_out=paths=source_relative:. --micro_out=paths=source_relative:. "$$p"; done
+		outs=--go_out=paths=source_relative:.; \
+		if grep -q '^service ' "$$p"; then outs="$$outs --micro_out=paths=source_relative:."; fi; \
+		protoc $$outs "$$p"; done
 
 benchonce:
 	$(call each,go test -run '^$$' -bench . -benchtime 1x ./...)
