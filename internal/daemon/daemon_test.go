@@ -14,6 +14,7 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
+	"go-micro.dev/v5/metadata"
 	"go-micro.dev/v5/registry"
 )
 
@@ -63,6 +64,21 @@ func TestServesAndLeavesTheRegistry(t *testing.T) {
 	}
 	if _, err := net.Registry.GetService("go.micro.srv.test"); !errors.Is(err, registry.ErrNotFound) || !stopped {
 		t.Fatalf("after Stop: %v, OnStop called: %v", err, stopped)
+	}
+}
+
+func TestMetadataIsBounded(t *testing.T) {
+	net := rpctest.New(t)
+	net.Boot(service(nil))
+	svc := echo.NewEchoService("go.micro.srv.test", net.Client(rpctest.GRPC))
+	for size, ok := range map[int]bool{7 << 10: true, 64 << 10: false} {
+		ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-large": strings.Repeat("a", size)})
+		if _, err := svc.Call(ctx, &echo.Request{}); (err == nil) != ok {
+			t.Errorf("%d bytes of metadata: %v", size, err)
+		}
+	}
+	if _, err := svc.Call(context.Background(), &echo.Request{}); err != nil {
+		t.Errorf("after a refused call: %v", err)
 	}
 }
 

@@ -32,6 +32,10 @@ func authenticator(c Config) (server.HandlerWrapper, error) {
 	return func(next server.HandlerFunc) server.HandlerFunc { return next }, nil
 }
 
+// maxMetadata bounds the metadata of a call: 8 KB in 64 keys, plus the 32 bytes
+// that HTTP/2 counts for each (RFC 9113, section 6.5.2) and grpc's own headers.
+const maxMetadata = 8<<10 + 64*32 + 1<<10
+
 func clientConfig(c Config) rpc.Config {
 	return rpc.Config{
 		Registry: c.Registry,
@@ -59,7 +63,7 @@ func newServer(name, id string, c Config, wrappers ...server.HandlerWrapper) ser
 		mgrpc.Options(
 			grpc.ConnectionTimeout(10*time.Second),
 			grpc.MaxConcurrentStreams(1000),
-			grpc.MaxHeaderListSize(16<<10),
+			grpc.MaxHeaderListSize(maxMetadata),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		),
