@@ -55,6 +55,7 @@ type Queue[T any] struct {
 	space   chan struct{} // closed when room is made; nil while nobody waits
 
 	pending  []T          // the batch in flight, owned by the sender
+	progress bool         // a batch was sent since the last look, owned by the sender
 	inFlight atomic.Int64 // its length, for a Stop that gives the sender up
 }
 
@@ -219,7 +220,13 @@ func (q *Queue[T]) run(ctx context.Context) {
 	ticker := time.NewTicker(q.conf.Interval)
 	defer ticker.Stop()
 	recovery := recovery{wait: backoff.Backoff{Max: max(q.conf.Interval, time.Second)}}
-	note := func(err error) { recovery.note(q.logger(), q.conf.Name, err) }
+	note := func(err error) {
+		if q.progress { // one of several servers is dead: no reason to slow down
+			recovery.wait.Reset()
+			q.progress = false
+		}
+		recovery.note(q.logger(), q.conf.Name, err)
+	}
 	for {
 		wake := q.wake
 		if recovery.again != nil {
@@ -309,6 +316,7 @@ func (q *Queue[T]) sendAll(ctx, sending context.Context) error {
 		q.inFlight.Store(0)
 		clear(q.pending)
 		q.pending = q.pending[:0]
+		q.progress = true
 	}
 	return nil
 }
