@@ -21,8 +21,8 @@ import (
 	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
+	mgrpc "go-micro.dev/v5/server/grpc"
 
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
@@ -79,9 +79,7 @@ func run(ctx context.Context, reg registry.Registry, out io.Writer) (err error) 
 	}
 	s.ends = append(s.ends, srv.Stop)
 
-	var release func()
-	s.grpc, release = rpc.Acquire(s.newClient(), nil)
-	s.ends = append(s.ends, func() error { release(); return nil })
+	s.grpc = s.newClient()
 
 	begun := time.Now()
 	away := func() bool { d := time.Since(begun); return d > 3*time.Second && d < 6*time.Second }
@@ -94,11 +92,11 @@ func run(ctx context.Context, reg registry.Registry, out io.Writer) (err error) 
 	return s.call(ctx, out)
 }
 
-// newClient returns a client with a selector of its own.
+// newClient returns a grpc client of its own.
 func (s *shop) newClient() client.Client {
-	sel := selector.NewSelector(selector.Registry(s.registry))
-	s.ends = append(s.ends, sel.Close)
-	return client.NewClient(client.Selector(sel), client.Registry(s.registry), client.Broker(s.broker), client.WithLogger(microlog.New(s.log)))
+	c := rpc.NewClient(rpc.Config{Registry: s.registry, Broker: s.broker, Logger: microlog.New(s.log)})
+	s.ends = append(s.ends, func() error { c.Close(); return nil })
+	return c
 }
 
 // Greeter answers with the name of its node.
@@ -115,7 +113,7 @@ func (g *Greeter) Hello(_ context.Context, _ *Name, rsp *Name) error {
 
 // node starts a greeter whose database can be away.
 func (s *shop) node(name string, away func() bool) error {
-	srv := server.NewServer(server.Name("example.greeter"), server.Id(name), server.Address("127.0.0.1:0"),
+	srv := mgrpc.NewServer(server.Name("example.greeter"), server.Id(name), server.Address("127.0.0.1:0"),
 		server.Registry(s.registry), server.Broker(s.broker), server.RegisterTTL(30*time.Second), server.RegisterInterval(10*time.Second), server.WithLogger(microlog.New(s.log)))
 	m := monitor.NewMonitor(monitor.Server(srv), monitor.Client(s.newClient()), monitor.Interval(time.Second), monitor.Logger(s.log))
 	if err := srv.Init(server.WrapHandler(monitor.HandlerWrapper(m))); err != nil {
@@ -146,7 +144,7 @@ func (s *shop) node(name string, away func() bool) error {
 
 // call greets all the time and tells each second who answered.
 func (s *shop) call(ctx context.Context, out io.Writer) error {
-	me := server.NewServer(server.Name("example.caller"), server.Registry(s.registry), server.Broker(s.broker), server.WithLogger(microlog.New(s.log)))
+	me := mgrpc.NewServer(server.Name("example.caller"), server.Registry(s.registry), server.Broker(s.broker), server.WithLogger(microlog.New(s.log)))
 	m := monitor.NewMonitor(monitor.Server(me), monitor.Client(s.newClient()), monitor.Interval(time.Second), monitor.Logger(s.log))
 	if err := m.Start(); err != nil {
 		return err

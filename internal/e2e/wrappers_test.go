@@ -113,12 +113,22 @@ func in[T any](order []int, all []T) []T {
 func TestEveryOrderOfWrappersOnBothStacks(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
 		for _, order := range orders() {
-			t.Run(fmt.Sprint(order), func(t *testing.T) { useWrappers(t, stack, order) })
+			t.Run(fmt.Sprint(order), func(t *testing.T) {
+				for range 3 {
+					if useWrappers(t, stack, order) {
+						return
+					}
+					t.Log("go-micro's rpc stack lost a call, as it does with one in some thousands: once more")
+				}
+				t.Error("three calls lost in a row")
+			})
 		}
 	})
 }
 
-func useWrappers(t *testing.T, stack string, order []int) {
+// useWrappers returns false when the rpc stack lost a call: what was counted
+// then says nothing about the wrappers.
+func useWrappers(t *testing.T, stack string, order []int) (whole bool) {
 	net, front, back := rpctest.New(t), wire(t, "front"), wire(t, "back")
 	var opts []server.Option
 	for _, w := range in(order, back.handler()) {
@@ -133,12 +143,19 @@ func useWrappers(t *testing.T, stack string, order []int) {
 	// The spellings are what other peers and transports make of keys.
 	ctx := metadata.NewContext(context.Background(), metadata.Metadata{"X-Request-Id": "42", "tenant": "acme"})
 
+	lost := func(err error) bool { return stack == rpctest.RPC && call.Code(err) == 408 }
 	rsp, err := svc.Call(ctx, &echo.Request{Text: "hi"})
+	if lost(err) {
+		return false
+	}
 	if err != nil || rsp.Text != "hi" {
 		t.Fatalf("call: %v, %v", rsp, err)
 	}
 	wantMetadata(t, "call", rsp.Metadata)
-	if _, err := svc.Call(ctx, &echo.Request{Fail: 409}); call.Code(err) != 409 {
+	if _, err = svc.Call(ctx, &echo.Request{Fail: 409}); lost(err) {
+		return false
+	}
+	if call.Code(err) != 409 {
 		t.Fatalf("failing call: %v", err)
 	}
 	if err := rpctest.Converse(ctx, svc, 2, &echo.Request{End: true}); err != nil {
@@ -160,6 +177,7 @@ func useWrappers(t *testing.T, stack string, order []int) {
 	wantCounts(t, front, back)
 	wantLogs(t, front, "client")
 	wantLogs(t, back, "handler")
+	return true
 }
 
 func wantMetadata(t *testing.T, what string, got map[string]string) {
