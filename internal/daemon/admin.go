@@ -30,7 +30,7 @@ func serveAdmin(env *Env) (*adminServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin address: %w", err)
 	}
-	env.admin.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	env.admin.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	env.admin.HandleFunc("/readyz", env.readyz)
 	a := &adminServer{
 		address: listener.Addr().String(),
@@ -65,5 +65,5 @@ func (e *Env) readyz(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	_, _ = fmt.Fprintln(w, "ready")
+	fmt.Fprintln(w, "ready")
 }

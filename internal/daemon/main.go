@@ -62,10 +62,10 @@ func Run(ctx context.Context, s Service, args []string, stdout, stderr io.Writer
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		_, _ = fmt.Fprintf(stderr, "%s: %v\nsee %s --help\n", app.Name, err, app.Name)
+		fmt.Fprintf(stderr, "%s: %v\nsee %s --help\n", app.Name, err, app.Name)
 		return 2
 	default:
-		_, _ = fmt.Fprintf(stderr, "%s: %v\n", app.Name, err)
+		fmt.Fprintf(stderr, "%s: %v\n", app.Name, err)
 		return 1
 	}
 }

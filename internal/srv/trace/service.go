@@ -56,7 +56,7 @@ func (s *settings) start(ctx context.Context, env *daemon.Env) error {
 	if err := s.validate(); err != nil {
 		return err
 	}
-	db, err := env.Database(ctx, migrations())
+	db, err := env.Database(ctx, migrations)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"embed"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -16,16 +15,8 @@ import (
 	pb "github.com/micro/go-platform/trace/proto"
 )
 
-//go:embed migrations
-var embedded embed.FS
-
-func migrations() fs.FS {
-	sub, err := fs.Sub(embedded, "migrations")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	return sub
-}
+//go:embed sqlite/*.sql mysql/*.sql
+var migrations embed.FS
 
 // sqlStore is the store in SQLite or MySQL.
 type sqlStore struct {
