@@ -25,7 +25,8 @@ const DefaultTimeout = 5 * time.Second
 // it is: its size limits and TLS settings are its owner's. Any other lends its
 // registry and broker to a grpc client of ours, one per registry and TLS
 // configuration in the whole process, closed when the last holder called
-// release. A nil client stands for client.DefaultClient. Acquire does no I/O.
+// release, behind the wrapper that c Carries. A nil client stands for
+// client.DefaultClient. Acquire does no I/O.
 func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release func()) {
 	if c == nil {
 		c = client.DefaultClient
@@ -34,9 +35,34 @@ func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release f
 		return c, func() {}
 	}
 	o := c.Options()
-	return shared.acquire(key{o.Registry, tlsConfig}, func() *Client {
+	made, release := shared.acquire(key{o.Registry, tlsConfig}, func() *Client {
 		return NewClient(Config{Registry: o.Registry, Broker: o.Broker, TLS: tlsConfig})
 	})
+	if w := carried(o); w != nil {
+		made = w(made)
+	}
+	return made, release
+}
+
+type carriedKey struct{}
+
+// Carry returns options with a wrapper that Acquire puts around the client it
+// makes from them. A wrapper without which no call succeeds, as that of auth,
+// returns it from its Options method: it would get lost otherwise.
+func Carry(o client.Options, w client.Wrapper) client.Options {
+	if o.Context == nil {
+		o.Context = context.Background()
+	}
+	o.Context = context.WithValue(o.Context, carriedKey{}, w)
+	return o
+}
+
+func carried(o client.Options) client.Wrapper {
+	if o.Context == nil {
+		return nil
+	}
+	w, _ := o.Context.Value(carriedKey{}).(client.Wrapper)
+	return w
 }
 
 // shared is mutable and global on purpose: twelve plugins that were given the

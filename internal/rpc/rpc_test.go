@@ -9,6 +9,7 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
+	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
 )
 
@@ -95,3 +96,25 @@ func TestApplicationErrorsAreNotRetried(t *testing.T) {
 		t.Errorf("no code in %v", err)
 	}
 }
+
+func TestWhatAClientCarriesIsNotLost(t *testing.T) {
+	net := rpctest.New(t)
+	wrapped := 0
+	wrapper := func(c client.Client) client.Client { wrapped++; return c }
+	authed := &carrying{net.Client(rpctest.RPC), wrapper}
+	for _, user := range []client.Client{authed, struct{ client.Client }{authed}} {
+		wrapped = 0
+		_, release := rpc.Acquire(user, nil)
+		release()
+		if wrapped != 1 {
+			t.Errorf("the wrapper was put in %d times, want once", wrapped)
+		}
+	}
+}
+
+type carrying struct {
+	client.Client
+	wrapper client.Wrapper
+}
+
+func (c *carrying) Options() client.Options { return rpc.Carry(c.Client.Options(), c.wrapper) }
