@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/micro/go-platform/internal/backoff"
+	locks "github.com/micro/go-platform/sync"
+)
+
+const minPeriod = 100 * time.Millisecond
+
+// Every is sync.Sync's: whoever holds the lock of the duty runs it.
+func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f func(context.Context, uint64)) error {
+	if err := locks.CheckId(id); err != nil {
+		return fmt.Errorf("sync: every: %w", err)
+	}
+	if period < minPeriod {
+		return fmt.Errorf("sync: every %s: %w: period %v: want at least %v", id, locks.ErrInvalid, period, minPeriod)
+	}
+	d := &duty{queues: q, period: period, key: q.key("last", id), f: f}
+	c := claim{queue: q.key("every", id), ttl: locks.DefaultLockTTL}
+	var wait backoff.Backoff
+	for {
+		t, err := q.acquire(ctx, c)
+		if err == nil {
+			wait.Reset()
+			err = d.serve(ctx, t)
+			q.abandon(t)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, locks.ErrStopped) || q.ctx.Err() != nil {
+			return fmt.Errorf("sync: every %s: %w", id, locks.ErrStopped)
+		}
+		if err := wait.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+type duty struct {
+	queues *Queues
+	period time.Duration
+	key    string
+	f      func(context.Context, uint64)
+}
+
+// serve runs the duty until it is lost or ctx ends.
+func (d *duty) serve(ctx context.Context, t *ticket) error {
+	life, cancel := context.WithCancel(t.ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	last, err := d.queues.store.Load(life, d.key)
+	if err != nil {
+		return err
+	}
+	for pause := d.pause(last); ; {
+		timer := time.NewTimer(pause)
+		select {
+		case <-life.Done():
+			timer.Stop()
+			return life.Err()
+		case <-timer.C:
+		}
+		began := time.Now()
+		if err := d.queues.store.Save(life, d.key, binary.BigEndian.AppendUint64(nil, uint64(began.UnixNano())), t.session.lease, t.ref); err != nil {
+			return err
+		}
+		if token, err := t.check(); err == nil {
+			d.f(life, token)
+		}
+		pause = max(0, d.period-time.Since(began))
+	}
+}
+
+// pause is what is left of the period that began at last. A clock that is
+// wrong by more than the period makes it the whole one at most.
+func (d *duty) pause(last []byte) time.Duration {
+	if len(last) != 8 {
+		return 0
+	}
+	began := time.Unix(0, int64(binary.BigEndian.Uint64(last)))
+	return min(max(0, d.period-time.Since(began)), d.period)
+}

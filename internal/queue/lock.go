@@ -1,0 +1,115 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+	locks "github.com/micro/go-platform/sync"
+)
+
+// Lock is sync.Sync's.
+func (q *Queues) Lock(id string, opts ...locks.LockOption) (locks.Lock, error) {
+	o, err := locks.NewLockOptions(id, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("sync: lock: %w", err)
+	}
+	c := claim{queue: q.key("lock", id), ttl: o.TTL, value: value{Shared: o.Shared}}
+	if o.Slots > 1 {
+		c.value.Slots = o.Slots
+	}
+	return &lock{queues: q, id: id, claim: c, wait: o.Wait, last: locks.ErrNotHeld}, nil
+}
+
+type lock struct {
+	queues *Queues
+	id     string
+	claim  claim
+	wait   time.Duration
+
+	mu      sync.Mutex
+	waiting bool
+	ticket  *ticket
+	last    error // why there is no ticket
+}
+
+func (l *lock) Id() string { return l.id }
+
+func (l *lock) Acquire(opts ...locks.CallOption) error {
+	if !l.begin() {
+		return fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrHeld)
+	}
+	ctx := locks.NewCallOptions(opts...).Context
+	if l.wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.wait)
+		defer cancel()
+	}
+	t, err := l.queues.acquire(ctx, l.claim)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting, l.ticket = false, t
+	if err != nil {
+		l.last = locks.ErrNotHeld
+		return fmt.Errorf("sync: lock %s: %w", l.id, err)
+	}
+	return nil
+}
+
+// begin tells whether the lock may be waited for: one that was lost may.
+func (l *lock) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting || l.ticket != nil && !l.ticket.isLost() {
+		return false
+	}
+	l.waiting = true
+	return true
+}
+
+func (l *lock) Release(opts ...locks.CallOption) error {
+	l.mu.Lock()
+	t := l.ticket
+	l.ticket, l.last = nil, locks.ErrNotHeld
+	l.mu.Unlock()
+	if t == nil {
+		return fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrNotHeld)
+	}
+	ctx, cancel := context.WithTimeout(locks.NewCallOptions(opts...).Context, lifecycle.FlushTimeout)
+	defer cancel()
+	if err := l.queues.release(ctx, t); err != nil {
+		return fmt.Errorf("sync: release %s: %w", l.id, err)
+	}
+	return nil
+}
+
+func (l *lock) Token() (uint64, error) {
+	if t := l.held(); t != nil {
+		return t.check()
+	}
+	return 0, locks.ErrNotHeld
+}
+
+func (l *lock) Lost() <-chan struct{} {
+	if t := l.held(); t != nil {
+		return t.lost
+	}
+	return nil
+}
+
+func (l *lock) Context() context.Context {
+	if t := l.held(); t != nil {
+		return t.ctx
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(locks.ErrNotHeld)
+	return ctx
+}
+
+func (l *lock) held() *ticket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ticket
+}

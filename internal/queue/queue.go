@@ -1,0 +1,326 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/lifecycle"
+	locks "github.com/micro/go-platform/sync"
+)
+
+// Queues is sync.Sync on a Store.
+type Queues struct {
+	store   Store
+	options locks.Options
+	node    *registry.Node
+	failed  error // of the options
+
+	group    lifecycle.Group
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+	mu       sync.Mutex
+	stopped  bool
+	sessions map[time.Duration]*session
+	opening  sync.Mutex // one Grant at a time
+}
+
+// New returns the Sync of a store, or one whose Start returns err if that is
+// not nil. The store is closed by Stop.
+func New(store Store, o locks.Options, err error) *Queues {
+	ctx, cancel := context.WithCancel(context.Background())
+	q := &Queues{store: store, options: o, failed: err, ctx: ctx, cancel: cancel, sessions: map[time.Duration]*session{}}
+	q.node = &registry.Node{Id: uuid.NewString()}
+	if o.Service != nil && len(o.Service.Nodes) > 0 {
+		q.node = o.Service.Nodes[0]
+	}
+	if err == nil && len(o.Namespace) > 1 {
+		q.failed = locks.CheckId(strings.TrimPrefix(o.Namespace, "/"))
+	}
+	return q
+}
+
+// Start is sync.Sync's.
+func (q *Queues) Start() error {
+	if q.failed != nil {
+		return fmt.Errorf("sync: %w", q.failed)
+	}
+	return q.group.Start()
+}
+
+func (q *Queues) String() string {
+	if q.store == nil {
+		return "sync"
+	}
+	return q.store.String()
+}
+
+// Stop ends every session, which gives back what it holds, then the store.
+func (q *Queues) Stop() error {
+	q.mu.Lock()
+	again := q.stopped
+	q.stopped = true
+	q.mu.Unlock()
+	q.cancel()
+	if again {
+		return nil
+	}
+	err := q.group.Stop(lifecycle.FlushTimeout)
+	done := make(chan struct{})
+	go func() { q.wg.Wait(); close(done) }()
+	timer := time.NewTimer(lifecycle.FlushTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		err = errors.Join(err, lifecycle.ErrStopTimeout)
+	}
+	if q.store != nil {
+		err = errors.Join(err, q.store.Close())
+	}
+	return err
+}
+
+// run starts a goroutine that Stop waits for.
+func (q *Queues) run(f func(context.Context)) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped || !q.group.Running() {
+		return locks.ErrStopped
+	}
+	q.wg.Go(func() { f(q.ctx) })
+	return nil
+}
+
+// session returns the one with this TTL, granting it if there is none.
+func (q *Queues) session(ctx context.Context, ttl time.Duration) (*session, error) {
+	q.opening.Lock()
+	defer q.opening.Unlock()
+	q.mu.Lock()
+	s, ok := q.sessions[ttl]
+	q.mu.Unlock()
+	if ok && s.alive() {
+		return s, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	s, err := grant(bounded, q, ttl)
+	if err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	q.sessions[ttl] = s
+	q.mu.Unlock()
+	if err := q.run(s.renew); err != nil {
+		s.revoke()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (q *Queues) forget(s *session) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.sessions[s.asked] == s {
+		delete(q.sessions, s.asked)
+	}
+}
+
+// value is what an entry says of its contender.
+type value struct {
+	Shared bool           `json:"shared,omitempty"`
+	Slots  int            `json:"slots,omitempty"` // of a semaphore
+	Node   *registry.Node `json:"node,omitempty"`  // of a candidate
+}
+
+// parse never fails: an entry that somebody else wrote excludes all others.
+func parse(e Entry) (v value) {
+	if json.Unmarshal(e.Value, &v) != nil {
+		return value{}
+	}
+	return v
+}
+
+// claim is what a contender wants.
+type claim struct {
+	queue string // key
+	ttl   time.Duration
+	value value
+}
+
+// turn tells whether a contender with these ahead of it has what it wants, and
+// if not, which entry it waits for; "" is any change.
+func (c claim) turn(ahead []Entry) (mine bool, wait string, err error) {
+	blocking := 0
+	for _, e := range ahead {
+		v := parse(e)
+		if v.Slots != c.value.Slots {
+			return false, "", fmt.Errorf("%w: another contender has Slots %d, this one %d", locks.ErrConflict, max(v.Slots, 1), max(c.value.Slots, 1))
+		}
+		if c.value.Shared && v.Shared {
+			continue
+		}
+		blocking, wait = blocking+1, e.Name
+	}
+	if blocking < max(c.value.Slots, 1) {
+		return true, "", nil
+	}
+	if c.value.Slots > 1 {
+		wait = ""
+	}
+	return false, wait, nil
+}
+
+// acquire waits until the claim is met. ctx bounds it.
+func (q *Queues) acquire(ctx context.Context, c claim) (*ticket, error) {
+	if !q.group.Running() {
+		return nil, locks.ErrStopped
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(q.ctx, func() { cancel(locks.ErrStopped) })()
+	data, err := json.Marshal(c.value)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		t, state, err := q.enter(ctx, c, data)
+		if err == nil {
+			err = q.await(ctx, c, t, state)
+		}
+		switch {
+		case err == nil:
+			return t, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, errDisplaced): // lost its place: from the end again
+		case errors.Is(err, locks.ErrConflict), errors.Is(err, locks.ErrStopped):
+			return nil, err
+		default:
+			return nil, fmt.Errorf("%w: %w", locks.ErrUnavailable, err)
+		}
+	}
+}
+
+// errDisplaced tells that a contender has to begin again.
+var errDisplaced = errors.New("place in the queue lost")
+
+// enter puts an entry at the end of the queue.
+func (q *Queues) enter(ctx context.Context, c claim, data []byte) (*ticket, Queue, error) {
+	s, err := q.session(ctx, c.ttl)
+	if err != nil {
+		return nil, Queue{}, err
+	}
+	t := newTicket(s, Ref{c.queue, uuid.NewString()})
+	if !s.add(t) {
+		return nil, Queue{}, errDisplaced
+	}
+	bounded, cancel := context.WithTimeout(ctx, min(s.left(), callTimeout))
+	defer cancel()
+	state, err := s.store.Enter(bounded, s.lease, c.queue, t.ref.Name, data)
+	if errors.Is(err, ErrGone) {
+		s.drop(t)
+		s.deadline.Store(0) // the next contender grants another one
+		return nil, Queue{}, errDisplaced
+	}
+	if err != nil {
+		s.drop(t)
+		return nil, Queue{}, err
+	}
+	s.entered(t)
+	return t, state, nil
+}
+
+// await waits for the ticket's turn. It outlives outages of the server as long
+// as the session does.
+func (q *Queues) await(ctx context.Context, c claim, t *ticket, state Queue) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
+	defer func() {
+		if err != nil {
+			q.abandon(t)
+		}
+	}()
+	var wait backoff.Backoff
+	for {
+		ahead, me, ok := state.split(t.ref.Name)
+		if !ok {
+			return errDisplaced
+		}
+		t.token = me.Order
+		mine, name, err := c.turn(ahead)
+		if err != nil {
+			return err
+		}
+		if mine && !t.isLost() {
+			return nil
+		}
+		for {
+			err := t.session.store.Wait(ctx, c.queue, name, state)
+			if err == nil {
+				state, err = q.read(ctx, c.queue)
+			}
+			if t.isLost() {
+				return errDisplaced
+			}
+			if err == nil {
+				wait.Reset()
+				break
+			}
+			if err := wait.Wait(ctx); err != nil {
+				return errDisplaced
+			}
+		}
+	}
+}
+
+// read lists a queue within callTimeout.
+func (q *Queues) read(ctx context.Context, key string) (Queue, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return q.store.List(ctx, key)
+}
+
+// abandon takes back an entry that its owner does not want any more.
+func (q *Queues) abandon(t *ticket) {
+	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout/2)
+	defer cancel()
+	t.session.drop(t)
+	_ = t.session.sweep(ctx, t.ref) // the session does it later
+	t.ctx.cancel(locks.ErrNotHeld)
+}
+
+// release gives back what a ticket holds. One that is lost goes with its
+// session.
+func (q *Queues) release(ctx context.Context, t *ticket) error {
+	if _, err := t.check(); err != nil {
+		return err
+	}
+	if !t.session.drop(t) {
+		return locks.ErrLost
+	}
+	t.ctx.cancel(locks.ErrNotHeld)
+	switch err := t.session.sweep(ctx, t.ref); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("freed later, at the latest when its lease ends: %w", ctx.Err())
+	default:
+		return fmt.Errorf("%w: freed later, at the latest when its lease ends: %w", locks.ErrUnavailable, err)
+	}
+}
+
+// callTimeout bounds what is asked of a server that may not answer.
+const callTimeout = 5 * time.Second
+
+func (q *Queues) key(kind, id string) string { return q.options.Namespace + "/" + kind + "/" + id }

@@ -1,0 +1,114 @@
+// Package consul is sync on Consul, the default plugin.
+//
+// Consul ends a session between its TTL and twice that after the last renewal
+// (the first is documented, the second is what it does). A lock's session has
+// three quarters of the lock's TTL: a holder that died frees it after 1.5 TTL at
+// the latest. Consul takes sessions of 10 s, unless session_ttl_min of its
+// agents says otherwise, to 24 h; shorter ones become 10 s.
+//
+// A session is bound to its TTL alone, not to the health of the agent's node,
+// which may fail early. Consul's lock-delay does not come into play: it keeps a
+// key from being locked again, and here every contender has a key of its own.
+// What it is for, a holder that does not know yet, is covered by the holder's
+// own clock and by the fencing token, the raft index of the holder's key.
+//
+// The environment of Consul's own clients (CONSUL_HTTP_TOKEN, ...) is
+// respected.
+package consul
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/micro/go-platform/internal/queue"
+	"github.com/micro/go-platform/sync"
+)
+
+// The bounds of a session unless the agent has others.
+const (
+	minSession = 10 * time.Second
+	maxSession = 24 * time.Hour
+)
+
+// NewSync returns a Sync on the agents at Nodes, by default 127.0.0.1:8500 or
+// what the environment says. All must be of one datacenter.
+func NewSync(opts ...sync.Option) sync.Sync {
+	o := sync.NewOptions(opts...)
+	s, err := newStore(o)
+	return queue.New(s, o, err)
+}
+
+type store struct {
+	consul *api.Client
+	agents *agents
+}
+
+func newStore(o sync.Options) (*store, error) {
+	c := api.DefaultConfig()
+	if len(o.Nodes) > 0 {
+		c.Address = o.Nodes[0]
+	}
+	transport := c.Transport
+	if o.TLS != nil {
+		c.Scheme, transport.TLSClientConfig = "https", o.TLS
+	}
+	s := &store{agents: &agents{addresses: o.Nodes, next: transport}}
+	c.HttpClient = &http.Client{Transport: s.agents}
+	var err error
+	s.consul, err = api.NewClient(c)
+	return s, err
+}
+
+func (s *store) String() string { return "consul" }
+
+func (s *store) Close() error {
+	s.agents.next.CloseIdleConnections()
+	return nil
+}
+
+func (s *store) Grant(ctx context.Context, ttl time.Duration) (string, time.Duration, error) {
+	session := min(max(ttl*3/4, time.Millisecond), maxSession)
+	id, err := s.create(ctx, session)
+	if err != nil && session < minSession && strings.Contains(err.Error(), "Invalid Session TTL") {
+		session = minSession
+		id, err = s.create(ctx, session)
+	}
+	return id, session, err
+}
+
+func (s *store) create(ctx context.Context, ttl time.Duration) (string, error) {
+	id, _, err := s.consul.Session().CreateNoChecks(&api.SessionEntry{
+		Name: "go-platform sync", TTL: ttl.String(), Behavior: api.SessionBehaviorDelete, LockDelay: time.Millisecond,
+	}, (&api.WriteOptions{}).WithContext(ctx))
+	return id, err
+}
+
+func (s *store) Renew(ctx context.Context, lease string) error {
+	entry, _, err := s.consul.Session().Renew(lease, (&api.WriteOptions{}).WithContext(ctx))
+	if err == nil && entry == nil {
+		return queue.ErrGone
+	}
+	return err
+}
+
+func (s *store) Revoke(ctx context.Context, lease string) error {
+	_, err := s.consul.Session().Destroy(lease, (&api.WriteOptions{}).WithContext(ctx))
+	return err
+}
+
+// transact returns the errors of operations by their index.
+func (s *store) transact(ctx context.Context, ops api.KVTxnOps) (api.KVPairs, api.TxnErrors, error) {
+	ok, rsp, _, err := s.consul.KV().Txn(ops, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	if err != nil {
+		return nil, nil, err
+	}
+	if !ok && len(rsp.Errors) == 0 {
+		return nil, nil, errors.New("transaction failed without a reason")
+	}
+	return rsp.Results, rsp.Errors, nil
+}

@@ -1,0 +1,148 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/micro/go-platform/internal/queue"
+)
+
+const (
+	maxOps = 64 // of a transaction, in Consul
+	// poll bounds a blocking query, so that an agent that hangs is noticed.
+	poll = 15 * time.Second
+)
+
+// prefix of a queue; keys of Consul do not begin with a slash.
+func prefix(key string) string { return strings.TrimPrefix(key, "/") + "/" }
+
+func path(key, name string) string { return prefix(key) + name }
+
+func fromPairs(key string, pairs api.KVPairs, revision uint64) queue.Queue {
+	q := queue.Queue{Revision: max(revision, 1), Entries: make([]queue.Entry, 0, len(pairs))}
+	for _, p := range pairs {
+		if p.Session == "" { // nobody's: its session ended
+			continue
+		}
+		q.Entries = append(q.Entries, queue.Entry{Name: strings.TrimPrefix(p.Key, prefix(key)), Order: p.CreateIndex, Value: p.Value})
+	}
+	slices.SortFunc(q.Entries, func(a, b queue.Entry) int {
+		if a.Order < b.Order {
+			return -1
+		}
+		return 1
+	})
+	return q
+}
+
+func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte) (queue.Queue, error) {
+	pairs, failed, err := s.transact(ctx, api.KVTxnOps{
+		{Verb: api.KVLock, Key: path(key, name), Value: value, Session: lease},
+		{Verb: api.KVGetTree, Key: prefix(key)},
+	})
+	if err != nil {
+		return queue.Queue{}, err
+	}
+	for _, e := range failed {
+		if strings.Contains(e.What, "invalid session") {
+			return queue.Queue{}, queue.ErrGone
+		}
+		return queue.Queue{}, errors.New(e.What)
+	}
+	// The answer to the first operation has no value; the tree has all.
+	tree := slices.DeleteFunc(pairs[1:], func(p *api.KVPair) bool { return p == nil })
+	q := fromPairs(key, tree, 0)
+	q.Revision = pairs[0].CreateIndex
+	return q, nil
+}
+
+func (s *store) Leave(ctx context.Context, key, name string) error {
+	_, err := s.consul.KV().Delete(path(key, name), (&api.WriteOptions{}).WithContext(ctx))
+	return err
+}
+
+func (s *store) List(ctx context.Context, key string) (queue.Queue, error) {
+	pairs, meta, err := s.consul.KV().List(prefix(key), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	if err != nil {
+		return queue.Queue{}, err
+	}
+	return fromPairs(key, pairs, meta.LastIndex), nil
+}
+
+// Wait looks again when the index went back, as it does when Consul was
+// restored from a snapshot.
+func (s *store) Wait(ctx context.Context, key, name string, from queue.Queue) error {
+	index := from.Revision
+	for {
+		now, there, err := s.query(ctx, key, name, index)
+		if err != nil {
+			return err
+		}
+		if now < index || name == "" && now != index || name != "" && !there {
+			return nil
+		}
+		index = now
+	}
+}
+
+// query blocks until the key, or the prefix, is newer than index.
+func (s *store) query(ctx context.Context, key, name string, index uint64) (now uint64, there bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, poll*2)
+	defer cancel()
+	o := (&api.QueryOptions{RequireConsistent: true, WaitIndex: index, WaitTime: poll}).WithContext(ctx)
+	var meta *api.QueryMeta
+	if name == "" {
+		_, meta, err = s.consul.KV().Keys(prefix(key), "", o)
+	} else {
+		var pair *api.KVPair
+		pair, meta, err = s.consul.KV().Get(path(key, name), o)
+		there = pair != nil && pair.Session != ""
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	return meta.LastIndex, there, nil
+}
+
+func (s *store) Missing(ctx context.Context, lease string, entries []queue.Ref) (missing []queue.Ref, _ error) {
+	for len(entries) > 0 {
+		some := entries[:min(maxOps, len(entries))]
+		entries = entries[len(some):]
+		var ops api.KVTxnOps
+		for _, ref := range some {
+			ops = append(ops, &api.KVTxnOp{Verb: api.KVCheckSession, Key: path(ref.Queue, ref.Name), Session: lease})
+		}
+		_, failed, err := s.transact(ctx, ops)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range failed {
+			missing = append(missing, some[e.OpIndex])
+		}
+	}
+	return missing, nil
+}
+
+func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
+	pair, _, err := s.consul.KV().Get(strings.TrimPrefix(key, "/"), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	if err != nil || pair == nil {
+		return nil, err
+	}
+	return pair.Value, nil
+}
+
+func (s *store) Save(ctx context.Context, key string, value []byte, lease string, holder queue.Ref) error {
+	_, failed, err := s.transact(ctx, api.KVTxnOps{
+		{Verb: api.KVCheckSession, Key: path(holder.Queue, holder.Name), Session: lease},
+		{Verb: api.KVSet, Key: strings.TrimPrefix(key, "/"), Value: value},
+	})
+	if err == nil && len(failed) > 0 {
+		return queue.ErrGone
+	}
+	return err
+}

@@ -1,0 +1,21 @@
+package memory_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/internal/rpctest"
+	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/memory"
+	"github.com/micro/go-platform/sync/synctest"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(m) }
+
+func TestSuite(t *testing.T) {
+	server := memory.NewServer()
+	synctest.Run(t, synctest.Server{
+		New: func(_ testing.TB, opts ...sync.Option) sync.Sync { return server.NewSync(opts...) },
+		TTL: 200 * time.Millisecond, Expiry: 1,
+	})
+}

@@ -1,0 +1,262 @@
+// Package synctest is the suite that every sync plugin passes.
+package synctest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/sync"
+)
+
+// Server is what the suite runs on.
+type Server struct {
+	// New returns a Sync that contends with all others of this server. It is
+	// neither started nor stopped by New.
+	New func(tb testing.TB, opts ...sync.Option) sync.Sync
+	// TTL is a short one that the server takes, and Expiry how long after the
+	// last renewal it ends a lease at the latest, as a part of the TTL.
+	TTL    time.Duration
+	Expiry float64
+}
+
+// patience is how long things may take that take a moment.
+const patience = 20 * time.Second
+
+// Run is the suite of one server, which it shares with other tests: it uses ids
+// of its own.
+func Run(t *testing.T, s Server) {
+	for name, test := range map[string]func(*testing.T, Server){
+		"Lock": testLock, "Wait": testWait, "Misuse": testMisuse, "Order": testOrder, "Contention": testContention,
+		"ReadWrite": testReadWrite, "Semaphore": testSemaphore, "BadInput": testBadInput, "Stop": testStop,
+		"Leader": testLeader, "Observe": testObserve, "Every": testEvery, "Namespaces": testNamespaces,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, s) })
+	}
+}
+
+// start returns a started Sync that is stopped when the test ends.
+func (s Server) start(tb testing.TB, opts ...sync.Option) sync.Sync {
+	tb.Helper()
+	x := s.New(tb, opts...)
+	if err := x.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := x.Stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return x
+}
+
+func fresh() string { return "test/" + uuid.NewString() }
+
+func newLock(tb testing.TB, s sync.Sync, id string, opts ...sync.LockOption) sync.Lock {
+	tb.Helper()
+	l, err := s.Lock(id, opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+func acquire(tb testing.TB, l sync.Lock) uint64 {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := l.Acquire(sync.WithContext(ctx)); err != nil {
+		tb.Fatal(err)
+	}
+	token, err := l.Token()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return token
+}
+
+func release(tb testing.TB, l sync.Lock) {
+	tb.Helper()
+	if err := l.Release(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func want(tb testing.TB, what string, err, target error) {
+	tb.Helper()
+	if !errors.Is(err, target) {
+		tb.Errorf("%s: %v, want %v", what, err, target)
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func testLock(t *testing.T, s Server) {
+	a, b := s.start(t), s.start(t)
+	id := fresh()
+	first, second := newLock(t, a, id), newLock(t, b, id)
+	if first.Id() != id || a.String() == "" {
+		t.Errorf("id %q, string %q", first.Id(), a.String())
+	}
+	var last uint64
+	for round := range 3 {
+		for _, l := range []sync.Lock{first, second} {
+			token := acquire(t, l)
+			if token <= last {
+				t.Errorf("round %d: token %d after %d", round, token, last)
+			}
+			last = token
+			lost, ctx := l.Lost(), l.Context()
+			if closed(lost) || ctx.Err() != nil {
+				t.Error("lost while held")
+			}
+			release(t, l)
+			if closed(lost) {
+				t.Error("a release looks like a loss")
+			}
+			if !errors.Is(context.Cause(ctx), sync.ErrNotHeld) || ctx.Err() == nil {
+				t.Errorf("context after release: %v", context.Cause(ctx))
+			}
+		}
+	}
+}
+
+func testWait(t *testing.T, s Server) {
+	a, b := s.start(t), s.start(t)
+	id := fresh()
+	held := newLock(t, a, id)
+	acquire(t, held)
+	began := time.Now()
+	err := newLock(t, b, id, sync.LockWait(100*time.Millisecond)).Acquire()
+	want(t, "LockWait", err, context.DeadlineExceeded)
+	if took := time.Since(began); took < 100*time.Millisecond || took > patience {
+		t.Errorf("LockWait of 100ms took %v", took)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	waiting := newLock(t, b, id)
+	done := make(chan error, 1)
+	go func() { done <- waiting.Acquire(sync.WithContext(ctx)) }()
+	select {
+	case err := <-done:
+		t.Fatalf("acquired what is held: %v", err)
+	case <-time.After(50 * time.Millisecond):
+		cancel()
+	}
+	want(t, "cancel", <-done, context.Canceled)
+	release(t, held)
+	// Those who gave up are not in the way.
+	acquire(t, waiting)
+	release(t, waiting)
+}
+
+func testMisuse(t *testing.T, s Server) {
+	a := s.start(t)
+	l := newLock(t, a, fresh())
+	want(t, "release before acquire", l.Release(), sync.ErrNotHeld)
+	_, err := l.Token()
+	want(t, "token before acquire", err, sync.ErrNotHeld)
+	if l.Lost() != nil || l.Context().Err() == nil {
+		t.Error("what was never held has a loss or a context")
+	}
+	acquire(t, l)
+	want(t, "acquire twice", l.Acquire(), sync.ErrHeld)
+	release(t, l)
+	want(t, "release twice", l.Release(), sync.ErrNotHeld)
+
+	x := s.New(t)
+	l = newLock(t, x, fresh())
+	want(t, "acquire before Start", l.Acquire(), sync.ErrStopped)
+	for range 2 {
+		if err := x.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	want(t, "Start after Stop", x.Start(), sync.ErrStopped)
+	want(t, "acquire after Stop", l.Acquire(), sync.ErrStopped)
+}
+
+func testBadInput(t *testing.T, s Server) {
+	a := s.start(t)
+	for _, id := range []string{"", "/", "a/", "/a", "a//b", "..", "a/../b", "a/.", "a\nb", "a\x00", "a\xff", string(make([]byte, sync.MaxId+1))} {
+		if _, err := a.Lock(id); !errors.Is(err, sync.ErrInvalid) {
+			t.Errorf("lock %q: %v", id, err)
+		}
+		if _, err := a.Leader(id); !errors.Is(err, sync.ErrInvalid) {
+			t.Errorf("leader %q: %v", id, err)
+		}
+	}
+	for name, o := range map[string]sync.LockOption{
+		"LockTTL": sync.LockTTL(0), "LockTTL ": sync.LockTTL(sync.MaxLockTTL + 1), "LockWait": sync.LockWait(-1), "Slots": sync.Slots(0),
+	} {
+		if _, err := a.Lock("x", o); !errors.Is(err, sync.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := a.Lock("x", sync.Shared(), sync.Slots(2)); !errors.Is(err, sync.ErrInvalid) {
+		t.Errorf("Shared and Slots: %v", err)
+	}
+	large := &registry.Node{Id: string(make([]byte, 5000))}
+	if _, err := a.Leader("x", sync.LeaderNode(large)); !errors.Is(err, sync.ErrInvalid) {
+		t.Errorf("LeaderNode: %v", err)
+	}
+	want(t, "period", a.Every(context.Background(), "x", 0, nil), sync.ErrInvalid)
+	want(t, "namespace", s.New(t, sync.Namespace("/a/../b")).Start(), sync.ErrInvalid)
+}
+
+func testNamespaces(t *testing.T, s Server) {
+	a, b := s.start(t), s.start(t, sync.Namespace("/elsewhere"))
+	id := fresh()
+	mine, theirs := newLock(t, a, id), newLock(t, b, id)
+	acquire(t, mine)
+	acquire(t, theirs)
+	release(t, mine)
+	release(t, theirs)
+}
+
+func testStop(t *testing.T, s Server) {
+	a, b := s.New(t), s.start(t)
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	id := fresh()
+	held := newLock(t, a, id)
+	acquire(t, held)
+	waiting := newLock(t, a, id)
+	done := make(chan error, 1)
+	go func() { done <- waiting.Acquire() }()
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "a wait that Stop ended", <-done, sync.ErrStopped)
+	if !closed(held.Lost()) {
+		t.Error("Stop did not tell the holder")
+	}
+	began := time.Now()
+	acquire(t, newLock(t, b, id))
+	if took := time.Since(began); took > s.TTL && took > time.Second {
+		t.Errorf("Stop gave back after %v only", took)
+	}
+}
+
+// eventually polls until ok holds.
+func eventually(tb testing.TB, bound time.Duration, what string, ok func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(bound); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	tb.Fatal("never happened: " + fmt.Sprint(what))
+}
