@@ -1,8 +1,11 @@
 package consul_test
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -11,7 +14,10 @@ import (
 	"github.com/micro/go-platform/sync/synctest"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
+func TestMain(m *testing.M) {
+	synctest.Main(consul.NewSync)
+	rpctest.Main(backend.StopAfter(m))
+}
 
 func TestSuite(t *testing.T) {
 	addr := backend.Consul(t, backend.Shared).Addr
@@ -21,4 +27,51 @@ func TestSuite(t *testing.T) {
 		},
 		TTL: 15 * time.Second, Expiry: 1.5,
 	})
+}
+
+// The agent takes shorter sessions than Consul does by default, or this would
+// take minutes.
+func TestFaults(t *testing.T) {
+	server := backend.Consul(t, backend.Args(`-hcl=session_ttl_min = "1s"`))
+	synctest.RunFaults(t, synctest.Remote{
+		Server: synctest.Server{TTL: 4 * time.Second, Expiry: 1.5},
+		Addr:   server.Addr, At: consul.NewSync, Kill: server.Kill, Restart: server.Restart,
+		Remove: func(tb testing.TB, namespace string) {
+			c, err := api.NewClient(&api.Config{Address: server.Addr})
+			if err == nil {
+				_, err = c.KV().DeleteTree(strings.TrimPrefix(namespace, "/")+"/", nil)
+			}
+			if err != nil {
+				tb.Fatal(err)
+			}
+		},
+	})
+}
+
+// Consul's own bound is 10 s: a shorter TTL becomes that, see the package
+// comment.
+func TestShortTTLIsRaised(t *testing.T) {
+	addr := backend.Consul(t, backend.Shared).Addr
+	s := consul.NewSync(sync.Nodes(addr))
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Lock("short", sync.LockTTL(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Acquire(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := api.NewClient(&api.Config{Address: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, _, err := c.Session().List(nil)
+	if err != nil || len(sessions) != 1 || sessions[0].TTL != "10s" || len(sessions[0].NodeChecks) != 0 {
+		t.Errorf("sessions %+v, %v", sessions, err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
 }
