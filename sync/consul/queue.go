@@ -48,11 +48,11 @@ func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte
 	if err != nil {
 		return queue.Queue{}, err
 	}
-	for _, e := range failed {
-		if strings.Contains(e.What, "invalid session") {
+	if len(failed) > 0 {
+		if strings.Contains(failed[0].What, "invalid session") {
 			return queue.Queue{}, queue.ErrGone
 		}
-		return queue.Queue{}, errors.New(e.What)
+		return queue.Queue{}, errors.New(failed[0].What)
 	}
 	// The answer to the first operation has no value; the tree has all.
 	tree := slices.DeleteFunc(pairs[1:], func(p *api.KVPair) bool { return p == nil })

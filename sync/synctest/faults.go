@@ -236,7 +236,7 @@ func Main(at func(opts ...sync.Option) sync.Sync) {
 		err = hold(at(sync.Nodes(spec[0])), spec[1], ttl)
 	}
 	if err != nil {
-		fmt.Println("failed", err)
+		fmt.Fprintln(os.Stdout, "failed", err)
 		os.Exit(1)
 	}
 	os.Exit(0)
@@ -258,10 +258,10 @@ func hold(s sync.Sync, id string, ttl time.Duration) error {
 		began := time.Now()
 		token, err := l.Token()
 		if err != nil {
-			fmt.Println("lost")
+			fmt.Fprintln(os.Stdout, "lost")
 			return nil
 		}
-		fmt.Println("used", began.UnixNano(), token)
+		fmt.Fprintln(os.Stdout, "used", began.UnixNano(), token)
 		time.Sleep(time.Millisecond)
 	}
 }
