@@ -34,6 +34,10 @@ type Service struct {
 	// Start registers the handlers on env.Server and begins the background
 	// work. It must not block. What it opened it closes through env.OnStop.
 	Start func(ctx context.Context, env *Env) error
+	// Authenticate, if not nil, makes the wrapper that authenticates callers in
+	// place of the common one, which asks go.micro.srv.auth. It is called after
+	// Start, and not at all when the service is insecure.
+	Authenticate func(env *Env) (server.HandlerWrapper, error)
 }
 
 // Config is what the common flags say. Registry and Broker are required.
@@ -64,6 +68,8 @@ type Env struct {
 	checks  []check
 	admin   *http.ServeMux
 	metrics *prometheus.Metrics
+
+	authenticate server.HandlerWrapper
 }
 
 type check struct {
@@ -103,9 +109,8 @@ type Running struct {
 // Start boots the service and returns when it is registered. ctx bounds the
 // start only.
 func Start(ctx context.Context, s Service, c Config) (*Running, error) {
-	authenticate, err := authenticator(c)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	if !c.Insecure && s.Authenticate == nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, ErrInsecure)
 	}
 	if c.Address == "" {
 		c.Address = "127.0.0.1:0"
@@ -120,7 +125,7 @@ func Start(ctx context.Context, s Service, c Config) (*Running, error) {
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
 	env.Handle("/metrics", env.metrics.Handler())
 	env.Server = newServer(s.Name, uuid.NewString(), c,
-		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), authenticate)
+		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)
 	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
 
 	r := &Running{env: env, cancel: cancel}
@@ -137,6 +142,9 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	}
 	if err := s.Start(ctx, r.env); err != nil {
 		return err
+	}
+	if err := r.env.authenticator(s); err != nil {
+		return fmt.Errorf("authentication: %w", err)
 	}
 	if err := r.env.Server.Start(); err != nil {
 		return fmt.Errorf("listen on %s: %w", r.env.Address, err)

@@ -22,15 +22,21 @@ import (
 var ErrInsecure = errors.New("this service cannot authenticate its callers yet: " +
 	"start it with --insecure if everybody who reaches it may use it")
 
-// authenticator returns the wrapper through which every RPC and every broker
-// message of every service passes before its handler. It is the one seam where
-// authentication is put in.
-func authenticator(c Config) (server.HandlerWrapper, error) {
-	if !c.Insecure {
-		return nil, ErrInsecure
+// authenticator sets the wrapper through which every RPC of the service passes
+// before its handler.
+func (e *Env) authenticator(s Service) error {
+	if e.Insecure {
+		e.authenticate = func(next server.HandlerFunc) server.HandlerFunc { return next }
+		return nil
 	}
-	return func(next server.HandlerFunc) server.HandlerFunc { return next }, nil
+	var err error
+	e.authenticate, err = s.Authenticate(e)
+	return err
 }
+
+// guard puts authenticate in. go-micro asks for it at every call, the first of
+// which comes after Start.
+func (e *Env) guard(next server.HandlerFunc) server.HandlerFunc { return e.authenticate(next) }
 
 // maxMetadata bounds the metadata of a call: 8 KB in 64 keys, plus the 32 bytes
 // that HTTP/2 counts for each (RFC 9113, section 6.5.2) and grpc's own headers.
