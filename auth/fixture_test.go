@@ -187,7 +187,7 @@ func (h *policyHandler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb
 	}
 	h.watches.Add(1)
 	h.mu.Lock()
-	first := &pb.WatchResponse{Reset_: true, Jwks: h.issuer.Keys(), Rules: &pb.Rules{Rules: h.rules}, Revocations: h.revoked}
+	first := &pb.WatchResponse{Reset_: true, Issuer: authtest.IssuerName, Jwks: h.issuer.Keys(), Rules: &pb.Rules{Rules: h.rules}, Revocations: h.revoked}
 	next, changed, end := len(h.changes), h.changed, h.end
 	h.mu.Unlock()
 	if err := stream.Send(first); err != nil {
@@ -212,3 +212,8 @@ func (h *policyHandler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb
 		}
 	}
 }
+
+// clock is a wall clock that jumps.
+type clock struct{ jump atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.jump.Load())) }

@@ -59,8 +59,8 @@ func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
 // Audience is whom tokens must be for, DefaultAudience unless given.
 func Audience(audience string) Option { return func(o *options) { o.audience = audience } }
 
-// Issuer is who must have made tokens; unless given, whoever made the service's
-// own.
+// Issuer is who must have made tokens; unless given, who go.micro.srv.auth says
+// with its keys.
 func Issuer(issuer string) Option { return func(o *options) { o.issuer = issuer } }
 
 // Service is the name of this service in rules, its Id unless given. The

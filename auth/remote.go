@@ -11,7 +11,6 @@ import (
 	"go-micro.dev/v5/metadata"
 
 	pb "github.com/micro/go-platform/auth/proto"
-	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -153,13 +152,4 @@ func (r *remote) revokeAs(t *Token, as string) error {
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
 	}, rpc.Options(callTimeout)...)
 	return rpcerr.From(ctx, "revoke", err)
-}
-
-// issuerOf returns who says to have made a token, "" when it does not say.
-func issuerOf(t *Token) string {
-	var c jwt.Claims
-	if jwt.Peek(t.AccessToken, &c) != nil || !clean.Name(c.Issuer, 256) {
-		return ""
-	}
-	return c.Issuer
 }

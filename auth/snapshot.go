@@ -18,8 +18,8 @@ import (
 	pb "github.com/micro/go-platform/auth/proto"
 )
 
-// snapshot keeps the state in a file: a line with the check sum of the rest, a
-// line with the issuer, and what a watcher gets first. No token is in it.
+// snapshot keeps the state in a file: a line with the check sum of the rest, and
+// what a watcher gets first. No token is in it.
 type snapshot struct {
 	path     string
 	verifier *verifier
@@ -77,12 +77,11 @@ func (s *snapshot) decode(data []byte) error {
 	if len(data) > maxSnapshot || string(sum) != snapshotMagic+checksum(rest) {
 		return errors.New("damaged")
 	}
-	issuer, body, _ := bytes.Cut(rest, []byte("\n"))
 	var first pb.WatchResponse
-	if err := proto.Unmarshal(body, &first); err != nil {
+	if err := proto.Unmarshal(rest, &first); err != nil {
 		return err
 	}
-	return s.verifier.apply(&first, string(issuer))
+	return s.verifier.apply(&first)
 }
 
 func checksum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
@@ -117,7 +116,6 @@ func (s *snapshot) save() {
 	}
 	body, err := proto.Marshal(st.export())
 	if err == nil {
-		body = append([]byte(st.issuer+"\n"), body...)
 		err = replace(s.path, append([]byte(snapshotMagic+checksum(body)+"\n"), body...))
 	}
 	if err != nil {

@@ -25,8 +25,8 @@ type state struct {
 var errNothing = errors.New("nothing to begin with: no key set")
 
 // apply replaces the state by one that knows the change, or leaves it as it is
-// and returns an error. Issuer is who must have made tokens.
-func (v *verifier) apply(change *pb.WatchResponse, issuer string) error {
+// and returns an error.
+func (v *verifier) apply(change *pb.WatchResponse) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old := v.state.Load()
@@ -39,28 +39,24 @@ func (v *verifier) apply(change *pb.WatchResponse, issuer string) error {
 		made.generation++
 	}
 	if change.Reset_ {
-		made.keys, made.jwks, made.rules, made.wire, made.revoked = nil, nil, nil, nil, &revocations{}
+		*made = state{generation: made.generation, revoked: &revocations{}}
 	}
-	if err := v.fill(made, change, issuer); err != nil {
+	if err := v.fill(made, change); err != nil {
 		return err
 	}
 	v.state.Store(made)
 	return nil
 }
 
-func (v *verifier) fill(made *state, change *pb.WatchResponse, issuer string) (err error) {
-	if v.issuer != "" {
-		issuer = v.issuer
+func (v *verifier) fill(made *state, change *pb.WatchResponse) (err error) {
+	if change.Issuer != "" {
+		made.issuer = change.Issuer
 	}
-	if jwks := change.Jwks; len(jwks) > 0 || made.issuer != issuer {
-		if len(jwks) == 0 {
-			jwks = made.jwks
-		}
-		made.keys, err = jwt.ParseKeys(jwks, v.expect(issuer))
-		if err != nil {
+	if len(change.Jwks) > 0 {
+		made.jwks = change.Jwks
+		if made.keys, err = jwt.ParseKeys(made.jwks, v.expect(made.issuer)); err != nil {
 			return err
 		}
-		made.jwks, made.issuer = jwks, issuer
 	}
 	if made.keys == nil || made.keys.Len() == 0 {
 		return errNothing
@@ -78,6 +74,9 @@ func (v *verifier) fill(made *state, change *pb.WatchResponse, issuer string) (e
 }
 
 func (v *verifier) expect(issuer string) *jwt.Expect {
+	if v.issuer != "" {
+		issuer = v.issuer
+	}
 	return &jwt.Expect{
 		Issuer: issuer, Audience: v.audience, MaxLifetime: MaxLifetime, Now: v.now,
 		Types: []string{"at+jwt", "application/at+jwt"}, Algs: []string{jwt.EdDSA, jwt.ES256},
@@ -91,12 +90,12 @@ func (v *verifier) forget(raw string) {
 		return
 	}
 	r := &pb.Revocation{Jti: good.claims.id, ExpiresAt: good.token.ExpiresAt.Unix()}
-	_ = v.apply(&pb.WatchResponse{Revocations: []*pb.Revocation{r}}, v.state.Load().issuer) // nothing in it can be wrong
+	_ = v.apply(&pb.WatchResponse{Revocations: []*pb.Revocation{r}}) // nothing in it can be wrong
 }
 
 // export is the state as a watcher would get it first.
 func (s *state) export() *pb.WatchResponse {
-	return &pb.WatchResponse{Reset_: true, Jwks: s.jwks, Rules: &pb.Rules{Rules: s.wire}, Revocations: s.revoked.list}
+	return &pb.WatchResponse{Reset_: true, Issuer: s.issuer, Jwks: s.jwks, Rules: &pb.Rules{Rules: s.wire}, Revocations: s.revoked.list}
 }
 
 // revocations is an immutable set.

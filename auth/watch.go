@@ -14,8 +14,9 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// deadAfter ends a stream that says nothing, not even that it is alive.
-const deadAfter = 20 * time.Second
+// deadAfter ends a stream that says nothing, not even the sign of life that
+// comes every four seconds.
+const deadAfter = 15 * time.Second
 
 // watch follows keys, rules and revocations until ctx ends.
 func (p *platform) watch(ctx context.Context) {
@@ -59,7 +60,6 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 		return false, rpcerr.From(ctx, "watch "+ServiceName, err)
 	}
 	defer func() { _ = stream.Close() }() // it only says that the stream is over
-	issuer := issuerOf(own)
 	for {
 		change, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -70,7 +70,7 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 		}
 		dead.Reset(deadAfter)
 		change.Reset_ = change.Reset_ || !heard
-		if err := p.learn(change, issuer); err != nil {
+		if err := p.learn(change); err != nil {
 			return heard, fmt.Errorf("watch %s: %w", ServiceName, err)
 		}
 		heard = true
@@ -78,11 +78,11 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 }
 
 // learn takes a change over, unless it is a sign of life.
-func (p *platform) learn(change *pb.WatchResponse, issuer string) error {
+func (p *platform) learn(change *pb.WatchResponse) error {
 	if !change.Reset_ && change.Rules == nil && len(change.Jwks)+len(change.Revocations) == 0 {
 		return nil
 	}
-	if err := p.apply(change, issuer); err != nil {
+	if err := p.apply(change); err != nil {
 		return err
 	}
 	p.saved.mark()
