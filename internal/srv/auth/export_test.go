@@ -172,3 +172,56 @@ func KID(t testing.TB, token string) string {
 	}
 	return h.KID
 }
+
+// Checker checks clients' secrets, beside which nothing runs.
+type Checker struct{ clients *clients }
+
+// NewChecker knows one client, whose secret is "the secret".
+func NewChecker(t testing.TB, id string) *Checker {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), "sqlite::memory:", migrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	c := &Checker{newClients(&sqlStore{db}, newHasher())}
+	a, _, err := newAccount(t.Context(), c.clients.hasher, &pb.Record{Id: id, ClientId: id, Type: "service", ClientSecret: "the secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.clients.store.CreateAccount(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Check checks a secret.
+func (c *Checker) Check(ctx context.Context, peer, id, secret string) error {
+	_, err := c.clients.check(ctx, peer, id, secret)
+	return err
+}
+
+// Forget makes the next check a hash.
+func (c *Checker) Forget() { c.clients.proven = newRecent[[32]byte](provenTTL, maxRemembered) }
+
+// Measure times checks of the known client, each with a hash.
+func (c *Checker) Measure(t testing.TB, n int) []time.Duration {
+	t.Helper()
+	var took []time.Duration
+	who := pair{"normal", "10.9.9.9"}
+	if err := c.Check(t.Context(), who.peer, who.client, "the secret"); err != nil {
+		t.Fatal(err)
+	}
+	a, err := c.clients.store.AccountOfClient(t.Context(), who.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		began := time.Now()
+		if err := c.clients.prove(t.Context(), who, [32]byte{byte(i)}, a.secret, "the secret"); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	return took
+}

@@ -24,8 +24,6 @@ import (
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
-
 const (
 	adminSecret = "the admin's secret, known to tests"
 	bootstrap   = "what services enrol with"
