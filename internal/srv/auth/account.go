@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -160,7 +161,7 @@ func edit(a *account, req *pb.UpdateRequest, secret string) {
 	}
 	a.updated = now()
 	if less {
-		a.validFrom = max(a.validFrom, now()+1)
+		a.validFrom = max(a.validFrom, now()) + 1 // later than any token it has: see mint
 	}
 }
 
@@ -207,7 +208,7 @@ func (h *accountHandler) Enrol(ctx context.Context, req *pb.EnrolRequest, rsp *p
 		h.clients.count(who, 1, time.Now())
 		return refuse(fmt.Errorf("%w: wrong bootstrap secret", rpcerr.ErrUnauthenticated))
 	}
-	if !strings.HasPrefix(req.Id, platformPrefix) || len(req.Id) == len(platformPrefix) || !identifier(req.Id) || req.Id == ServiceName {
+	if !strings.HasPrefix(req.Id, platformPrefix) || len(req.Id) == len(platformPrefix) || !identifier(req.Id) || req.Id == auth.ServiceName {
 		return refuse(invalid("id", "want the name of a platform service, %s...", platformPrefix))
 	}
 	rsp.Account, err = h.create(ctx, &pb.Record{

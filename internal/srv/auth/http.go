@@ -139,10 +139,10 @@ type web struct {
 	done     chan error
 }
 
-func serveWeb(listener net.Listener, h http.Handler) *web {
+func serveWeb(listener net.Listener, h http.Handler, read time.Duration) *web {
 	w := &web{
 		server: &http.Server{
-			Handler: h, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+			Handler: h, ReadTimeout: read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		},
 		listener: netutil.LimitListener(listener, maxConnections),
 		done:     make(chan error, 1),

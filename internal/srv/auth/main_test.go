@@ -16,14 +16,13 @@ import (
 
 	merrors "go-micro.dev/v5/errors"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
-
-func TestMain(m *testing.M) { rpctest.Main(m) }
 
 const (
 	adminSecret = "the admin's secret, known to tests"
@@ -36,6 +35,7 @@ type env struct {
 	testing.TB
 	net     *rpctest.Net
 	url     string // of the HTTP face
+	service daemon.Service
 	running *daemon.Running
 	account pb.AccountService
 	oauth   pb.Oauth2Service
@@ -61,8 +61,8 @@ func startOn(t testing.TB, n *rpctest.Net, change ...func(*authsrv.Config, *daem
 	for _, f := range change {
 		f(&c, &d)
 	}
-	e := &env{TB: t, net: n, url: "http://" + listener.Addr().String()}
-	e.running = n.Boot(authsrv.New(c), func(to *daemon.Config) { *to = d })
+	e := &env{TB: t, net: n, url: "http://" + listener.Addr().String(), service: authsrv.New(c)}
+	e.running = n.Boot(e.service, func(to *daemon.Config) { *to = d })
 	tr := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(tr.CloseIdleConnections)
 	e.http = &http.Client{Transport: tr, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -71,9 +71,9 @@ func startOn(t testing.TB, n *rpctest.Net, change ...func(*authsrv.Config, *daem
 }
 
 func (e *env) use(c client.Client) {
-	e.account = pb.NewAccountService(authsrv.ServiceName, c)
-	e.oauth = pb.NewOauth2Service(authsrv.ServiceName, c)
-	e.policy = pb.NewPolicyService(authsrv.ServiceName, c)
+	e.account = pb.NewAccountService(auth.ServiceName, c)
+	e.oauth = pb.NewOauth2Service(auth.ServiceName, c)
+	e.policy = pb.NewPolicyService(auth.ServiceName, c)
 }
 
 // here makes calls go to this instance of several.

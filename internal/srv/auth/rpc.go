@@ -17,6 +17,7 @@ import (
 
 	merrors "go-micro.dev/v5/errors"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -29,7 +30,7 @@ type oauthHandler struct {
 	insecure bool
 }
 
-func refuse(err error) error { return rpcerr.To(ServiceName, err) }
+func refuse(err error) error { return rpcerr.To(auth.ServiceName, err) }
 
 func peerHost(ctx context.Context) string {
 	if p, ok := peer.FromContext(ctx); ok {
@@ -94,7 +95,7 @@ func oauthStatus(status int, code, description string) error {
 	if description != "" {
 		detail += ": " + description
 	}
-	return merrors.New(ServiceName, detail, int32(status))
+	return merrors.New(auth.ServiceName, detail, int32(status))
 }
 
 func (r *recorder) failure() error {

@@ -19,13 +19,11 @@ import (
 	"github.com/urfave/cli/v2"
 	"go-micro.dev/v5/server"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
-
-// ServiceName is how the service is registered.
-const ServiceName = "go.micro.srv.auth"
 
 // Config is for those who boot the service inside a process. The zero value is
 // the default, but for HTTP, which is off.
@@ -38,6 +36,8 @@ type Config struct {
 	AdminSecret     string    // of the account "admin"; made when empty
 	BootstrapSecret string    // for Account.Enrol; made when empty
 	Announce        io.Writer // where a first start prints the admin's secret
+
+	grace, readTimeout time.Duration // shorter in tests
 }
 
 // The defaults of Config and of the flags.
@@ -66,14 +66,14 @@ func New(c Config) daemon.Service { return newService(c) }
 func newService(c Config) daemon.Service {
 	s := &settings{Config: c}
 	for d, or := range map[*time.Duration]time.Duration{
-		&s.TokenLifetime: DefaultTokenLifetime, &s.RefreshLifetime: DefaultRefreshLifetime, &s.KeyRotation: DefaultKeyRotation,
+		&s.grace: refreshGrace, &s.readTimeout: readTimeout, &s.TokenLifetime: DefaultTokenLifetime, &s.RefreshLifetime: DefaultRefreshLifetime, &s.KeyRotation: DefaultKeyRotation,
 	} {
 		if *d == 0 {
 			*d = or
 		}
 	}
 	return daemon.Service{
-		Name:         ServiceName,
+		Name:         auth.ServiceName,
 		Usage:        "keeps accounts and policies, and gives and revokes tokens by OAuth 2",
 		Flags:        s.flags(),
 		Start:        s.start,
@@ -169,7 +169,7 @@ func (s *settings) listen(env *daemon.Env) (net.Listener, error) {
 	case l != nil:
 		s.Issuer = reachable(l.Addr().String(), scheme)
 	default:
-		s.Issuer = ServiceName
+		s.Issuer = auth.ServiceName
 	}
 	return l, nil
 }
@@ -197,7 +197,7 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	group := &lifecycle.Group{}
 	env.OnStop(func(context.Context) error { return group.Stop(lifecycle.FlushTimeout) })
 	if listener != nil {
-		w := serveWeb(listener, p.face(oauth))
+		w := serveWeb(listener, p.face(oauth), s.readTimeout)
 		env.OnStop(w.stop)
 		env.Logger.Info("serving OAuth 2 over HTTP", "address", listener.Addr().String(), "issuer", s.Issuer)
 		if host, _, err := net.SplitHostPort(listener.Addr().String()); err == nil && env.TLS == nil && !loopback(host) {

@@ -84,11 +84,14 @@ func (s *sqlStore) UpdateAccount(ctx context.Context, id string, expires int64, 
 // DeleteAccount implements Store.
 func (s *sqlStore) DeleteAccount(ctx context.Context, id string, before, expires int64) error {
 	return s.change(ctx, "delete account "+id, func(tx *sql.Tx, revision uint64) error {
-		r, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE id = ?`, id)
-		if err := touched(r, err, absent(sql.ErrNoRows)); err != nil {
+		a, err := scanAccount(tx.QueryRowContext(ctx, selectAccount+s.forUpdate(), id))
+		if err != nil {
 			return err
 		}
-		return revokeAccount(ctx, tx, id, before, expires, revision)
+		if _, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE id = ?`, id); err != nil {
+			return err
+		}
+		return revokeAccount(ctx, tx, id, max(before, a.validFrom+1), expires, revision)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -52,6 +53,14 @@ type actor struct {
 // maxActors bounds a chain of token exchanges.
 const maxActors = 8
 
+// name is who acts now.
+func (a *actor) name() string {
+	if a == nil {
+		return ""
+	}
+	return a.Subject
+}
+
 func (a *actor) length() int {
 	n := 0
 	for ; a != nil; a = a.Actor {
@@ -72,14 +81,22 @@ func (c *claims) direct(a *account) bool { return c.Actor == nil && c.ClientID =
 // said of the account.
 const requestPrefix = "request."
 
-// metadata is what Token.metadata shows of the claims.
+// metadata is what Token.metadata shows of the claims. Names of ours come last:
+// nothing that an account or a client wrote can pass for them.
 func (c *claims) metadata() map[string]string {
-	m := maps.Clone(c.Meta)
-	if m == nil && len(c.Request) > 0 {
-		m = make(map[string]string, len(c.Request))
-	}
+	m := make(map[string]string, len(c.Meta)+len(c.Request)+8)
+	maps.Copy(m, c.Meta)
 	for k, v := range c.Request {
 		m[requestPrefix+k] = v
+	}
+	for k, v := range map[string]string{
+		"sub": c.Subject, "client_id": c.ClientID, "type": c.Type, "jti": c.ID, "sid": c.Session,
+		"roles": strings.Join(c.Roles, " "), "iss": c.Issuer, "act": c.Actor.name(),
+	} {
+		delete(m, k)
+		if v != "" {
+			m[k] = v
+		}
 	}
 	return m
 }
@@ -142,7 +159,7 @@ func (f *feed) verify(raw string) (*claims, error) {
 // authenticate is verify for calls of this service.
 func (f *feed) authenticate(_ context.Context, raw string) (*claims, error) {
 	c, err := f.verify(raw)
-	if err != nil || !slices.Contains(c.Audience, Audience) && !slices.Contains(c.Audience, ServiceName) {
+	if err != nil || !slices.Contains(c.Audience, Audience) && !slices.Contains(c.Audience, auth.ServiceName) {
 		return nil, errToken
 	}
 	return c, nil
