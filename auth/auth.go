@@ -3,41 +3,113 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// ErrInvalidToken is the error of a token that is missing, malformed, expired,
-// revoked, or of somebody who is not trusted.
-var ErrInvalidToken = errors.New("invalid token")
+// ServiceName is the service that the default plugin talks to.
+const ServiceName = "go.micro.srv.auth"
 
-// Token is what an account may show to others.
+// The errors that callers branch on, with errors.Is; the same on both sides of
+// a call that went through ClientWrapper.
+var (
+	// ErrInvalidToken is the error of a token that is missing, malformed,
+	// expired, revoked, or of somebody who is not trusted: 401.
+	ErrInvalidToken = rpcerr.ErrUnauthenticated
+	// ErrForbidden is the error of a good token whose account may not do it: 403.
+	ErrForbidden = rpcerr.ErrForbidden
+	// ErrUnavailable is the error of what cannot be told or done now because
+	// the issuer of tokens has not been reached.
+	ErrUnavailable = rpcerr.ErrUnavailable
+	// ErrLimited is the error of an issuer that was asked too often.
+	ErrLimited = rpcerr.ErrLimited
+	// ErrInvalid is the error of options and arguments.
+	ErrInvalid = rpcerr.ErrInvalid
+	// ErrStopped is the error of Start and Token after Stop.
+	ErrStopped = lifecycle.ErrStopped
+)
+
+// Token is what an account may show to others. Those that an Auth hands out are
+// shared: they are read only.
 type Token struct {
 	AccessToken  string
 	RefreshToken string
 	TokenType    string // "Bearer"
 	ExpiresAt    time.Time
 	Scopes       []string
-	Metadata     map[string]string
+	// Metadata of a verified token holds what the issuer keeps of the account,
+	// and under these names, which nobody else can set: sub (account id),
+	// client_id, type ("service" or "user"), roles (space separated), iss, jti,
+	// sid, and act, who acts for the account, if there is somebody. What the
+	// requester of the token wrote is under "request.": it is no identity.
+	Metadata map[string]string
 }
 
+// Account returns the id of the account that a verified token speaks for.
+func (t *Token) Account() string { return t.Metadata["sub"] }
+
 // Request is what somebody wants to call. Both of go-micro's requests are one.
+// For a message the method is its topic.
 type Request interface {
 	Service() string
 	Method() string
 }
 
-// Auth is implemented by the plugins.
+// Auth is implemented by the plugins. All methods are safe for concurrent use.
+// What says that it verifies does so fully, and without a token fails: no method
+// ever falls back to the service's own token.
 type Auth interface {
+	// Authorized tells whether the token in ctx (see FromContext) is good and
+	// its account may make req, and returns the token with what is verified of
+	// it. A server asks it about its caller; a client about a token of its own
+	// choice, put there with NewContext, to learn beforehand what the server
+	// would say.
+	//
+	// It makes no call and does not block. It returns ErrInvalidToken,
+	// ErrForbidden with the rule that said so, or, while nothing is known to
+	// verify tokens with, ErrUnavailable. After Stop it goes on by what was
+	// known then.
 	Authorized(ctx context.Context, req Request) (*Token, error)
+	// Token returns the service's own token. It is kept fresh in the
+	// background; only while there is none, Token waits for the request under
+	// way, a few seconds at most. It fails with ErrInvalidToken when the
+	// issuer does not take the credentials, with ErrUnavailable or ErrLimited
+	// when it does not answer, and with ErrStopped after Stop. It heals.
 	Token() (*Token, error)
+	// Introspect verifies the token in ctx and asks its issuer, who alone
+	// knows of a revocation at once. While the issuer cannot be reached the
+	// local verdict is returned.
 	Introspect(ctx context.Context) (*Token, error)
+	// Revoke ends t and, if it has a refresh token, the family of both. When
+	// it returned nil this process refuses t; others do as soon as they heard.
 	Revoke(t *Token) error
+	// FromContext returns the token that NewContext put into ctx, else the
+	// verified one of the caller (WithToken), else that of the metadata. It
+	// verifies nothing.
 	FromContext(ctx context.Context) (*Token, bool)
+	// NewContext returns a context that carries t. ClientWrapper sends it with
+	// calls instead of the service's own token.
 	NewContext(ctx context.Context, t *Token) context.Context
+	// FromHeader returns the token of the one authorization header, in any
+	// letter case. Two of them are refused as none is. It verifies nothing.
 	FromHeader(header map[string]string) (*Token, bool)
+	// NewHeader returns a copy of header with t as its only authorization:
+	// none when t is nil or holds what no token can.
 	NewHeader(header map[string]string, t *Token) map[string]string
+	// Start begins to work; it returns an error for bad options and after
+	// Stop. It needs no server to be there and is idempotent.
 	Start() error
+	// Stop ends the background work within two seconds. It is idempotent.
 	Stop() error
+	// String returns the name of the plugin.
 	String() string
+}
+
+// Verifier is an Auth that can judge a token that is not in a context. The
+// wrappers prefer it: it saves a context for each call.
+type Verifier interface {
+	// Verify is Authorized for an access token.
+	Verify(accessToken string, req Request) (*Token, error)
 }

@@ -1345,6 +1345,7 @@ func (*KeysRequest) Descriptor() ([]byte, []int) {
 type KeysResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Jwks          []byte                 `protobuf:"bytes,1,opt,name=jwks,proto3" json:"jwks,omitempty"`
+	Issuer        string                 `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"` // the iss of the tokens that these keys sign
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1386,6 +1387,13 @@ func (x *KeysResponse) GetJwks() []byte {
 	return nil
 }
 
+func (x *KeysResponse) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
 // Rule allows or denies calls. Of the rules that match a call the one with the
 // highest priority decides; of equal ones a deny. As soon as there is a rule,
 // what none matches is denied.
@@ -1402,9 +1410,12 @@ type Rule struct {
 	Scopes []string `protobuf:"bytes,6,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// What: both must match; empty is everything. "go.micro.srv.*" and "Account.*"
 	// are prefixes, "*" is everything.
-	Services      []string `protobuf:"bytes,7,rep,name=services,proto3" json:"services,omitempty"`
-	Methods       []string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty"`
-	Comment       string   `protobuf:"bytes,9,opt,name=comment,proto3" json:"comment,omitempty"`
+	Services []string `protobuf:"bytes,7,rep,name=services,proto3" json:"services,omitempty"`
+	Methods  []string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty"`
+	Comment  string   `protobuf:"bytes,9,opt,name=comment,proto3" json:"comment,omitempty"`
+	// When it was last changed, as WatchResponse.revision counts. An Update that
+	// gives one is refused with 412 unless it is the rule's; 0 does not compare.
+	Revision      uint64 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1500,6 +1511,13 @@ func (x *Rule) GetComment() string {
 		return x.Comment
 	}
 	return ""
+}
+
+func (x *Rule) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 type PolicyCreateRequest struct {
@@ -2389,6 +2407,7 @@ type WatchResponse struct {
 	Rules         *Rules                 `protobuf:"bytes,3,opt,name=rules,proto3" json:"rules,omitempty"`             // all of them, if any changed
 	Revocations   []*Revocation          `protobuf:"bytes,4,rep,name=revocations,proto3" json:"revocations,omitempty"` // to add
 	Reset_        bool                   `protobuf:"varint,5,opt,name=reset,proto3" json:"reset,omitempty"`            // what is here replaces everything the watcher had
+	Issuer        string                 `protobuf:"bytes,6,opt,name=issuer,proto3" json:"issuer,omitempty"`           // the iss of tokens; in the first message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2456,6 +2475,13 @@ func (x *WatchResponse) GetReset_() bool {
 		return x.Reset_
 	}
 	return false
+}
+
+func (x *WatchResponse) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
 }
 
 type Rules struct {
@@ -2682,9 +2708,10 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x12IntrospectResponse\x12-\n" +
 	"\x05token\x18\x01 \x01(\v2\x17.go.platform.auth.TokenR\x05token\x12\x16\n" +
 	"\x06active\x18\x02 \x01(\bR\x06active\"\r\n" +
-	"\vKeysRequest\"\"\n" +
+	"\vKeysRequest\":\n" +
 	"\fKeysResponse\x12\x12\n" +
-	"\x04jwks\x18\x01 \x01(\fR\x04jwks\"\xe4\x01\n" +
+	"\x04jwks\x18\x01 \x01(\fR\x04jwks\x12\x16\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\"\x80\x02\n" +
 	"\x04Rule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06effect\x18\x02 \x01(\tR\x06effect\x12\x1a\n" +
@@ -2694,7 +2721,9 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x06scopes\x18\x06 \x03(\tR\x06scopes\x12\x1a\n" +
 	"\bservices\x18\a \x03(\tR\bservices\x12\x18\n" +
 	"\amethods\x18\b \x03(\tR\amethods\x12\x18\n" +
-	"\acomment\x18\t \x01(\tR\acomment\"A\n" +
+	"\acomment\x18\t \x01(\tR\acomment\x12\x1a\n" +
+	"\brevision\x18\n" +
+	" \x01(\x04R\brevision\"A\n" +
 	"\x13PolicyCreateRequest\x12*\n" +
 	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"B\n" +
 	"\x14PolicyCreateResponse\x12*\n" +
@@ -2741,13 +2770,14 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x04call\x18\x01 \x01(\v2\x16.go.platform.auth.CallR\x04call\x122\n" +
 	"\x06before\x18\x02 \x01(\v2\x1a.go.platform.auth.DecisionR\x06before\x120\n" +
 	"\x05after\x18\x03 \x01(\v2\x1a.go.platform.auth.DecisionR\x05after\"\x0e\n" +
-	"\fWatchRequest\"\xc4\x01\n" +
+	"\fWatchRequest\"\xdc\x01\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
 	"\x04jwks\x18\x02 \x01(\fR\x04jwks\x12-\n" +
 	"\x05rules\x18\x03 \x01(\v2\x17.go.platform.auth.RulesR\x05rules\x12>\n" +
 	"\vrevocations\x18\x04 \x03(\v2\x1c.go.platform.auth.RevocationR\vrevocations\x12\x14\n" +
-	"\x05reset\x18\x05 \x01(\bR\x05reset\"5\n" +
+	"\x05reset\x18\x05 \x01(\bR\x05reset\x12\x16\n" +
+	"\x06issuer\x18\x06 \x01(\tR\x06issuer\"5\n" +
 	"\x05Rules\x12,\n" +
 	"\x05rules\x18\x01 \x03(\v2\x16.go.platform.auth.RuleR\x05rules\"\x81\x01\n" +
 	"\n" +

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"go-micro.dev/v5/client"
@@ -61,12 +62,25 @@ func Code(err error) int32 {
 	if err == nil {
 		return 0
 	}
+	return Parse(err).Code
+}
+
+// Parse returns the go-micro error that err, of either stack, is or tells of;
+// if there is none, one without a code whose detail is the text of err.
+func Parse(err error) *merrors.Error {
 	var e *merrors.Error
 	if errors.As(err, &e) {
-		return e.Code
+		return e
 	}
-	// The rpc stack hands errors over as strings that hold the JSON.
-	return merrors.Parse(err.Error()).Code
+	// The rpc stack hands errors over as strings that hold the JSON. A stream
+	// of the grpc stack returns grpc's own error, whose text ends in it.
+	text := err.Error()
+	if strings.HasPrefix(text, "rpc error: ") {
+		if _, desc, ok := strings.Cut(text, " desc = "); ok {
+			text = desc
+		}
+	}
+	return merrors.Parse(text)
 }
 
 // WatchStream returns s with done called exactly once when the stream is over

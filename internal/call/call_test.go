@@ -63,3 +63,14 @@ func TestWatchStreamEndsOnce(t *testing.T) {
 		}
 	}
 }
+
+// grpc streams return what google.golang.org/grpc/status prints.
+func TestCodeOfAGRPCStream(t *testing.T) {
+	err := errors.New(`rpc error: code = PermissionDenied desc = {"id":"s","code":403,"detail":"no","status":"Forbidden"}`)
+	if call.Code(err) != 403 || call.Parse(err).Detail != "no" {
+		t.Errorf("got %v", call.Parse(err))
+	}
+	if err := errors.New("rpc error: code = Unavailable desc = closing"); call.Code(err) != 0 {
+		t.Errorf("got %v", call.Parse(err))
+	}
+}

@@ -91,3 +91,38 @@ func index(keys []string, k string) int {
 	}
 	return -1
 }
+
+// View reads the metadata of a context without copying it, which is what
+// metadata.FromContext spends its time on. Make one with NewView when a wrapper
+// is built.
+type View struct{ key any }
+
+// NewView learns, by asking once, under which key go-micro keeps metadata.
+func NewView() View {
+	var l learner
+	_, _ = metadata.FromContext(&l) // finds nothing: only the question matters
+	return View{l.key}
+}
+
+// Of returns the metadata of ctx, nil if there is none. It is read only.
+func (v View) Of(ctx context.Context) metadata.Metadata {
+	if v.key == nil {
+		md, _ := metadata.FromContext(ctx)
+		return md
+	}
+	md, _ := ctx.Value(v.key).(metadata.Metadata)
+	return md
+}
+
+// Is tells whether key is the one that metadata is asked for with.
+func (v View) Is(key any) bool { return v.key != nil && key == v.key }
+
+type learner struct {
+	context.Context
+	key any
+}
+
+func (l *learner) Value(key any) any {
+	l.key = key
+	return nil
+}

@@ -59,3 +59,36 @@ func TestPickAndDeleteAll(t *testing.T) {
 		t.Fatal("found what is not there")
 	}
 }
+
+func TestView(t *testing.T) {
+	v := header.NewView()
+	if md := v.Of(context.Background()); md != nil {
+		t.Errorf("of an empty context: %v", md)
+	}
+	want := metadata.Metadata{"a": "1"}
+	ctx := context.WithValue(metadata.NewContext(context.Background(), want), v, "other")
+	md := v.Of(ctx)
+	if md["a"] != "1" {
+		t.Fatalf("got %v", md)
+	}
+	if n := testing.AllocsPerRun(100, func() { v.Of(ctx) }); n != 0 {
+		t.Errorf("%v allocations: it was copied", n)
+	}
+	if v.Is(v) || !v.Is(keyOf(ctx)) {
+		t.Error("Is does not tell the key of metadata")
+	}
+}
+
+// asked is a context that remembers what it was asked for.
+type asked struct {
+	context.Context
+	key any
+}
+
+func (a *asked) Value(key any) any { a.key = key; return nil }
+
+func keyOf(ctx context.Context) any {
+	a := &asked{Context: ctx}
+	_, _ = metadata.FromContext(a)
+	return a.key
+}

@@ -75,11 +75,8 @@ func From(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	}
-	var e *merrors.Error
-	if !errors.As(err, &e) {
-		e = merrors.Parse(err.Error())
-	}
-	found := sentinel(call.Code(err))
+	e := call.Parse(err)
+	found := sentinel(e.Code)
 	if found == nil && e.Id == "go.micro.client" {
 		found = ErrUnavailable
 	}

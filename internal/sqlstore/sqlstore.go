@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -77,8 +78,12 @@ func openSQLite(path string) (*DB, error) {
 		return nil, fmt.Errorf("database URL: no file, want sqlite:///path/name.db")
 	}
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"journal_mode(wal)", "synchronous(normal)", "busy_timeout(5000)", "foreign_keys(1)",
+		// What was acknowledged survives a power cut, too.
+		"journal_mode(wal)", "synchronous(full)", "busy_timeout(5000)", "foreign_keys(1)",
 	}}
+	if err := private(path); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite", "file:"+path+"?"+pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open sqlite database: %w", err)
@@ -87,6 +92,19 @@ func openSQLite(path string) (*DB, error) {
 		db.SetMaxOpenConns(1)
 	}
 	return &DB{db, SQLite}, nil
+}
+
+// private makes the file, if it is not there, for its owner alone: it may hold
+// secrets. SQLite gives its other files the same mode.
+func private(path string) error {
+	if path == ":memory:" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open sqlite database: %w", err)
+	}
+	return f.Close()
 }
 
 func openMySQL(rawURL string) (*DB, error) {

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,6 +49,19 @@ func use(t *testing.T, url string) {
 func TestSQLite(t *testing.T) {
 	use(t, "sqlite://"+filepath.Join(t.TempDir(), "x.db"))
 	use(t, "sqlite::memory:")
+}
+
+// The file may hold secrets.
+func TestSQLiteFileIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	use(t, "sqlite://"+path)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode())
+	}
 }
 
 func TestMySQL(t *testing.T) {

@@ -1,0 +1,141 @@
+package auth
+
+import (
+	"context"
+	"maps"
+	"strings"
+
+	"go-micro.dev/v5/metadata"
+
+	"github.com/micro/go-platform/internal/header"
+)
+
+// Header carries a token: "authorization: <token_type> <access_token>".
+const Header = "authorization"
+
+// Bearer is the type of all tokens that plugins here verify (RFC 6750).
+const Bearer = "Bearer"
+
+// MaxToken bounds an access token, in bytes.
+const MaxToken = 8 << 10
+
+// Carrier carries tokens in contexts and headers. Plugins embed it: the
+// wrappers look for tokens where it puts them.
+type Carrier struct{}
+
+type carriedKey struct{}
+
+// NewContext implements Auth.
+func (Carrier) NewContext(ctx context.Context, t *Token) context.Context {
+	return context.WithValue(ctx, carriedKey{}, t)
+}
+
+func carried(ctx context.Context) *Token {
+	t, _ := ctx.Value(carriedKey{}).(*Token)
+	return t
+}
+
+// FromContext implements Auth.
+func (c Carrier) FromContext(ctx context.Context) (*Token, bool) {
+	if t := carried(ctx); t != nil {
+		return t, true
+	}
+	if t, ok := TokenFromContext(ctx); ok {
+		return t, true
+	}
+	md, _ := metadata.FromContext(ctx)
+	return c.FromHeader(md)
+}
+
+// FromHeader implements Auth.
+func (Carrier) FromHeader(header map[string]string) (*Token, bool) {
+	value, n := find(header)
+	if n != 1 {
+		return nil, false
+	}
+	kind, token, ok := parse(value)
+	if !ok {
+		return nil, false
+	}
+	return &Token{AccessToken: token, TokenType: kind}, true
+}
+
+// NewHeader implements Auth.
+func (Carrier) NewHeader(md map[string]string, t *Token) map[string]string {
+	made := make(map[string]string, len(md)+1)
+	maps.Copy(made, md)
+	header.Delete(made, Header)
+	if value, ok := format(t); ok {
+		made[Header] = value
+	}
+	return made
+}
+
+// find returns an authorization and how many there are, in any letter case.
+func find(md map[string]string) (value string, n int) {
+	for k, v := range md {
+		if len(k) == len(Header) && strings.EqualFold(k, Header) {
+			value = v
+			n++
+		}
+	}
+	return value, n
+}
+
+// parse splits the value of an authorization header (RFC 9110, section 11.6.2).
+func parse(value string) (kind, token string, ok bool) {
+	if len(value) > MaxToken+64 {
+		return "", "", false
+	}
+	kind, token, _ = strings.Cut(value, " ")
+	if len(kind) > 32 || !isKind(kind) || !isToken(token) {
+		return "", "", false
+	}
+	return kind, token, true
+}
+
+// format is the reverse of parse.
+func format(t *Token) (string, bool) {
+	if t == nil {
+		return "", false
+	}
+	kind := t.TokenType
+	if kind == "" {
+		kind = Bearer
+	}
+	value := kind + " " + t.AccessToken
+	_, _, ok := parse(value)
+	return value, ok
+}
+
+func isKind(s string) bool {
+	for i := range len(s) {
+		if c := s[i] | 0x20; (c < 'a' || c > 'z') && s[i] != '-' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isToken checks the characters of RFC 6750: there is no space, comma, quote or
+// control character among them.
+func isToken(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/', c == '=':
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= MaxToken
+}
+
+// bearer returns the access token of t if it is of the type that can be
+// verified.
+func bearer(t *Token) (string, bool) {
+	if t == nil || t.TokenType != "" && !strings.EqualFold(t.TokenType, Bearer) {
+		return "", false
+	}
+	return t.AccessToken, t.AccessToken != ""
+}

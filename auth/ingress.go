@@ -1,0 +1,205 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+// Bounds of the metadata of a call: 64 keys and 8 KB of its own, beside the
+// token and what go-micro adds.
+const (
+	maxKeys     = 64 + 16
+	maxMetadata = 8<<10 + 1<<10
+)
+
+// callerHeader is where go-micro's clients say what service they are.
+const callerHeader = "micro-from-service"
+
+// HandlerWrapper lets a call or a stream through when the metadata has one
+// authorization whose account may make it, and puts the verified token into the
+// context (TokenFromContext). It decides by the name of this service and the
+// endpoint that will be run, never by what the caller calls them.
+//
+// Authorization and the headers of Identity are taken out of the metadata that
+// the handler sees, so that they cannot be passed on by accident, and
+// Micro-From-Service says who the caller is instead of what it pretends to be.
+// Refusals are go-micro errors: 401, 403 naming the rule, 503 while nothing is
+// known to verify tokens with, 400 for metadata of more than 8 KB or 64 keys.
+func HandlerWrapper(a Auth, opts ...WrapperOption) server.HandlerWrapper {
+	in := newIngress(a, opts)
+	return func(next server.HandlerFunc) server.HandlerFunc {
+		return func(ctx context.Context, req server.Request, rsp any) error {
+			ctx, err := in.admit(ctx, req.Header(), request{in.name(req.Service()), req.Endpoint()})
+			if err != nil {
+				return err
+			}
+			return next(ctx, req, rsp)
+		}
+	}
+}
+
+// SubscriberWrapper does the same for messages. In rules the service is the
+// subscriber's and the method the topic. A message is verified when it is
+// handled: one that waited longer than its token lives is refused.
+func SubscriberWrapper(a Auth, opts ...WrapperOption) server.SubscriberWrapper {
+	in := newIngress(a, opts)
+	return func(next server.SubscriberFunc) server.SubscriberFunc {
+		return func(ctx context.Context, msg server.Message) error {
+			ctx, err := in.admit(ctx, msg.Header(), request{in.name(""), msg.Topic()})
+			if err != nil {
+				return err
+			}
+			return next(ctx, msg)
+		}
+	}
+}
+
+type request struct{ service, method string }
+
+func (r request) Service() string { return r.service }
+func (r request) Method() string  { return r.method }
+
+// ingress is where calls and messages come in.
+type ingress struct {
+	auth     Auth
+	verifier Verifier // nil: auth is none
+	service  string
+	open     map[string]bool
+	prefixes []string
+	identity []string
+	view     header.View
+}
+
+func newIngress(a Auth, opts []WrapperOption) *ingress {
+	o := newWrapperOptions(opts)
+	in := &ingress{
+		auth: a, service: o.service, open: map[string]bool{}, view: header.NewView(),
+		identity: append([]string{Header, callerHeader}, o.identity...),
+	}
+	in.verifier, _ = a.(Verifier)
+	if named, ok := a.(interface{ ServiceName() string }); ok && in.service == "" {
+		in.service = named.ServiceName()
+	}
+	for _, method := range o.open {
+		if begin, ok := strings.CutSuffix(method, "*"); ok {
+			in.prefixes = append(in.prefixes, begin)
+		} else {
+			in.open[method] = true
+		}
+	}
+	return in
+}
+
+// name returns the service to decide for: what the request says only if nobody
+// told.
+func (in *ingress) name(said string) string {
+	if in.service != "" {
+		return in.service
+	}
+	return said
+}
+
+func (in *ingress) isOpen(method string) bool {
+	if in.open[method] {
+		return true
+	}
+	for _, p := range in.prefixes {
+		if strings.HasPrefix(method, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// admit returns the context for the handler, or a go-micro error.
+func (in *ingress) admit(ctx context.Context, head map[string]string, req request) (context.Context, error) {
+	md := in.view.Of(ctx)
+	if md == nil {
+		md = head
+	}
+	value, n, size := scan(md)
+	if len(md) > maxKeys || size > maxMetadata {
+		return nil, in.refuse(req, fmt.Errorf("metadata: %w: more than 8 KB or 64 keys", ErrInvalid))
+	}
+	t, err := in.verify(ctx, value, n, req)
+	if err != nil {
+		if !in.isOpen(req.method) {
+			return nil, in.refuse(req, err)
+		}
+		t = nil
+	}
+	return &admitted{Context: ctx, ingress: in, token: t, raw: md}, nil
+}
+
+// scan reads what there is to know of metadata in one pass.
+func scan(md map[string]string) (value string, n, size int) {
+	for k, v := range md {
+		if len(k) == len(Header) && strings.EqualFold(k, Header) {
+			value = v
+			n++
+			continue
+		}
+		size += len(k) + len(v)
+	}
+	return value, n, size
+}
+
+var errTwo = fmt.Errorf("%w: more than one authorization", ErrInvalidToken)
+
+func (in *ingress) verify(ctx context.Context, value string, n int, req request) (*Token, error) {
+	switch {
+	case n == 0:
+		return nil, errNoToken
+	case n > 1:
+		return nil, errTwo
+	}
+	kind, token, ok := parse(value)
+	if !ok || !strings.EqualFold(kind, Bearer) {
+		return nil, fmt.Errorf("%w: malformed authorization", ErrInvalidToken)
+	}
+	if in.verifier != nil {
+		return in.verifier.Verify(token, req)
+	}
+	return in.auth.Authorized(in.auth.NewContext(ctx, &Token{AccessToken: token, TokenType: kind}), req)
+}
+
+func (in *ingress) refuse(req request, err error) error { return rpcerr.To(req.service, err) }
+
+// admitted is the context of a caller who was let in. Handlers that neither
+// read metadata nor call others save the copy without the caller's secrets.
+type admitted struct {
+	context.Context
+	ingress *ingress
+	token   *Token // nil for an open method
+	raw     metadata.Metadata
+	once    sync.Once
+	safe    metadata.Metadata
+}
+
+func (a *admitted) Value(key any) any {
+	if key == (tokenKey{}) {
+		return a.token
+	}
+	if a.ingress.view.Is(key) {
+		a.once.Do(a.clean)
+		return a.safe
+	}
+	return a.Context.Value(key)
+}
+
+func (a *admitted) clean() {
+	a.safe = metadata.Copy(a.raw)
+	_, said := header.Get(a.raw, callerHeader)
+	header.DeleteAll(a.safe, a.ingress.identity)
+	if said && a.token != nil {
+		a.safe[callerHeader] = a.token.Account()
+	}
+}

@@ -1,0 +1,9 @@
+package auth_test
+
+import (
+	"testing"
+
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(m) }

@@ -1,0 +1,239 @@
+// Package memory is an Auth that issues, verifies and decides within one
+// process: for tests of services, and for programs of one process. Its tokens
+// are random names that only it knows.
+package memory
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/auth"
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/policy"
+)
+
+// Auth implements auth.Auth and auth.Verifier.
+type Auth struct {
+	auth.Carrier
+	account  Account
+	service  string
+	lifetime time.Duration
+
+	mu     sync.RWMutex
+	tokens map[string]*issued
+	rules  *policy.Set
+	own    *auth.Token
+	life   life
+}
+
+type life int
+
+const (
+	fresh life = iota
+	running
+	stopped
+)
+
+type issued struct {
+	token   *auth.Token
+	account Account
+}
+
+// Account is whom a token speaks for.
+type Account struct {
+	ID     string
+	Type   string // "service" or "user"; empty: "service"
+	Roles  []string
+	Scopes []string
+}
+
+// Lifetime is how long tokens are good.
+const Lifetime = time.Hour
+
+// maxTokens bounds what is kept; the expired go first.
+const maxTokens = 100_000
+
+// NewAuth returns an Auth for a service whose own account has the service's
+// name and the scopes.
+func NewAuth(service string, scopes ...string) *Auth {
+	rules, err := policy.Compile(nil)
+	if err != nil {
+		panic(err) // of no rules, none can be wrong
+	}
+	return &Auth{account: Account{ID: service, Scopes: scopes}, service: service, lifetime: Lifetime, tokens: map[string]*issued{}, rules: rules}
+}
+
+// SetRules replaces the rules; an error names what is wrong with one of them.
+func (a *Auth) SetRules(rules ...*pb.Rule) error {
+	set, err := policy.Compile(rules)
+	if err != nil {
+		return fmt.Errorf("auth/memory: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rules = set
+	return nil
+}
+
+// Issue returns a new token for an account.
+func (a *Auth) Issue(account Account) (*auth.Token, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.issue(account)
+}
+
+func (a *Auth) issue(account Account) (*auth.Token, error) {
+	if account.ID == "" {
+		return nil, fmt.Errorf("issue: %w: an account without ID", auth.ErrInvalid)
+	}
+	if account.Type == "" {
+		account.Type = "service"
+	}
+	if len(a.tokens) >= maxTokens {
+		a.sweep()
+	}
+	if len(a.tokens) >= maxTokens {
+		return nil, fmt.Errorf("issue: %w: %d tokens are out", auth.ErrLimited, maxTokens)
+	}
+	account.Roles, account.Scopes = slices.Clone(account.Roles), slices.Clone(account.Scopes)
+	id := rand.Text()
+	t := &auth.Token{
+		AccessToken: rand.Text() + rand.Text(), TokenType: auth.Bearer, ExpiresAt: time.Now().Add(a.lifetime), Scopes: account.Scopes,
+		Metadata: map[string]string{
+			"sub": account.ID, "client_id": account.ID, "type": account.Type, "roles": strings.Join(account.Roles, " "), "jti": id, "sid": id, "iss": "memory",
+		},
+	}
+	a.tokens[t.AccessToken] = &issued{t, account}
+	return t, nil
+}
+
+func (a *Auth) sweep() {
+	now := time.Now()
+	for key, one := range a.tokens {
+		if now.After(one.token.ExpiresAt) {
+			delete(a.tokens, key)
+		}
+	}
+}
+
+// String implements auth.Auth.
+func (a *Auth) String() string { return "memory" }
+
+// ServiceName is the service that the wrappers decide for.
+func (a *Auth) ServiceName() string { return a.service }
+
+// Start implements auth.Auth.
+func (a *Auth) Start() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.life == stopped {
+		return fmt.Errorf("start auth: %w", auth.ErrStopped)
+	}
+	a.life = running
+	return nil
+}
+
+// Stop implements auth.Auth.
+func (a *Auth) Stop() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.life = stopped
+	return nil
+}
+
+// Token implements auth.Auth.
+func (a *Auth) Token() (*auth.Token, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch a.life {
+	case fresh:
+		return nil, fmt.Errorf("own token: not started: %w", auth.ErrUnavailable)
+	case stopped:
+		return nil, fmt.Errorf("own token: %w", auth.ErrStopped)
+	}
+	if a.own != nil && time.Until(a.own.ExpiresAt) > a.lifetime/4 {
+		return a.own, nil
+	}
+	own, err := a.issue(a.account)
+	if err == nil {
+		a.own = own
+	}
+	return own, err
+}
+
+// Renew has the own token replaced.
+func (a *Auth) Renew() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.own = nil
+}
+
+// Authorized implements auth.Auth.
+func (a *Auth) Authorized(ctx context.Context, req auth.Request) (*auth.Token, error) {
+	token, err := a.inContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.Verify(token, req)
+}
+
+var errBad = fmt.Errorf("%w: unknown, expired or revoked", auth.ErrInvalidToken)
+
+func (a *Auth) inContext(ctx context.Context) (string, error) {
+	t, ok := a.FromContext(ctx)
+	if !ok || t.TokenType != "" && !strings.EqualFold(t.TokenType, auth.Bearer) {
+		return "", fmt.Errorf("%w: no bearer token", auth.ErrInvalidToken)
+	}
+	return t.AccessToken, nil
+}
+
+// Verify implements auth.Verifier.
+func (a *Auth) Verify(accessToken string, req auth.Request) (*auth.Token, error) {
+	a.mu.RLock()
+	one, rules := a.tokens[accessToken], a.rules
+	a.mu.RUnlock()
+	if one == nil || time.Now().After(one.token.ExpiresAt) {
+		return nil, errBad
+	}
+	call := policy.Call{
+		Account: one.account.ID, Roles: one.account.Roles, Scopes: one.account.Scopes, Service: req.Service(), Method: req.Method(),
+	}
+	if d := rules.Decide(&call); !d.Allowed {
+		return nil, fmt.Errorf("%w: %.128q may not call %.256q of %.256q: %s", auth.ErrForbidden, call.Account, call.Method, call.Service, d.Reason)
+	}
+	return one.token, nil
+}
+
+// Introspect implements auth.Auth.
+func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
+	token, err := a.inContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	one := a.tokens[token]
+	if one == nil || time.Now().After(one.token.ExpiresAt) {
+		return nil, errBad
+	}
+	return one.token, nil
+}
+
+// Revoke implements auth.Auth.
+func (a *Auth) Revoke(t *auth.Token) error {
+	if t == nil || t.AccessToken == "" {
+		return fmt.Errorf("revoke: %w: no access token", auth.ErrInvalid)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.tokens, t.AccessToken)
+	if a.own != nil && a.own.AccessToken == t.AccessToken {
+		a.own = nil
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package memory_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/authtest"
+	"github.com/micro/go-platform/auth/memory"
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(m) }
+
+func fixture(*testing.T) *authtest.Fixture {
+	a := memory.NewAuth(authtest.Service)
+	return &authtest.Fixture{
+		Auth: a, Own: authtest.Service,
+		Token: func(t *testing.T, account string, scopes ...string) string {
+			token, err := a.Issue(memory.Account{ID: account, Scopes: scopes})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token.AccessToken
+		},
+		SetRules: func(t *testing.T, rules ...*pb.Rule) {
+			if err := a.SetRules(rules...); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+}
+
+func TestMemory(t *testing.T)       { authtest.Run(t, fixture) }
+func TestMemoryPolicy(t *testing.T) { authtest.RunPolicy(t, fixture) }
+
+func TestBadArguments(t *testing.T) {
+	a := memory.NewAuth("s")
+	if _, err := a.Issue(memory.Account{}); !errors.Is(err, auth.ErrInvalid) {
+		t.Error(err)
+	}
+	if err := a.SetRules(&pb.Rule{Id: "x"}); !errors.Is(err, auth.ErrInvalid) {
+		t.Error(err)
+	}
+}

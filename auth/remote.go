@@ -1,0 +1,155 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/metadata"
+
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/jwt"
+	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+// callTimeout bounds a call to go.micro.srv.auth.
+const callTimeout = 3 * time.Second
+
+// remote is go.micro.srv.auth as the plugin sees it.
+type remote struct {
+	opts options
+
+	mu      sync.Mutex
+	client  client.Client
+	release func()
+	closed  bool
+}
+
+// open acquires the client. It is idempotent and does nothing after close.
+func (r *remote) open() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client == nil && !r.closed {
+		r.client, r.release = rpc.Acquire(r.opts.client, r.opts.tls)
+	}
+}
+
+func (r *remote) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client != nil && !r.closed {
+		r.release()
+	}
+	r.closed = true
+}
+
+func (r *remote) get() (client.Client, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client == nil || r.closed {
+		return nil, fmt.Errorf("%s: not started: %w", ServiceName, ErrUnavailable)
+	}
+	return r.client, nil
+}
+
+type plainKey struct{}
+
+// plain marks a call whose authorization, or lack of it, ClientWrapper leaves
+// alone: the client that the plugin was given may have one around it, which
+// would wait for the token that is being asked for.
+func plain(ctx context.Context, token string) context.Context {
+	md := metadata.Metadata{}
+	if token != "" {
+		md[Header] = Bearer + " " + token
+	}
+	return context.WithValue(metadata.NewContext(ctx, md), plainKey{}, true)
+}
+
+func isPlain(ctx context.Context) bool { return ctx.Value(plainKey{}) != nil }
+
+// fetchToken gets the service's own token.
+func (r *remote) fetchToken(ctx context.Context) (*Token, time.Duration, error) {
+	c, err := r.get()
+	if err != nil {
+		return nil, 0, err
+	}
+	ctx = plain(ctx, "")
+	rsp, err := pb.NewOauth2Service(ServiceName, c).Token(ctx, &pb.TokenRequest{
+		GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes,
+	}, rpc.Options(callTimeout)...)
+	if err != nil {
+		return nil, 0, rpcerr.From(ctx, "own token", err)
+	}
+	t := fromWire(rsp.GetToken())
+	if _, ok := format(t); !ok {
+		return nil, 0, fmt.Errorf("own token: %w: %s sent none that can be used", ErrInvalidToken, ServiceName)
+	}
+	lifetime := lifetime(t)
+	if lifetime <= 0 {
+		return nil, 0, fmt.Errorf("own token: %w: it has expired", ErrInvalidToken)
+	}
+	return t, lifetime, nil
+}
+
+// lifetime is how long a token that just arrived is good. What it says of its
+// begin and end is by one clock, so that ours may be wrong.
+func lifetime(t *Token) time.Duration {
+	var c jwt.Claims
+	if jwt.Peek(t.AccessToken, &c) == nil && c.IssuedAt > 0 {
+		return min(time.Duration(min(c.Expires-c.IssuedAt, 1<<32))*time.Second, MaxLifetime)
+	}
+	return min(time.Until(t.ExpiresAt), MaxLifetime)
+}
+
+func fromWire(t *pb.Token) *Token {
+	return &Token{
+		AccessToken: t.GetAccessToken(), RefreshToken: t.GetRefreshToken(), TokenType: t.GetTokenType(),
+		ExpiresAt: time.Unix(t.GetExpiresAt(), 0), Scopes: t.GetScopes(), Metadata: t.GetMetadata(),
+	}
+}
+
+// introspect asks about a token in the token's own name.
+func (r *remote) introspect(ctx context.Context, token string) error {
+	c, err := r.get()
+	if err != nil {
+		return err
+	}
+	ctx = plain(ctx, token)
+	rsp, err := pb.NewOauth2Service(ServiceName, c).Introspect(ctx, &pb.IntrospectRequest{AccessToken: token}, rpc.Options(callTimeout)...)
+	if err != nil {
+		return rpcerr.From(ctx, "introspect", err)
+	}
+	if !rsp.Active {
+		return fmt.Errorf("introspect: %w: not active", ErrInvalidToken)
+	}
+	return nil
+}
+
+// revoke asks in the service's own name and, if that is not enough, in the
+// token's: whoever holds a token may end it.
+func (r *remote) revoke(t, own *Token) error {
+	err := ErrForbidden
+	if own != nil {
+		err = r.revokeAs(t, own.AccessToken)
+	}
+	if errors.Is(err, ErrForbidden) && t.AccessToken != "" {
+		err = r.revokeAs(t, t.AccessToken)
+	}
+	return err
+}
+
+func (r *remote) revokeAs(t *Token, as string) error {
+	c, err := r.get()
+	if err != nil {
+		return err
+	}
+	ctx := plain(context.Background(), as)
+	_, err = pb.NewOauth2Service(ServiceName, c).Revoke(ctx, &pb.RevokeRequest{
+		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
+	}, rpc.Options(callTimeout)...)
+	return rpcerr.From(ctx, "revoke", err)
+}

@@ -1,0 +1,146 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/jwt"
+	"github.com/micro/go-platform/internal/policy"
+)
+
+// state is all that decisions are made by: immutable, replaced as a whole, so
+// that none is made by rules of one moment and keys of another.
+type state struct {
+	generation uint64
+	issuer     string
+	keys       *jwt.Keys
+	jwks       []byte
+	rules      *policy.Set
+	wire       []*pb.Rule
+	revoked    *revocations
+}
+
+var errNothing = errors.New("nothing to begin with: no key set")
+
+// apply replaces the state by one that knows the change, or leaves it as it is
+// and returns an error.
+func (v *verifier) apply(change *pb.WatchResponse) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old := v.state.Load()
+	if old == nil && !change.Reset_ {
+		return errNothing
+	}
+	made := &state{generation: 1}
+	if old != nil {
+		*made = *old
+		made.generation++
+	}
+	if change.Reset_ {
+		*made = state{generation: made.generation, revoked: &revocations{}}
+	}
+	if err := v.fill(made, change); err != nil {
+		return err
+	}
+	v.state.Store(made)
+	return nil
+}
+
+func (v *verifier) fill(made *state, change *pb.WatchResponse) (err error) {
+	if change.Issuer != "" {
+		made.issuer = change.Issuer
+	}
+	if len(change.Jwks) > 0 {
+		made.jwks = change.Jwks
+		if made.keys, err = jwt.ParseKeys(made.jwks, v.expect(made.issuer)); err != nil {
+			return err
+		}
+	}
+	if made.keys == nil || made.keys.Len() == 0 {
+		return errNothing
+	}
+	if made.rules == nil || change.Rules != nil {
+		made.wire = change.Rules.GetRules()
+		if made.rules, err = policy.Compile(made.wire); err != nil {
+			return fmt.Errorf("rules: %w", err)
+		}
+	}
+	if len(change.Revocations) > 0 {
+		made.revoked = made.revoked.with(change.Revocations, v.now())
+	}
+	return nil
+}
+
+func (v *verifier) expect(issuer string) *jwt.Expect {
+	if v.issuer != "" {
+		issuer = v.issuer
+	}
+	return &jwt.Expect{
+		Issuer: issuer, Audience: v.audience, MaxLifetime: MaxLifetime, Now: v.now,
+		Types: []string{"at+jwt", "application/at+jwt"}, Algs: []string{jwt.EdDSA, jwt.ES256},
+	}
+}
+
+// forget refuses a good token from now on, before the issuer has told.
+func (v *verifier) forget(raw string) {
+	_, good, err := v.check(raw)
+	if err != nil {
+		return
+	}
+	r := &pb.Revocation{Jti: good.claims.id, ExpiresAt: good.token.ExpiresAt.Unix()}
+	_ = v.apply(&pb.WatchResponse{Revocations: []*pb.Revocation{r}}) // nothing in it can be wrong
+}
+
+// export is the state as a watcher would get it first.
+func (s *state) export() *pb.WatchResponse {
+	return &pb.WatchResponse{Reset_: true, Issuer: s.issuer, Jwks: s.jwks, Rules: &pb.Rules{Rules: s.wire}, Revocations: s.revoked.list}
+}
+
+// revocations is an immutable set.
+type revocations struct {
+	list     []*pb.Revocation
+	ids      map[string]struct{}
+	sessions map[string]struct{}
+	accounts map[string]int64 // issued before
+}
+
+// keepFor is how long a revocation outlives the last token it may hit: clocks
+// that jump back bring such tokens to life again.
+const keepFor = 2 * time.Hour
+
+// with returns a set that has more, and no longer what is over.
+func (r *revocations) with(more []*pb.Revocation, now time.Time) *revocations {
+	made := &revocations{ids: map[string]struct{}{}, sessions: map[string]struct{}{}, accounts: map[string]int64{}}
+	over := now.Add(-keepFor).Unix()
+	for _, list := range [][]*pb.Revocation{r.list, more} {
+		for _, one := range list {
+			if one == nil || one.ExpiresAt != 0 && one.ExpiresAt < over {
+				continue
+			}
+			made.list = append(made.list, one)
+			if one.Jti != "" {
+				made.ids[one.Jti] = struct{}{}
+			}
+			if one.Sid != "" {
+				made.sessions[one.Sid] = struct{}{}
+			}
+			if one.Account != "" {
+				made.accounts[one.Account] = max(made.accounts[one.Account], one.Before)
+			}
+		}
+	}
+	return made
+}
+
+func (r *revocations) has(t *verified) bool {
+	if _, ok := r.ids[t.claims.id]; ok {
+		return true
+	}
+	if _, ok := r.sessions[t.claims.session]; ok && t.claims.session != "" {
+		return true
+	}
+	before, ok := r.accounts[t.call.Account]
+	return ok && t.claims.issued < before
+}

@@ -1,0 +1,113 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"go-micro.dev/v5/metadata"
+
+	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/authtest"
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpctest"
+	authsrv "github.com/micro/go-platform/internal/srv/auth"
+)
+
+// real is a network with a real auth-srv and somebody who administers it.
+type real struct {
+	*rpctest.Net
+	t        *testing.T
+	accounts pb.AccountService
+	oauth    pb.Oauth2Service
+	policies pb.PolicyService
+}
+
+const adminSecret = "the secret of the administrator"
+
+func newReal(t *testing.T) *real {
+	t.Helper()
+	net := rpctest.New(t)
+	net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard, Issuer: "http://auth.test"}))
+	c := net.Client(rpctest.GRPC)
+	return &real{net, t, pb.NewAccountService(auth.ServiceName, c), pb.NewOauth2Service(auth.ServiceName, c), pb.NewPolicyService(auth.ServiceName, c)}
+}
+
+func (r *real) admin() context.Context {
+	r.t.Helper()
+	return metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret)})
+}
+
+func (r *real) token(id, secret string, scopes ...string) string {
+	r.t.Helper()
+	rsp, err := r.oauth.Token(context.Background(), &pb.TokenRequest{GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return rsp.Token.AccessToken
+}
+
+// account makes an account, if it is new, and returns a token of it.
+func (r *real) account(id string, scopes ...string) string {
+	r.t.Helper()
+	_, err := r.accounts.Create(r.admin(), &pb.CreateRequest{Account: &pb.Record{Id: id, Type: "service", ClientId: id, ClientSecret: id + " secret", Scopes: scopes}})
+	if err != nil && call.Code(err) != 409 {
+		r.t.Fatal(err)
+	}
+	return r.token(id, id+" secret", scopes...)
+}
+
+func (r *real) setRules(rules ...*pb.Rule) {
+	r.t.Helper()
+	ctx := r.admin()
+	old, err := r.policies.Search(ctx, &pb.PolicySearchRequest{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, rule := range rules {
+		if _, err := r.policies.Create(ctx, &pb.PolicyCreateRequest{Rule: rule}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	for _, rule := range old.Rules {
+		if _, err := r.policies.Delete(ctx, &pb.PolicyDeleteRequest{Id: rule.Id}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func realFixture(t *testing.T) *authtest.Fixture {
+	r := newReal(t)
+	r.account(authtest.Service)
+	a := auth.NewAuth(auth.Id(authtest.Service), auth.Secret(authtest.Service+" secret"), auth.Client(r.Client(rpctest.GRPC)), auth.Logger(r.Logger))
+	return &authtest.Fixture{
+		Auth: a, Own: authtest.Service,
+		Token:    func(_ *testing.T, account string, scopes ...string) string { return r.account(account, scopes...) },
+		SetRules: func(_ *testing.T, rules ...*pb.Rule) { r.setRules(rules...) },
+	}
+}
+
+func TestPlatform(t *testing.T)       { authtest.Run(t, realFixture) }
+func TestPlatformPolicy(t *testing.T) { authtest.RunPolicy(t, realFixture) }
+
+// An account that is deleted loses its tokens everywhere at once.
+func TestDeletedAccount(t *testing.T) {
+	r := newReal(t)
+	r.account("shop.orders")
+	a := auth.NewAuth(auth.Id("shop.orders"), auth.Secret("shop.orders secret"), auth.Client(r.Client(rpctest.GRPC)), auth.Logger(r.Logger))
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Stop() }()
+	token := r.account("shop.gone")
+	rpctest.Eventually(t, "it is good", func() bool { _, err := authorize(a, token); return err == nil })
+	if _, err := r.accounts.Delete(r.admin(), &pb.DeleteRequest{Id: "shop.gone"}); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	rpctest.Eventually(t, "it is refused", func() bool { _, err := authorize(a, token); return errors.Is(err, auth.ErrInvalidToken) })
+	t.Logf("refused %v after the deletion", time.Since(begun))
+}

@@ -1,0 +1,129 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/micro/go-platform/internal/jwt"
+	"github.com/micro/go-platform/internal/policy"
+)
+
+// verifier judges tokens and calls by what it was told last.
+type verifier struct {
+	audience, issuer string
+	now              func() time.Time
+	cache            *jwt.Cache[*verified]
+	state            atomic.Pointer[state] // nil while nothing is known
+	mu               sync.Mutex            // of those who replace the state
+}
+
+// verified is a token that was good.
+type verified struct {
+	token  *Token
+	call   policy.Call // what the token says of it
+	claims struct {
+		id, session string
+		issued      int64
+	}
+	key   *jwt.Key
+	until time.Time // its end and the leeway, by the monotonic clock
+	// fits is the last generation of the state that had no objection. A state
+	// of another looks again whether the key is trusted still and the token
+	// not revoked, which costs little: the signature stays good.
+	fits atomic.Uint64
+}
+
+func newVerifier(audience, issuer string, now func() time.Time) *verifier {
+	return &verifier{audience: audience, issuer: issuer, now: now, cache: jwt.NewCache[*verified](cacheSize)}
+}
+
+var (
+	errUnknown = fmt.Errorf("tokens cannot be verified yet: %w: no keys from %s", ErrUnavailable, ServiceName)
+	errExpired = fmt.Errorf("%w: expired", ErrInvalidToken)
+	errRevoked = fmt.Errorf("%w: revoked", ErrInvalidToken)
+	errRotated = fmt.Errorf("%w: signed with a key that is trusted no longer", ErrInvalidToken)
+)
+
+// Verify implements Verifier.
+func (v *verifier) Verify(accessToken string, req Request) (*Token, error) {
+	s, good, err := v.check(accessToken)
+	if err != nil {
+		return nil, err
+	}
+	call := good.call
+	call.Service, call.Method = req.Service(), req.Method()
+	if d := s.rules.Decide(&call); !d.Allowed {
+		return nil, forbidden(&call, d.Reason)
+	}
+	return good.token, nil
+}
+
+func forbidden(c *policy.Call, reason string) error {
+	return fmt.Errorf("%w: %.128q may not call %.256q of %.256q: %s", ErrForbidden, c.Account, c.Method, c.Service, reason)
+}
+
+// check returns what is known of a good token, and by which state it is good.
+func (v *verifier) check(raw string) (*state, *verified, error) {
+	s := v.state.Load()
+	if s == nil {
+		return nil, nil, errUnknown
+	}
+	good, ok := v.cache.Get(raw)
+	if !ok {
+		good, err := v.verify(s, raw)
+		return s, good, err
+	}
+	if err := v.still(s, good); err != nil {
+		v.cache.Remove(raw)
+		return nil, nil, err
+	}
+	return s, good, nil
+}
+
+// still tells whether s has an objection to a token whose signature is good.
+func (v *verifier) still(s *state, good *verified) error {
+	if time.Now().After(good.until) {
+		return errExpired
+	}
+	if good.fits.Load() == s.generation {
+		return nil
+	}
+	if !good.key.Equal(s.keys.Get(good.key.ID)) {
+		return errRotated
+	}
+	if s.revoked.has(good) {
+		return errRevoked
+	}
+	good.fits.Store(s.generation)
+	return nil
+}
+
+func (v *verifier) verify(s *state, raw string) (*verified, error) {
+	var c claims
+	key, err := s.keys.Verify(raw, &c)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	}
+	scopes := jwt.Fields(c.Scope)
+	if err := c.check(scopes); err != nil {
+		return nil, err
+	}
+	good := &verified{token: c.token(raw, scopes), key: key}
+	good.call = policy.Call{Account: c.Subject, Roles: c.Roles, Scopes: scopes}
+	good.claims.id, good.claims.session, good.claims.issued = c.ID, c.Session, c.IssuedAt
+	good.until = time.Now().Add(good.token.ExpiresAt.Sub(v.now()) + jwt.Leeway)
+	if err := v.still(s, good); err != nil {
+		return nil, err
+	}
+	v.cache.Put(raw, good)
+	return good, nil
+}
+
+// isRevoked tells whether a token would be good but for a revocation.
+func (v *verifier) isRevoked(raw string) bool {
+	_, _, err := v.check(raw)
+	return errors.Is(err, errRevoked)
+}

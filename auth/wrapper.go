@@ -1,0 +1,201 @@
+package auth
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/metadata"
+
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/header"
+)
+
+// WrapperOption changes a wrapper that is being made. Each says for which it is.
+type WrapperOption func(*wrapperOptions)
+
+type wrapperOptions struct {
+	forward  bool
+	open     []string
+	identity []string
+	service  string
+}
+
+// Forward has ClientWrapper send the verified token of the caller on, where a
+// handler makes calls for it. Whoever is called can then act as that caller for
+// as long as the token lives: exchange it for a narrower one (RFC 8693) where
+// that is too much. Where there is no caller the service's own token is sent.
+func Forward() WrapperOption { return func(o *wrapperOptions) { o.forward = true } }
+
+// Open names methods ("Handler.Method", "Handler.*") and, for SubscriberWrapper,
+// topics that need no token. One that is sent and good is still in the context.
+func Open(methods ...string) WrapperOption {
+	return func(o *wrapperOptions) { o.open = append(o.open, methods...) }
+}
+
+// Identity names headers by which proxies or older peers tell who calls.
+// HandlerWrapper and SubscriberWrapper remove them, in any letter case, as
+// anybody could have written them.
+func Identity(headers ...string) WrapperOption {
+	return func(o *wrapperOptions) { o.identity = append(o.identity, headers...) }
+}
+
+// As is the name that HandlerWrapper and SubscriberWrapper decide for, where the
+// plugin knows none (NewAuth has the option Service).
+func As(service string) WrapperOption { return func(o *wrapperOptions) { o.service = service } }
+
+func newWrapperOptions(opts []WrapperOption) wrapperOptions {
+	var o wrapperOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+// ClientWrapper sends a token with every Call, Stream and Publish: the one that
+// NewContext put into the context, else with Forward the caller's, else the
+// service's own. While there is none the call goes without, so that what needs
+// no token works before the issuer does. All other metadata is kept. An
+// authorization that is in the metadata never leaves: go-micro would pass a
+// caller's on to whomever its handler calls.
+//
+// Errors 401 and 403 that come back are ErrInvalidToken and ErrForbidden.
+func ClientWrapper(a Auth, opts ...WrapperOption) client.Wrapper {
+	o := newWrapperOptions(opts)
+	return func(c client.Client) client.Client {
+		return &clientWrapper{Client: c, auth: a, forward: o.forward, view: header.NewView()}
+	}
+}
+
+type clientWrapper struct {
+	client.Client
+	auth    Auth
+	forward bool
+	view    header.View
+	own     atomic.Pointer[ownHeader]
+}
+
+// ownHeader saves making the header's value for each call.
+type ownHeader struct {
+	token *Token
+	value string
+}
+
+func (w *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	if isPlain(ctx) {
+		return w.Client.Call(ctx, req, rsp, opts...)
+	}
+	ctx, sent := w.outgoing(ctx)
+	return w.seen(sent, w.Client.Call(ctx, req, rsp, opts...))
+}
+
+func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
+	if isPlain(ctx) {
+		return w.Client.Stream(ctx, req, opts...)
+	}
+	ctx, sent := w.outgoing(ctx)
+	s, err := w.Client.Stream(ctx, req, opts...)
+	if err != nil {
+		return s, w.seen(sent, err)
+	}
+	return &clientStream{s, w, sent}, nil
+}
+
+func (w *clientWrapper) Publish(ctx context.Context, msg client.Message, opts ...client.PublishOption) error {
+	if isPlain(ctx) {
+		return w.Client.Publish(ctx, msg, opts...)
+	}
+	ctx, _ = w.outgoing(ctx)
+	return w.Client.Publish(ctx, msg, opts...)
+}
+
+// whose says which token went with a call.
+type whose struct {
+	own bool
+	err error // why none did
+}
+
+// outgoing returns ctx with metadata that holds one authorization or none.
+func (w *clientWrapper) outgoing(ctx context.Context) (context.Context, whose) {
+	value, sent := w.authorization(ctx)
+	old := w.view.Of(ctx)
+	made := make(metadata.Metadata, len(old)+1)
+	for k, v := range old {
+		if len(k) != len(Header) || !strings.EqualFold(k, Header) {
+			made[k] = v
+		}
+	}
+	if value != "" {
+		made[Header] = value
+	}
+	return metadata.NewContext(ctx, made), sent
+}
+
+func (w *clientWrapper) authorization(ctx context.Context) (string, whose) {
+	t := carried(ctx)
+	if t == nil && w.forward {
+		t, _ = TokenFromContext(ctx)
+	}
+	if t != nil {
+		value, ok := format(t)
+		if !ok {
+			return "", whose{err: ErrInvalidToken}
+		}
+		return value, whose{}
+	}
+	t, err := w.auth.Token()
+	if err != nil {
+		return "", whose{own: true, err: err}
+	}
+	if kept := w.own.Load(); kept != nil && kept.token == t {
+		return kept.value, whose{own: true}
+	}
+	value, ok := format(t)
+	if !ok {
+		return "", whose{own: true, err: ErrInvalidToken}
+	}
+	w.own.Store(&ownHeader{t, value})
+	return value, whose{own: true}
+}
+
+// seen gives a refusal its sentinel and has an own token that was refused
+// replaced.
+func (w *clientWrapper) seen(sent whose, err error) error {
+	if err == nil || call.Ended(err) {
+		return err
+	}
+	switch call.Code(err) {
+	case 401:
+		if r, ok := w.auth.(interface{ Renew() }); ok && sent.own && sent.err == nil {
+			r.Renew()
+		}
+		return &refusal{err, ErrInvalidToken, sent.err}
+	case 403:
+		return &refusal{err, ErrForbidden, nil}
+	}
+	return err
+}
+
+// refusal is an error of the other side, unchanged, that is a sentinel too.
+type refusal struct {
+	error
+	is   error
+	none error // why no token was sent
+}
+
+func (r *refusal) Unwrap() []error {
+	if r.none != nil {
+		return []error{r.error, r.is, r.none}
+	}
+	return []error{r.error, r.is}
+}
+
+type clientStream struct {
+	client.Stream
+	wrapper *clientWrapper
+	sent    whose
+}
+
+func (s *clientStream) Send(msg any) error { return s.wrapper.seen(s.sent, s.Stream.Send(msg)) }
+func (s *clientStream) Recv(msg any) error { return s.wrapper.seen(s.sent, s.Stream.Recv(msg)) }

@@ -1,0 +1,99 @@
+package authsrv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/internal/rpcerr"
+	authsrv "github.com/micro/go-platform/internal/srv/auth"
+)
+
+// Attack: a flood of wrong secrets for many clients from many peers. Checks of
+// those who knew their secret before take about what they took without it: they
+// have a lane and processors of their own. Proofs are not remembered here: each
+// check is a hash.
+func TestFlood(t *testing.T) {
+	checker := authsrv.NewChecker(t, "normal")
+	quiet := checker.Measure(t, 20)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var limited, wrong int
+	var mu sync.Mutex
+	for flooder := range 50 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				err := checker.Check(ctx, fmt.Sprintf("10.0.%d.%d", flooder, i%250), fmt.Sprint("client", i), "wrong")
+				mu.Lock()
+				if errors.Is(err, rpcerr.ErrLimited) {
+					limited++
+				} else {
+					wrong++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	flooded := checker.Measure(t, 60)
+	cancel()
+	wg.Wait()
+	median := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
+	p95 := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)*95/100] }
+	t.Logf("quiet: median %v, p95 %v; in a flood: median %v, p95 %v; the flood: %d hashed, %d refused", median(quiet), p95(quiet), median(flooded), p95(flooded), wrong, limited)
+	if wrong == 0 {
+		t.Error("there was no flood")
+	}
+	// With one processor the lanes share it; and other tests may share these.
+	if bound := 2 * p95(quiet); runtime.GOMAXPROCS(0) > 1 && median(flooded) > bound {
+		t.Errorf("median %v in a flood, want at most %v", median(flooded), bound)
+	}
+}
+
+// A flood beyond the queue is refused at once, not kept waiting.
+func TestFloodIsRefused(t *testing.T) {
+	checker := authsrv.NewChecker(t, "normal")
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	refused := 0
+	for i := range 200 {
+		wg.Go(func() {
+			if err := checker.Check(t.Context(), fmt.Sprint("10.1.0.", i), fmt.Sprint("c", i), "wrong"); errors.Is(err, rpcerr.ErrLimited) {
+				mu.Lock()
+				defer mu.Unlock()
+				refused++
+			}
+		})
+	}
+	wg.Wait()
+	if refused < 100 {
+		t.Errorf("%d of 200 were refused", refused)
+	}
+}
+
+// A proven secret is not hashed again, unless the account got another one.
+func BenchmarkProven(b *testing.B) {
+	checker := authsrv.NewChecker(b, "normal")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := checker.Check(b.Context(), "10.0.0.1", "normal", "the secret"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkHash(b *testing.B) {
+	checker := authsrv.NewChecker(b, "normal")
+	b.ReportAllocs()
+	for b.Loop() {
+		checker.Forget()
+		if err := checker.Check(b.Context(), "10.0.0.1", "normal", "the secret"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
