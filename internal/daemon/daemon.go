@@ -51,6 +51,7 @@ type Config struct {
 	DataDir     string // for files; empty: the service keeps nothing on disk
 	TLS         *tls.Config
 	Insecure    bool // serve callers that are not authenticated
+	Credentials Credentials // of the service at auth-srv
 	Version     string
 	Logger      *slog.Logger
 }
@@ -70,6 +71,7 @@ type Env struct {
 	metrics *prometheus.Metrics
 
 	authenticate server.HandlerWrapper
+	subscribe    server.SubscriberWrapper
 }
 
 type check struct {
@@ -109,9 +111,6 @@ type Running struct {
 // Start boots the service and returns when it is registered. ctx bounds the
 // start only.
 func Start(ctx context.Context, s Service, c Config) (*Running, error) {
-	if !c.Insecure && s.Authenticate == nil {
-		return nil, fmt.Errorf("%s: %w", s.Name, ErrInsecure)
-	}
 	if c.Address == "" {
 		c.Address = "127.0.0.1:0"
 	}
@@ -125,6 +124,7 @@ func Start(ctx context.Context, s Service, c Config) (*Running, error) {
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
 	env.Handle("/metrics", env.metrics.Handler())
 	env.Server = newServer(s.Name, uuid.NewString(), c,
+		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber},
 		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)
 	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
 
@@ -140,11 +140,18 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.env.metrics.Start(); err != nil {
 		return err
 	}
+	if s.Authenticate == nil && !r.env.Insecure {
+		if err := r.env.authenticated(ctx, r.env.Client); err != nil {
+			return err
+		}
+	}
 	if err := s.Start(ctx, r.env); err != nil {
 		return err
 	}
-	if err := r.env.authenticator(s); err != nil {
-		return fmt.Errorf("authentication: %w", err)
+	if s.Authenticate != nil && !r.env.Insecure {
+		if err := r.env.ownAuthentication(s); err != nil {
+			return err
+		}
 	}
 	if err := r.env.Server.Start(); err != nil {
 		return fmt.Errorf("listen on %s: %w", r.env.Address, err)

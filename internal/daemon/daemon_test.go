@@ -37,8 +37,8 @@ func service(start func(*daemon.Env) error) daemon.Service {
 func TestNothingStartsOpenByAccident(t *testing.T) {
 	net := rpctest.New(t)
 	_, err := daemon.Start(context.Background(), service(nil), daemon.Config{Registry: net.Registry, Broker: net.Broker})
-	if !errors.Is(err, daemon.ErrInsecure) {
-		t.Fatalf("got %v, want ErrInsecure", err)
+	if !errors.Is(err, daemon.ErrNoCredentials) {
+		t.Fatalf("got %v, want ErrNoCredentials", err)
 	}
 }
 

@@ -38,6 +38,8 @@ func (e *Env) databaseURL() (string, error) {
 	if err := os.MkdirAll(e.DataDir, 0o700); err != nil {
 		return "", fmt.Errorf("data directory: %w", err)
 	}
-	name := e.Name[strings.LastIndex(e.Name, ".")+1:]
-	return "sqlite://" + filepath.Join(e.DataDir, name+".db"), nil
+	return "sqlite://" + filepath.Join(e.DataDir, e.short()+".db"), nil
 }
+
+// short is the last part of the service's name: "trace".
+func (e *Env) short() string { return e.Name[strings.LastIndex(e.Name, ".")+1:] }

@@ -32,6 +32,7 @@ type flags struct {
 	admin                     string
 	databaseURL, dataDir      string
 	insecure                  bool
+	credentials               Credentials
 	logLevel                  string
 	tlsCert, tlsKey, tlsCA    string
 }
@@ -51,6 +52,9 @@ func (f *flags) common() []cli.Flag {
 		text("database_url", "", "`URL` of the database, sqlite:///path/file.db or mysql://user:password@host:3306/name; a file in data_dir when empty", &f.databaseURL),
 		text("data_dir", defaultDataDir(), "`DIR` for the service's files", &f.dataDir),
 		&cli.BoolFlag{Name: "insecure", Usage: "serve callers that are not authenticated", Destination: &f.insecure, EnvVars: []string{"MICRO_INSECURE"}},
+		text("auth_id", "", "client `ID` of the service at auth-srv; when empty it enrols itself and remembers", &f.credentials.ID),
+		text("auth_secret", "", "its `SECRET`, better given as MICRO_AUTH_SECRET: others see a command line", &f.credentials.Secret),
+		text("auth_bootstrap", "", "`FILE` to enrol with, from auth-srv's data_dir; that of the own data_dir when empty", &f.credentials.Bootstrap),
 		text("log_level", "info", "debug, info, warn or error", &f.logLevel),
 		text("tls_cert", "", "PEM `FILE` with the certificate to serve with", &f.tlsCert),
 		text("tls_key", "", "PEM `FILE` with its key", &f.tlsKey),
@@ -89,7 +93,7 @@ func (f *flags) config(stderr io.Writer) (Config, error) {
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
 		DatabaseURL: f.databaseURL, DataDir: f.dataDir,
-		TLS: tlsConfig, Insecure: f.insecure, Version: version(), Logger: log,
+		TLS: tlsConfig, Insecure: f.insecure, Credentials: f.credentials, Version: version(), Logger: log,
 	}, nil
 }
 

@@ -17,27 +17,6 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 )
 
-// ErrInsecure is returned by Start: nothing authenticates callers yet, and
-// nobody shall run an open service by accident.
-var ErrInsecure = errors.New("this service cannot authenticate its callers yet: " +
-	"start it with --insecure if everybody who reaches it may use it")
-
-// authenticator sets the wrapper through which every RPC of the service passes
-// before its handler.
-func (e *Env) authenticator(s Service) error {
-	if e.Insecure {
-		e.authenticate = func(next server.HandlerFunc) server.HandlerFunc { return next }
-		return nil
-	}
-	var err error
-	e.authenticate, err = s.Authenticate(e)
-	return err
-}
-
-// guard puts authenticate in. go-micro asks for it at every call, the first of
-// which comes after Start.
-func (e *Env) guard(next server.HandlerFunc) server.HandlerFunc { return e.authenticate(next) }
-
 // maxMetadata bounds the metadata of a call: 8 KB in 64 keys, plus the 32 bytes
 // that HTTP/2 counts for each (RFC 9113, section 6.5.2) and grpc's own headers.
 const maxMetadata = 8<<10 + 64*32 + 1<<10
@@ -52,7 +31,7 @@ func clientConfig(c Config) rpc.Config {
 }
 
 // newServer returns a server whose handlers are wrapped, the first outermost.
-func newServer(name, id string, c Config, wrappers ...server.HandlerWrapper) server.Server {
+func newServer(name, id string, c Config, subscribers []server.SubscriberWrapper, wrappers ...server.HandlerWrapper) server.Server {
 	opts := []server.Option{
 		server.Name(name),
 		server.Id(id),
@@ -64,7 +43,6 @@ func newServer(name, id string, c Config, wrappers ...server.HandlerWrapper) ser
 		server.RegisterTTL(registerTTL),
 		server.RegisterInterval(registerInterval),
 		server.WithLogger(microlog.New(c.Logger)),
-		server.WrapSubscriber(recoverSubscriber(c)),
 		mgrpc.MaxMsgSize(rpc.MaxMessage),
 		mgrpc.Options(
 			grpc.ConnectionTimeout(10*time.Second),
@@ -73,6 +51,9 @@ func newServer(name, id string, c Config, wrappers ...server.HandlerWrapper) ser
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		),
+	}
+	for _, w := range subscribers {
+		opts = append(opts, server.WrapSubscriber(w))
 	}
 	for _, w := range wrappers {
 		opts = append(opts, server.WrapHandler(w))

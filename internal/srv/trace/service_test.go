@@ -161,7 +161,7 @@ func TestBadSettings(t *testing.T) {
 	s := tracesrv.Service()
 	setDuration(t, s.Flags[0], 0)
 	_, err := daemon.Start(context.Background(), s, daemon.Config{Registry: net.Registry, Broker: net.Broker, Insecure: true})
-	if err == nil || !strings.Contains(err.Error(), "--retention") || errors.Is(err, daemon.ErrInsecure) {
+	if err == nil || !strings.Contains(err.Error(), "--retention") || errors.Is(err, daemon.ErrNoCredentials) {
 		t.Fatalf("got %v", err)
 	}
 }
