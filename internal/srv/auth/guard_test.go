@@ -47,7 +47,7 @@ func TestEveryMethodIsGuarded(t *testing.T) {
 			is = "nobody"
 		}
 		for who, raw := range map[string]string{"nobody": "", "ann": ann, "admin": admin, "garbage": "x.y.z"} {
-			passed, err := authsrv.Guard(t, e.service, m, e.as(raw))
+			passed, err := authsrv.Guard(e.as(raw), t, e.service, m)
 			should := is == open || is == token && (who == "ann" || who == "admin") || is == adminOnly && who == "admin"
 			if passed != should {
 				t.Errorf("%q by %s: passed is %v: %v", m, who, passed, err)
@@ -85,7 +85,7 @@ func TestAuthorizationHeader(t *testing.T) {
 		"empty":            {metadata.Metadata{"authorization": ""}, false},
 		"spoofed identity": {metadata.Metadata{"micro-from-service": "go.micro.srv.auth", "x-account": "admin"}, false},
 	} {
-		passed, err := authsrv.Guard(t, e.service, "Account.Search", metadata.NewContext(t.Context(), c.md))
+		passed, err := authsrv.Guard(metadata.NewContext(t.Context(), c.md), t, e.service, "Account.Search")
 		if passed != c.pass || !passed && code(err) != 401 {
 			t.Errorf("%s: %v %v", name, passed, err)
 		}
@@ -100,7 +100,7 @@ func TestForgedTokens(t *testing.T) {
 	parts := strings.Split(admin, ".")
 	good, bad := authsrv.Follow(t, url, e.url).Tokens(t)
 	for name, raw := range bad {
-		if passed, err := authsrv.Guard(t, e.service, "Account.Search", e.as(raw)); passed || code(err) != 401 {
+		if passed, err := authsrv.Guard(e.as(raw), t, e.service, "Account.Search"); passed || code(err) != 401 {
 			t.Errorf("%s: %v %v", name, passed, err)
 		}
 		if e.active(raw) && name != "for others" {
@@ -117,7 +117,7 @@ func TestForgedTokens(t *testing.T) {
 			t.Errorf("%s is active", name)
 		}
 	}
-	if passed, err := authsrv.Guard(t, e.service, "Account.Search", e.as(good)); !passed {
+	if passed, err := authsrv.Guard(e.as(good), t, e.service, "Account.Search"); !passed {
 		t.Errorf("the forgeries' original: %v", err)
 	}
 }
