@@ -225,3 +225,6 @@ func (c *Checker) Measure(t testing.TB, n int) []time.Duration {
 	}
 	return took
 }
+
+// FaultOfRedirect tells what is wrong with a redirect URI.
+func FaultOfRedirect(text string) string { return faultOfRedirect(text) }

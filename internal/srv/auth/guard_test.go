@@ -9,6 +9,7 @@ import (
 	"go-micro.dev/v5/metadata"
 
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
@@ -196,6 +197,59 @@ func TestBadInput(t *testing.T) {
 	}
 	if all, err := e.account.Search(e.admin(), &pb.SearchRequest{}); err != nil || len(all.Accounts) != 4 {
 		t.Errorf("bad input left something behind: %v %v", all, err)
+	}
+}
+
+// The largest account has a token that fits into the metadata of a call.
+func TestLargestToken(t *testing.T) {
+	e := start(t)
+	names := func(letter string) (all []string) {
+		for i := range 63 {
+			all = append(all, letter+strings.Repeat("<", 1)+strings.Repeat("x", i%4)+string(rune('A'+i%26))+string(rune('A'+i/26)))
+		}
+		return all[:50]
+	}
+	large := func(bytes int) map[string]string { return map[string]string{"k": strings.Repeat("v", bytes-8)} }
+	e.create(&pb.Record{Id: strings.Repeat("i", 128), Type: "service", Metadata: large(2 << 10), Scopes: names("s"), Roles: names("r")})
+	id := strings.Repeat("i", 128)
+	rsp, err := e.oauth.Token(e.as(""), &pb.TokenRequest{
+		GrantType: "client_credentials", ClientId: id, ClientSecret: secretOf(id), Metadata: large(1 << 10),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", len(rsp.Token.AccessToken))
+	if _, err := e.oauth.Keys(e.as(rsp.Token.AccessToken), &pb.KeysRequest{}); err != nil {
+		t.Error(err)
+	}
+	for _, r := range []*pb.Record{
+		{Type: "service", Metadata: large(2<<10 + 1)}, {Type: "service", Metadata: map[string]string{"k": strings.Repeat("<", 1000)}},
+	} {
+		if _, err := e.account.Create(e.admin(), &pb.CreateRequest{Account: r}); code(err) != 400 {
+			t.Errorf("a larger one: %v", err)
+		}
+	}
+}
+
+// For development: everybody may do everything.
+func TestInsecure(t *testing.T) {
+	e := start(t, func(_ *authsrv.Config, d *daemon.Config) { d.Insecure = true })
+	made, err := e.account.Create(e.as(""), &pb.CreateRequest{Account: &pb.Record{Id: "a", Type: "service"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := e.token("a", made.Account.ClientSecret)
+	if _, err := e.account.Read(e.as(""), &pb.ReadRequest{Id: "a"}); err != nil {
+		t.Error(err)
+	}
+	if rsp, err := e.oauth.Introspect(e.as(""), &pb.IntrospectRequest{AccessToken: token}); err != nil || !rsp.Active {
+		t.Errorf("%v %v", rsp, err)
+	}
+	if _, err := e.oauth.Revoke(e.as(""), &pb.RevokeRequest{AccessToken: token}); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.oauth.Authorize(e.as(""), &pb.AuthorizeRequest{}); code(err) != 401 {
+		t.Errorf("nobody authorizes: %v", err)
 	}
 }
 
