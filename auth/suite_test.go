@@ -24,6 +24,7 @@ type real struct {
 	accounts pb.AccountService
 	oauth    pb.Oauth2Service
 	policies pb.PolicyService
+	as       context.Context // the administrator
 }
 
 const adminSecret = "the secret of the administrator"
@@ -33,12 +34,15 @@ func newReal(t *testing.T) *real {
 	net := rpctest.New(t)
 	net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard, Issuer: "http://auth.test"}))
 	c := net.Client(rpctest.GRPC)
-	return &real{net, t, pb.NewAccountService(auth.ServiceName, c), pb.NewOauth2Service(auth.ServiceName, c), pb.NewPolicyService(auth.ServiceName, c)}
+	return &real{Net: net, t: t, accounts: pb.NewAccountService(auth.ServiceName, c), oauth: pb.NewOauth2Service(auth.ServiceName, c), policies: pb.NewPolicyService(auth.ServiceName, c)}
 }
 
 func (r *real) admin() context.Context {
 	r.t.Helper()
-	return metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret)})
+	if r.as == nil {
+		r.as = metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret)})
+	}
+	return r.as
 }
 
 func (r *real) token(id, secret string, scopes ...string) string {

@@ -2,10 +2,15 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 
 	"github.com/micro/go-platform/internal/daemon"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
-func main() { os.Exit(daemon.Main(authsrv.Service())) }
+func main() {
+	// The OAuth library tells the default logger of every request it refuses.
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	os.Exit(daemon.Main(authsrv.Service()))
+}

@@ -58,6 +58,8 @@ type Expect struct {
 	Now         func() time.Time // default time.Now
 	// Loose takes tokens without jti and client_id, as other issuers make.
 	Loose bool
+	// AnyAudience takes tokens for whomever, as their issuer must.
+	AnyAudience bool
 }
 
 // The reasons why a token is refused. None holds anything of the token, so that
@@ -97,7 +99,8 @@ func (e *Expect) check(c *Claims) error {
 		return errUnreadable
 	case e.Issuer != "" && c.Issuer != e.Issuer:
 		return errIssuer
-	case !slices.Contains(c.Audience, e.Audience) || e.Audience == "":
+	case e.AnyAudience && len(c.Audience) == 0,
+		!e.AnyAudience && (!slices.Contains(c.Audience, e.Audience) || e.Audience == ""):
 		return errAudience
 	case c.Expires <= seconds-leeway:
 		return errExpired

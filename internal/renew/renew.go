@@ -21,6 +21,8 @@ type Config[T any] struct {
 	// Fetch returns a new value and for how long it is good.
 	Fetch   func(ctx context.Context) (T, time.Duration, error)
 	Timeout time.Duration // of a fetch, and of what Get waits. Default 3 s
+	// Every bounds the time between fetches of what is good for much longer.
+	Every time.Duration
 	Retry   time.Duration // longest wait after a failure. Default 10 s
 	// Again bounds how often Renew may have it fetched. Default 5 s.
 	Again  time.Duration
@@ -123,6 +125,9 @@ func (r *Renewer[T]) Loop(ctx context.Context) {
 			r.tell(err)
 		}
 		next := early(lifetime)
+		if c := r.config.Every; c > 0 {
+			next = min(next, early(c))
+		}
 		if err != nil {
 			next = wait.Next()
 		} else {

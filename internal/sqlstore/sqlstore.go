@@ -5,6 +5,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -146,8 +147,34 @@ func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if err := db.alone(ctx, func() error { _, err := provider.Up(ctx); return err }); err != nil {
 		return fmt.Errorf("migrate %s database: %w", db.Dialect, err)
 	}
 	return nil
+}
+
+// alone keeps instances that start at the same time from migrating a MySQL
+// database together: its DDL knows no transactions.
+func (db *DB) alone(ctx context.Context, f func() error) (err error) {
+	if db.Dialect != MySQL {
+		return f()
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	const name = `CONCAT('migrate:', MD5(DATABASE()))`
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 60)`).Scan(&got); err != nil {
+		return err
+	}
+	if got.Int64 != 1 {
+		return errors.New("another instance has been migrating for a minute")
+	}
+	defer func() {
+		_, uerr := conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(`+name+`)`)
+		err = errors.Join(err, uerr)
+	}()
+	return f()
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -66,6 +67,25 @@ func TestSQLiteFileIsPrivate(t *testing.T) {
 
 func TestMySQL(t *testing.T) {
 	use(t, rpctest.MySQLURL(t))
+}
+
+// Instances that start at the same time migrate one after the other.
+func TestMySQLTogether(t *testing.T) {
+	url := rpctest.MySQLURL(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			db, err := sqlstore.Open(t.Context(), url, migrations())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestBadURLs(t *testing.T) {

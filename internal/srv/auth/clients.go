@@ -32,11 +32,12 @@ const (
 	guessesOfPeer   = 100 // of one peer; more than can wait at once
 )
 
-// provenTTL is how long a secret that was right needs no argon2id again: 20
-// services that refresh their tokens do not queue behind a flood. What is kept
-// is an HMAC under a key of this process, never the secret. The account is read
-// each time: a new secret or disabling counts at once.
-const provenTTL = 5 * time.Minute
+// provenTTL is how long at most, and half of it at least, a secret that was
+// right needs no argon2id again: services that refresh their tokens every few
+// minutes do not queue behind a flood. What is kept is an HMAC under a key of
+// this process, never the secret. The account is read each time: a new secret
+// or disabling counts at once.
+const provenTTL = time.Hour
 
 type pair struct{ client, peer string }
 

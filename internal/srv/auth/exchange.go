@@ -32,7 +32,7 @@ func (p *provider) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.T
 		return nil, badGrant("subject_token is not valid")
 	case err != nil:
 		return nil, p.fail("read an account", err)
-	case subject.disabled || shown.Issued < subject.validFrom:
+	case subject.disabled || shown.IssuedAt < subject.validFrom:
 		return nil, badGrant("subject_token is not valid")
 	case shown.Actor.length() >= maxActors:
 		return nil, badGrant("more than %d actors", maxActors)

@@ -37,7 +37,7 @@ func (r request) Method() string   { return r.method }
 
 // Guard calls a method of a started service and tells whether the call passed
 // its guard.
-func Guard(t testing.TB, s daemon.Service, method string, ctx context.Context) (passed bool, err error) {
+func Guard(ctx context.Context, t testing.TB, s daemon.Service, method string) (passed bool, err error) {
 	t.Helper()
 	wrap, err := s.Authenticate(nil)
 	if err != nil {
@@ -225,3 +225,6 @@ func (c *Checker) Measure(t testing.TB, n int) []time.Duration {
 	}
 	return took
 }
+
+// FaultOfRedirect tells what is wrong with a redirect URI.
+func FaultOfRedirect(text string) string { return faultOfRedirect(text) }

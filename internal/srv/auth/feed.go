@@ -71,7 +71,7 @@ func (f *feed) refresh(ctx context.Context) error {
 	}
 	is := &snapshot{revision: c.revision, keys: was.keys, rules: was.rules, changed: make(chan struct{})}
 	if c.keysNew {
-		if is.keys, err = newKeyset(c.keys); err != nil {
+		if is.keys, err = newKeyset(c.keys, f.issuer); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 
+	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -92,7 +93,7 @@ func verifierFits(verifier, challenge string) bool {
 // another one, and no verifier of access tokens takes it.
 func (p *provider) idToken(c *claims, nonce string) (string, error) {
 	raw, err := p.feed.now.Load().keys.sign(time.Now(), "JWT", map[string]any{
-		"iss": c.Issuer, "sub": c.Subject, "aud": c.ClientID, "exp": c.Expires, "iat": c.Issued, "nonce": nonce, "sid": c.Session,
+		"iss": c.Issuer, "sub": c.Subject, "aud": c.ClientID, "exp": c.Expires, "iat": c.IssuedAt, "nonce": nonce, "sid": c.Session,
 	})
 	if err != nil {
 		return "", p.fail("sign an id token", err)
@@ -137,7 +138,7 @@ func (p *provider) endFamily(ctx context.Context, sid, why string) error {
 
 // lastExpiry is when no token that was issued until now can be valid any more.
 func (f *feed) lastExpiry(now time.Time) int64 {
-	return now.Add(f.rotation.lifetime + 2*leeway).Unix()
+	return now.Add(f.rotation.lifetime + 2*jwt.Leeway).Unix()
 }
 
 // RefreshToken implements op.Server. An old token is good for siblings for a

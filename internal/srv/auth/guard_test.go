@@ -9,6 +9,7 @@ import (
 	"go-micro.dev/v5/metadata"
 
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
@@ -47,7 +48,7 @@ func TestEveryMethodIsGuarded(t *testing.T) {
 			is = "nobody"
 		}
 		for who, raw := range map[string]string{"nobody": "", "ann": ann, "admin": admin, "garbage": "x.y.z"} {
-			passed, err := authsrv.Guard(t, e.service, m, e.as(raw))
+			passed, err := authsrv.Guard(e.as(raw), t, e.service, m)
 			should := is == open || is == token && (who == "ann" || who == "admin") || is == adminOnly && who == "admin"
 			if passed != should {
 				t.Errorf("%q by %s: passed is %v: %v", m, who, passed, err)
@@ -85,7 +86,7 @@ func TestAuthorizationHeader(t *testing.T) {
 		"empty":            {metadata.Metadata{"authorization": ""}, false},
 		"spoofed identity": {metadata.Metadata{"micro-from-service": "go.micro.srv.auth", "x-account": "admin"}, false},
 	} {
-		passed, err := authsrv.Guard(t, e.service, "Account.Search", metadata.NewContext(t.Context(), c.md))
+		passed, err := authsrv.Guard(metadata.NewContext(t.Context(), c.md), t, e.service, "Account.Search")
 		if passed != c.pass || !passed && code(err) != 401 {
 			t.Errorf("%s: %v %v", name, passed, err)
 		}
@@ -100,7 +101,7 @@ func TestForgedTokens(t *testing.T) {
 	parts := strings.Split(admin, ".")
 	good, bad := authsrv.Follow(t, url, e.url).Tokens(t)
 	for name, raw := range bad {
-		if passed, err := authsrv.Guard(t, e.service, "Account.Search", e.as(raw)); passed || code(err) != 401 {
+		if passed, err := authsrv.Guard(e.as(raw), t, e.service, "Account.Search"); passed || code(err) != 401 {
 			t.Errorf("%s: %v %v", name, passed, err)
 		}
 		if e.active(raw) && name != "for others" {
@@ -117,7 +118,7 @@ func TestForgedTokens(t *testing.T) {
 			t.Errorf("%s is active", name)
 		}
 	}
-	if passed, err := authsrv.Guard(t, e.service, "Account.Search", e.as(good)); !passed {
+	if passed, err := authsrv.Guard(e.as(good), t, e.service, "Account.Search"); !passed {
 		t.Errorf("the forgeries' original: %v", err)
 	}
 }
@@ -196,6 +197,59 @@ func TestBadInput(t *testing.T) {
 	}
 	if all, err := e.account.Search(e.admin(), &pb.SearchRequest{}); err != nil || len(all.Accounts) != 4 {
 		t.Errorf("bad input left something behind: %v %v", all, err)
+	}
+}
+
+// The largest account has a token that fits into the metadata of a call.
+func TestLargestToken(t *testing.T) {
+	e := start(t)
+	names := func(letter string) (all []string) {
+		for i := range 63 {
+			all = append(all, letter+strings.Repeat("<", 1)+strings.Repeat("x", i%4)+string(rune('A'+i%26))+string(rune('A'+i/26)))
+		}
+		return all[:50]
+	}
+	large := func(bytes int) map[string]string { return map[string]string{"k": strings.Repeat("v", bytes-8)} }
+	e.create(&pb.Record{Id: strings.Repeat("i", 128), Type: "service", Metadata: large(2 << 10), Scopes: names("s"), Roles: names("r")})
+	id := strings.Repeat("i", 128)
+	rsp, err := e.oauth.Token(e.as(""), &pb.TokenRequest{
+		GrantType: "client_credentials", ClientId: id, ClientSecret: secretOf(id), Metadata: large(1 << 10),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", len(rsp.Token.AccessToken))
+	if _, err := e.oauth.Keys(e.as(rsp.Token.AccessToken), &pb.KeysRequest{}); err != nil {
+		t.Error(err)
+	}
+	for _, r := range []*pb.Record{
+		{Type: "service", Metadata: large(2<<10 + 1)}, {Type: "service", Metadata: map[string]string{"k": strings.Repeat("<", 1000)}},
+	} {
+		if _, err := e.account.Create(e.admin(), &pb.CreateRequest{Account: r}); code(err) != 400 {
+			t.Errorf("a larger one: %v", err)
+		}
+	}
+}
+
+// For development: everybody may do everything.
+func TestInsecure(t *testing.T) {
+	e := start(t, func(_ *authsrv.Config, d *daemon.Config) { d.Insecure = true })
+	made, err := e.account.Create(e.as(""), &pb.CreateRequest{Account: &pb.Record{Id: "a", Type: "service"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := e.token("a", made.Account.ClientSecret)
+	if _, err := e.account.Read(e.as(""), &pb.ReadRequest{Id: "a"}); err != nil {
+		t.Error(err)
+	}
+	if rsp, err := e.oauth.Introspect(e.as(""), &pb.IntrospectRequest{AccessToken: token}); err != nil || !rsp.Active {
+		t.Errorf("%v %v", rsp, err)
+	}
+	if _, err := e.oauth.Revoke(e.as(""), &pb.RevokeRequest{AccessToken: token}); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.oauth.Authorize(e.as(""), &pb.AuthorizeRequest{}); code(err) != 401 {
+		t.Errorf("nobody authorizes: %v", err)
 	}
 }
 

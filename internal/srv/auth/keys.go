@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
+	josejwt "github.com/go-jose/go-jose/v4/jwt"
 	"github.com/google/uuid"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -24,8 +25,8 @@ const tokenType = "at+jwt"
 // keyset is an immutable set of signing keys.
 type keyset struct {
 	keys   []keyPair // by rising slot
-	public map[string]ed25519.PublicKey
 	jwks   []byte
+	tokens *jwt.Keys // what others know of it
 }
 
 type keyPair struct {
@@ -47,21 +48,24 @@ func newSigningKey(slot int64, starts time.Time) (signingKey, error) {
 	return signingKey{slot: slot, kid: uuid.NewString(), private: string(text), starts: starts}, nil
 }
 
-func newKeyset(stored []signingKey) (*keyset, error) {
-	ks := &keyset{public: make(map[string]ed25519.PublicKey, len(stored))}
+func newKeyset(stored []signingKey, issuer string) (*keyset, error) {
+	ks := &keyset{}
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, k := range stored {
 		private, err := parseKey(k.private)
 		if err != nil {
 			return nil, fmt.Errorf("signing key %s: %w", k.kid, err)
 		}
-		public := private.Public().(ed25519.PublicKey)
 		ks.keys = append(ks.keys, keyPair{k, private})
-		ks.public[k.kid] = public
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: public, KeyID: k.kid, Algorithm: string(jose.EdDSA), Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: private.Public(), KeyID: k.kid, Algorithm: string(jose.EdDSA), Use: "sig"})
 	}
 	var err error
-	ks.jwks, err = json.Marshal(set)
+	if ks.jwks, err = json.Marshal(set); err != nil {
+		return nil, err
+	}
+	ks.tokens, err = jwt.ParseKeys(ks.jwks, &jwt.Expect{
+		Issuer: issuer, AnyAudience: true, Types: []string{tokenType}, Algs: []string{jwt.EdDSA},
+	})
 	return ks, err
 }
 
@@ -106,32 +110,25 @@ func (ks *keyset) sign(now time.Time, typ string, claims any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return jwt.Signed(signer).Claims(claims).Serialize()
+	return josejwt.Signed(signer).Claims(claims).Serialize()
 }
 
 // errToken is of a token that is not one of ours and good, whatever the reason.
 var errToken = fmt.Errorf("%w: %w", rpcerr.ErrUnauthenticated, auth.ErrInvalidToken)
 
-// open checks the signature and type of a JWT and reads its claims. The key is
-// taken from the set by its id, the algorithm is always EdDSA: what else the
-// header says of keys and algorithms is not looked at.
+// open reads the claims of a JWT of the type that we signed for ourselves.
+// Access tokens are for tokens to judge.
 func (ks *keyset) open(raw, typ string, claims any) error {
-	if len(raw) > maxToken {
+	token, err := josejwt.ParseSigned(raw, []jose.SignatureAlgorithm{jose.EdDSA})
+	if err != nil || len(token.Headers) != 1 || token.Headers[0].ExtraHeaders[jose.HeaderType] != typ {
 		return errToken
 	}
-	token, err := jwt.ParseSigned(raw, []jose.SignatureAlgorithm{jose.EdDSA})
-	if err != nil || len(token.Headers) != 1 {
-		return errToken
+	for _, k := range ks.keys {
+		if k.kid == token.Headers[0].KeyID && token.Claims(k.pair.Public(), claims) == nil {
+			return nil
+		}
 	}
-	h := token.Headers[0]
-	public, ok := ks.public[h.KeyID]
-	if !ok || h.ExtraHeaders[jose.HeaderType] != typ {
-		return errToken
-	}
-	if err := token.Claims(public, claims); err != nil {
-		return errToken
-	}
-	return nil
+	return errToken
 }
 
 // rotation says when keys come and go.
@@ -165,7 +162,7 @@ func (r rotation) next(ks *keyset, now time.Time) (*signingKey, error) {
 // stale returns the slot below which keys have no valid token any more.
 func (r rotation) stale(ks *keyset, now time.Time) (below int64) {
 	for i := 1; i < len(ks.keys); i++ {
-		if now.After(ks.keys[i].starts.Add(r.lifetime + 2*leeway)) {
+		if now.After(ks.keys[i].starts.Add(r.lifetime + 2*jwt.Leeway)) {
 			below = ks.keys[i].slot
 		}
 	}

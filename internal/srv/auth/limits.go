@@ -2,7 +2,6 @@ package authsrv
 
 import (
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -118,15 +117,13 @@ func checkAccountMetadata(m map[string]string) error {
 }
 
 func checkPairs(field string, m map[string]string, keys, bytes int) error {
-	size := 0
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if !clean.Name(k, 256) || m[k] != "" && !clean.Name(m[k], bytes) {
+	for k, v := range m {
+		if !clean.Name(k, 256) || v != "" && !clean.Name(v, bytes) {
 			return invalid(field, "keys and values must be printable")
 		}
-		size += len(k) + len(m[k])
 	}
-	if len(m) > keys || size > bytes {
-		return invalid(field, "more than %d keys or %d bytes", keys, bytes)
+	if len(m) > keys || len(encode(m)) > bytes {
+		return invalid(field, "more than %d keys, or %d bytes of JSON", keys, bytes)
 	}
 	return nil
 }
@@ -134,7 +131,6 @@ func checkPairs(field string, m map[string]string, keys, bytes int) error {
 // checkNames wants the characters of RFC 6749, appendix A.4, for scopes. Roles
 // have the same.
 func checkNames(field string, names []string) error {
-	size := 0
 	for i, n := range names {
 		if n == "" || len(n) > maxID || strings.ContainsFunc(n, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }) {
 			return invalid(field, "each must be 1 to %d characters of ASCII without space, quote and backslash", maxID)
@@ -145,10 +141,9 @@ func checkNames(field string, names []string) error {
 		if slices.Contains(names[:i], n) {
 			return invalid(field, "%q twice", n)
 		}
-		size += len(n) + 1
 	}
-	if len(names) > maxNames || size > maxNamesBytes {
-		return invalid(field, "more than %d, or %d bytes", maxNames, maxNamesBytes)
+	if len(names) > maxNames || len(encode(names)) > maxNamesBytes {
+		return invalid(field, "more than %d, or %d bytes of JSON", maxNames, maxNamesBytes)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func (r *revoked) has(c *claims) bool {
 	if _, gone := r.sids[c.Session]; gone && c.Session != "" {
 		return true
 	}
-	return c.Issued < r.accounts[c.Subject].before
+	return c.IssuedAt < r.accounts[c.Subject].before
 }
 
 // forget drops what hits no token any more.

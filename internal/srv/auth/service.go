@@ -53,7 +53,6 @@ type settings struct {
 	Config
 	httpAddress     string
 	refreshLifetime time.Duration
-	tls             bool
 	feed            *feed // once started
 }
 

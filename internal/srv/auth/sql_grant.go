@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -76,7 +77,7 @@ func (s *sqlStore) grant(ctx context.Context, sid string) (*grant, error) {
 func (s *sqlStore) Rotate(ctx context.Context, old, fresh string, now time.Time, grace time.Duration) error {
 	return s.within(ctx, "rotate refresh token", func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE refresh_tokens SET used_ms = ? WHERE hash = ? AND used_ms = 0`, now.UnixMilli(), old)
-		if err := touched(r, err, rpcerr.ErrConflict); err != nil && err != rpcerr.ErrConflict {
+		if err := touched(r, err, rpcerr.ErrConflict); err != nil && !errors.Is(err, rpcerr.ErrConflict) {
 			return err
 		}
 		var used, expires int64

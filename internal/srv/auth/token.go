@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -18,30 +19,16 @@ import (
 // narrower.
 const Audience = "go-platform"
 
-// leeway is what the clocks of verifiers may differ.
-const leeway = time.Minute
-
-// maxToken bounds a token, in bytes. The bounds of what goes into one keep it
-// below.
-const maxToken = 8 << 10
-
 // claims are those of RFC 9068 and, after sid, ours.
 type claims struct {
-	Issuer    string            `json:"iss"`
-	Subject   string            `json:"sub"`
-	Audience  []string          `json:"aud"`
-	ClientID  string            `json:"client_id"`
-	Expires   int64             `json:"exp"`
-	Issued    int64             `json:"iat"`
-	NotBefore int64             `json:"nbf"`
-	ID        string            `json:"jti"`
-	Session   string            `json:"sid,omitempty"`
-	Scope     string            `json:"scope"`
-	Roles     []string          `json:"roles,omitempty"`
-	Type      string            `json:"type"`
-	Meta      map[string]string `json:"meta,omitempty"`
-	Request   map[string]string `json:"request,omitempty"`
-	Actor     *actor            `json:"act,omitempty"`
+	jwt.Claims
+	Session string            `json:"sid,omitempty"`
+	Scope   string            `json:"scope"`
+	Roles   []string          `json:"roles,omitempty"`
+	Type    string            `json:"type"`
+	Meta    map[string]string `json:"meta,omitempty"`
+	Request map[string]string `json:"request,omitempty"`
+	Actor   *actor            `json:"act,omitempty"`
 }
 
 // actor is who acts for the subject (RFC 8693, section 4.1).
@@ -118,13 +105,15 @@ type issuing struct {
 func (f *feed) mint(i issuing) (string, *claims, error) {
 	now := time.Now()
 	c := &claims{
-		Issuer: f.issuer, Subject: i.subject.id, Audience: i.audience, ClientID: i.client,
-		Expires: now.Add(f.rotation.lifetime).Unix(), NotBefore: now.Unix(),
-		// A token issued in the second in which older ones were revoked must
-		// not look like one of these.
-		Issued: max(now.Unix(), i.subject.validFrom),
-		ID:     uuid.NewString(), Session: i.sid, Scope: strings.Join(i.scopes, " "),
-		Roles: i.subject.roles, Type: i.subject.kind, Meta: i.subject.metadata, Request: i.request, Actor: i.actor,
+		Claims: jwt.Claims{
+			Issuer: f.issuer, Subject: i.subject.id, Audience: i.audience, ClientID: i.client, ID: uuid.NewString(),
+			Expires: now.Add(f.rotation.lifetime).Unix(), NotBefore: now.Unix(),
+			// A token issued in the second in which older ones were revoked must
+			// not look like one of these.
+			IssuedAt: max(now.Unix(), i.subject.validFrom),
+		},
+		Session: i.sid, Scope: strings.Join(i.scopes, " "), Roles: i.subject.roles, Type: i.subject.kind,
+		Meta: i.subject.metadata, Request: i.request, Actor: i.actor,
 	}
 	if c.Audience == nil {
 		c.Audience = []string{Audience}
@@ -133,8 +122,8 @@ func (f *feed) mint(i issuing) (string, *claims, error) {
 		c.Expires = min(c.Expires, i.notAfter)
 	}
 	raw, err := f.now.Load().keys.sign(now, tokenType, c)
-	if err == nil && len(raw) > maxToken {
-		return "", nil, fmt.Errorf("token: %w: %d bytes, more than %d", rpcerr.ErrInvalid, len(raw), maxToken)
+	if err == nil && len(raw) > jwt.MaxToken {
+		return "", nil, fmt.Errorf("token: %w: %d bytes, more than %d", rpcerr.ErrInvalid, len(raw), jwt.MaxToken)
 	}
 	return raw, c, err
 }
@@ -142,15 +131,7 @@ func (f *feed) mint(i issuing) (string, *claims, error) {
 // verify returns the claims of an access token that is good now.
 func (f *feed) verify(raw string) (*claims, error) {
 	c := &claims{}
-	s := f.now.Load()
-	if err := s.keys.open(raw, tokenType, c); err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	switch {
-	case c.Issuer != f.issuer, c.Subject == "", c.ID == "", len(c.Audience) == 0,
-		c.Expires <= now.Add(-leeway).Unix(), c.NotBefore > now.Add(leeway).Unix(),
-		f.revoked.has(c):
+	if _, err := f.now.Load().keys.tokens.Verify(raw, c); err != nil || f.revoked.has(c) {
 		return nil, errToken
 	}
 	return c, nil

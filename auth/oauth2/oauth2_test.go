@@ -1,0 +1,345 @@
+package oauth2_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go-micro.dev/v5/metadata"
+
+	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/authtest"
+	"github.com/micro/go-platform/auth/oauth2"
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpctest"
+	authsrv "github.com/micro/go-platform/internal/srv/auth"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(m) }
+
+const adminSecret = "the secret of the administrator"
+
+// real is the HTTP face of a real auth-srv.
+type real struct {
+	t        *testing.T
+	url      string
+	accounts pb.AccountService
+	oauth    pb.Oauth2Service
+	admin    context.Context
+}
+
+func newReal(t *testing.T) *real {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := rpctest.New(t)
+	network.Boot(authsrv.New(authsrv.Config{HTTP: l, AdminSecret: adminSecret, Announce: io.Discard}))
+	c := network.Client(rpctest.GRPC)
+	return &real{t: t, url: "http://" + l.Addr().String(), accounts: pb.NewAccountService(auth.ServiceName, c), oauth: pb.NewOauth2Service(auth.ServiceName, c)}
+}
+
+func (r *real) token(id, secret string, scopes ...string) string {
+	r.t.Helper()
+	rsp, err := r.oauth.Token(context.Background(), &pb.TokenRequest{GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return rsp.Token.AccessToken
+}
+
+func (r *real) account(id string, scopes ...string) string {
+	r.t.Helper()
+	if r.admin == nil {
+		r.admin = metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret)})
+	}
+	_, err := r.accounts.Create(r.admin, &pb.CreateRequest{Account: &pb.Record{Id: id, Type: "service", ClientId: id, ClientSecret: id + " secret", Scopes: scopes}})
+	if err != nil && call.Code(err) != 409 {
+		r.t.Fatal(err)
+	}
+	return r.token(id, id+" secret", scopes...)
+}
+
+func fixture(opts ...oauth2.Option) func(t *testing.T) *authtest.Fixture {
+	return func(t *testing.T) *authtest.Fixture {
+		r := newReal(t)
+		r.account(authtest.Service, "admin")
+		a := oauth2.NewAuth(r.url, auth.DefaultAudience, append([]oauth2.Option{
+			oauth2.Id(authtest.Service), oauth2.Secret(authtest.Service + " secret"), oauth2.Logger(slog.New(slog.DiscardHandler)), oauth2.Client(client(t)),
+		}, opts...)...)
+		return &authtest.Fixture{
+			Auth: a, Own: authtest.Service,
+			Token: func(_ *testing.T, account string, scopes ...string) string { return r.account(account, scopes...) },
+		}
+	}
+}
+
+// client is one whose connections end with the test.
+func client(t *testing.T) *http.Client {
+	tr := &http.Transport{}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 5 * time.Second}
+}
+
+func TestOverAuthSrv(t *testing.T) {
+	t.Run("keys", func(t *testing.T) { authtest.Run(t, fixture()) })
+	t.Run("introspection", func(t *testing.T) { authtest.Run(t, fixture(oauth2.Introspection(time.Second))) })
+}
+
+// idp is a provider that does as it is told.
+type idp struct {
+	*httptest.Server
+	issuer *authtest.Issuer
+	meta   map[string]any
+	active atomic.Bool
+	down   atomic.Bool
+	keys   atomic.Int32 // how often they were read
+	asked  atomic.Int32
+}
+
+func newIDP(t *testing.T) *idp {
+	t.Helper()
+	p := &idp{issuer: authtest.NewIssuer(t)}
+	p.active.Store(true)
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.meta) })
+	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) { p.keys.Add(1); _, _ = w.Write(p.issuer.Keys()) })
+	mux.HandleFunc("/introspect", func(w http.ResponseWriter, r *http.Request) {
+		p.asked.Add(1)
+		if id, secret, _ := r.BasicAuth(); id != "svc" || secret != "s3cret" {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		token := r.FormValue("token")
+		answer(w, map[string]any{"active": p.active.Load() && token == "opaque", "sub": "ann", "scope": "read write", "exp": time.Now().Unix() + 60, "client_id": "app"})
+	})
+	mux.HandleFunc("/token", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		answer(w, map[string]any{"error": "invalid_client", "error_description": "s3cret repeated"})
+	})
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.down.Load() {
+			http.Error(w, "down", http.StatusBadGateway)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(p.Close)
+	p.meta = map[string]any{
+		"issuer": p.URL, "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys", "introspection_endpoint": p.URL + "/introspect",
+		"id_token_signing_alg_values_supported": []string{"EdDSA"},
+	}
+	return p
+}
+
+func (p *idp) auth(t *testing.T, opts ...oauth2.Option) *oauth2.Auth {
+	t.Helper()
+	a := oauth2.NewAuth(p.URL, "api", append([]oauth2.Option{
+		oauth2.Id("svc"), oauth2.Secret("s3cret"), oauth2.Logger(slog.New(slog.DiscardHandler)), oauth2.Client(client(t)),
+	}, opts...)...)
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+func (p *idp) token(change map[string]any) string {
+	c := p.issuer.Claims("ann", map[string]any{"iss": p.URL, "aud": "api"})
+	for k, v := range change {
+		c[k] = v
+	}
+	return p.issuer.Sign(nil, c)
+}
+
+type request struct{}
+
+func (request) Service() string { return "svc" }
+func (request) Method() string  { return "Svc.Call" }
+
+func TestForeignTokens(t *testing.T) {
+	p := newIDP(t)
+	a := p.auth(t)
+	jwtTyped := p.auth(t, oauth2.Types("JWT"))
+	typed := func(change map[string]any) string {
+		c := p.issuer.Claims("ann", map[string]any{"iss": p.URL, "aud": "api", "jti": nil, "client_id": nil, "azp": "app"})
+		for k, v := range change {
+			c[k] = v
+		}
+		return p.issuer.Sign(map[string]any{"typ": "JWT"}, c)
+	}
+	es := p.issuer.SignES256(p.issuer.Claims("ann", map[string]any{"iss": p.URL, "aud": "api"}))
+	for name, c := range map[string]struct {
+		a     *oauth2.Auth
+		token string
+		ok    bool
+	}{
+		"RFC 9068":                        {a, p.token(nil), true},
+		"roles of another shape":          {a, p.token(map[string]any{"roles": map[string]any{"x": 1}}), true},
+		"wrong aud":                       {a, p.token(map[string]any{"aud": "other"}), false},
+		"wrong iss":                       {a, p.token(map[string]any{"iss": "https://other.example"}), false},
+		"expired":                         {a, p.token(map[string]any{"exp": time.Now().Unix() - 61}), false},
+		"alg that is not announced":       {a, es, false},
+		"typ JWT, not told to":            {a, typed(nil), false},
+		"typ JWT, told to":                {jwtTyped, typed(nil), true},
+		"id token: nonce":                 {jwtTyped, typed(map[string]any{"nonce": "n"}), false},
+		"id token: at_hash":               {jwtTyped, typed(map[string]any{"at_hash": "h"}), false},
+		"refresh token of the same shape": {jwtTyped, typed(map[string]any{"typ": "Refresh"}), false},
+		"opaque":                          {a, "opaque", false},
+	} {
+		if _, err := c.a.Verify(c.token, request{}); (err == nil) != c.ok || err != nil && !errors.Is(err, auth.ErrInvalidToken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	got, err := a.Verify(p.token(map[string]any{"scp": []string{"a", "b"}, "roles": "x y"}), request{})
+	if err != nil || len(got.Scopes) != 2 || got.Metadata["roles"] != "x y" || got.Account() != "ann" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func TestRotationAndFloodOfUnknownKeys(t *testing.T) {
+	p := newIDP(t)
+	a := p.auth(t)
+	old := p.token(nil)
+	if _, err := a.Verify(old, request{}); err != nil {
+		t.Fatal(err)
+	}
+	p.issuer.Rotate(true)
+	fresh := p.token(nil)
+	for range 1000 {
+		if _, err := a.Verify(fresh, request{}); !errors.Is(err, auth.ErrInvalidToken) {
+			t.Fatalf("a key that is not known yet: %v", err)
+		}
+	}
+	if n := p.keys.Load(); n > 2 {
+		t.Errorf("keys were read %d times", n)
+	}
+	rpctest.Eventually(t, "the keys are read again", func() bool { return p.keys.Load() == 2 })
+}
+
+func TestProviderDead(t *testing.T) {
+	p := newIDP(t)
+	a := p.auth(t)
+	seen, unseen := p.token(nil), p.token(nil)
+	if _, err := a.Verify(seen, request{}); err != nil {
+		t.Fatal(err)
+	}
+	p.down.Store(true)
+	for _, token := range []string{seen, unseen} {
+		if _, err := a.Verify(token, request{}); err != nil {
+			t.Error(err)
+		}
+	}
+	late := p.auth(t)
+	if _, err := late.Verify(seen, request{}); !errors.Is(err, auth.ErrUnavailable) {
+		t.Errorf("nothing known: %v", err)
+	}
+	p.down.Store(false)
+	rpctest.Eventually(t, "it heals", func() bool { _, err := late.Verify(seen, request{}); return err == nil })
+}
+
+func TestOpaqueTokensByIntrospection(t *testing.T) {
+	p := newIDP(t)
+	a := p.auth(t, oauth2.Introspection(time.Second))
+	for range 100 {
+		got, err := a.Verify("opaque", request{})
+		if err != nil || got.Account() != "ann" || len(got.Scopes) != 2 {
+			t.Fatalf("%+v %v", got, err)
+		}
+	}
+	if n := p.asked.Load(); n > 2 {
+		t.Errorf("asked %d times", n)
+	}
+	if _, err := a.Verify("other", request{}); !errors.Is(err, auth.ErrInvalidToken) {
+		t.Errorf("unknown: %v", err)
+	}
+	p.down.Store(true)
+	begun := time.Now()
+	rpctest.Eventually(t, "the answer is old", func() bool { return time.Since(begun) > 1100*time.Millisecond })
+	if _, err := a.Verify("opaque", request{}); err != nil {
+		t.Errorf("known, provider dead: %v", err)
+	}
+	if _, err := a.Verify("other", request{}); !errors.Is(err, auth.ErrUnavailable) {
+		t.Errorf("unknown, provider dead: %v", err)
+	}
+	p.down.Store(false)
+	p.active.Store(false)
+	rpctest.Eventually(t, "it is revoked", func() bool { _, err := a.Verify("opaque", request{}); return errors.Is(err, auth.ErrInvalidToken) })
+}
+
+func TestErrorsHoldNoSecret(t *testing.T) {
+	p := newIDP(t)
+	a := p.auth(t)
+	_, err := a.Token()
+	if !errors.Is(err, auth.ErrInvalidToken) || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "invalid_client") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMetadataOfAnother(t *testing.T) {
+	p := newIDP(t)
+	for name, change := range map[string]map[string]any{
+		"issuer": {"issuer": "https://other.example"}, "endpoint by file": {"jwks_uri": "file:///etc/passwd"}, "no keys": {"jwks_uri": ""},
+	} {
+		old := map[string]any{}
+		for k, v := range change {
+			old[k], p.meta[k] = p.meta[k], v
+		}
+		a := oauth2.NewAuth(p.URL, "api", oauth2.Service("svc"), oauth2.Logger(slog.New(slog.DiscardHandler)), oauth2.Client(client(t)))
+		if err := a.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Verify(p.token(nil), request{}); err == nil || !strings.Contains(err.Error(), "metadata") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := a.Stop(); err != nil {
+			t.Error(err)
+		}
+		for k, v := range old {
+			p.meta[k] = v
+		}
+	}
+}
+
+func TestOptionsAreNamed(t *testing.T) {
+	for option, a := range map[string]*oauth2.Auth{
+		"issuer":        oauth2.NewAuth("auth.example", "api", oauth2.Service("s")),
+		"audience":      oauth2.NewAuth("https://auth.example", "", oauth2.Service("s")),
+		"Secret":        oauth2.NewAuth("https://auth.example", "api", oauth2.Id("s")),
+		"Service":       oauth2.NewAuth("https://auth.example", "api"),
+		"Algorithms":    oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Algorithms("HS256")),
+		"Types":         oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Types()),
+		"Introspection": oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Introspection(time.Second)),
+		"Rules":         oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Rules(&pb.Rule{Id: "x"})),
+	} {
+		if err := a.Start(); !errors.Is(err, auth.ErrInvalid) || !strings.Contains(err.Error(), "option "+option) {
+			t.Errorf("%s: %v", option, err)
+		}
+		_ = a.Stop()
+	}
+}
+
+func TestRules(t *testing.T) {
+	p := newIDP(t)
+	a := p.auth(t, oauth2.Rules(&pb.Rule{Id: "not-ann", Effect: "deny", Accounts: []string{"ann"}}))
+	if _, err := a.Verify(p.token(nil), request{}); !errors.Is(err, auth.ErrForbidden) || !strings.Contains(err.Error(), "not-ann") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,309 @@
+package bench
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/casbin/casbin/v2"
+	"github.com/casbin/casbin/v2/model"
+	gojwt "github.com/golang-jwt/jwt/v5"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/authtest"
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/policy"
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+type authRequest struct{ service, method string }
+
+func (r *authRequest) Service() string { return r.service }
+func (r *authRequest) Method() string  { return r.method }
+
+// thousand rules as a platform of 101 services might have, and the call that
+// rule-998 allows.
+func thousandRules() ([]*pb.Rule, *policy.Call) {
+	rules := make([]*pb.Rule, 1000)
+	for i := range rules {
+		rules[i] = &pb.Rule{
+			Id: fmt.Sprintf("rule-%03d", i), Effect: policy.Allow,
+			Accounts: []string{fmt.Sprintf("shop.caller-%d", i%250)}, Services: []string{fmt.Sprintf("shop.service-%d", i%101)}, Methods: []string{"Orders.*"},
+		}
+	}
+	return rules, &policy.Call{
+		Account: "shop.caller-248", Roles: []string{"service"}, Scopes: []string{"read", "write"}, Service: "shop.service-89", Method: "Orders.Place",
+	}
+}
+
+// tokens and watches are a go.micro.srv.auth that has rules and keys.
+type tokens struct {
+	pb.Oauth2Handler
+	issuer *authtest.Issuer
+}
+
+type watches struct {
+	pb.PolicyHandler
+	issuer *authtest.Issuer
+	rules  []*pb.Rule
+	done   <-chan struct{}
+}
+
+func (a tokens) Token(_ context.Context, req *pb.TokenRequest, rsp *pb.TokenResponse) error {
+	rsp.Token = &pb.Token{AccessToken: a.issuer.Token(req.ClientId, nil), TokenType: "Bearer", ExpiresAt: time.Now().Unix() + 900}
+	return nil
+}
+
+func (a watches) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Policy_WatchStream) error {
+	if err := stream.Send(&pb.WatchResponse{Reset_: true, Issuer: authtest.IssuerName, Jwks: a.issuer.Keys(), Rules: &pb.Rules{Rules: a.rules}}); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-a.done:
+	}
+	return nil
+}
+
+// startedAuth returns the default plugin of a caller that rules allow, and its
+// issuer.
+func startedAuth(b *testing.B) (auth.Auth, *authtest.Issuer, *policy.Call) {
+	b.Helper()
+	rules, call := thousandRules()
+	issuer := authtest.NewIssuer(b)
+	net := rpctest.New(b)
+	net.Boot(daemon.Service{Name: auth.ServiceName, Start: func(_ context.Context, env *daemon.Env) error {
+		return errors.Join(pb.RegisterOauth2Handler(env.Server, tokens{issuer: issuer}),
+			pb.RegisterPolicyHandler(env.Server, watches{issuer: issuer, rules: rules, done: env.Done}))
+	}})
+	a := auth.NewAuth(auth.Id(call.Account), auth.Secret("s"), auth.Service(call.Service), auth.Client(net.Client(rpctest.GRPC)), auth.Logger(slog.New(slog.DiscardHandler)))
+	if err := a.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = a.Stop() })
+	own, err := a.Token()
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := a.NewContext(context.Background(), own)
+	rpctest.Eventually(b, "it verifies", func() bool { _, err := a.Authorized(ctx, &authRequest{call.Service, call.Method}); return err == nil })
+	return a, issuer, call
+}
+
+// BenchmarkAuthorized is a check of a token seen before, with 1000 rules, one
+// after the other and by all cores.
+func BenchmarkAuthorized(b *testing.B) {
+	a, _, call := startedAuth(b)
+	own, _ := a.Token()
+	ctx, req := a.NewContext(context.Background(), own), &authRequest{call.Service, call.Method}
+	b.Run("warm", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := a.Authorized(ctx, req); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("warm/parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(p *testing.PB) {
+			for p.Next() {
+				if _, err := a.Authorized(ctx, req); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkVerify is the first check of a token: the bare signature, ours with
+// all that is checked besides and the decision by 1000 rules, and golang-jwt
+// with the checks it has.
+func BenchmarkVerify(b *testing.B) {
+	a, issuer, call := startedAuth(b)
+	var set struct{ Keys []struct{ X string } }
+	if err := json.Unmarshal(issuer.Keys(), &set); err != nil {
+		b.Fatal(err)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(set.Keys[0].X)
+	if err != nil {
+		b.Fatal(err)
+	}
+	key := ed25519.PublicKey(raw)
+	one := issuer.Token(call.Account, nil)
+	b.Run("signature", func(b *testing.B) {
+		last := strings.LastIndexByte(one, '.')
+		sig, _ := base64.RawURLEncoding.DecodeString(one[last+1:])
+		b.ReportAllocs()
+		for b.Loop() {
+			if !ed25519.Verify(key, []byte(one[:last]), sig) {
+				b.Fatal("wrong")
+			}
+		}
+	})
+	b.Run("ours", func(b *testing.B) {
+		fresh := make([]string, 20_000) // more than are remembered
+		for i := range fresh {
+			fresh[i] = issuer.Token(call.Account, nil)
+		}
+		v, req, i := a.(auth.Verifier), &authRequest{call.Service, call.Method}, 0
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := v.Verify(fresh[i%len(fresh)], req); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+	b.Run("golang-jwt", func(b *testing.B) {
+		p := gojwt.NewParser(gojwt.WithValidMethods([]string{"EdDSA"}), gojwt.WithAudience("go-platform"), gojwt.WithIssuer(authtest.IssuerName), gojwt.WithLeeway(time.Minute))
+		b.ReportAllocs()
+		for b.Loop() {
+			var c gojwt.MapClaims
+			if _, err := p.ParseWithClaims(one, &c, func(*gojwt.Token) (any, error) { return key, nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+const casbinModel = `
+[request_definition]
+r = sub, obj, act
+[policy_definition]
+p = sub, obj, act, eft
+[policy_effect]
+e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
+[matchers]
+m = r.sub == p.sub && r.obj == p.obj && keyMatch(r.act, p.act)
+`
+
+const opaModule = `package shop
+import rego.v1
+default allow := false
+allow if { some r in data.rules[input.service][input.account]; startswith(input.method, r) }
+`
+
+// BenchmarkPolicy decides the same call by the same 1000 rules. OPA is given
+// them indexed by service and account, as its documentation advises; it and
+// casbin do not name the rule here.
+func BenchmarkPolicy(b *testing.B) {
+	rules, call := thousandRules()
+	b.Run("ours", func(b *testing.B) {
+		set, err := policy.Compile(rules)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if d := set.Decide(call); !d.Allowed || d.Rule != "rule-998" {
+				b.Fatal(d)
+			}
+		}
+	})
+	b.Run("casbin", func(b *testing.B) {
+		m, err := model.NewModelFromString(casbinModel)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e, err := casbin.NewEnforcer(m)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range rules {
+			if _, err := e.AddPolicy(r.Accounts[0], r.Services[0], r.Methods[0], "allow"); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if ok, err := e.Enforce(call.Account, call.Service, call.Method); !ok || err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("opa", func(b *testing.B) {
+		index := map[string]any{}
+		for _, r := range rules {
+			accounts, ok := index[r.Services[0]].(map[string]any)
+			if !ok {
+				accounts = map[string]any{}
+				index[r.Services[0]] = accounts
+			}
+			accounts[r.Accounts[0]] = []any{strings.TrimSuffix(r.Methods[0], "*")}
+		}
+		ctx := context.Background()
+		q, err := rego.New(rego.Query("data.shop.allow"), rego.Module("shop.rego", opaModule), rego.Data(map[string]any{"rules": index})).PrepareForEval(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		input := map[string]any{"account": call.Account, "service": call.Service, "method": call.Method}
+		b.ReportAllocs()
+		for b.Loop() {
+			if rs, err := q.Eval(ctx, rego.EvalInput(input)); err != nil || !rs.Allowed() {
+				b.Fatal(rs, err)
+			}
+		}
+	})
+}
+
+type authServerRequest struct {
+	server.Request
+	call *policy.Call
+}
+
+func (r authServerRequest) Service() string         { return r.call.Service }
+func (r authServerRequest) Method() string          { return r.call.Method }
+func (r authServerRequest) Endpoint() string        { return r.call.Method }
+func (authServerRequest) Header() map[string]string { return nil }
+
+// authWire hands a call's metadata over to the handler in a new context.
+type authWire struct {
+	client.Client
+	handler server.HandlerFunc
+	req     server.Request
+}
+
+func (w *authWire) Call(ctx context.Context, _ client.Request, rsp any, _ ...client.CallOption) error {
+	md, _ := metadata.FromContext(ctx)
+	return w.handler(metadata.NewContext(context.Background(), md), w.req, rsp)
+}
+
+// BenchmarkAuthWrappers is a call around nothing: the difference is what client
+// and handler wrapper cost together, checked by 1000 rules.
+func BenchmarkAuthWrappers(b *testing.B) {
+	a, _, call := startedAuth(b)
+	noop := func(context.Context, server.Request, any) error { return nil }
+	req := authServerRequest{call: call}
+	ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-request-id": "8d2c1f6e", "user-agent": "shop/1", "x-tenant": "acme"})
+	for _, c := range []struct {
+		name   string
+		client client.Client
+	}{
+		{"none", &authWire{handler: noop, req: req}},
+		{"client", auth.ClientWrapper(a)(&authWire{handler: noop, req: req})},
+		{"both", auth.ClientWrapper(a)(&authWire{handler: auth.HandlerWrapper(a)(noop), req: req})},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.client.Call(ctx, nil, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
