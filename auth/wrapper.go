@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/rpc"
 )
 
 // WrapperOption changes a wrapper that is being made. Each says for which it is.
@@ -64,14 +65,24 @@ func newWrapperOptions(opts []WrapperOption) wrapperOptions {
 func ClientWrapper(a Auth, opts ...WrapperOption) client.Wrapper {
 	o := newWrapperOptions(opts)
 	return func(c client.Client) client.Client {
-		return &clientWrapper{Client: c, auth: a, forward: o.forward, view: header.NewView()}
+		return around(c, a, o)
 	}
+}
+
+func around(c client.Client, a Auth, o wrapperOptions) *clientWrapper {
+	return &clientWrapper{Client: c, auth: a, options: o, view: header.NewView()}
+}
+
+// Options has the wrapper carried on to the clients that plugins make of this
+// one: without it their services would refuse them.
+func (w *clientWrapper) Options() client.Options {
+	return rpc.Carry(w.Client.Options(), func(c client.Client) client.Client { return around(c, w.auth, w.options) })
 }
 
 type clientWrapper struct {
 	client.Client
 	auth    Auth
-	forward bool
+	options wrapperOptions
 	view    header.View
 	own     atomic.Pointer[ownHeader]
 }
@@ -134,7 +145,7 @@ func (w *clientWrapper) outgoing(ctx context.Context) (context.Context, whose) {
 
 func (w *clientWrapper) authorization(ctx context.Context) (string, whose) {
 	t := carried(ctx)
-	if t == nil && w.forward {
+	if t == nil && w.options.forward {
 		t, _ = TokenFromContext(ctx)
 	}
 	if t != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -18,7 +19,7 @@ const (
 	// AdminFile is of the account "admin".
 	AdminFile = "auth-admin"
 	// BootstrapFile is what Account.Enrol wants.
-	BootstrapFile = "auth-bootstrap"
+	BootstrapFile = daemon.BootstrapFile
 )
 
 // AdminID is the account, and the client id, that a first start makes.
