@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/client/grpc"
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/examples/trace/wire"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/devauth"
+	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/trace"
 	pb "github.com/micro/go-platform/trace/proto"
 )
@@ -35,13 +36,17 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, name, address string, calls int, out io.Writer) error {
+func run(ctx context.Context, name, address string, calls int, out io.Writer) (err error) {
 	reg, err := daemon.NewRegistry(name, address)
 	if err != nil {
 		return err
 	}
 	self := &registry.Service{Name: "go.micro.example.client"}
-	c := client.NewClient(client.Registry(reg))
+	c, stop, err := devauth.Wrap(client.NewClient(client.Registry(reg)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	t := trace.NewTrace(trace.Client(c), trace.Service(self))
 	if err := t.Start(); err != nil {
 		return err
@@ -64,13 +69,15 @@ func run(ctx context.Context, name, address string, calls int, out io.Writer) er
 	if err := t.Stop(); err != nil { // sends what is left
 		return err
 	}
-	return show(ctx, reg, last, out)
+	return show(ctx, c, last, out)
 }
 
 // show waits until the server's half has arrived, which it sends within five
 // seconds, and prints the tree.
-func show(ctx context.Context, reg registry.Registry, id string, out io.Writer) error {
-	svc := pb.NewTraceService(trace.ServiceName, grpc.NewClient(client.Registry(reg)))
+func show(ctx context.Context, c client.Client, id string, out io.Writer) error {
+	fit, release := rpc.Acquire(c, nil) // our services speak grpc
+	defer release()
+	svc := pb.NewTraceService(trace.ServiceName, fit)
 	for {
 		rsp, err := svc.Tree(ctx, &pb.TreeRequest{Id: id})
 		if err != nil {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/micro/go-platform/examples/trace/wire"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/trace"
 )
 
@@ -61,9 +62,13 @@ func run(ctx context.Context, name, address string) error {
 		return err
 	}
 	self := &registry.Service{Name: wire.Service}
-	t := trace.NewTrace(trace.Client(client.NewClient(client.Registry(reg))), trace.Service(self))
-	if err := t.Start(); err != nil {
+	c, stop, err := devauth.Wrap(client.NewClient(client.Registry(reg)))
+	if err != nil {
 		return err
+	}
+	t := trace.NewTrace(trace.Client(c), trace.Service(self))
+	if err := t.Start(); err != nil {
+		return errors.Join(err, stop())
 	}
 	service := micro.NewService(
 		micro.Name(wire.Service),
@@ -72,7 +77,7 @@ func run(ctx context.Context, name, address string) error {
 		micro.WrapHandler(trace.HandlerWrapper(t, self)),
 	)
 	if err := micro.RegisterHandler(service.Server(), &Greeter{t}); err != nil {
-		return err
+		return errors.Join(err, t.Stop(), stop())
 	}
-	return errors.Join(service.Run(), t.Stop())
+	return errors.Join(service.Run(), t.Stop(), stop())
 }
