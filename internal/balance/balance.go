@@ -54,6 +54,8 @@ type Config struct {
 	// Now is a monotonic clock in nanoseconds that never says less than 2;
 	// default the process's.
 	Now func() int64
+	// Extra makes what a Load carries for its user.
+	Extra func() any
 	// Dials tells that unreachable nodes are dialled (see Pool.Lost), so that no
 	// call needs to find out whether one is back.
 	Dials bool

@@ -21,6 +21,7 @@ type Load struct {
 	area    atomic.Int64  // of calls in flight over time, see littlesLaw
 	marks   atomic.Uint32 // calls that ended without a measured latency, since the last tick
 	streams atomic.Int32
+	Extra   any // of the pool's user, see Config
 	_       [64]byte // the next load's words are not in this cache line
 
 	outlier
@@ -33,8 +34,11 @@ const (
 	halfOpen
 )
 
-func newLoad() *Load {
+func (p *Pool) newLoad() *Load {
 	l := &Load{}
+	if p.conf.Extra != nil {
+		l.Extra = p.conf.Extra()
+	}
 	l.slope.Store(math.Float32bits(1))
 	l.success = 1
 	return l
@@ -91,6 +95,9 @@ const idleAfter = 100 * time.Millisecond
 
 // InFlight returns the calls under way.
 func (l *Load) InFlight() int { return int(uint32(l.flight.Load())) }
+
+// Streak returns how many calls failed in a row.
+func (l *Load) Streak() int { return int(l.streak.Load()) }
 
 // cost is what a call to the node is expected to cost. Typical stands in for a
 // latency that nobody knows yet.

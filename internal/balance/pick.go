@@ -28,7 +28,38 @@ type Call struct {
 // Pick returns a node for the call, which may be nil, or ErrNone. Of several
 // nodes one that was tried already is taken last.
 func (p *Pool) Pick(c *Call, tried []*Member) (*Member, error) {
-	t := p.table.Load()
+	return p.table.Load().pick(p, c, tried)
+}
+
+// View is some nodes of a pool.
+type View struct {
+	pool  *Pool
+	table *table
+}
+
+// Only returns the nodes that take calls and that keep says yes to, nil when
+// there is none.
+func (p *Pool) Only(keep func(*Member) bool) *View {
+	whole := p.table.Load()
+	t := &table{out: whole.out, panicking: whole.panicking, versions: whole.versions, policy: whole.policy, keyed: whole.keyed}
+	for _, m := range whole.usable {
+		if keep(m) {
+			t.usable = append(t.usable, m)
+		}
+	}
+	if len(t.usable) == 0 {
+		return nil
+	}
+	t.candidates = t.usable
+	t.plain = t.newPlan(nil, nil, p)
+	t.plans.Store(&map[string]*plan{})
+	return &View{p, t}
+}
+
+// Pick is Pool.Pick among the nodes of the view.
+func (v *View) Pick(c *Call, tried []*Member) (*Member, error) { return v.table.pick(v.pool, c, tried) }
+
+func (t *table) pick(p *Pool, c *Call, tried []*Member) (*Member, error) {
 	pl, point := t.plain, -1.0
 	if c != nil {
 		if c.Sticky {

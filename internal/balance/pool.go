@@ -90,7 +90,7 @@ func (p *Pool) Update(candidates []Candidate, policy *Policy) {
 func (p *Pool) member(c Candidate, before *table) *Member {
 	l := p.loads[c.Node.Id]
 	if old := before.byID[c.Node.Id]; l == nil || old != nil && old.Node.Address != c.Node.Address {
-		l = newLoad()
+		l = p.newLoad()
 		p.loads[c.Node.Id] = l
 	}
 	m := &Member{Node: c.Node, Load: l, Version: c.Owner.Version, owner: c.Owner, Zone: c.Node.Metadata[ZoneKey], Weight: 1}
@@ -167,7 +167,7 @@ func (p *Pool) fresh(members []*Member) []*Member {
 	all := make([]*Member, len(members))
 	for i, m := range members {
 		f := *m
-		f.Load = newLoad()
+		f.Load = p.newLoad()
 		p.loads[m.Node.Id] = f.Load
 		all[i] = &f
 	}
@@ -179,6 +179,13 @@ func (p *Pool) Find(id string) *Member { return p.table.Load().byID[id] }
 
 // Known tells whether the pool has any node, draining or not.
 func (p *Pool) Known() bool { return len(p.table.Load().byID) > 0 }
+
+// Each calls do for every node, draining or not.
+func (p *Pool) Each(do func(*Member)) {
+	for _, m := range p.table.Load().byID {
+		do(m)
+	}
+}
 
 // Services returns the nodes that take calls by version, for filters. The
 // slice and all it points to must not be changed.
