@@ -1,0 +1,98 @@
+package routersrv
+
+import (
+	"slices"
+)
+
+// minVolume is how many calls of one caller to one node say something.
+const minVolume = 10
+
+// sight is how one caller saw one node in the window.
+type sight struct {
+	outcomes
+	node        *node
+	caller      *caller
+	consecutive int64
+}
+
+func (s sight) failureRate() float64 { return float64(s.failed()) / float64(s.calls()) }
+
+// sights returns what each caller saw that reports by RPC: anybody can publish
+// on the topic, so what it says counts in Stats and decides nothing.
+func (t *table) sights(slot int64) [][]sight {
+	byCaller := make(map[*caller][]sight)
+	for _, n := range t.nodes {
+		for _, p := range n.pairs {
+			if p.caller.topic {
+				continue
+			}
+			s := sight{node: n, caller: p.caller, consecutive: p.consecutive}
+			p.calls.each(slot, n.ejection.since, func(o *outcomes) { s.outcomes.add(*o) })
+			if s.calls() > 0 {
+				byCaller[p.caller] = append(byCaller[p.caller], s)
+			}
+		}
+	}
+	all := make([][]sight, 0, len(byCaller))
+	for _, seen := range byCaller {
+		all = append(all, seen)
+	}
+	return all
+}
+
+// judgement is what the callers together say of a node.
+type judgement struct {
+	observers     int             // who called it often enough, beside other nodes
+	votes         map[string]int  // for an ejection, by cause
+	places        map[string]bool // of those who voted
+	calls, failed int64           // of those who voted
+	scores        []float64       // of the observers, for the weight
+}
+
+// judge asks every caller. A caller compares a node only with others that it
+// called itself: what is wrong with the caller or its network shows in all of
+// them.
+func judge(all [][]sight) map[*node]*judgement {
+	found := make(map[*node]*judgement)
+	for _, seen := range all {
+		if len(seen) < 2 {
+			continue
+		}
+		typical, scores := typicalFailures(seen), score(seen)
+		low := lowSuccess(seen)
+		for i, s := range seen {
+			cause := suspicion(s, typical, low)
+			if cause == "" && s.calls() < minVolume {
+				continue
+			}
+			j := found[s.node]
+			if j == nil {
+				j = &judgement{votes: make(map[string]int), places: make(map[string]bool)}
+				found[s.node] = j
+			}
+			j.observers++
+			j.scores = append(j.scores, scores[i])
+			if cause != "" {
+				j.votes[cause]++
+				j.places[s.caller.place] = true
+				j.calls += s.calls()
+				j.failed += s.failed()
+			}
+		}
+	}
+	return found
+}
+
+func typicalFailures(seen []sight) float64 {
+	rates := make([]float64, len(seen))
+	for i, s := range seen {
+		rates[i] = s.failureRate()
+	}
+	return median(rates)
+}
+
+// median is the lower one of two.
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[(len(values)-1)/2]
+}

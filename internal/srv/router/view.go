@@ -1,0 +1,142 @@
+package routersrv
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go-micro.dev/v5/registry"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/micro/go-platform/internal/clean"
+	pb "github.com/micro/go-platform/router/proto"
+)
+
+// never is SelectResponse.expires of answers that are good until replaced.
+const never = -1
+
+// view is what all callers are told of a service, without durations that pass.
+type view struct {
+	revision uint64
+	answer   *pb.SelectResponse
+	until    map[string]time.Time // ends of ejections, by node
+}
+
+// derive makes all that is derived from reports, registry and store that of
+// now, and tells whether it differs from before. The caller holds t.mu.
+func (e *engine) derive(t *table, now time.Time) bool {
+	versions, stale := e.nodes(t.name)
+	slot := e.clock.slot(now)
+	t.follow(versions)
+	t.expire(slot, now)
+	found := judge(t.sights(slot))
+	e.eject(t, found, now, slot)
+	e.weigh(t, found, now)
+	shared := e.share(t, slot)
+	return e.look(t, versions, stale) || shared
+}
+
+// look makes the view anew and keeps it when it says something else.
+func (e *engine) look(t *table, versions []*registry.Service, stale bool) bool {
+	p := e.policy.Load()
+	v := &view{until: make(map[string]time.Time), answer: &pb.SelectResponse{
+		Service: t.name, Epoch: e.epoch, Expires: never, KeepaliveMs: keepalive.Milliseconds(), Stale: stale,
+		Rules: p.rules[t.name], Labels: p.labels[t.name], RetryRatio: e.retryRatio,
+	}}
+	if l := p.limits[t.name]; l != nil && l.RetryRatio != nil {
+		v.answer.RetryRatio = *l.RetryRatio
+	}
+	for _, s := range versions {
+		v.answer.Services = append(v.answer.Services, t.service(s, v))
+	}
+	slices.SortFunc(v.answer.Services, func(a, b *pb.Service) int { return strings.Compare(a.Version, b.Version) })
+	if old := t.view; old != nil && maps.Equal(old.until, v.until) && proto.Equal(old.answer, v.answer) {
+		return false
+	}
+	v.revision = e.revision.Add(1)
+	t.view = v
+	return true
+}
+
+// service is a version of the registry with what is derived for its nodes.
+func (t *table) service(s *registry.Service, v *view) *pb.Service {
+	out := &pb.Service{Name: s.Name, Version: s.Version, Metadata: clean.Map(s.Metadata)}
+	for _, e := range s.Endpoints {
+		if e != nil {
+			out.Endpoints = append(out.Endpoints, &pb.Endpoint{Name: e.Name, Metadata: clean.Map(e.Metadata)})
+		}
+	}
+	for _, r := range s.Nodes {
+		n := t.nodes[r.Id]
+		if n == nil { // more than there is room for
+			continue
+		}
+		host, port := split(r.Address)
+		out.Nodes = append(out.Nodes, &pb.Node{
+			Id: r.Id, Address: host, Port: port, Metadata: clean.Map(r.Metadata),
+			Weight: n.shown, Ejected: !n.ejection.until.IsZero(), Reason: n.ejection.reason,
+		})
+		if !n.ejection.until.IsZero() {
+			v.until[r.Id] = n.ejection.until
+		}
+	}
+	slices.SortFunc(out.Nodes, func(a, b *pb.Node) int { return strings.Compare(a.Id, b.Id) })
+	return out
+}
+
+func split(address string) (host string, port int64) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return address, 0
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return address, 0
+	}
+	return host, int64(n)
+}
+
+// revisionFor is that of the answer to p, who may be nil.
+func (t *table) revisionFor(p *part) uint64 {
+	if p == nil {
+		return t.view.revision
+	}
+	return max(t.view.revision, p.told)
+}
+
+// answerFor is what p is told now. The caller holds t.mu; what is returned
+// shares what does not change.
+func (t *table) answerFor(p *part, now time.Time) *pb.SelectResponse {
+	a := t.view.answer
+	rsp := &pb.SelectResponse{
+		Service: a.Service, Epoch: a.Epoch, Expires: a.Expires, KeepaliveMs: a.KeepaliveMs, Stale: a.Stale,
+		Rules: a.Rules, Labels: a.Labels, RetryRatio: a.RetryRatio, Services: a.Services,
+		Revision: t.revisionFor(p),
+	}
+	if p != nil {
+		rsp.Share = p.share
+	}
+	if len(t.view.until) > 0 {
+		rsp.Services = t.view.remaining(now)
+	}
+	return rsp
+}
+
+// remaining copies the services and says what is left of ejections.
+func (v *view) remaining(now time.Time) []*pb.Service {
+	services := make([]*pb.Service, 0, len(v.answer.Services))
+	for _, s := range v.answer.Services {
+		out := &pb.Service{Name: s.Name, Version: s.Version, Metadata: s.Metadata, Endpoints: s.Endpoints, Nodes: slices.Clone(s.Nodes)}
+		for i, n := range out.Nodes {
+			if until, ok := v.until[n.Id]; ok {
+				out.Nodes[i] = proto.CloneOf(n)
+				out.Nodes[i].EjectedMs = max(until.Sub(now).Milliseconds(), 1)
+			}
+		}
+		services = append(services, out)
+	}
+	return services
+}
