@@ -104,6 +104,7 @@ func (e *engine) eject(t *table, found map[*node]*judgement, now time.Time, slot
 	})
 	for _, o := range outliers[:max(min(len(outliers), len(t.nodes)/2-out), 0)] {
 		o.begin(e.ejection, o.why(), now)
+		t.derived++
 	}
 }
 
@@ -135,6 +136,7 @@ func (e *engine) readmit(t *table, now time.Time, slot int64) int {
 			}
 		case !now.Before(x.until):
 			n.back(now, slot)
+			t.derived++
 		default:
 			out = append(out, n)
 		}
@@ -143,6 +145,7 @@ func (e *engine) readmit(t *table, now time.Time, slot int64) int {
 	slices.SortFunc(out, func(a, b *node) int { return a.ejection.until.Compare(b.ejection.until) })
 	for len(out) > len(t.nodes)/2 {
 		out[0].back(now, slot)
+		t.derived++
 		out = out[1:]
 	}
 	return len(out)

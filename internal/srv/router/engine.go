@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go-micro.dev/v5/registry"
 
+	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/router/proto"
 )
@@ -18,9 +18,9 @@ const (
 	idle      = 10 * time.Minute // after which a service nobody asks for is forgotten
 )
 
-// lookup returns what the registry knows of a service, not to be changed, and
-// whether the registry cannot be reached, so that it may be old.
-type lookup func(service string) (versions []*registry.Service, stale bool)
+// lookup returns what is known of a service, nil when that is nothing, and
+// whether it is nothing because the registry did not answer. It never waits.
+type lookup func(service string) (s *regcache.Snapshot, stale bool)
 
 // settings are what an operator may choose.
 type settings struct {
@@ -36,6 +36,7 @@ type engine struct {
 	epoch    string
 	clock    clock
 	nodes    lookup
+	want     func(service string) // have a service looked for
 	policy   atomic.Pointer[policy]
 	revision atomic.Uint64 // of the newest change of anything
 	news     atomic.Pointer[chan struct{}]
@@ -47,9 +48,9 @@ type engine struct {
 	topicCallers int
 }
 
-func newEngine(s settings, nodes lookup, now time.Time) *engine {
+func newEngine(s settings, nodes lookup, want func(string), now time.Time) *engine {
 	e := &engine{
-		settings: s, epoch: uuid.NewString(), clock: newClock(now, s.window), nodes: nodes,
+		settings: s, epoch: uuid.NewString(), clock: newClock(now, s.window), nodes: nodes, want: want,
 		tables: make(map[string]*table), callers: make(map[string]*caller),
 	}
 	e.policy.Store(&policy{})
@@ -118,7 +119,8 @@ func (e *engine) reportTopic(id identity, s *pb.Stats, now time.Time) error {
 }
 
 func (e *engine) count(c *caller, s *pb.Stats, intervalMs int64, now time.Time) error {
-	if versions, _ := e.nodes(s.Service.Name); len(versions) == 0 {
+	if known, _ := e.nodes(s.Service.Name); known == nil {
+		e.want(s.Service.Name)
 		return nil
 	}
 	t, err := e.table(s.Service.Name, now)

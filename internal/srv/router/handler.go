@@ -17,6 +17,7 @@ import (
 // handler is Router of go.micro.srv.router.
 type handler struct {
 	engine  *engine
+	find    func(service string) // ask the registry for what is not known
 	done    <-chan struct{}
 	streams atomic.Int64
 }
@@ -47,6 +48,7 @@ func (h *handler) Select(ctx context.Context, req *pb.SelectRequest, rsp *pb.Sel
 	if err != nil {
 		return refuse(err)
 	}
+	h.find(req.Service)
 	answer, err := h.engine.answer(req.Service, id, time.Now())
 	if err != nil {
 		return refuse(err)

@@ -30,6 +30,9 @@ func (h *handler) SelectStream(ctx context.Context, req *pb.SelectRequest, strea
 	if err != nil {
 		return refuse(err)
 	}
+	for service := range known {
+		h.find(service)
+	}
 	w := &watch{engine: h.engine, id: id}
 	defer w.close()
 	if err := w.open(known, time.Now()); err != nil {

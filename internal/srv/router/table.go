@@ -7,6 +7,7 @@ import (
 
 	"go-micro.dev/v5/registry"
 
+	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/router/proto"
 )
@@ -31,6 +32,7 @@ type table struct {
 	used      time.Time // when somebody asked last
 	streams   int
 	weighed   time.Time
+	derived   uint64 // rises when a weight or an ejection changes
 	view      *view
 	shared    sharing
 }
@@ -188,9 +190,9 @@ func (t *table) countEndpoint(e *pb.EndpointStats, slot int64) {
 }
 
 // follow makes the nodes those of the registry.
-func (t *table) follow(versions []*registry.Service) {
-	there := make(map[string]bool)
-	for _, v := range versions {
+func (t *table) follow(s *regcache.Snapshot) {
+	there := make(map[string]bool, len(t.nodes))
+	for _, v := range versions(s) {
 		for _, r := range v.Nodes {
 			if len(there) == maxNodes {
 				break
@@ -210,6 +212,13 @@ func (t *table) follow(versions []*registry.Service) {
 			delete(t.nodes, id)
 		}
 	}
+}
+
+func versions(s *regcache.Snapshot) []*registry.Service {
+	if s == nil {
+		return nil
+	}
+	return s.Services
 }
 
 // expire forgets whose last report left the window.

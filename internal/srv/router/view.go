@@ -5,13 +5,13 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"go-micro.dev/v5/registry"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/regcache"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -20,40 +20,57 @@ const never = -1
 
 // view is what all callers are told of a service, without durations that pass.
 type view struct {
+	of       inputs
 	revision uint64
 	answer   *pb.SelectResponse
 	until    map[string]time.Time // ends of ejections, by node
 }
 
+// inputs are what a view is made of: equal ones make equal views.
+type inputs struct {
+	registry *regcache.Snapshot
+	policy   *policy
+	stale    bool
+	derived  uint64
+}
+
 // derive makes all that is derived from reports, registry and store that of
 // now, and tells whether it differs from before. The caller holds t.mu.
 func (e *engine) derive(t *table, now time.Time) bool {
-	versions, stale := e.nodes(t.name)
+	known, stale := e.nodes(t.name)
+	if known == nil {
+		e.want(t.name)
+	}
 	slot := e.clock.slot(now)
-	t.follow(versions)
+	if t.view == nil || known != t.view.of.registry {
+		t.follow(known)
+	}
 	t.expire(slot, now)
 	found := judge(t.sights(slot))
 	e.eject(t, found, now, slot)
 	e.weigh(t, found, now)
 	shared := e.share(t, slot)
-	return e.look(t, versions, stale) || shared
+	return e.look(t, inputs{known, e.policy.Load(), stale, t.derived}) || shared
 }
 
 // look makes the view anew and keeps it when it says something else.
-func (e *engine) look(t *table, versions []*registry.Service, stale bool) bool {
-	p := e.policy.Load()
-	v := &view{until: make(map[string]time.Time), answer: &pb.SelectResponse{
-		Service: t.name, Epoch: e.epoch, Expires: never, KeepaliveMs: keepalive.Milliseconds(), Stale: stale,
+func (e *engine) look(t *table, of inputs) bool {
+	if t.view != nil && t.view.of == of {
+		return false
+	}
+	p := of.policy
+	v := &view{of: of, until: make(map[string]time.Time), answer: &pb.SelectResponse{
+		Service: t.name, Epoch: e.epoch, Expires: never, KeepaliveMs: keepalive.Milliseconds(), Stale: of.stale,
 		Rules: p.rules[t.name], Labels: p.labels[t.name], RetryRatio: e.retryRatio,
 	}}
 	if l := p.limits[t.name]; l != nil && l.RetryRatio != nil {
 		v.answer.RetryRatio = *l.RetryRatio
 	}
-	for _, s := range versions {
+	for _, s := range versions(of.registry) {
 		v.answer.Services = append(v.answer.Services, t.service(s, v))
 	}
-	slices.SortFunc(v.answer.Services, func(a, b *pb.Service) int { return strings.Compare(a.Version, b.Version) })
 	if old := t.view; old != nil && maps.Equal(old.until, v.until) && proto.Equal(old.answer, v.answer) {
+		old.of = of
 		return false
 	}
 	v.revision = e.revision.Add(1)
@@ -83,7 +100,6 @@ func (t *table) service(s *registry.Service, v *view) *pb.Service {
 			v.until[r.Id] = n.ejection.until
 		}
 	}
-	slices.SortFunc(out.Nodes, func(a, b *pb.Node) int { return strings.Compare(a.Id, b.Id) })
 	return out
 }
 

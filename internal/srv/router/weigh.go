@@ -75,11 +75,15 @@ func (e *engine) weigh(t *table, found map[*node]*judgement, now time.Time) {
 				target = max(target, fewCallersWeight)
 			}
 		}
-		n.move(target, gain)
+		if n.move(target, gain) {
+			t.derived++
+		}
 	}
 }
 
-func (n *node) move(target, gain float64) {
+// move tells whether what is published changed.
+func (n *node) move(target, gain float64) bool {
+	was := n.shown
 	if n.weight += gain * (target - n.weight); math.Abs(target-n.weight) < 0.01 {
 		n.weight = target
 	}
@@ -87,4 +91,5 @@ func (n *node) move(target, gain float64) {
 	if d := now - n.shown; d >= leastShown || d <= -leastShown || now == 100 {
 		n.shown = now
 	}
+	return n.shown != was
 }
