@@ -42,6 +42,9 @@ func (a *atlas) nodes(service string) (s *regcache.Snapshot, stale bool) {
 
 // find asks the registry for a service that is not known.
 func (a *atlas) find(service string) {
+	if a.cache.Known(service) != nil {
+		return
+	}
 	_, err := a.cache.Snapshot(service)
 	failed := err != nil && !errors.Is(err, registry.ErrNotFound)
 	a.mu.Lock()

@@ -95,14 +95,14 @@ func (e *engine) eject(t *table, found map[*node]*judgement, now time.Time, slot
 	}
 	var outliers []outlier
 	for n, j := range found {
-		if n.ejection.until.IsZero() && e.quorum(j) {
+		if n.ejection.until.IsZero() && !n.draining && e.quorum(j) {
 			outliers = append(outliers, outlier{n, j})
 		}
 	}
 	slices.SortFunc(outliers, func(a, b outlier) int {
 		return cmp.Or(cmp.Compare(b.rate(), a.rate()), cmp.Compare(a.id, b.id))
 	})
-	for _, o := range outliers[:max(min(len(outliers), len(t.nodes)/2-out), 0)] {
+	for _, o := range outliers[:max(min(len(outliers), t.spare()-out), 0)] {
 		o.begin(e.ejection, o.why(), now)
 		t.derived++
 	}
@@ -137,13 +137,13 @@ func (e *engine) readmit(t *table, now time.Time, slot int64) int {
 		case !now.Before(x.until):
 			n.back(now, slot)
 			t.derived++
-		default:
+		case !n.draining:
 			out = append(out, n)
 		}
 	}
 	// Nodes may have left the registry: the ones that return soonest do it now.
 	slices.SortFunc(out, func(a, b *node) int { return a.ejection.until.Compare(b.ejection.until) })
-	for len(out) > len(t.nodes)/2 {
+	for spare := t.spare(); len(out) > spare; {
 		out[0].back(now, slot)
 		t.derived++
 		out = out[1:]

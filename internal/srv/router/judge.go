@@ -22,6 +22,9 @@ func (s sight) failureRate() float64 { return float64(s.failed()) / float64(s.ca
 func (t *table) sights(slot int64) [][]sight {
 	byCaller := make(map[*caller][]sight)
 	for _, n := range t.nodes {
+		if !n.ejection.until.IsZero() {
+			continue // what probes of it say is no measure for others
+		}
 		for _, p := range n.pairs {
 			if p.caller.topic {
 				continue

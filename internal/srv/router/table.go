@@ -40,6 +40,7 @@ type table struct {
 // node is one of the service.
 type node struct {
 	id, version, zone string
+	draining          bool
 	sum               window[measured]
 	pairs             map[string]*pair // by the caller's node
 	weight            float64          // 0..1, moves
@@ -203,7 +204,7 @@ func (t *table) follow(s *regcache.Snapshot) {
 				n = &node{id: r.Id, pairs: make(map[string]*pair), weight: 1, shown: 100}
 				t.nodes[r.Id] = n
 			}
-			n.version, n.zone = v.Version, r.Metadata["zone"]
+			n.version, n.zone, n.draining = v.Version, r.Metadata["zone"], regcache.IsDraining(r)
 		}
 	}
 	for id, n := range t.nodes {
@@ -212,6 +213,17 @@ func (t *table) follow(s *regcache.Snapshot) {
 			delete(t.nodes, id)
 		}
 	}
+}
+
+// spare is how many nodes may be out: half of those that do not drain.
+func (t *table) spare() int {
+	usable := 0
+	for _, n := range t.nodes {
+		if !n.draining {
+			usable++
+		}
+	}
+	return usable / 2
 }
 
 func versions(s *regcache.Snapshot) []*registry.Service {

@@ -22,12 +22,12 @@ const (
 	// grace is added to latencies before they are compared, in milliseconds:
 	// below it, differences are noise.
 	grace = 0.5
-	// tolerance is how much slower than the typical node is as good.
-	tolerance = 1.25
+	// tolerance is how much slower than the typical node is as good, as a part.
+	tolerance = 0.25
 )
 
 // score rates every node that a caller saw, 0..1: its typical latency over the
-// node's, within the zone, times the square of its success rate over the
+// node's (less the tolerance), within the zone, times the square of its success rate over the
 // typical one.
 func score(seen []sight) []float64 {
 	byZone := make(map[string][]float64)
@@ -47,7 +47,8 @@ func score(seen []sight) []float64 {
 	for i, s := range seen {
 		scores[i] = 1
 		if s.success.count > 0 {
-			scores[i] = min(1, tolerance*(typical[s.node.zone]+grace)/(s.success.mean()+grace))
+			slower := (s.success.mean() + grace) / (typical[s.node.zone] + grace)
+			scores[i] = 1 / max(1, slower-tolerance)
 		}
 		if typicalSuccess > 0 {
 			scores[i] *= min(1, (success[i]/typicalSuccess)*(success[i]/typicalSuccess))
