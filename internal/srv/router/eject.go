@@ -73,16 +73,13 @@ func lowSuccess(seen []sight) float64 {
 	return mean - successRateFactor*math.Sqrt(max(square/n-mean*mean, 0))
 }
 
-// quorum tells whether the callers may eject the node: enough observers, most
-// of them for it, and not all of these on one machine, so that no single
-// machine that lies decides (this machine's own addresses, as in development,
-// are told apart by the caller instead).
+// quorum tells whether the callers may eject the node: there are enough of
+// them, and most of their machines are for it, two at least, so that none that
+// lies decides alone. On loopback, as in development, each caller counts as a
+// machine.
 func (e *engine) quorum(j *judgement) bool {
-	votes := 0
-	for _, n := range j.votes {
-		votes += n
-	}
-	return j.observers >= e.minCallers && 2*votes > j.observers && len(j.places) >= min(2, e.minCallers)
+	votes, all := j.voices()
+	return j.observers >= e.minCallers && 2*votes > all && votes >= min(2, e.minCallers)
 }
 
 // eject ends ejections whose time is over and begins new ones, the worst node
@@ -112,8 +109,15 @@ func (j *judgement) rate() float64 { return float64(j.failed) / float64(j.calls)
 
 // why names the cause most callers gave, and figures.
 func (j *judgement) why() string {
-	cause := slices.MaxFunc(slices.Sorted(maps.Keys(j.votes)), func(a, b string) int { return cmp.Compare(j.votes[a], j.votes[b]) })
-	return fmt.Sprintf("%s: %d of %d calls failed as seen by %d callers", cause, j.failed, j.calls, len(j.places))
+	cause := slices.MaxFunc(slices.Sorted(maps.Keys(j.causes)), func(a, b string) int { return cmp.Compare(j.causes[a], j.causes[b]) })
+	return fmt.Sprintf("%s: %d of %d calls failed, as %d of %d callers saw", cause, j.failed, j.calls, j.votes(), j.observers)
+}
+
+func (j *judgement) votes() (n int) {
+	for _, votes := range j.causes {
+		n += votes
+	}
+	return n
 }
 
 // begin ejects the node.

@@ -45,11 +45,55 @@ func (t *table) sights(slot int64) [][]sight {
 
 // judgement is what the callers together say of a node.
 type judgement struct {
-	observers     int             // who called it often enough, beside other nodes
-	votes         map[string]int  // for an ejection, by cause
-	places        map[string]bool // of those who voted
-	calls, failed int64           // of those who voted
-	scores        []float64       // of the observers, for the weight
+	observers     int               // who called it often enough, beside other nodes
+	places        map[string]*voice // where they are
+	causes        map[string]int    // of the votes for an ejection
+	calls, failed int64             // of those who voted so
+}
+
+// voice is that of one machine: however many callers it makes up, it is one.
+type voice struct {
+	observers, votes int
+	scores           []float64
+}
+
+// voices returns how many machines are for an ejection, of how many.
+func (j *judgement) voices() (votes, all int) {
+	for _, v := range j.places {
+		if 2*v.votes > v.observers {
+			votes++
+		}
+	}
+	return votes, len(j.places)
+}
+
+// score is the median of the machines' medians, the upper one of two, so that
+// less than half of them do nothing.
+func (j *judgement) score() float64 {
+	scores := make([]float64, 0, len(j.places))
+	for _, v := range j.places {
+		slices.Sort(v.scores)
+		scores = append(scores, v.scores[len(v.scores)/2])
+	}
+	slices.Sort(scores)
+	return scores[len(scores)/2]
+}
+
+func (j *judgement) add(s sight, score float64, cause string) {
+	v := j.places[s.caller.place]
+	if v == nil {
+		v = &voice{}
+		j.places[s.caller.place] = v
+	}
+	j.observers++
+	v.observers++
+	v.scores = append(v.scores, score)
+	if cause != "" {
+		v.votes++
+		j.causes[cause]++
+		j.calls += s.calls()
+		j.failed += s.failed()
+	}
 }
 
 // judge asks every caller. A caller compares a node only with others that it
@@ -70,17 +114,10 @@ func judge(all [][]sight) map[*node]*judgement {
 			}
 			j := found[s.node]
 			if j == nil {
-				j = &judgement{votes: make(map[string]int), places: make(map[string]bool)}
+				j = &judgement{places: make(map[string]*voice), causes: make(map[string]int)}
 				found[s.node] = j
 			}
-			j.observers++
-			j.scores = append(j.scores, scores[i])
-			if cause != "" {
-				j.votes[cause]++
-				j.places[s.caller.place] = true
-				j.calls += s.calls()
-				j.failed += s.failed()
-			}
+			j.add(s, scores[i], cause)
 		}
 	}
 	return found

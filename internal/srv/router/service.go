@@ -16,9 +16,10 @@
 //     latency within the node's zone over the node's, times the square of its
 //     success rate over the typical one. It moves by seven tenths a second and
 //     never falls below 5 of 100, or 50 when fewer than three callers know.
+//     The callers of one machine count as one.
 //   - A node is ejected when at least three callers (--min_callers) called it
-//     often enough and most of them find it an outlier, by the tests of Envoy's
-//     outlier detection. Callers that voted must be on at least two machines.
+//     often enough and those on most of their machines, two at least, find it an
+//     outlier by the tests of Envoy's outlier detection.
 //     An ejection lasts 10 s (--ejection) times the number of ejections so far,
 //     at most 5 minutes, plus up to a quarter at random. Half of the nodes stay,
 //     whatever the callers say. Behind a single caller, or two, nothing is

@@ -57,8 +57,7 @@ func score(seen []sight) []float64 {
 	return scores
 }
 
-// weigh moves the weights towards what the callers say: the median of their
-// scores, the upper one of two, so that less than half of them do nothing.
+// weigh moves the weights towards what the callers say.
 func (e *engine) weigh(t *table, found map[*node]*judgement, now time.Time) {
 	if now.Sub(t.weighed) < weighInterval {
 		return
@@ -70,8 +69,7 @@ func (e *engine) weigh(t *table, found map[*node]*judgement, now time.Time) {
 		}
 		target, gain := 1.0, slowGain
 		if j := found[n]; j != nil {
-			slices.Sort(j.scores)
-			target, gain = max(j.scores[len(j.scores)/2], leastWeight), fastGain
+			target, gain = max(j.score(), leastWeight), fastGain
 			if j.observers < e.minCallers {
 				target = max(target, fewCallersWeight)
 			}
