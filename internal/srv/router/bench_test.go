@@ -47,6 +47,7 @@ func BenchmarkTick(b *testing.B) {
 			w.seconds(2, 20)
 			b.ReportAllocs()
 			for b.Loop() {
+				w.JudgeAgain()
 				w.Tick(w.now)
 			}
 		})

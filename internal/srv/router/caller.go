@@ -49,7 +49,7 @@ func peerHost(ctx context.Context) string {
 type caller struct {
 	identity
 	topic       bool   // known by the topic alone: decides nothing
-	place       string // what tells one machine from another; see voice
+	place       string // what tells one machine from another; see judgement
 	incarnation string
 	seq         uint64
 	heard       time.Time

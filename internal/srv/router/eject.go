@@ -78,14 +78,12 @@ func lowSuccess(seen []sight) float64 {
 // lies decides alone. On loopback, as in development, each caller counts as a
 // machine.
 func (e *engine) quorum(j *judgement) bool {
-	votes, all := j.voices()
-	return j.observers >= e.minCallers && 2*votes > all && votes >= min(2, e.minCallers)
+	return len(j.ballots) >= e.minCallers && 2*j.votes > j.machines && j.votes >= min(2, e.minCallers)
 }
 
-// eject ends ejections whose time is over and begins new ones, the worst node
-// first, as long as half of the nodes stay.
-func (e *engine) eject(t *table, found map[*node]*judgement, now time.Time, slot int64) {
-	out := e.readmit(t, now, slot)
+// eject begins new ejections, the worst node first, as long as half of the
+// nodes stay; out of them are ejected already.
+func (e *engine) eject(t *table, found map[*node]*judgement, out int, now time.Time) {
 	type outlier struct {
 		*node
 		*judgement
@@ -110,14 +108,7 @@ func (j *judgement) rate() float64 { return float64(j.failed) / float64(j.calls)
 // why names the cause most callers gave, and figures.
 func (j *judgement) why() string {
 	cause := slices.MaxFunc(slices.Sorted(maps.Keys(j.causes)), func(a, b string) int { return cmp.Compare(j.causes[a], j.causes[b]) })
-	return fmt.Sprintf("%s: %d of %d calls failed, as %d of %d callers saw", cause, j.failed, j.calls, j.votes(), j.observers)
-}
-
-func (j *judgement) votes() (n int) {
-	for _, votes := range j.causes {
-		n += votes
-	}
-	return n
+	return fmt.Sprintf("%s: %d of %d calls failed, as %d of %d machines saw", cause, j.failed, j.calls, j.votes, j.machines)
 }
 
 // begin ejects the node.
@@ -129,7 +120,8 @@ func (n *node) begin(first time.Duration, reason string, now time.Time) {
 	x.reason = reason
 }
 
-// readmit returns how many nodes are still ejected.
+// readmit ends ejections whose time is over, and returns how many nodes are
+// still ejected.
 func (e *engine) readmit(t *table, now time.Time, slot int64) int {
 	var out []*node
 	for _, n := range t.nodes {

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	maxTables = 5_000            // services known at a time
-	idle      = 10 * time.Minute // after which a service nobody asks for is forgotten
+	maxTables   = 5_000            // services known at a time
+	idle        = 10 * time.Minute // after which a service nobody asks for is forgotten
+	idleUnknown = 30 * time.Second // likewise, when the registry does not know it
 )
 
 // lookup returns what is known of a service, nil when that is nothing, and
@@ -77,11 +78,12 @@ func (e *engine) table(service string, now time.Time) (*table, error) {
 	}
 	fresh := t == nil
 	if fresh {
-		t = newTable(service, now)
+		t = newTable(service)
 		e.tables[service] = t
 		t.mu.Lock() // nobody sees it before it is derived
 		defer t.mu.Unlock()
 	}
+	t.used.Store(int64(e.clock.since(now))) // within the mutex: see drop
 	e.mu.Unlock()
 	if fresh {
 		e.derive(t, now)
@@ -150,7 +152,7 @@ func (e *engine) tick(now time.Time) {
 		if e.derive(t, now) {
 			changed = true
 		}
-		unused := t.unused(now)
+		unused := t.unused(e.clock.since(now))
 		t.mu.Unlock()
 		if unused {
 			e.drop(t, now)
@@ -171,13 +173,13 @@ func (e *engine) all() []*table {
 	return all
 }
 
-// drop forgets a table, unless it came to use meanwhile.
+// drop forgets a table, unless somebody got hold of it meanwhile.
 func (e *engine) drop(t *table, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.unused(now) {
+	if t.unused(e.clock.since(now)) {
 		delete(e.tables, t.name)
 	}
 }

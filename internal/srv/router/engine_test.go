@@ -425,6 +425,28 @@ func TestStatsAreSummedAndLeave(t *testing.T) {
 	}
 }
 
+func TestDrainingNodesAreShownAndNotCounted(t *testing.T) {
+	w := newWorld(t, 4, append(fast(3), behaviour{5, 1})...)
+	for i := range 2 {
+		n := w.known["stock"].Services[0].Nodes[i]
+		*n = *regcache.Drain(n)
+	}
+	w.seconds(2, 20)
+	// Two of the four are usable: one may go.
+	if got := fmt.Sprint(w.ejected()); got != "["+nodeID(3)+"]" || w.view()[nodeID(0)].Metadata["status"] != "DRAINING" {
+		t.Errorf("ejected %v of %v", got, w.view())
+	}
+	last := w.known["stock"].Services[0].Nodes[2]
+	services := stock(4).Services
+	copy(services[0].Nodes, w.known["stock"].Services[0].Nodes)
+	services[0].Nodes[2] = regcache.Drain(last)
+	w.known["stock"] = &regcache.Snapshot{Services: services}
+	w.Tick(w.now)
+	if got := w.ejected(); len(got) != 0 {
+		t.Errorf("the last node that does not drain is ejected: %v", got)
+	}
+}
+
 func TestMergedPercentiles(t *testing.T) {
 	sample := func(from, to int) *pb.Metrics {
 		m := &pb.Metrics{Buckets: make([]uint32, 128)}

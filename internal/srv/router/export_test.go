@@ -85,6 +85,13 @@ func (e Engine) Report(r *pb.ReportRequest, host string, now time.Time) error {
 // Topic takes Stats as the topic brings them.
 func (e Engine) Topic(s *pb.Stats) error { return (&intake{engine: e.engine}).count(s) }
 
+// JudgeAgain has the next Tick ask the callers.
+func (e Engine) JudgeAgain() {
+	for _, t := range e.all() {
+		t.judged = time.Time{}
+	}
+}
+
 // Tick derives everything.
 func (e Engine) Tick(now time.Time) { e.tick(now) }
 

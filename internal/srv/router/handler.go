@@ -86,7 +86,6 @@ func (e *engine) answer(service string, id *identity, now time.Time) (*pb.Select
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.used = now
 	if id == nil {
 		return t.answerFor(nil, now), nil
 	}

@@ -48,7 +48,7 @@ func (m moments) wire() *pb.Metrics {
 // outcomes are the calls by how they ended.
 type outcomes struct{ success, dropped, errors moments }
 
-func (o *outcomes) add(p outcomes) {
+func (o *outcomes) add(p *outcomes) {
 	o.success.add(p.success)
 	o.dropped.add(p.dropped)
 	o.errors.add(p.errors)

@@ -75,13 +75,14 @@ func (w *world) shares(callers int) (shares []*pb.Share, sum float64) {
 func TestSharesConvergeToDemand(t *testing.T) {
 	w := newWorld(t, 3, fast(2)...)
 	w.SetLimit(&pb.LimitSet{Service: "stock", RequestsPerSecond: 100, Concurrency: 10})
-	shares, sum := w.shares(3)
+	shares, _ := w.shares(3)
 	for second := range 20 {
 		for i, wanted := range []float64{400, 10, 10} {
 			w.demand(i, wanted, shares[i])
 		}
 		w.now = w.now.Add(time.Second)
 		w.Tick(w.now)
+		sum := 0.0
 		if shares, sum = w.shares(3); sum > 100+1e-6 {
 			t.Fatalf("second %d: the shares add up to %v", second, sum)
 		}

@@ -90,7 +90,7 @@ func (t *table) of(p *part, window time.Duration, slot int64) *pb.Stats {
 			continue
 		}
 		var o outcomes
-		pair.calls.each(slot, 0, func(more *outcomes) { o.add(*more) })
+		pair.calls.each(slot, 0, o.add)
 		sel := n.wire()
 		sel.Success, sel.Dropped, sel.Errors = o.success.wire(), o.dropped.wire(), o.errors.wire()
 		sel.Consecutive = pair.consecutive

@@ -111,7 +111,6 @@ func (e *engine) use(service string, id *identity, now time.Time) (*table, error
 		p.streams++
 	}
 	t.streams++
-	t.used = now
 	if e.share(t, e.clock.slot(now)) {
 		e.publish()
 	}
@@ -119,11 +118,9 @@ func (e *engine) use(service string, id *identity, now time.Time) (*table, error
 }
 
 func (w *watch) close() {
-	now := time.Now()
 	for _, s := range w.services {
 		s.table.mu.Lock()
 		s.table.streams--
-		s.table.used = now
 		if w.id != nil {
 			if p := s.table.parts[w.id.node]; p != nil {
 				p.streams--

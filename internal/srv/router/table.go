@@ -3,6 +3,7 @@ package routersrv
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go-micro.dev/v5/registry"
@@ -23,14 +24,15 @@ const (
 // table is what is known of one service.
 type table struct {
 	name string
+	used atomic.Int64 // when somebody asked last, by the engine's clock
 
 	mu        sync.Mutex
 	nodes     map[string]*node
 	parts     map[string]*part // by the caller's node
 	endpoints map[string]*window[measured]
 	pairs     int
-	used      time.Time // when somebody asked last
 	streams   int
+	judged    time.Time
 	weighed   time.Time
 	derived   uint64 // rises when a weight or an ejection changes
 	view      *view
@@ -85,16 +87,21 @@ type demand struct {
 	busyMs    float64
 }
 
-func newTable(name string, now time.Time) *table {
+func newTable(name string) *table {
 	return &table{
-		name: name, used: now,
+		name:  name,
 		nodes: make(map[string]*node), parts: make(map[string]*part), endpoints: make(map[string]*window[measured]),
 	}
 }
 
-// unused tells whether nobody asked or reported for long.
-func (t *table) unused(now time.Time) bool {
-	return t.streams == 0 && len(t.parts) == 0 && now.Sub(t.used) > idle
+// unused tells whether nobody asked or reported for long: a shorter time when
+// the registry does not know the service, as names can be made up.
+func (t *table) unused(since time.Duration) bool {
+	bound := idle
+	if t.view.of.registry == nil {
+		bound = idleUnknown
+	}
+	return t.streams == 0 && len(t.parts) == 0 && since-time.Duration(t.used.Load()) > bound
 }
 
 // count adds what a caller measured in coveredMs.
@@ -168,7 +175,7 @@ func (t *table) pair(n *node, c *caller, o outcomes, consecutive, slot int64) {
 	if fresh {
 		*sum = outcomes{}
 	}
-	sum.add(o)
+	sum.add(&o)
 	p.consecutive, p.last = consecutive, slot
 }
 

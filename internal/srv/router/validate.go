@@ -71,7 +71,7 @@ func checkOptional(field, name string, limit int) error {
 }
 
 // keyForm is what can end the name of a header on either stack.
-var keyForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`) //nolint:gochecknoglobals // constant
+var keyForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
 // checkSet checks a rule or a label; field is what the request calls it.
 func checkSet(field string, s set) error {

@@ -46,9 +46,13 @@ func (e *engine) derive(t *table, now time.Time) bool {
 		t.follow(known)
 	}
 	t.expire(slot, now)
-	found := judge(t.sights(slot))
-	e.eject(t, found, now, slot)
-	e.weigh(t, found, now)
+	out := e.readmit(t, now, slot)
+	if now.Sub(t.judged) >= judgeInterval {
+		t.judged = now
+		found := judge(t.sights(slot))
+		e.eject(t, found, out, now)
+		e.weigh(t, found, now)
+	}
 	shared := e.share(t, slot)
 	return e.look(t, inputs{known, e.policy.Load(), stale, t.derived}) || shared
 }

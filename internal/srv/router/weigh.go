@@ -69,8 +69,8 @@ func (e *engine) weigh(t *table, found map[*node]*judgement, now time.Time) {
 		}
 		target, gain := 1.0, slowGain
 		if j := found[n]; j != nil {
-			target, gain = max(j.score(), leastWeight), fastGain
-			if j.observers < e.minCallers {
+			target, gain = max(j.score, leastWeight), fastGain
+			if len(j.ballots) < e.minCallers {
 				target = max(target, fewCallersWeight)
 			}
 		}

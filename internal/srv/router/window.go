@@ -22,6 +22,9 @@ func (c clock) slot(now time.Time) int64 {
 	return int64(max(now.Sub(c.began), 0)/c.step) + 1
 }
 
+// since is the time from the beginning to now.
+func (c clock) since(now time.Time) time.Duration { return now.Sub(c.began) }
+
 // window holds a T for each of the newest steps.
 type window[T any] struct {
 	at     [slots]int64 // which step the value belongs to, 0: none
