@@ -524,7 +524,8 @@ type SelectResponse struct {
 	// A SelectStream says something at least so often; one that is silent for
 	// three times as long is dead. In keep-alives too.
 	KeepaliveMs int64 `protobuf:"varint,11,opt,name=keepalive_ms,json=keepaliveMs,proto3" json:"keepalive_ms,omitempty"`
-	// The registry cannot be reached; services are those last known.
+	// The registry does not answer and nothing is known of the service: that is
+	// why services is empty, and a client goes on with what it knows itself.
 	Stale         bool `protobuf:"varint,12,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -717,7 +718,8 @@ func (x *Share) GetCallers() int64 {
 // RuleSet decides how the calls of a service divide among its versions.
 //
 // A rule applies to a call when its key is empty or when the call carries the
-// label `X-Micro-Label-<key>: <value>`; keys and values compare in lower case.
+// label `X-Micro-Label-<key>: <value>`; keys and values compare in lower case,
+// and an empty value applies to any.
 // It decides for its version, or for every version when that is empty. Rules
 // decide in the order of priority, then id; a later one overrides an earlier
 // one, so that the higher priority wins. Each version then has
