@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"go-micro.dev/v5/client"
 	merrors "go-micro.dev/v5/errors"
 	"go-micro.dev/v5/registry"
 
@@ -24,7 +23,7 @@ func (p *platform) outcome(ctx context.Context, node *registry.Node, err error) 
 	case errors.Is(err, context.DeadlineExceeded):
 		return balance.Failed
 	}
-	e := parse(err)
+	e := call.Parse(err)
 	switch {
 	case neverSent(e, node):
 		return balance.Unreached
@@ -38,15 +37,6 @@ func (p *platform) outcome(ctx context.Context, node *registry.Node, err error) 
 		return balance.OK
 	}
 	return balance.Failed
-}
-
-// parse returns the go-micro error that err is or, on the rpc stack, spells.
-func parse(err error) *merrors.Error {
-	var e *merrors.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return merrors.Parse(err.Error())
 }
 
 // neverSent tells whether the client could not even connect to the node. The
@@ -89,6 +79,3 @@ func (u *unsent) take(err error) bool {
 	}
 	return false
 }
-
-// isStream tells whether a request opens a stream.
-func isStream(req client.Request) bool { return req != nil && req.Stream() }

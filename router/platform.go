@@ -32,6 +32,7 @@ type platform struct {
 
 	option  client.CallOption // what ClientWrapper gives every call
 	options []client.CallOption
+	retries retries
 	// recorders and marked are what option sets where a call has none.
 	recorders []client.CallWrapper
 	marked    context.Context
@@ -57,6 +58,7 @@ func newPlatform(opts []selector.Option) *platform {
 	}
 	p.stop = sync.OnceValue(p.shutdown)
 	p.option = p.callOption
+	p.retries = retries{p.retry, p.retryIdempotent}
 	p.options = []client.CallOption{p.option}
 	p.recorders = []client.CallWrapper{p.record}
 	p.marked = context.WithValue(context.Background(), routerKey{}, p)

@@ -12,6 +12,9 @@ import (
 	"github.com/micro/go-platform/internal/call"
 )
 
+// retries are the functions that calls are given, made once.
+type retries struct{ usual, idempotent client.RetryFunc }
+
 // retry decides for go-micro's client whether a failed call is tried again.
 func (p *platform) retry(ctx context.Context, req client.Request, _ int, err error) (bool, error) {
 	return p.again(ctx, req, err, p.unsent.take(err), false), nil
@@ -87,7 +90,7 @@ func IdempotentCall() client.CallOption {
 			return
 		}
 		if p, ok := o.Context.Value(routerKey{}).(*platform); ok {
-			o.Retry = p.retryIdempotent
+			o.Retry = p.retries.idempotent
 		}
 	}
 }

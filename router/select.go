@@ -10,15 +10,13 @@ import (
 )
 
 // maxTried bounds the nodes a Next remembers.
-const maxTried = 4
+const maxTried = 3
 
 // attempt is the state behind one Next: go-micro calls it for each try of a
-// call, from one goroutine at a time.
+// call, from one goroutine at a time. It is made for every call, hence small.
 type attempt struct {
-	p     *platform
 	s     *service
-	call  *balance.Call
-	last  *lastNode
+	from  *callContext // nil: nothing is known of the call
 	n     int
 	tried [maxTried]*balance.Member
 }
@@ -27,11 +25,18 @@ type attempt struct {
 type lastNode struct{ member *balance.Member }
 
 func (a *attempt) next() (*registry.Node, error) {
-	m, err := a.s.pool.Pick(a.call, a.tried[:a.n])
+	m, err := a.s.pool.Pick(a.call(), a.tried[:a.n])
 	if err != nil {
 		return nil, ErrNoneAvailable
 	}
 	return a.take(m), nil
+}
+
+func (a *attempt) call() *balance.Call {
+	if a.from == nil {
+		return nil
+	}
+	return a.from.call
 }
 
 func (a *attempt) take(m *balance.Member) *registry.Node {
@@ -39,10 +44,10 @@ func (a *attempt) take(m *balance.Member) *registry.Node {
 		a.tried[a.n] = m
 		a.n++
 	}
-	if a.last != nil {
-		a.last.member = m
+	if a.from != nil && a.from.last != nil {
+		a.from.last.member = m
 	}
-	a.s.pool.Begin(m, !a.p.measured.Load())
+	a.s.pool.Begin(m, !a.s.p.measured.Load())
 	return m.Node
 }
 
@@ -60,7 +65,7 @@ func (p *platform) Select(name string, opts ...selector.SelectOption) (selector.
 		return nil, err
 	}
 	if len(opts) == 0 && *p.strategy.Load() == nil {
-		a := &attempt{p: p, s: s}
+		a := &attempt{s: s}
 		return a.next, nil
 	}
 	return p.selectWith(s, opts)
@@ -72,9 +77,9 @@ func (p *platform) selectWith(s *service, opts []selector.SelectOption) (selecto
 	for _, opt := range opts {
 		opt(&o)
 	}
-	a := &attempt{p: p, s: s}
+	a := &attempt{s: s}
 	if c, ok := o.Context.(*callContext); ok {
-		a.call, a.last = c.call, c.last
+		a.from = c
 	}
 	if len(o.Filters) == 0 && o.Strategy == nil {
 		return a.next, nil
@@ -104,7 +109,7 @@ func (p *platform) selectWith(s *service, opts []selector.SelectOption) (selecto
 		return a.foreign(selector.Random(services)), nil
 	}
 	return func() (*registry.Node, error) {
-		m, err := only.Pick(a.call, a.tried[:a.n])
+		m, err := only.Pick(a.call(), a.tried[:a.n])
 		if err != nil {
 			return nil, ErrNoneAvailable
 		}

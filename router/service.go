@@ -12,6 +12,7 @@ import (
 
 // service is one that is called: its nodes, limits, budget and statistics.
 type service struct {
+	p          *platform
 	name       string
 	pool       *balance.Pool
 	budget     budget
@@ -35,7 +36,7 @@ type applied struct {
 }
 
 func newService(p *platform, name string) *service {
-	s := &service{name: name, pool: balance.New(&p.set.balance)}
+	s := &service{p: p, name: name, pool: balance.New(&p.set.balance)}
 	s.budget.init(p.set.ratio(-1), p.set.retryBurst)
 	s.limits.init(p.set, name)
 	s.stats.init()

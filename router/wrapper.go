@@ -75,7 +75,7 @@ func (p *platform) record(next client.CallFunc) client.CallFunc {
 // callOption puts a call into the router's hands: its retries in place of
 // go-micro's, and its recording. Options of the call come after it and win.
 func (p *platform) callOption(o *client.CallOptions) {
-	o.Retries, o.Retry, o.Backoff = p.set.retries, p.retry, retryAfter
+	o.Retries, o.Retry, o.Backoff = p.set.retries, p.retries.usual, retryAfter
 	if len(o.CallWrappers) == 0 {
 		o.CallWrappers = p.recorders
 	} else {

@@ -21,7 +21,7 @@ type Load struct {
 	area    atomic.Int64  // of calls in flight over time, see littlesLaw
 	marks   atomic.Uint32 // calls that ended without a measured latency, since the last tick
 	streams atomic.Int32
-	Extra   any // of the pool's user, see Config
+	Extra   any      // of the pool's user, see Config
 	_       [64]byte // the next load's words are not in this cache line
 
 	outlier
@@ -56,6 +56,20 @@ func unpack(v uint64) (latency float32, stamp uint32) {
 	return math.Float32frombits(uint32(v >> 32)), uint32(v)
 }
 
+// elapsed is the time since a stamp in nanoseconds.
+func elapsed(now int64, stamp uint32) float64 {
+	return float64(uint32(now>>stampUnit)-stamp) * (1 << stampUnit)
+}
+
+// remaining is what is left of a peak since the stamp.
+func remaining(now int64, stamp uint32, decay time.Duration) float32 {
+	x := elapsed(now, stamp) / float64(decay)
+	if x < 0.01 {
+		return float32(1 - x) // as good, and cheaper
+	}
+	return float32(math.Exp(-x))
+}
+
 // observe adds a latency: a higher one counts at once, a lower one by how long
 // it is since the last.
 func (l *Load) observe(now int64, d time.Duration, decay time.Duration) {
@@ -64,8 +78,7 @@ func (l *Load) observe(now int64, d time.Duration, decay time.Duration) {
 		old := l.latency.Load()
 		latency, stamp := unpack(old)
 		if fresh < latency {
-			since := float64(uint32(now>>stampUnit)-stamp) * (1 << stampUnit)
-			w := float32(math.Exp(-since / float64(decay)))
+			w := remaining(now, stamp, decay)
 			latency = latency*w + fresh*(1-w)
 		} else {
 			latency = fresh
@@ -81,11 +94,10 @@ func (l *Load) observe(now int64, d time.Duration, decay time.Duration) {
 func (l *Load) fade(now int64, decay time.Duration) {
 	old := l.latency.Load()
 	latency, stamp := unpack(old)
-	since := float64(uint32(now>>stampUnit)-stamp) * (1 << stampUnit)
-	if latency == 0 || since < float64(idleAfter) {
+	if latency == 0 || elapsed(now, stamp) < float64(idleAfter) {
 		return
 	}
-	w := float32(math.Exp(-since / float64(decay)))
+	w := remaining(now, stamp, decay)
 	// A call that got in between is worth more.
 	l.latency.CompareAndSwap(old, pack(max(latency*w, 1), now))
 }

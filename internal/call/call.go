@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"go-micro.dev/v5/client"
@@ -61,12 +62,23 @@ func Code(err error) int32 {
 	if err == nil {
 		return 0
 	}
+	return Parse(err).Code
+}
+
+// Parse returns the go-micro error that err is or spells: the rpc stack hands
+// errors over as strings that hold the JSON, the streams of the grpc stack as a
+// status whose text ends with it. Of any other it returns one with its text and
+// the code 0.
+func Parse(err error) *merrors.Error {
 	var e *merrors.Error
 	if errors.As(err, &e) {
-		return e.Code
+		return e
 	}
-	// The rpc stack hands errors over as strings that hold the JSON.
-	return merrors.Parse(err.Error()).Code
+	text := err.Error()
+	if _, spelled, ok := strings.Cut(text, " desc = {"); ok && strings.HasPrefix(text, "rpc error: code = ") {
+		text = "{" + spelled
+	}
+	return merrors.Parse(text)
 }
 
 // WatchStream returns s with done called exactly once when the stream is over

@@ -63,3 +63,17 @@ func TestWatchStreamEndsOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestCodeOfAStreamOfTheGrpcStack(t *testing.T) {
+	inner := merrors.New("shop", "too much", 429).Error()
+	err := errors.New("rpc error: code = Unknown desc = " + inner)
+	if got := call.Code(err); got != 429 {
+		t.Errorf("code %d", got)
+	}
+	if e := call.Parse(err); e.Id != "shop" || e.Detail != "too much" {
+		t.Errorf("parsed %+v", e)
+	}
+	if got := call.Code(errors.New("I said rpc error: code = Unknown desc = " + inner)); got != 0 {
+		t.Errorf("code %d of a text that quotes one", got)
+	}
+}
