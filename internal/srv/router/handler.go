@@ -86,6 +86,9 @@ func (e *engine) answer(service string, id *identity, now time.Time) (*pb.Select
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.view.of.registry == nil && e.derive(t, now) { // it may just have been found
+		e.publish()
+	}
 	if id == nil {
 		return t.answerFor(nil, now), nil
 	}
@@ -93,7 +96,7 @@ func (e *engine) answer(service string, id *identity, now time.Time) (*pb.Select
 	if err != nil {
 		return nil, err
 	}
-	p.asked = now
+	p.until = now.Add(presence)
 	if e.share(t, e.clock.slot(now)) {
 		e.publish()
 	}
