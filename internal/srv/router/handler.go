@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/rpcerr"
+	feature "github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -22,7 +23,7 @@ type handler struct {
 	streams atomic.Int64
 }
 
-func refuse(err error) error { return rpcerr.To(serviceName, err) }
+func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
 
 // Report implements pb.RouterHandler.
 func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.ReportResponse) error {
