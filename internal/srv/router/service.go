@@ -27,7 +27,7 @@
 //   - A central limit is divided among the callers that reported, asked or have
 //     a stream: a fifth evenly, the rest max-min fair by what each wanted. The
 //     shares add up to the limit. A caller that is gone gives its share back
-//     when its last report is ten seconds old.
+//     when its last report is ten seconds old and its stream two seconds over.
 //
 // All of this is in memory and begins anew after a restart: weights are 100 and
 // nobody is ejected until reports say otherwise, within two or three windows.
