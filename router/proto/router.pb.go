@@ -208,7 +208,7 @@ type Node struct {
 	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Address  string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // host
 	Port     int64                  `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
-	Metadata map[string]string      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Metadata map[string]string      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // at most 8 KB in 64 pairs
 	// 1..100: the node's calls relative to those of a node of 100. It falls with
 	// latency and errors against the peers in the same zone (metadata "zone"),
 	// as most callers see it; 100 as long as too little is known. Within a
@@ -524,8 +524,9 @@ type SelectResponse struct {
 	// A SelectStream says something at least so often; one that is silent for
 	// three times as long is dead. In keep-alives too.
 	KeepaliveMs int64 `protobuf:"varint,11,opt,name=keepalive_ms,json=keepaliveMs,proto3" json:"keepalive_ms,omitempty"`
-	// The registry does not answer and nothing is known of the service: that is
-	// why services is empty, and a client goes on with what it knows itself.
+	// The registry did not answer, or not yet, and nothing is known of the
+	// service: that is why services is empty, and a client goes on with what it
+	// knows itself. Another answer follows.
 	Stale         bool `protobuf:"varint,12,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

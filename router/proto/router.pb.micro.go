@@ -38,7 +38,8 @@ type RouterService interface {
 	Select(ctx context.Context, in *SelectRequest, opts ...client.CallOption) (*SelectResponse, error)
 	// SelectStream answers for each service asked for at once, unless its known
 	// revision is the current one, and again whenever something changed; in
-	// between come keep-alives. It ends when the client or the server ends.
+	// between come keep-alives, the first one at once when there is nothing to
+	// answer. It ends when the client or the server ends.
 	SelectStream(ctx context.Context, in *SelectRequest, opts ...client.CallOption) (Router_SelectStreamService, error)
 	// Stats answers the sum of the newest reports.
 	Stats(ctx context.Context, in *StatsRequest, opts ...client.CallOption) (*StatsResponse, error)
@@ -150,7 +151,8 @@ type RouterHandler interface {
 	Select(context.Context, *SelectRequest, *SelectResponse) error
 	// SelectStream answers for each service asked for at once, unless its known
 	// revision is the current one, and again whenever something changed; in
-	// between come keep-alives. It ends when the client or the server ends.
+	// between come keep-alives, the first one at once when there is nothing to
+	// answer. It ends when the client or the server ends.
 	SelectStream(context.Context, *SelectRequest, Router_SelectStreamStream) error
 	// Stats answers the sum of the newest reports.
 	Stats(context.Context, *StatsRequest, *StatsResponse) error

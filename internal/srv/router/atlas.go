@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"go-micro.dev/v5/registry"
 
@@ -16,28 +17,37 @@ type atlas struct {
 	cache  *regcache.Cache
 	wanted chan string
 
-	mu     sync.Mutex
-	failed map[string]bool // services that the registry did not answer about
+	mu      sync.Mutex
+	unknown map[string]unknown
+}
+
+// unknown is a service that was looked for in vain.
+type unknown struct {
+	answered bool // the registry said that there is none
+	again    time.Time
 }
 
 const (
-	maxWanted = 256
-	maxFailed = 10_000
+	maxWanted  = 256
+	maxUnknown = 10_000
+	// lookAgain is how long a service that comes to the registry anew can stay
+	// unseen.
+	lookAgain = time.Second
 )
 
 func newAtlas(c *regcache.Cache) *atlas {
-	return &atlas{cache: c, wanted: make(chan string, maxWanted), failed: make(map[string]bool)}
+	return &atlas{cache: c, wanted: make(chan string, maxWanted), unknown: make(map[string]unknown)}
 }
 
 // nodes returns what is known; stale tells that nothing is because the registry
-// did not answer.
+// did not answer, or was not asked yet.
 func (a *atlas) nodes(service string) (s *regcache.Snapshot, stale bool) {
 	if s = a.cache.Known(service); s != nil {
 		return s, false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return nil, a.failed[service]
+	return nil, !a.unknown[service].answered
 }
 
 // find asks the registry for a service that is not known.
@@ -46,17 +56,27 @@ func (a *atlas) find(service string) {
 		return
 	}
 	_, err := a.cache.Snapshot(service)
-	failed := err != nil && !errors.Is(err, registry.ErrNotFound)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.failed, service)
-	if failed && len(a.failed) < maxFailed {
-		a.failed[service] = true
+	if err == nil {
+		delete(a.unknown, service)
+		return
 	}
+	if len(a.unknown) >= maxUnknown {
+		clear(a.unknown) // asked for again by who still wants them
+	}
+	a.unknown[service] = unknown{errors.Is(err, registry.ErrNotFound), time.Now().Add(lookAgain)}
 }
 
-// want has a service looked for; when there is no room it is wanted again.
+// want has a service looked for, unless it just was. When there is no room it
+// is wanted again.
 func (a *atlas) want(service string) {
+	a.mu.Lock()
+	again := a.unknown[service].again
+	a.mu.Unlock()
+	if time.Now().Before(again) {
+		return
+	}
 	select {
 	case a.wanted <- service:
 	default:

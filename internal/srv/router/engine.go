@@ -98,12 +98,12 @@ func (e *engine) report(id identity, r *pb.ReportRequest, now time.Time) error {
 	if err != nil || c == nil {
 		return err
 	}
-	for _, s := range r.Stats {
-		if err := e.count(c, s, r.IntervalMs, now); err != nil {
-			return err
+	for _, s := range r.Stats { // it comes once: what can be counted is
+		if cerr := e.count(c, s, r.IntervalMs, now); err == nil {
+			err = cerr
 		}
 	}
-	return nil
+	return err
 }
 
 // reportTopic counts what the topic says, for Stats alone.

@@ -21,7 +21,7 @@ type (
 	Query = query
 )
 
-// RuleOf and LabelOf make sets, and RulesQuery and LabelsQuery ask for them.
+// RuleOf and LabelOf make sets.
 var (
 	RuleOf  = ruleOf
 	LabelOf = labelOf
@@ -43,9 +43,6 @@ func (s set) Label() *pb.LabelSet { return s.label() }
 func RulesQuery(service, version, key string, limit, offset int64) Query {
 	return query{ruleKind, service, version, key, limit, offset}
 }
-
-// MaxSets bounds a store.
-const MaxSets = maxSets
 
 // CheckReport is what every report passes first.
 func CheckReport(r *pb.ReportRequest) error { return checkReport(r) }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/rpcerr"
+	feature "github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -22,7 +23,7 @@ type handler struct {
 	streams atomic.Int64
 }
 
-func refuse(err error) error { return rpcerr.To(serviceName, err) }
+func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
 
 // Report implements pb.RouterHandler.
 func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.ReportResponse) error {
@@ -86,6 +87,9 @@ func (e *engine) answer(service string, id *identity, now time.Time) (*pb.Select
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.view.of.registry == nil && e.derive(t, now) { // it may just have been found
+		e.publish()
+	}
 	if id == nil {
 		return t.answerFor(nil, now), nil
 	}
@@ -93,7 +97,7 @@ func (e *engine) answer(service string, id *identity, now time.Time) (*pb.Select
 	if err != nil {
 		return nil, err
 	}
-	p.asked = now
+	p.until = now.Add(presence)
 	if e.share(t, e.clock.slot(now)) {
 		e.publish()
 	}

@@ -27,7 +27,7 @@
 //   - A central limit is divided among the callers that reported, asked or have
 //     a stream: a fifth evenly, the rest max-min fair by what each wanted. The
 //     shares add up to the limit. A caller that is gone gives its share back
-//     when its last report is ten seconds old.
+//     when its last report is ten seconds old and its stream two seconds over.
 //
 // All of this is in memory and begins anew after a restart: weights are 100 and
 // nobody is ejected until reports say otherwise, within two or three windows.
@@ -63,12 +63,11 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/regcache"
+	feature "github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
 const (
-	serviceName  = "go.micro.srv.router"
-	statsTopic   = "platform.router.stats"
 	tickInterval = 200 * time.Millisecond // longest wait until what is derived is told
 	lossInterval = 5 * time.Second
 )
@@ -82,9 +81,9 @@ type options struct {
 // Service returns the service for daemon.Main and daemon.Start.
 func Service() daemon.Service {
 	// The defaults hold when it is booted without a command line, too.
-	o := &options{settings{window: 10 * time.Second, minCallers: 3, ejection: 10 * time.Second, retryRatio: 0.2}, statsTopic}
+	o := &options{settings{window: 10 * time.Second, minCallers: 3, ejection: 10 * time.Second, retryRatio: 0.2}, feature.StatsTopic}
 	return daemon.Service{
-		Name:  serviceName,
+		Name:  feature.ServiceName,
 		Usage: "tells clients where their calls go: nodes, weights, ejections, rules, labels and limits",
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "window", Usage: "how long reports count, 1s to 10m", Value: o.window, Destination: &o.window, EnvVars: []string{"MICRO_ROUTER_WINDOW"}},

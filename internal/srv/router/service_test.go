@@ -15,10 +15,9 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
+	feature "github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
 )
-
-const name = "go.micro.srv.router"
 
 func within(t *testing.T) context.Context {
 	t.Helper()
@@ -42,7 +41,7 @@ func boot(t *testing.T, change ...func(*daemon.Config)) *api {
 	net := rpctest.New(t)
 	srv := net.Boot(routersrv.Service(), change...)
 	c := net.Client(rpctest.GRPC)
-	return &api{net, srv, pb.NewRouterService(name, c), pb.NewRuleService(name, c), pb.NewLabelService(name, c), pb.NewLimitService(name, c)}
+	return &api{net, srv, pb.NewRouterService(feature.ServiceName, c), pb.NewRuleService(feature.ServiceName, c), pb.NewLabelService(feature.ServiceName, c), pb.NewLimitService(feature.ServiceName, c)}
 }
 
 // register adds nodes of stock to the registry.
@@ -340,7 +339,7 @@ func TestTheTopicIsTaken(t *testing.T) {
 	bad := proto.CloneOf(s)
 	bad.Client = nil
 	for _, m := range []*pb.Stats{{}, bad, s} {
-		if err := c.Publish(within(t), c.NewMessage("platform.router.stats", m)); err != nil {
+		if err := c.Publish(within(t), c.NewMessage(feature.StatsTopic, m)); err != nil {
 			t.Fatal(err)
 		}
 	}

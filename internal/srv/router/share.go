@@ -13,6 +13,9 @@ import (
 const (
 	// presence is how long somebody who asked by Select counts as a caller.
 	presence = 10 * time.Second
+	// linger is how long one counts whose stream ended: it may be opening
+	// another.
+	linger = 2 * time.Second
 	// floorPart of a limit is divided evenly, whatever the callers ask for.
 	floorPart = 0.2
 	// headroom is added to what a caller wanted, so that it can grow.
@@ -24,8 +27,9 @@ const (
 
 // sharing is the limit that is shared out now.
 type sharing struct {
-	limit *pb.LimitSet
-	among []string
+	revision uint64 // of the newest division
+	limit    *pb.LimitSet
+	among    []string
 }
 
 // share divides the service's limit among its active callers. The shares of one
@@ -49,12 +53,9 @@ func (e *engine) share(t *table, slot int64) bool {
 	if !shift {
 		return false
 	}
-	t.shared = sharing{limit, ids}
-	revision := e.revision.Add(1)
+	t.shared = sharing{e.revision.Add(1), limit, ids}
 	for i, id := range ids {
-		p := t.parts[id]
-		p.told = revision
-		p.share = &pb.Share{RequestsPerSecond: rates[i], Concurrency: calls[i], Limit: limit, Callers: int64(len(ids))}
+		t.parts[id].share = &pb.Share{RequestsPerSecond: rates[i], Concurrency: calls[i], Limit: limit, Callers: int64(len(ids))}
 	}
 	return true
 }
@@ -63,10 +64,9 @@ func (e *engine) unshare(t *table) bool {
 	if t.shared.limit == nil {
 		return false
 	}
-	t.shared = sharing{}
-	revision := e.revision.Add(1)
+	t.shared = sharing{revision: e.revision.Add(1)}
 	for _, p := range t.parts {
-		p.share, p.told = nil, revision
+		p.share = nil
 	}
 	return true
 }

@@ -30,9 +30,6 @@ func (h *handler) SelectStream(ctx context.Context, req *pb.SelectRequest, strea
 	if err != nil {
 		return refuse(err)
 	}
-	for service := range known {
-		h.find(service)
-	}
 	w := &watch{engine: h.engine, id: id}
 	defer w.close()
 	if err := w.open(known, time.Now()); err != nil {
@@ -124,24 +121,36 @@ func (w *watch) close() {
 		if w.id != nil {
 			if p := s.table.parts[w.id.node]; p != nil {
 				p.streams--
+				p.until = maxTime(p.until, time.Now().Add(linger))
 			}
 		}
 		s.table.mu.Unlock()
 	}
 }
 
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 func (w *watch) run(ctx context.Context, done <-chan struct{}, stream pb.Router_SelectStreamStream) error {
 	alive := time.NewTicker(keepalive)
 	defer alive.Stop()
-	for {
+	for quiet := true; ; { // the client may have all there is: tell it so at once
 		changed := w.engine.changed()
 		sent, err := w.send(ctx, stream)
+		if err == nil && quiet && !sent {
+			err = stream.Send(&pb.SelectResponse{KeepaliveMs: keepalive.Milliseconds()})
+		}
 		if err != nil {
 			return err
 		}
 		if sent {
 			alive.Reset(keepalive)
 		}
+		quiet = false
 		select {
 		case <-ctx.Done():
 			return nil
@@ -149,9 +158,7 @@ func (w *watch) run(ctx context.Context, done <-chan struct{}, stream pb.Router_
 			return nil
 		case <-changed:
 		case <-alive.C:
-			if err := stream.Send(&pb.SelectResponse{KeepaliveMs: keepalive.Milliseconds()}); err != nil {
-				return err
-			}
+			quiet = true
 		}
 	}
 }
@@ -178,12 +185,12 @@ func (w *watch) send(ctx context.Context, stream pb.Router_SelectStreamStream) (
 func (s *watched) news(id *identity) *pb.SelectResponse {
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
+	if s.table.revision() == s.sent {
+		return nil
+	}
 	var p *part
 	if id != nil {
 		p = s.table.parts[id.node]
-	}
-	if s.table.revisionFor(p) == s.sent {
-		return nil
 	}
 	return s.table.answerFor(p, time.Now())
 }

@@ -40,6 +40,9 @@ func TestStreamTellsEveryChangeInOrder(t *testing.T) {
 	a.register(t, 2)
 	_, next := a.follow(t, &pb.SelectRequest{Service: "stock", Caller: caller(1), Known: []*pb.Known{{Service: "nobody"}}})
 	first := next("stock")
+	for first.Stale {
+		first = next("stock")
+	}
 	if len(first.Services) != 1 || first.Epoch == "" || first.KeepaliveMs == 0 {
 		t.Fatalf("first: %v", first)
 	}
@@ -91,6 +94,12 @@ func TestStreamTellsEveryChangeInOrder(t *testing.T) {
 		{Service: "stock", Epoch: last.Epoch, Revision: last.Revision}, {Service: "nobody", Epoch: "another", Revision: 99},
 	}})
 	again("nobody")
+	known := []*pb.Known{{Service: "stock", Epoch: last.Epoch, Revision: last.Revision}}
+	if idle, _ := a.follow(t, &pb.SelectRequest{Caller: caller(1), Known: known}); idle != nil {
+		if rsp, err := idle.Recv(); err != nil || rsp.Service != "" || rsp.KeepaliveMs == 0 {
+			t.Errorf("a stream that knows everything: %v, %v", rsp, err)
+		}
+	}
 	step("for both", func() error { return second(a.rule.Create(within(t), &pb.CreateRuleRequest{Rule: canary("")})) },
 		func(r *pb.SelectResponse) bool { return len(r.Rules) == 1 })
 	if rsp := again("stock"); rsp.Revision <= first.Revision {
@@ -135,16 +144,20 @@ func TestStreamsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
+	began := time.Now()
 	rpctest.Eventually(t, "a stream that ended counts no longer", func() bool {
 		r, err := a.router.Select(within(t), &pb.SelectRequest{Service: "stock", Caller: caller(2)})
 		return err == nil && r.Share.GetCallers() == 1
 	})
+	t.Logf("share given back after %v", time.Since(began))
 	// The server's end is the stream's.
 	other, next := a.follow(t, &pb.SelectRequest{Service: "stock"})
 	next("stock")
+	began = time.Now()
 	if err := a.srv.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("stopped after %v", time.Since(began))
 	for {
 		if _, err := other.Recv(); err != nil {
 			break
@@ -196,6 +209,9 @@ func TestTwoInstancesShareTheirStore(t *testing.T) {
 	two.register(t, 1)
 	_, next := two.follow(t, &pb.SelectRequest{Service: "stock"})
 	first := next("stock")
+	for first.Stale {
+		first = next("stock")
+	}
 	if _, err := one.rule.Create(within(t), &pb.CreateRuleRequest{Rule: canary("here")}); err != nil {
 		t.Fatal(err)
 	}

@@ -72,11 +72,10 @@ type part struct {
 	identity
 	topic   bool
 	streams int
-	asked   time.Time // by Select
+	until   time.Time // counts as active, for Select or a stream that ended
 	demand  window[demand]
 	last    int64 // step of the newest report
 	share   *pb.Share
-	told    uint64 // revision of share
 }
 
 // demand is what a caller wanted in one step.
@@ -144,7 +143,7 @@ func (t *table) part(id identity, topic bool) (*part, error) {
 		t.parts[id.node] = p
 	}
 	if p.identity != id || p.topic != topic { // new, or restarted elsewhere
-		*p = part{identity: id, topic: topic, streams: p.streams, share: p.share, told: p.told}
+		*p = part{identity: id, topic: topic, streams: p.streams, share: p.share}
 	}
 	return p, nil
 }
@@ -251,7 +250,7 @@ func (t *table) expire(slot int64, now time.Time) {
 		}
 	}
 	for id, p := range t.parts {
-		if p.last <= slot-slots && p.streams == 0 && now.Sub(p.asked) > presence {
+		if p.last <= slot-slots && p.streams == 0 && now.After(p.until) {
 			delete(t.parts, id)
 		}
 	}

@@ -119,13 +119,8 @@ func split(address string) (host string, port int64) {
 	return host, int64(n)
 }
 
-// revisionFor is that of the answer to p, who may be nil.
-func (t *table) revisionFor(p *part) uint64 {
-	if p == nil {
-		return t.view.revision
-	}
-	return max(t.view.revision, p.told)
-}
+// revision is that of the newest change, of a share as well.
+func (t *table) revision() uint64 { return max(t.view.revision, t.shared.revision) }
 
 // answerFor is what p is told now. The caller holds t.mu; what is returned
 // shares what does not change.
@@ -134,7 +129,7 @@ func (t *table) answerFor(p *part, now time.Time) *pb.SelectResponse {
 	rsp := &pb.SelectResponse{
 		Service: a.Service, Epoch: a.Epoch, Expires: a.Expires, KeepaliveMs: a.KeepaliveMs, Stale: a.Stale,
 		Rules: a.Rules, Labels: a.Labels, RetryRatio: a.RetryRatio, Services: a.Services,
-		Revision: t.revisionFor(p),
+		Revision: t.revision(),
 	}
 	if p != nil {
 		rsp.Share = p.share

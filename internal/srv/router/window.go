@@ -6,7 +6,7 @@ import "time"
 // was measured leaves.
 const slots = 5
 
-// clock numbers the steps of time, from 1 on.
+// clock numbers the steps of time, from slots on: 0 has always left the window.
 type clock struct {
 	began time.Time
 	step  time.Duration
@@ -19,7 +19,7 @@ func newClock(began time.Time, window time.Duration) clock {
 // slot is the step that now belongs to. It never falls: began and now are read
 // from the monotonic clock.
 func (c clock) slot(now time.Time) int64 {
-	return int64(max(now.Sub(c.began), 0)/c.step) + 1
+	return int64(max(now.Sub(c.began), 0)/c.step) + slots
 }
 
 // since is the time from the beginning to now.
