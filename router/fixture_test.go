@@ -39,7 +39,9 @@ func newWorld(t *testing.T, stack string, opts ...selector.Option) *world {
 		selector.Registry(net.Registry), router.Logger(net.Logger), router.Standalone(),
 		router.Server(net.Server(stack, "caller")),
 	}, opts...)...)
-	t.Cleanup(func() { _ = w.router.Stop() }) // tests that care look at the first Stop
+	// Not w: a test keeps its clean-ups, and rpc clients go with the garbage.
+	r := w.router
+	t.Cleanup(func() { _ = r.Stop() }) // tests that care look at the first Stop
 	w.client = net.ClientOf(stack, w.router, impatient, router.ClientWrapper(w.router))
 	return w
 }

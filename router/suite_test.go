@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"os"
 	"testing"
 
 	"go-micro.dev/v5/selector"
@@ -10,7 +11,13 @@ import (
 	"github.com/micro/go-platform/router/routertest"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		child()
+		return
+	}
+	rpctest.Main(m)
+}
 
 func TestPlatform(t *testing.T) {
 	routertest.Run(t, func(_ *testing.T, opts ...selector.Option) router.Router {
