@@ -65,20 +65,18 @@ func Code(err error) int32 {
 	return Parse(err).Code
 }
 
-// Parse returns the go-micro error that err, of either stack, is or tells of;
-// if there is none, one without a code whose detail is the text of err.
+// Parse returns the go-micro error that err is or spells: the rpc stack hands
+// errors over as strings that hold the JSON, the streams of the grpc stack as a
+// status whose text ends with it. Of any other it returns one with its text and
+// the code 0.
 func Parse(err error) *merrors.Error {
 	var e *merrors.Error
 	if errors.As(err, &e) {
 		return e
 	}
-	// The rpc stack hands errors over as strings that hold the JSON. A stream
-	// of the grpc stack returns grpc's own error, whose text ends in it.
 	text := err.Error()
-	if strings.HasPrefix(text, "rpc error: ") {
-		if _, desc, ok := strings.Cut(text, " desc = "); ok {
-			text = desc
-		}
+	if _, spelled, ok := strings.Cut(text, " desc = {"); ok && strings.HasPrefix(text, "rpc error: code = ") {
+		text = "{" + spelled
 	}
 	return merrors.Parse(text)
 }

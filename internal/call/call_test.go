@@ -64,12 +64,21 @@ func TestWatchStreamEndsOnce(t *testing.T) {
 	}
 }
 
-// grpc streams return what google.golang.org/grpc/status prints.
-func TestCodeOfAGRPCStream(t *testing.T) {
-	err := errors.New(`rpc error: code = PermissionDenied desc = {"id":"s","code":403,"detail":"no","status":"Forbidden"}`)
-	if call.Code(err) != 403 || call.Parse(err).Detail != "no" {
-		t.Errorf("got %v", call.Parse(err))
+func TestCodeOfAStreamOfTheGrpcStack(t *testing.T) {
+	inner := merrors.New("shop", "too much", 429).Error()
+	err := errors.New("rpc error: code = Unknown desc = " + inner)
+	if got := call.Code(err); got != 429 {
+		t.Errorf("code %d", got)
 	}
+	if e := call.Parse(err); e.Id != "shop" || e.Detail != "too much" {
+		t.Errorf("parsed %+v", e)
+	}
+	if got := call.Code(errors.New("I said rpc error: code = Unknown desc = " + inner)); got != 0 {
+		t.Errorf("code %d of a text that quotes one", got)
+	}
+}
+
+func TestCodeOfAGRPCStreamWithoutOurs(t *testing.T) {
 	if err := errors.New("rpc error: code = Unavailable desc = closing"); call.Code(err) != 0 {
 		t.Errorf("got %v", call.Parse(err))
 	}

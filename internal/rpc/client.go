@@ -25,13 +25,16 @@ type Config struct {
 	// LookupTTL bounds how long the nodes of a service are remembered, so that
 	// a service that moved is found again. Default 10 s.
 	LookupTTL time.Duration
-	Wrappers  []client.Wrapper
+	// Selector chooses the nodes in place of one of the client's own. Its owner
+	// closes it.
+	Selector selector.Selector
+	Wrappers []client.Wrapper
 }
 
 // Client is a go-micro grpc client that can be closed.
 type Client struct {
 	client.Client
-	selector selector.Selector
+	selector selector.Selector // nil: not ours
 	conns    conns
 }
 
@@ -45,9 +48,12 @@ func NewClient(c Config) *Client {
 		c.Logger = logger.DefaultLogger
 	}
 	cl := &Client{}
-	cl.selector = selector.NewSelector(selector.Registry(c.Registry), lookupTTL(c.LookupTTL))
+	if c.Selector == nil {
+		cl.selector = selector.NewSelector(selector.Registry(c.Registry), lookupTTL(c.LookupTTL))
+		c.Selector = cl.selector
+	}
 	opts := []client.Option{
-		client.Selector(cl.selector),
+		client.Selector(c.Selector),
 		client.Registry(c.Registry),
 		client.Broker(c.Broker),
 		client.WithLogger(c.Logger),
@@ -79,8 +85,10 @@ func lookupTTL(ttl time.Duration) selector.Option {
 // Close closes every connection and the selector's watchers. Calls in flight
 // fail.
 func (c *Client) Close() {
-	if err := c.selector.Close(); err != nil {
-		c.Options().Logger.Logf(logger.WarnLevel, "close selector: %v", err)
+	if c.selector != nil {
+		if err := c.selector.Close(); err != nil {
+			c.Options().Logger.Logf(logger.WarnLevel, "close selector: %v", err)
+		}
 	}
 	c.conns.close()
 }

@@ -66,18 +66,24 @@ func New(tb testing.TB) *Net {
 // Client returns a client of the stack with the wrappers, the first outermost.
 func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 	n.tb.Helper()
-	log := microlog.New(n.Logger)
-	if stack == GRPC {
-		c := rpc.NewClient(rpc.Config{Registry: n.Registry, Broker: n.Broker, Logger: log, Wrappers: wrappers})
-		n.tb.Cleanup(c.Close)
-		return c
-	}
 	sel := selector.NewSelector(selector.Registry(n.Registry))
 	n.tb.Cleanup(func() {
 		if err := sel.Close(); err != nil {
 			n.tb.Error(err)
 		}
 	})
+	return n.ClientOf(stack, sel, wrappers...)
+}
+
+// ClientOf is Client with a selector, which the caller closes.
+func (n *Net) ClientOf(stack string, sel selector.Selector, wrappers ...client.Wrapper) client.Client {
+	n.tb.Helper()
+	log := microlog.New(n.Logger)
+	if stack == GRPC {
+		c := rpc.NewClient(rpc.Config{Registry: n.Registry, Broker: n.Broker, Logger: log, Selector: sel, Wrappers: wrappers})
+		n.tb.Cleanup(c.Close)
+		return c
+	}
 	c := client.NewClient(
 		client.Selector(sel),
 		client.Registry(n.Registry),

@@ -1,0 +1,65 @@
+package regcache
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+// Defaults of the options.
+const (
+	DefaultResync  = 30 * time.Second
+	DefaultConfirm = 90 * time.Second
+	DefaultPoll    = 500 * time.Millisecond
+)
+
+// Option changes a Cache that is being made.
+type Option func(*options)
+
+type options struct {
+	resync, confirm, poll time.Duration
+	file                  string
+	logger                *slog.Logger
+}
+
+// Resync is how often every service held is fetched again, give or take a
+// fifth. Default 30 s, at least 10 ms.
+func Resync(d time.Duration) Option { return func(o *options) { o.resync = d } }
+
+// Confirm is how long answers must lack a node that has no tombstone before it
+// is dropped. Default 90 s: three intervals of a registration, so that a
+// registry that lost its memory is told of everybody meanwhile.
+func Confirm(d time.Duration) Option { return func(o *options) { o.confirm = d } }
+
+// Poll is how often services are fetched while the registry cannot be watched.
+// Default 500 ms, at least 10 ms.
+func Poll(d time.Duration) Option { return func(o *options) { o.poll = d } }
+
+// File keeps a copy of the records in a file of mode 0600, replaced at most
+// once a second, from which Start boots while the registry is dead.
+func File(path string) Option { return func(o *options) { o.file = path } }
+
+// Logger is told of trouble with the registry, slog.Default() unless given.
+func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+func newOptions(opts []Option) options {
+	o := options{resync: DefaultResync, confirm: DefaultConfirm, poll: DefaultPoll}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.logger == nil {
+		o.logger = slog.Default()
+	}
+	return o
+}
+
+func (o *options) validate() error {
+	for name, d := range map[string]time.Duration{"Resync": o.resync, "Confirm": o.confirm, "Poll": o.poll} {
+		if d < 10*time.Millisecond {
+			return fmt.Errorf("registry cache: option %s: %w: %v is less than 10ms", name, rpcerr.ErrInvalid, d)
+		}
+	}
+	return nil
+}

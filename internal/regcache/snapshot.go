@@ -1,0 +1,119 @@
+package regcache
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+
+	"go-micro.dev/v5/registry"
+)
+
+// Snapshot is a service at one moment. It and all it points to is immutable and
+// shared: copy what you want to change.
+type Snapshot struct {
+	Name string
+	// Services are the versions ordered by name, each with all its nodes
+	// ordered by id, those that are draining too.
+	Services []*registry.Service
+	// Nodes are the nodes of all versions that are not draining; Owners[i] is
+	// the version, one of Services, that Nodes[i] belongs to.
+	Nodes  []*registry.Node
+	Owners []*registry.Service
+	// Revision differs between two snapshots of a cache exactly when their
+	// content does, and rises.
+	Revision uint64
+
+	open  []*registry.Service // Services without draining nodes
+	total int
+}
+
+// Draining tells whether any node is.
+func (s *Snapshot) Draining() bool { return len(s.Nodes) < s.total }
+
+// newSnapshot orders the services and takes them over.
+func newSnapshot(name string, revision uint64, services []*registry.Service) *Snapshot {
+	s := &Snapshot{Name: name, Services: services, Revision: revision}
+	slices.SortFunc(services, func(a, b *registry.Service) int { return cmp.Compare(a.Version, b.Version) })
+	for _, version := range services {
+		s.total += len(version.Nodes)
+		slices.SortFunc(version.Nodes, func(a, b *registry.Node) int { return cmp.Compare(a.Id, b.Id) })
+		if open := Open(version); len(open.Nodes) > 0 {
+			s.open = append(s.open, open)
+			s.Nodes = append(s.Nodes, open.Nodes...)
+			for range open.Nodes {
+				s.Owners = append(s.Owners, version)
+			}
+		}
+	}
+	return s
+}
+
+// Open returns s, or a copy of it without the nodes that are draining.
+func Open(s *registry.Service) *registry.Service {
+	if !slices.ContainsFunc(s.Nodes, IsDraining) {
+		return s
+	}
+	open := *s
+	open.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), IsDraining)
+	return &open
+}
+
+func same(a, b []*registry.Service) bool { return reflect.DeepEqual(a, b) }
+
+// clone copies services deeply, in few allocations.
+func clone(services []*registry.Service) []*registry.Service {
+	slab := make([]registry.Service, len(services))
+	copies := make([]*registry.Service, len(services))
+	for i, s := range services {
+		slab[i] = *s
+		slab[i].Metadata = maps.Clone(s.Metadata)
+		slab[i].Nodes = cloneNodes(s.Nodes)
+		slab[i].Endpoints = cloneEndpoints(s.Endpoints)
+		copies[i] = &slab[i]
+	}
+	return copies
+}
+
+func cloneNodes(nodes []*registry.Node) []*registry.Node {
+	slab := make([]registry.Node, len(nodes))
+	copies := make([]*registry.Node, len(nodes))
+	for i, n := range nodes {
+		slab[i] = registry.Node{Id: n.Id, Address: n.Address, Metadata: maps.Clone(n.Metadata)}
+		copies[i] = &slab[i]
+	}
+	return copies
+}
+
+func cloneEndpoints(endpoints []*registry.Endpoint) []*registry.Endpoint {
+	if endpoints == nil {
+		return nil
+	}
+	slab := make([]registry.Endpoint, len(endpoints))
+	copies := make([]*registry.Endpoint, len(endpoints))
+	for i, e := range endpoints {
+		copies[i] = &slab[i]
+		if e == nil {
+			continue
+		}
+		slab[i] = registry.Endpoint{
+			Name: e.Name, Metadata: maps.Clone(e.Metadata),
+			Request: cloneValue(e.Request), Response: cloneValue(e.Response),
+		}
+	}
+	return copies
+}
+
+func cloneValue(v *registry.Value) *registry.Value {
+	if v == nil {
+		return nil
+	}
+	c := &registry.Value{Name: v.Name, Type: v.Type}
+	if v.Values != nil {
+		c.Values = make([]*registry.Value, len(v.Values))
+		for i, inner := range v.Values {
+			c.Values[i] = cloneValue(inner)
+		}
+	}
+	return c
+}

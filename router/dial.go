@@ -1,0 +1,46 @@
+package router
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go-micro.dev/v5/registry"
+)
+
+// How nodes that were unreachable are dialled: at most so many at a time.
+const (
+	dialInterval = 100 * time.Millisecond
+	dialTimeout  = 500 * time.Millisecond
+	maxDials     = 4
+)
+
+// dial finds out which unreachable nodes are back, so that no call has to.
+func (p *platform) dial(ctx context.Context) {
+	every(ctx, dialInterval, func() {
+		free := make(chan struct{}, maxDials)
+		var dials sync.WaitGroup
+		defer dials.Wait()
+		for _, s := range *p.services.Load() {
+			for _, n := range s.pool.Lost() {
+				select {
+				case free <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				dials.Go(func() {
+					defer func() { <-free }()
+					p.dialOne(ctx, s, n)
+				})
+			}
+		}
+	})
+}
+
+func (p *platform) dialOne(ctx context.Context, s *service, n *registry.Node) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if p.set.dial(ctx, n) == nil {
+		s.pool.Found(n.Id)
+	}
+}

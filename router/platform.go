@@ -1,0 +1,371 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/selector"
+
+	"github.com/micro/go-platform/internal/balance"
+	"github.com/micro/go-platform/internal/lifecycle"
+)
+
+// tickInterval is how often averages, verdicts and node lists are renewed.
+const tickInterval = 100 * time.Millisecond
+
+// platform is the Router of this package: a table of services that calls read
+// without a lock, and the loops that keep it up to date.
+type platform struct {
+	begin    time.Time
+	services atomic.Pointer[map[string]*service] // replaced, never changed
+	running  atomic.Bool
+	measured atomic.Bool // a wrapper records calls: Mark need not time them
+	group    lifecycle.Group
+	stop     func() error
+
+	option  client.CallOption // what ClientWrapper gives every call
+	options []client.CallOption
+	retries retries
+	// recorders and marked are what option sets where a call has none.
+	recorders []client.CallWrapper
+	marked    context.Context
+	unsent    unsent
+	// strategy is go-micro's, nil unless the user has set one.
+	strategy atomic.Pointer[selector.Strategy]
+
+	mu        sync.Mutex // of the start, and of those who replace services
+	selector  selector.Options
+	set       settings
+	starting  bool
+	remote    *remote
+	reporter  *reporter
+	source    *source
+	resolving chan struct{} // wakes the loop that looks for nodes of new services
+}
+
+func newPlatform(opts []selector.Option) *platform {
+	p := &platform{begin: time.Now(), resolving: make(chan struct{}, 1)}
+	p.services.Store(&map[string]*service{})
+	for _, o := range opts {
+		o(&p.selector)
+	}
+	p.stop = sync.OnceValue(p.shutdown)
+	p.option = p.callOption
+	p.retries = retries{p.retry, p.retryIdempotent}
+	p.options = []client.CallOption{p.option}
+	p.recorders = []client.CallWrapper{p.record}
+	p.marked = context.WithValue(context.Background(), routerKey{}, p)
+	return p
+}
+
+// String implements Router.
+func (p *platform) String() string { return "platform" }
+
+// Options implements Router.
+func (p *platform) Options() selector.Options {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.selector
+}
+
+// now is a monotonic clock in nanoseconds, for the pools.
+func (p *platform) now() int64 { return int64(time.Since(p.begin)) + 2 }
+
+// Init implements Router. Once started only the registry, the strategy of
+// go-micro and its logger can be changed.
+func (p *platform) Init(opts ...selector.Option) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fresh := p.selector
+	for _, o := range opts {
+		o(&fresh)
+	}
+	if !p.starting {
+		s := newSettings(&fresh)
+		if err := s.validate(); err != nil {
+			return err
+		}
+		p.selector = fresh
+		return nil
+	}
+	if fresh.Context != p.selector.Context {
+		return fmt.Errorf("router: %w: options of the router cannot change once it is started", ErrInvalid)
+	}
+	before := p.selector
+	p.selector = fresh
+	p.strategy.Store(&fresh.Strategy)
+	if fresh.Registry != before.Registry {
+		return p.source.replace(fresh.Registry)
+	}
+	return nil
+}
+
+// Start implements Router.
+func (p *platform) Start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.starting {
+		if !p.group.Running() {
+			return fmt.Errorf("start router: %w", ErrStopped)
+		}
+		return nil
+	}
+	p.set = newSettings(&p.selector)
+	if err := p.set.validate(); err != nil {
+		return err
+	}
+	p.set.balance.Now = p.now
+	p.set.balance.Extra = func() any { return &nodeStats{} }
+	p.strategy.Store(&p.selector.Strategy)
+	if p.selector.Registry == nil {
+		p.selector.Registry = registry.DefaultRegistry
+	}
+	p.source = &source{logger: p.set.logger}
+	if err := p.source.replace(p.selector.Registry); err != nil {
+		return err
+	}
+	p.reporter = newReporter(p)
+	loops := []func(context.Context){p.tick, p.sync, p.resolve, p.reporter.loop}
+	if p.set.dial != nil {
+		loops = append(loops, p.dial)
+	}
+	if !p.set.standalone {
+		p.remote = newRemote(p)
+		p.remote.open()
+		loops = append(loops, p.remote.watch)
+	}
+	if err := p.group.Start(loops...); err != nil {
+		return fmt.Errorf("start router: %w", errors.Join(err, p.source.close()))
+	}
+	p.starting = true
+	p.running.Store(true)
+	return p.reporter.start()
+}
+
+// Stop implements Router.
+func (p *platform) Stop() error { return p.stop() }
+
+// Close implements Router.
+func (p *platform) Close() error { return p.stop() }
+
+func (p *platform) shutdown() error {
+	p.running.Store(false)
+	errs := []error{p.group.Stop(lifecycle.FlushTimeout)}
+	p.mu.Lock()
+	started := p.starting
+	p.starting = true // a Start from now on finds the group stopped
+	p.mu.Unlock()
+	if started {
+		errs = append(errs, p.reporter.stop(), p.source.close())
+		if p.remote != nil {
+			p.remote.close()
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop router: %w", err)
+	}
+	return nil
+}
+
+// Dropped implements Router.
+func (p *platform) Dropped() uint64 {
+	p.mu.Lock()
+	r := p.reporter
+	p.mu.Unlock()
+	if r == nil {
+		return 0
+	}
+	return r.dropped()
+}
+
+// find returns a service in use, or nil.
+func (p *platform) find(name string) *service { return (*p.services.Load())[name] }
+
+// service returns the service for a call: warm without waiting, cold it asks
+// the registry.
+func (p *platform) service(name string) (*service, error) {
+	if s := p.find(name); s != nil && p.running.Load() && s.pool.Known() {
+		s.touch()
+		return s, nil
+	}
+	return p.cold(name)
+}
+
+func (p *platform) cold(name string) (*service, error) {
+	if !p.running.Load() {
+		if err := p.Start(); err != nil {
+			return nil, err
+		}
+	}
+	snapshot, err := p.source.snapshot(name)
+	if err != nil {
+		if s := p.find(name); s != nil && s.pool.Known() { // router-srv knows it
+			return s, nil
+		}
+		if errors.Is(err, registry.ErrNotFound) {
+			return nil, ErrNotFound
+		}
+		return nil, fmt.Errorf("select a node of %s: %w", name, err)
+	}
+	s := p.use(name)
+	s.register(snapshot)
+	if !s.pool.Known() {
+		return nil, ErrNotFound
+	}
+	return s, nil
+}
+
+// use returns the service of that name, which is followed from now on.
+func (p *platform) use(name string) *service {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := *p.services.Load()
+	if s := known[name]; s != nil {
+		s.touch()
+		return s
+	}
+	s := newService(p, name)
+	fresh := maps.Clone(known)
+	for len(fresh) >= p.set.maxServices {
+		delete(fresh, idlest(fresh))
+	}
+	fresh[name] = s
+	p.services.Store(&fresh)
+	if p.remote != nil {
+		p.remote.reopen()
+	}
+	return s
+}
+
+func idlest(services map[string]*service) (name string) {
+	for n, s := range services {
+		if name == "" || s.idle.Load() > services[name].idle.Load() {
+			name = n
+		}
+	}
+	return name
+}
+
+// idleTicks is after how many ticks without a call a service is no longer
+// followed: an hour.
+const idleTicks = int32(time.Hour / tickInterval)
+
+// tick renews averages and verdicts.
+func (p *platform) tick(ctx context.Context) {
+	every(ctx, tickInterval, func() {
+		for name, s := range *p.services.Load() {
+			if p.set.notReady != nil {
+				s.pool.Ready(p.set.notReady)
+			}
+			s.pool.Tick()
+			if s.age() > idleTicks {
+				p.drop(name)
+			}
+		}
+	})
+}
+
+func (p *platform) drop(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fresh := maps.Clone(*p.services.Load())
+	delete(fresh, name)
+	p.services.Store(&fresh)
+}
+
+// sync takes over what became of the nodes of services that were found.
+func (p *platform) sync(ctx context.Context) {
+	every(ctx, tickInterval, func() {
+		for name, s := range *p.services.Load() {
+			if s.registered.Load() {
+				p.refresh(name, s)
+			}
+		}
+	})
+}
+
+// resolve looks for those that only router-srv knows, which may take long.
+func (p *platform) resolve(ctx context.Context) {
+	every(ctx, time.Second, func() {
+		for name, s := range *p.services.Load() {
+			if ctx.Err() == nil && !s.registered.Load() {
+				p.refresh(name, s)
+			}
+		}
+	})
+}
+
+func (p *platform) refresh(name string, s *service) {
+	snapshot, err := p.source.snapshot(name)
+	switch {
+	case err == nil:
+		s.register(snapshot)
+	case errors.Is(err, registry.ErrNotFound):
+		s.register(nil)
+	}
+	s.refresh()
+}
+
+func every(ctx context.Context, d time.Duration, do func()) {
+	ticker := time.NewTicker(d)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			do()
+		}
+	}
+}
+
+// Reset implements Router.
+func (p *platform) Reset(name string) {
+	if s := p.find(name); s != nil {
+		s.pool.Reset()
+	}
+}
+
+// member finds the node of a service in use, or returns nil.
+func (p *platform) member(name string, node *registry.Node) (*service, *balance.Member) {
+	if node == nil || node.Id == "" {
+		return nil, nil
+	}
+	s := p.find(name)
+	if s == nil {
+		return nil, nil
+	}
+	return s, s.pool.Find(node.Id)
+}
+
+// Mark implements Router.
+func (p *platform) Mark(name string, node *registry.Node, err error) {
+	if s, m := p.member(name, node); m != nil {
+		s.pool.End(m, p.outcome(nil, node, err), !p.measured.Load())
+	}
+}
+
+// Record implements Router.
+func (p *platform) Record(r Request, node *registry.Node, d time.Duration, err error) {
+	s, m := p.member(r.Service(), node)
+	if s == nil {
+		if s = p.find(r.Service()); s == nil {
+			return
+		}
+	}
+	s.measure(r.Method(), m, d, err)
+	if m == nil {
+		return
+	}
+	if stream, ok := r.(interface{ Stream() bool }); ok && stream.Stream() {
+		return
+	}
+	s.pool.Tell(m, p.outcome(nil, node, err), d, p.now())
+}

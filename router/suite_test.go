@@ -1,0 +1,34 @@
+package router_test
+
+import (
+	"os"
+	"testing"
+
+	"go-micro.dev/v5/selector"
+
+	"github.com/micro/go-platform/internal/rpctest"
+	"github.com/micro/go-platform/router"
+	"github.com/micro/go-platform/router/routertest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		child()
+		return
+	}
+	rpctest.Main(m)
+}
+
+func TestPlatform(t *testing.T) {
+	routertest.Run(t, func(_ *testing.T, opts ...selector.Option) router.Router {
+		return router.NewRouter(append([]selector.Option{router.Standalone()}, opts...)...)
+	})
+}
+
+// TestGoMicro runs the suite over go-micro's own selector, which shows that it
+// asks for nothing that go-micro does not promise.
+func TestGoMicro(t *testing.T) {
+	routertest.RunSelector(t, func(_ *testing.T, opts ...selector.Option) selector.Selector {
+		return selector.NewSelector(opts...)
+	})
+}

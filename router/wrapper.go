@@ -1,0 +1,297 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/selector"
+	"go-micro.dev/v5/server"
+	"golang.org/x/time/rate"
+
+	"github.com/micro/go-platform/internal/balance"
+	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/gradient"
+	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+// CallWrapper records every try of a call: its node, duration and outcome. It
+// is for clients that have no ClientWrapper of the router, which records by
+// itself; with both, calls are recorded once.
+func CallWrapper(r Router) client.CallWrapper {
+	p, ours := r.(*platform)
+	if ours {
+		p.measured.Store(true)
+	}
+	return func(next client.CallFunc) client.CallFunc {
+		return func(ctx context.Context, node *registry.Node, req client.Request, rsp any, opts client.CallOptions) error {
+			if ours && opts.Context != nil && opts.Context.Value(routerKey{}) == r {
+				return next(ctx, node, req, rsp, opts)
+			}
+			if ours {
+				return p.try(ctx, node, req, rsp, opts, next)
+			}
+			begun := time.Now()
+			err := next(ctx, node, req, rsp, opts)
+			r.Record(req, node, time.Since(begun), err)
+			return err
+		}
+	}
+}
+
+// try makes and records one try.
+func (p *platform) try(ctx context.Context, node *registry.Node, req client.Request, rsp any, opts client.CallOptions, next client.CallFunc) error {
+	begun := p.now()
+	err := next(ctx, node, req, rsp, opts)
+	now := p.now()
+	d := time.Duration(now - begun)
+	s, m := p.member(req.Service(), node)
+	if s == nil {
+		return err
+	}
+	s.measure(req.Method(), m, d, err)
+	if m == nil {
+		return err
+	}
+	o := balance.OK
+	if err != nil {
+		if o = p.outcome(ctx, node, err); o == balance.Unreached {
+			p.unsent.put(err)
+		}
+	}
+	s.pool.Done(m, o, d, now)
+	return err
+}
+
+func (p *platform) record(next client.CallFunc) client.CallFunc {
+	return func(ctx context.Context, node *registry.Node, req client.Request, rsp any, opts client.CallOptions) error {
+		return p.try(ctx, node, req, rsp, opts, next)
+	}
+}
+
+// callOption puts a call into the router's hands: its retries in place of
+// go-micro's, and its recording. Options of the call come after it and win.
+func (p *platform) callOption(o *client.CallOptions) {
+	o.Retries, o.Retry, o.Backoff = p.set.retries, p.retries.usual, retryAfter
+	if len(o.CallWrappers) == 0 {
+		o.CallWrappers = p.recorders
+	} else {
+		o.CallWrappers = append(o.CallWrappers[:len(o.CallWrappers):len(o.CallWrappers)], p.record)
+	}
+	if o.Context == nil {
+		o.Context = p.marked
+	} else {
+		o.Context = context.WithValue(o.Context, routerKey{}, p)
+	}
+}
+
+// ClientWrapper puts the calls and streams of a client into the router's hands:
+// it limits them, takes their labels and sticky key, records every try, and
+// tries again what may be, within the retry budget and in place of go-micro's
+// own retries, whatever client.Retries and client.Retry say. Call options still
+// win: client.WithRetries bounds the tries of one call. The client's selector
+// must be the router. Publish passes through: a message has no node.
+//
+// Of a Router that is not of this package it records the tries, no more.
+func ClientWrapper(r Router) client.Wrapper {
+	p, ours := r.(*platform)
+	if !ours {
+		option := client.WithCallWrapper(CallWrapper(r))
+		return func(c client.Client) client.Client { return &recordingClient{c, option} }
+	}
+	p.measured.Store(true)
+	return func(c client.Client) client.Client { return &clientWrapper{c, p} }
+}
+
+type recordingClient struct {
+	client.Client
+	option client.CallOption
+}
+
+func (c *recordingClient) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	return c.Client.Call(ctx, req, rsp, append(opts[:len(opts):len(opts)], c.option)...)
+}
+
+type clientWrapper struct {
+	client.Client
+	p *platform
+}
+
+// Call implements client.Client.
+func (w *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	s, err := w.p.service(req.Service())
+	if err != nil { // WithAddress needs no registry, and go-micro words the rest
+		return w.Client.Call(ctx, req, rsp, w.prepend(opts)...)
+	}
+	s.budget.deposit()
+	opts = w.options(ctx, s, nil, opts)
+	if !s.limits.any.Load() {
+		return w.Client.Call(ctx, req, rsp, opts...)
+	}
+	got, ok := s.limits.admit(w.p.now())
+	if !ok {
+		return limited(req.Service())
+	}
+	telling := false
+	defer func() { got.release(w.p.now(), telling) }()
+	err = w.Client.Call(ctx, req, rsp, opts...)
+	telling = err == nil || call.Of(err) == call.Dropped
+	return err
+}
+
+// limited is the error of a call that a limit refused.
+func limited(service string) error { return rpcerr.To(service, ErrLimited) }
+
+// Limited tells whether err says that a limit refused the call, here or at the
+// server: 429.
+func Limited(err error) bool { return call.Code(err) == 429 }
+
+// options adds what go-micro's client has to know of the call.
+func (w *clientWrapper) options(ctx context.Context, s *service, last *lastNode, opts []client.CallOption) []client.CallOption {
+	var c *balance.Call
+	if s.pool.Divided() {
+		c = w.p.call(ctx, s)
+	}
+	all := w.prepend(opts)
+	if c == nil && last == nil {
+		return all
+	}
+	carry := &callContext{context.Background(), c, last}
+	return append(all[:len(all):len(all)], client.WithSelectOption(func(o *selector.SelectOptions) {
+		if o.Context != nil {
+			carry.Context = o.Context
+		}
+		o.Context = carry
+	}))
+}
+
+// prepend puts the router's option before those of the call.
+func (w *clientWrapper) prepend(opts []client.CallOption) []client.CallOption {
+	if len(opts) == 0 {
+		return w.p.options
+	}
+	all := make([]client.CallOption, 0, len(opts)+2)
+	return append(append(all, w.p.option), opts...)
+}
+
+// call returns what of ctx decides where a call goes, nil when nothing does.
+func (p *platform) call(ctx context.Context, s *service) *balance.Call {
+	key, sticky := ctx.Value(stickyKey{}).(string)
+	var c balance.Call
+	if keyed := s.pool.Keyed(); keyed || !sticky && p.set.sticky != "" {
+		md, _ := metadata.FromContext(ctx)
+		if keyed {
+			c.Labels = labelsIn(md, p.set.accept)
+		}
+		if !sticky && p.set.sticky != "" {
+			key, sticky = header.Get(md, p.set.sticky)
+		}
+	}
+	if sticky && key != "" {
+		c.Sticky, c.Point = true, balance.Point(s.name, key)
+	}
+	if !c.Sticky && len(c.Labels) == 0 {
+		return nil
+	}
+	return &c
+}
+
+// Stream implements client.Client. A stream that could not be opened is tried
+// on another node, as a call would be; go-micro would not do so on grpc.
+func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
+	s, err := w.p.service(req.Service())
+	if err != nil {
+		return w.Client.Stream(ctx, req, w.prepend(opts)...)
+	}
+	s.budget.deposit()
+	if !s.limits.rates() {
+		return nil, limited(req.Service())
+	}
+	for tries := 0; ; tries++ {
+		last := &lastNode{}
+		begun := w.p.now()
+		stream, err := w.Client.Stream(ctx, req, append(w.options(ctx, s, last, opts), client.WithRetries(0))...)
+		m := last.member
+		if err != nil {
+			unsent := false
+			if m != nil {
+				s.measure(req.Method(), m, time.Duration(w.p.now()-begun), err)
+				unsent = w.p.outcome(ctx, m.Node, err) == balance.Unreached
+			}
+			if tries < w.p.set.retries && w.p.again(ctx, req, err, unsent, false) {
+				continue
+			}
+			return nil, err
+		}
+		if m == nil {
+			return stream, nil
+		}
+		s.pool.Stream(m, 1)
+		return call.WatchStream(stream, func(err error) {
+			s.pool.Stream(m, -1)
+			s.measure(req.Method(), m, time.Duration(w.p.now()-begun), err)
+			if err != nil {
+				s.pool.Tell(m, w.p.outcome(ctx, m.Node, err), 0, 0)
+			}
+		}), nil
+	}
+}
+
+// HandlerWrapper limits what the server of the router takes in: ServerRate
+// counts calls and streams, ServerConcurrency calls. What is too much is refused
+// with 429 before the handler sees it.
+func HandlerWrapper(r Router) server.HandlerWrapper {
+	g := &gate{}
+	if p, ours := r.(*platform); ours {
+		g.p = p
+		o := p.Options()
+		s := newSettings(&o)
+		if s.serverRate.valid() {
+			g.rate = rate.NewLimiter(rate.Limit(s.serverRate.perSecond), s.serverRate.burst)
+		}
+		if s.serverMost > 0 {
+			g.latency = gradient.New(min(gradient.DefaultMin, s.serverMost), s.serverMost)
+		}
+		g.name = s.server.Options().Name
+	}
+	return func(next server.HandlerFunc) server.HandlerFunc {
+		if g.rate == nil && g.latency == nil {
+			return next
+		}
+		return func(ctx context.Context, req server.Request, rsp any) error { return g.handle(ctx, req, rsp, next) }
+	}
+}
+
+// gate is the limits of one server.
+type gate struct {
+	p       *platform
+	name    string
+	rate    *rate.Limiter
+	latency *gradient.Limiter
+}
+
+func (g *gate) handle(ctx context.Context, req server.Request, rsp any, next server.HandlerFunc) error {
+	if g.rate != nil && !g.rate.Allow() {
+		return limited(g.name)
+	}
+	if g.latency == nil || req.Stream() {
+		return next(ctx, req, rsp)
+	}
+	if !g.latency.Acquire() {
+		return limited(g.name)
+	}
+	begun, err := g.p.now(), errPanic
+	defer func() {
+		now := g.p.now()
+		d := time.Duration(now - begun)
+		if err != nil && call.Of(err) != call.Dropped {
+			d = 0 // an error says little of how long work takes
+		}
+		g.latency.Release(now, d)
+	}()
+	err = next(ctx, req, rsp)
+	return err
+}
