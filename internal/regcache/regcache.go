@@ -68,11 +68,19 @@ type Snapshotter interface {
 	Snapshot(name string) (*Snapshot, error)
 }
 
+// Source is what a cache needs of a registry.Registry.
+type Source interface {
+	GetService(string, ...registry.GetOption) ([]*registry.Service, error)
+	ListServices(...registry.ListOption) ([]*registry.Service, error)
+	Watch(...registry.WatchOption) (registry.Watcher, error)
+	String() string
+}
+
 // Cache holds the records of the services that were asked for. All methods are
 // safe for concurrent use. It may be used before Start and after Stop: it then
 // asks the registry each time, and falls back on what it holds.
 type Cache struct {
-	registry registry.Registry
+	registry Source
 	opts     options
 	group    lifecycle.Group
 	running  atomic.Bool
@@ -98,7 +106,7 @@ type miss struct {
 
 // New returns a cache of the registry's records. It does no I/O. Its goroutines,
 // three and at most six while it fetches, run from Start to Stop.
-func New(r registry.Registry, opts ...Option) *Cache {
+func New(r Source, opts ...Option) *Cache {
 	c := &Cache{
 		registry: r,
 		opts:     newOptions(opts),

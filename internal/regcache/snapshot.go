@@ -24,14 +24,19 @@ type Snapshot struct {
 	// content does, and rises.
 	Revision uint64
 
-	open []*registry.Service // Services without draining nodes
+	open  []*registry.Service // Services without draining nodes
+	total int
 }
+
+// Draining tells whether any node is.
+func (s *Snapshot) Draining() bool { return len(s.Nodes) < s.total }
 
 // newSnapshot orders the services and takes them over.
 func newSnapshot(name string, revision uint64, services []*registry.Service) *Snapshot {
 	s := &Snapshot{Name: name, Services: services, Revision: revision}
 	slices.SortFunc(services, func(a, b *registry.Service) int { return cmp.Compare(a.Version, b.Version) })
 	for _, version := range services {
+		s.total += len(version.Nodes)
 		slices.SortFunc(version.Nodes, func(a, b *registry.Node) int { return cmp.Compare(a.Id, b.Id) })
 		if open := Open(version); len(open.Nodes) > 0 {
 			s.open = append(s.open, open)
