@@ -20,6 +20,8 @@ import (
 const (
 	renewals = 1000 // of one RPC
 	atOnce   = 8    // registrations under way
+
+	underTimeout = 5 * time.Second // of the registry below
 )
 
 // keeper keeps the nodes of this process registered.
@@ -43,6 +45,8 @@ type ownKey struct{ service, version, node string }
 // of it, so that words on one node stay in order.
 type own struct {
 	key ownKey
+
+	busy chan struct{} // holds one token while the registry below is told
 
 	mu      sync.Mutex
 	service *registry.Service // with this node; replaced, never changed
@@ -159,7 +163,7 @@ func (k *keeper) find(key ownKey) (*own, error) {
 	}
 	o := k.nodes[key]
 	if o == nil {
-		o = &own{key: key}
+		o = &own{key: key, busy: make(chan struct{}, 1)}
 		k.nodes[key] = o
 	}
 	return o, nil
@@ -180,7 +184,7 @@ func (k *keeper) tell(ctx context.Context, o *own) error {
 		return nil
 	}
 	if k.under != nil {
-		if err := k.tellUnder(o); err != nil {
+		if err := k.tellUnder(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -196,12 +200,39 @@ func (k *keeper) tell(ctx context.Context, o *own) error {
 }
 
 // tellUnder hands the registry a copy: some keep what they are given.
-func (k *keeper) tellUnder(o *own) error {
+func (k *keeper) tellUnder(ctx context.Context, o *own) error {
 	copied := pb.FromService(o.service).Registry()
-	if err := k.under.Register(copied, registry.RegisterTTL(TTLIntervals*k.opts.interval)); err != nil {
+	err := o.within(ctx, func() error {
+		return k.under.Register(copied, registry.RegisterTTL(TTLIntervals*k.opts.interval))
+	})
+	if err != nil {
 		return fmt.Errorf("register %s: %w", o.key.node, err)
 	}
 	return nil
+}
+
+// within waits for f no longer than a registry may take: go-micro's for etcd
+// waits for ever when etcd is dead. The next call waits for the one before, so
+// that words on one node stay in order and one goroutine is stuck at most.
+func (o *own) within(ctx context.Context, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, underTimeout)
+	defer cancel()
+	select {
+	case o.busy <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: it still has not answered", rpcerr.ErrUnavailable)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- f()
+		<-o.busy
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no answer within %v", rpcerr.ErrUnavailable, underTimeout)
+	}
 }
 
 // deregister forgets the nodes and takes them out of the registry.
@@ -228,19 +259,18 @@ func (k *keeper) end(ctx context.Context, s *registry.Service) error {
 	delete(k.nodes, key)
 	delete(k.drained, key.node)
 	k.mu.Unlock()
-	var beat uint64
-	if o != nil {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.gone = true
-		beat = o.count()
+	if o == nil { // not of this process: the registry's to judge
+		o = &own{key: key, busy: make(chan struct{}, 1)}
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gone = true
 	var errs []error
 	if k.under != nil {
-		errs = append(errs, k.under.Deregister(s))
+		errs = append(errs, o.within(ctx, func() error { return k.under.Deregister(s) }))
 	}
 	if k.lease != nil {
-		err := k.lease.deregister(ctx, s, beat)
+		err := k.lease.deregister(ctx, s, o.count())
 		if k.under == nil {
 			errs = append(errs, err)
 		} // else the lease ends by itself
@@ -337,7 +367,7 @@ func (k *keeper) beat(ctx context.Context) error {
 			if o.gone {
 				return nil
 			}
-			return k.tellUnder(o)
+			return k.tellUnder(ctx, o)
 		}))
 	}
 	if k.lease != nil {
