@@ -27,30 +27,52 @@ type consul struct {
 	client func() *api.Client
 	// checked are the services that have checks.
 	checked atomic.Pointer[map[string]bool]
+
+	mu    sync.Mutex
+	fine  [2]bool   // the loops that follow it now
+	since time.Time // when both began to follow this Consul
 }
 
 func followConsul(ctx context.Context, c *Cache, client func() *api.Client) {
 	f := &consul{cache: c, client: client}
 	f.checked.Store(&map[string]bool{})
 	var wg sync.WaitGroup
-	wg.Go(func() { f.loop(ctx, f.checks()) })
-	f.loop(ctx, f.catalog())
+	wg.Go(func() { f.loop(ctx, 0, f.checks()) })
+	f.loop(ctx, 1, f.catalog())
 	wg.Wait()
 }
 
 // query asks for what is newer than the index and compares it with what it
 // knows; lost tells that it may be another Consul's, by the index or after an
-// error.
-type query func(q *api.QueryOptions, lost bool) (index uint64, err error)
+// error, kept that it is the same one.
+type query func(q *api.QueryOptions, lost bool) (index uint64, kept bool, err error)
 
-func (f *consul) loop(ctx context.Context, ask query) {
+// mark notes whether a loop follows Consul, and whether that is the one it
+// followed before.
+func (f *consul) mark(loop int, fine, kept bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fine[loop] = fine
+	if fine && !kept {
+		f.since = time.Now()
+	}
+	if f.fine[0] && f.fine[1] {
+		since := f.since
+		f.cache.sure.Store(&since)
+		return
+	}
+	f.cache.sure.Store(nil)
+}
+
+func (f *consul) loop(ctx context.Context, me int, ask query) {
 	wait := backoff.Backoff{Max: 5 * time.Second}
 	var index uint64
 	lost := true
 	for ctx.Err() == nil {
 		q := (&api.QueryOptions{WaitIndex: index, WaitTime: consulWait}).WithContext(ctx)
-		now, err := ask(q, lost)
+		now, kept, err := ask(q, lost)
 		if err != nil {
+			f.mark(me, false, false)
 			if ctx.Err() == nil && !f.cache.blind.Swap(true) {
 				f.cache.opts.logger.Warn("cannot watch the registry, will retry", "registry", "consul", "error", err)
 			}
@@ -61,6 +83,7 @@ func (f *consul) loop(ctx context.Context, ask query) {
 		if f.cache.blind.Swap(false) {
 			f.cache.opts.logger.Info("watching the registry again", "registry", "consul")
 		}
+		f.mark(me, true, kept || !lost)
 		if lost {
 			f.cache.resync()
 		}
@@ -80,10 +103,10 @@ type checkKey struct{ node, id string }
 // checks compares the health checks.
 func (f *consul) checks() query {
 	known := map[checkKey]*api.HealthCheck{}
-	return func(q *api.QueryOptions, lost bool) (uint64, error) {
+	return func(q *api.QueryOptions, lost bool) (uint64, bool, error) {
 		all, meta, err := f.client().Health().State(api.HealthAny, q)
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		fresh := make(map[checkKey]*api.HealthCheck, len(all))
 		checked := make(map[string]bool)
@@ -99,11 +122,11 @@ func (f *consul) checks() query {
 		f.checked.Store(&checked)
 		if lost && !kept { // what it lacks it may never have known
 			known = fresh
-			return meta.LastIndex, nil
+			return meta.LastIndex, false, nil
 		}
 		f.compare(known, fresh)
 		known = fresh
-		return meta.LastIndex, nil
+		return meta.LastIndex, kept, nil
 	}
 }
 
@@ -129,10 +152,10 @@ func (f *consul) compare(known, fresh map[checkKey]*api.HealthCheck) {
 // keeps the metadata.
 func (f *consul) catalog() query {
 	known := map[string]string{}
-	return func(q *api.QueryOptions, lost bool) (uint64, error) {
+	return func(q *api.QueryOptions, lost bool) (uint64, bool, error) {
 		all, meta, err := f.client().Catalog().Services(q)
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		fresh := make(map[string]string, len(all))
 		kept := false
@@ -151,7 +174,7 @@ func (f *consul) catalog() query {
 			f.changed(known, fresh)
 		}
 		known = fresh
-		return meta.LastIndex, nil
+		return meta.LastIndex, kept, nil
 	}
 }
 

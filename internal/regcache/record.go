@@ -11,6 +11,7 @@ const (
 	minLacking = 3               // answers in a row that must lack a node
 	graveTime  = 2 * time.Second // how far a replica may lag behind a tombstone
 	keepGraves = time.Minute
+	sureTime   = time.Second // of answers of a registry that lost nothing
 )
 
 // record is what is known of one service. The cache's mutex guards it but for
@@ -28,6 +29,7 @@ type nodeKey struct{ version, id string }
 type held struct {
 	node    *registry.Node
 	heard   uint64    // the clock at the last word of it
+	at      time.Time // of that word
 	lacking int       // answers in a row without it
 	since   time.Time // of the first of them
 }
@@ -71,7 +73,7 @@ func (c *Cache) event(action string, s *registry.Service) {
 			continue
 		}
 		delete(r.graves, k)
-		r.nodes[k] = &held{node: n, heard: c.clock}
+		r.nodes[k] = &held{node: n, heard: c.clock, at: time.Now()}
 	}
 	if action != "delete" && len(s.Nodes) > 0 {
 		r.describe(s)
@@ -132,26 +134,34 @@ func (c *Cache) answer(name string, r *record, services []*registry.Service, ask
 				delete(r.graves, k)
 			}
 			if old := r.nodes[k]; old == nil || old.heard <= asked {
-				r.nodes[k] = &held{node: n, heard: asked}
+				r.nodes[k] = &held{node: n, heard: asked, at: now}
 			}
 		}
 	}
-	r.lack(seen, asked, now.Add(-c.opts.confirm))
+	c.lack(name, r, seen, asked)
 	c.changed(name, r)
 }
 
 // lack drops nodes that answers have lacked for long enough.
-func (r *record) lack(seen map[nodeKey]bool, asked uint64, before time.Time) {
+func (c *Cache) lack(name string, r *record, seen map[nodeKey]bool, asked uint64) {
+	now, sure := time.Now(), c.sure.Load()
 	for k, h := range r.nodes {
 		switch {
 		case seen[k] || h.heard > asked:
 			h.lacking = 0
 			continue
 		case h.lacking == 0:
-			h.since = time.Now()
+			h.since = now
 		}
 		h.lacking++
-		if h.lacking >= minLacking && h.since.Before(before) {
+		need := c.opts.confirm
+		if sure != nil && h.at.After(*sure) {
+			need = min(need, sureTime)
+			c.later(name, sureTime/2)
+		} else if len(seen) == 0 {
+			continue
+		}
+		if h.lacking >= minLacking && now.Sub(h.since) >= need {
 			delete(r.nodes, k)
 		}
 	}

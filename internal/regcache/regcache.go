@@ -29,9 +29,11 @@
 // Consul is followed by two blocking queries (checks and catalog) whatever the
 // number of services. A check that turns critical or vanishes is a tombstone,
 // as is a service that vanishes from the catalog, unless Consul lost its state:
-// its index went back, or nothing known before is left after a reconnect. Of
-// nodes without a check (registered without a TTL) a vanished one is seen by
-// fetching alone. Any other registry is asked for the services held every
+// its index went back, or nothing known before is left after a reconnect. As
+// long as it is followed without such a loss, three answers over a second
+// suffice to drop a node that was heard of in that time, also empty ones: so go
+// nodes without a check (registered without a TTL) and those that came and went
+// between two queries. Any other registry is asked for the services held every
 // [Poll].
 package regcache
 
@@ -86,9 +88,10 @@ type Cache struct {
 	running  atomic.Bool
 	names    atomic.Pointer[map[string]*record] // those with nodes; replaced, never changed
 	flights  singleflight.Group
-	blind    atomic.Bool   // there is no watcher
-	wake     chan struct{} // of the refresher
-	unsaved  atomic.Bool   // the snapshot file is older than the records
+	blind    atomic.Bool               // there is no watcher
+	sure     atomic.Pointer[time.Time] // since when the registry has lost nothing; nil: who knows
+	wake     chan struct{}             // of the refresher
+	unsaved  atomic.Bool               // the snapshot file is older than the records
 
 	mu       sync.Mutex // of everything below and of all records
 	clock    uint64     // counts events and answers
@@ -229,6 +232,8 @@ func (c *Cache) fetch(name string) error {
 		}
 		c.answer(name, r, services, asked)
 	case errors.Is(err, registry.ErrNotFound) && len(r.nodes) > 0 && !r.pending && c.running.Load():
+		c.lack(name, r, nil, asked)
+		c.changed(name, r)
 		return nil // held against an empty answer
 	default:
 		c.miss(name, r, err)
