@@ -267,7 +267,7 @@ func (k *keeper) end(ctx context.Context, s *registry.Service) error {
 	o.gone = true
 	var errs []error
 	if k.under != nil {
-		errs = append(errs, o.within(ctx, func() error { return k.under.Deregister(s) }))
+		errs = append(errs, o.within(ctx, func() error { return k.endUnder(s) }))
 	}
 	if k.lease != nil {
 		err := k.lease.deregister(ctx, s, o.count())
@@ -276,6 +276,24 @@ func (k *keeper) end(ctx context.Context, s *registry.Service) error {
 		} // else the lease ends by itself
 	}
 	return errors.Join(errs...)
+}
+
+// endUnder takes the node out of the registry below. Some of those object to
+// nodes that they do not know.
+func (k *keeper) endUnder(s *registry.Service) error {
+	err := k.under.Deregister(s)
+	if err == nil {
+		return nil
+	}
+	services, lookup := k.under.GetService(s.Name)
+	known := lookup != nil && !errors.Is(lookup, registry.ErrNotFound)
+	for _, v := range services {
+		known = known || slices.ContainsFunc(v.Nodes, func(n *registry.Node) bool { return n.Id == s.Nodes[0].Id })
+	}
+	if !known {
+		return nil
+	}
+	return fmt.Errorf("deregister %s: %w", s.Nodes[0].Id, err)
 }
 
 // drain marks nodes and tells the registry.

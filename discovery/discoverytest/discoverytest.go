@@ -83,9 +83,14 @@ func register(t *testing.T, r registry.Registry, s *registry.Service) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	eventuallySaying(t, func() string { return what }, holds)
+}
+
+func eventuallySaying(t *testing.T, what func() string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
+			t.Fatalf("never happened: %s", what())
 		}
 	}
 }
@@ -94,7 +99,8 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func seen(t *testing.T, d registry.Registry, service string, want ...string) {
 	t.Helper()
 	var got []string
-	eventually(t, fmt.Sprint("nodes of ", service, " become ", want), func() bool {
+	last := func() string { return fmt.Sprint("nodes of ", service, " are ", got, ", want ", want) }
+	eventuallySaying(t, last, func() bool {
 		got = nodes(d, service)
 		return slices.Equal(got, want)
 	})
@@ -237,7 +243,7 @@ func testWatch(t *testing.T, w World) {
 	}()
 	next := func(deleted bool, id string) {
 		t.Helper()
-		timeout := time.After(15 * time.Second)
+		timeout := time.After(time.Minute)
 		for {
 			select {
 			case r := <-events:
