@@ -160,9 +160,9 @@ func TestEtcd(t *testing.T) {
 	discoverytest.RunLeases(t, world)
 }
 
-// server is a discovery-srv in this process that is the registry itself, at an
+// srv is a discovery-srv in this process that is the registry itself, at an
 // address that it keeps.
-type server struct {
+type srv struct {
 	t       *testing.T
 	address string
 	set     discoverysrv.Settings
@@ -180,16 +180,16 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func boot(t *testing.T, address string, set discoverysrv.Settings) *server {
+func boot(t *testing.T, address string, set discoverysrv.Settings) *srv {
 	t.Helper()
-	s := &server{t: t, address: address, set: set}
+	s := &srv{t: t, address: address, set: set}
 	s.start()
 	t.Cleanup(s.stop)
 	return s
 }
 
 // start boots it with an empty memory.
-func (s *server) start() {
+func (s *srv) start() {
 	s.t.Helper()
 	brk, err := membroker.New()
 	if err != nil {
@@ -205,7 +205,7 @@ func (s *server) start() {
 	}
 }
 
-func (s *server) stop() {
+func (s *srv) stop() {
 	if s.running == nil {
 		return
 	}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"go-micro.dev/v5/client"
+	merrors "go-micro.dev/v5/errors"
 	"go-micro.dev/v5/registry"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/backoff"
@@ -47,13 +49,20 @@ func (r *remote) open(ctx context.Context, service string, from place, snapshot 
 		}
 		if err != nil {
 			s.close()
-			if s.ctx.Err() != nil && ctx.Err() == nil {
-				err = rpcerr.ErrUnavailable
-			}
+			err = lost(err)
 		}
 		return err
 	})
 	return s, first, err
+}
+
+// lost says what the end of a stream means: another server may do better unless
+// this one refused. Errors of streams arrive as plain grpc ones.
+func lost(err error) error {
+	if code := merrors.Parse(status.Convert(err).Message()).Code; code >= 400 && code < 500 {
+		return merrors.New(ServiceName, err.Error(), code)
+	}
+	return merrors.New(ServiceName, err.Error(), 503)
 }
 
 func (s *stream) recv() (*pb.WatchResponse, error) {

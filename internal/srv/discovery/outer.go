@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"go-micro.dev/v5/registry"
 
@@ -19,7 +20,7 @@ import (
 // else's removes nobody.
 func undertaker(env *daemon.Env) *batch.Queue[*lease] {
 	return batch.New(batch.Config[*lease]{
-		Name: "expired nodes", Size: 10, Logger: env.Logger,
+		Name: "expired nodes", Size: 10, Interval: 50 * time.Millisecond, Logger: env.Logger,
 		Send: func(_ context.Context, dead []*lease) error {
 			for _, l := range dead {
 				if err := remove(env.Registry, l); err != nil {
