@@ -31,6 +31,9 @@ type Service struct {
 	Name  string     // as registered: "go.micro.srv.trace"
 	Usage string     // one line for --help
 	Flags []cli.Flag // beside the common ones; their values go to Destinations
+	// Registry, when set, makes the registry that the service itself is. It is
+	// used when no other was named.
+	Registry func() registry.Registry
 	// Start registers the handlers on env.Server and begins the background
 	// work. It must not block. What it opened it closes through env.OnStop.
 	Start func(ctx context.Context, env *Env) error
@@ -40,7 +43,8 @@ type Service struct {
 	Authenticate func(env *Env) (server.HandlerWrapper, error)
 }
 
-// Config is what the common flags say. Registry and Broker are required.
+// Config is what the common flags say. Registry and Broker are required, but
+// that a service which is a registry needs no other.
 type Config struct {
 	Registry    registry.Registry
 	Broker      broker.Broker
@@ -111,6 +115,9 @@ type Running struct {
 // Start boots the service and returns when it is registered. ctx bounds the
 // start only.
 func Start(ctx context.Context, s Service, c Config) (*Running, error) {
+	if c.Registry == nil && s.Registry != nil {
+		c.Registry = s.Registry()
+	}
 	if c.Address == "" {
 		c.Address = "127.0.0.1:0"
 	}

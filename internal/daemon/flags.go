@@ -18,6 +18,7 @@ import (
 	"go-micro.dev/v5/registry/etcd"
 	natsregistry "go-micro.dev/v5/registry/nats"
 
+	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/memreg"
 )
 
@@ -37,13 +38,17 @@ type flags struct {
 	tlsCert, tlsKey, tlsCA    string
 }
 
-func (f *flags) common() []cli.Flag {
+func (f *flags) common(s Service) []cli.Flag {
+	kind := "mdns"
+	if s.Registry != nil {
+		kind = platform // itself
+	}
 	text := func(name, value, usage string, to *string) cli.Flag {
 		return &cli.StringFlag{Name: name, Value: value, Usage: usage, Destination: to, EnvVars: []string{"MICRO_" + strings.ToUpper(name)}}
 	}
 	return []cli.Flag{
-		text("registry", "mdns", "where services find each other: "+strings.Join(registries(), ", "), &f.registry),
-		text("registry_address", "", "`HOST:PORT,...` of the registry", &f.registryAddress),
+		text("registry", kind, "where services find each other: "+strings.Join(registries(), ", "), &f.registry),
+		text("registry_address", "", "`HOST:PORT,...` of the registry; for platform, of the discovery-srvs", &f.registryAddress),
 		text("broker", "http", "what carries topics: "+strings.Join(brokers(), ", "), &f.broker),
 		text("broker_address", "", "`HOST:PORT,...` of the broker", &f.brokerAddress),
 		text("server_address", "127.0.0.1:0", "`HOST:PORT` to serve on, port 0 for a free one", &f.address),
@@ -69,7 +74,7 @@ func defaultDataDir() string {
 	return "data"
 }
 
-func (f *flags) config(stderr io.Writer) (Config, error) {
+func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	log, err := newLogger(stderr, f.logLevel)
 	if err != nil {
 		return Config{}, err
@@ -78,7 +83,7 @@ func (f *flags) config(stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	reg, err := NewRegistry(f.registry, f.registryAddress)
+	reg, err := f.newRegistry(s)
 	if err != nil {
 		return Config{}, err
 	}
@@ -97,16 +102,34 @@ func (f *flags) config(stderr io.Writer) (Config, error) {
 	}, nil
 }
 
-func registries() []string { return []string{"memory", "mdns", "consul", "etcd", "nats"} }
+// platform is the registry that discovery-srv is.
+const platform = "platform"
+
+// newRegistry returns the registry that the flags name. That of a service which
+// is a registry is the service.
+func (f *flags) newRegistry(s Service) (registry.Registry, error) {
+	if f.registry != platform || s.Registry == nil {
+		return NewRegistry(f.registry, f.registryAddress)
+	}
+	if f.registryAddress != "" {
+		return nil, usageError{errors.New("--registry_address: this service is the registry itself; others are named by --peers")}
+	}
+	return s.Registry(), nil
+}
+
+func registries() []string { return []string{platform, "memory", "mdns", "consul", "etcd", "nats"} }
 
 // NewRegistry returns the registry of --registry and --registry_address, which
-// is empty for the registry's usual one. The examples use it too.
+// is empty for the registry's usual one. The examples use it too. One with a
+// method Stop, as platform's, ends its background work there.
 func NewRegistry(kind, addresses string) (registry.Registry, error) {
 	var opts []registry.Option
 	if addresses != "" {
 		opts = append(opts, registry.Addrs(strings.Split(addresses, ",")...))
 	}
 	switch kind {
+	case platform:
+		return newPlatform(addresses)
 	case "memory":
 		return memreg.New(), nil
 	case "mdns":
@@ -119,6 +142,17 @@ func NewRegistry(kind, addresses string) (registry.Registry, error) {
 		return natsregistry.NewNatsRegistry(opts...), nil
 	}
 	return nil, choiceError("registry", kind, registries())
+}
+
+func newPlatform(addresses string) (registry.Registry, error) {
+	if addresses == "" {
+		return nil, usageError{errors.New("--registry_address: --registry platform needs the address of a discovery-srv")}
+	}
+	d := discovery.NewDiscovery(discovery.Addresses(strings.Split(addresses, ",")...))
+	if err := d.Start(); err != nil {
+		return nil, usageError{err}
+	}
+	return d, nil
 }
 
 func brokers() []string { return []string{"memory", "http", "nats"} }

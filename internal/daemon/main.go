@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
+	"go-micro.dev/v5/registry"
 )
 
 // StartTimeout bounds a start, registration and migrations included.
@@ -39,7 +40,7 @@ func Run(ctx context.Context, s Service, args []string, stdout, stderr io.Writer
 		Usage:           s.Usage,
 		Version:         version(),
 		Description:     description,
-		Flags:           append(f.common(), s.Flags...),
+		Flags:           append(f.common(s), s.Flags...),
 		HideHelpCommand: true,
 		Suggest:         true,
 		Writer:          stdout,
@@ -71,7 +72,7 @@ func Run(ctx context.Context, s Service, args []string, stdout, stderr io.Writer
 }
 
 func (f *flags) serve(ctx context.Context, s Service, stderr io.Writer) error {
-	c, err := f.config(stderr)
+	c, err := f.config(s, stderr)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,15 @@ func (f *flags) serve(ctx context.Context, s Service, stderr io.Writer) error {
 	c.Logger.Info("serving", "service", s.Name, "address", running.Address(), "admin", running.AdminAddress())
 	<-ctx.Done()
 	c.Logger.Info("stopping", "service", s.Name)
-	return running.Stop()
+	return errors.Join(running.Stop(), stopRegistry(c.Registry))
+}
+
+// stopRegistry ends the background work of registries that have any.
+func stopRegistry(r registry.Registry) error {
+	if s, ok := r.(interface{ Stop() error }); ok {
+		return s.Stop()
+	}
+	return nil
 }
 
 type usageError struct{ error }

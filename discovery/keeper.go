@@ -1,0 +1,494 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"go-micro.dev/v5/registry"
+
+	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/regcache"
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+const (
+	renewals = 1000 // of one RPC
+	atOnce   = 8    // registrations under way
+
+	underTimeout = 5 * time.Second // of the registry below
+)
+
+// keeper keeps the nodes of this process registered.
+type keeper struct {
+	opts  options
+	under registry.Registry // nil when discovery-srv is the registry
+	lease *remote           // nil when nobody keeps leases
+	poke  chan struct{}     // a registration failed: try again soon
+	down  bool              // the last beat failed; of the loop
+
+	mu      sync.Mutex // taken after that of an own
+	nodes   map[ownKey]*own
+	drained map[string]bool // by node id
+	all     bool            // every node drains
+	stopped bool
+}
+
+type ownKey struct{ service, version, node string }
+
+// own is a node of this process. Its mutex is held while the registry is told
+// of it, so that words on one node stay in order.
+type own struct {
+	key ownKey
+
+	busy chan struct{} // holds one token while the registry below is told
+
+	mu      sync.Mutex
+	service *registry.Service // with this node; replaced, never changed
+	gone    bool
+	beat    uint64
+}
+
+func newKeeper(o options, under registry.Registry, lease *remote) *keeper {
+	return &keeper{
+		opts: o, under: under, lease: lease, poke: make(chan struct{}, 1),
+		nodes: make(map[ownKey]*own), drained: make(map[string]bool),
+	}
+}
+
+func (k *keeper) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+}
+
+// count returns the next beat: later ones are higher, also across restarts
+// unless the clock went back.
+func (o *own) count() uint64 {
+	o.beat = max(o.beat+1, uint64(time.Now().UnixNano()))
+	return o.beat
+}
+
+// nameless tells whether the node is about to be registered for the first time.
+func (o *own) nameless() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.service == nil
+}
+
+func check(s *registry.Service) error {
+	switch {
+	case s == nil:
+		return fmt.Errorf("service: %w: missing", rpcerr.ErrInvalid)
+	case s.Name == "":
+		return fmt.Errorf("service.name: %w: empty", rpcerr.ErrInvalid)
+	case len(s.Nodes) == 0:
+		return fmt.Errorf("service.nodes: %w: none", rpcerr.ErrInvalid)
+	}
+	for _, n := range s.Nodes {
+		if n == nil || n.Id == "" || n.Address == "" {
+			return fmt.Errorf("service.nodes: %w: a node without id or address", rpcerr.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// register remembers the nodes and registers them.
+func (k *keeper) register(ctx context.Context, s *registry.Service) error {
+	if err := check(s); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	var errs []error
+	for _, n := range s.Nodes {
+		o, err := k.remember(s, n)
+		if err != nil {
+			return err
+		}
+		err = k.tell(ctx, o)
+		if errors.Is(err, rpcerr.ErrInvalid) {
+			k.mu.Lock()
+			delete(k.nodes, o.key)
+			k.mu.Unlock()
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		k.hurry()
+		return err
+	}
+	return nil
+}
+
+func (k *keeper) hurry() {
+	select {
+	case k.poke <- struct{}{}:
+	default:
+	}
+}
+
+// remember makes n, copied and marked as it has to be, a node of this process.
+func (k *keeper) remember(s *registry.Service, n *registry.Node) (*own, error) {
+	one := *s
+	one.Nodes = []*registry.Node{n}
+	one = *pb.FromService(&one).Registry() // a deep copy
+	o, err := k.find(ownKey{s.Name, s.Version, n.Id})
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if k.drains(n.Id) {
+		one.Nodes[0] = regcache.Drain(one.Nodes[0])
+	}
+	if k.under != nil && k.lease != nil {
+		if one.Nodes[0].Metadata == nil {
+			one.Nodes[0].Metadata = make(map[string]string)
+		}
+		one.Nodes[0].Metadata[LeaseKey] = pb.Commitment(pb.Key(k.opts.secret))
+	}
+	o.service = &one
+	return o, nil
+}
+
+func (k *keeper) find(key ownKey) (*own, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		return nil, fmt.Errorf("register: %w", ErrStopped)
+	}
+	o := k.nodes[key]
+	if o == nil {
+		o = &own{key: key, busy: make(chan struct{}, 1)}
+		k.nodes[key] = o
+	}
+	return o, nil
+}
+
+func (k *keeper) drains(node string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.all || k.drained[node]
+}
+
+// tell registers the node as it is now. On top of a registry only that one's
+// answer counts: leases heal by themselves.
+func (k *keeper) tell(ctx context.Context, o *own) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gone {
+		return nil
+	}
+	if k.under != nil {
+		if err := k.tellUnder(ctx, o); err != nil {
+			return err
+		}
+	}
+	if k.lease == nil {
+		return nil
+	}
+	err := k.lease.register(ctx, o.service, o.count())
+	if err != nil && k.under != nil {
+		k.hurry()
+		return nil
+	}
+	return err
+}
+
+// tellUnder hands the registry a copy: some keep what they are given.
+func (k *keeper) tellUnder(ctx context.Context, o *own) error {
+	copied := pb.FromService(o.service).Registry()
+	err := o.within(ctx, func() error {
+		return k.under.Register(copied, registry.RegisterTTL(TTLIntervals*k.opts.interval))
+	})
+	if err != nil {
+		return fmt.Errorf("register %s: %w", o.key.node, err)
+	}
+	return nil
+}
+
+// within waits for f no longer than a registry may take: go-micro's for etcd
+// waits for ever when etcd is dead. The next call waits for the one before, so
+// that words on one node stay in order and one goroutine is stuck at most.
+func (o *own) within(ctx context.Context, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, underTimeout)
+	defer cancel()
+	select {
+	case o.busy <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: it still has not answered", rpcerr.ErrUnavailable)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- f()
+		<-o.busy
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no answer within %v", rpcerr.ErrUnavailable, underTimeout)
+	}
+}
+
+// deregister forgets the nodes and takes them out of the registry.
+func (k *keeper) deregister(ctx context.Context, s *registry.Service) error {
+	if err := check(s); err != nil && !(s != nil && s.Name != "" && len(s.Nodes) > 0) {
+		return fmt.Errorf("deregister: %w", err)
+	}
+	var errs []error
+	for _, n := range s.Nodes {
+		if n == nil {
+			continue
+		}
+		one := *s
+		one.Nodes = []*registry.Node{n}
+		errs = append(errs, k.end(ctx, &one))
+	}
+	return errors.Join(errs...)
+}
+
+func (k *keeper) end(ctx context.Context, s *registry.Service) error {
+	key := ownKey{s.Name, s.Version, s.Nodes[0].Id}
+	k.mu.Lock()
+	o := k.nodes[key]
+	delete(k.nodes, key)
+	delete(k.drained, key.node)
+	k.mu.Unlock()
+	if o == nil { // not of this process: the registry's to judge
+		o = &own{key: key, busy: make(chan struct{}, 1)}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gone = true
+	var errs []error
+	if k.under != nil {
+		errs = append(errs, o.within(ctx, func() error { return k.endUnder(s) }))
+	}
+	if k.lease != nil {
+		err := k.lease.deregister(ctx, s, o.count())
+		if k.under == nil {
+			errs = append(errs, err)
+		} // else the lease ends by itself
+	}
+	return errors.Join(errs...)
+}
+
+// endUnder takes the node out of the registry below. Some of those object to
+// nodes that they do not know.
+func (k *keeper) endUnder(s *registry.Service) error {
+	err := k.under.Deregister(s)
+	if err == nil {
+		return nil
+	}
+	services, lookup := k.under.GetService(s.Name)
+	known := lookup != nil && !errors.Is(lookup, registry.ErrNotFound)
+	for _, v := range services {
+		known = known || slices.ContainsFunc(v.Nodes, func(n *registry.Node) bool { return n.Id == s.Nodes[0].Id })
+	}
+	if !known {
+		return nil
+	}
+	return fmt.Errorf("deregister %s: %w", s.Nodes[0].Id, err)
+}
+
+// drain marks nodes and tells the registry.
+func (k *keeper) drain(ctx context.Context, ids []string) error {
+	var marked []*own
+	k.mu.Lock()
+	k.all = k.all || len(ids) == 0
+	for _, id := range ids {
+		k.drained[id] = true
+	}
+	for key, o := range k.nodes {
+		if len(ids) == 0 || slices.Contains(ids, key.node) {
+			marked = append(marked, o)
+		}
+	}
+	k.mu.Unlock()
+	var errs []error
+	for _, o := range marked {
+		o.mu.Lock()
+		if o.service == nil { // about to be registered, marked
+			o.mu.Unlock()
+			continue
+		}
+		service := *o.service
+		service.Nodes = []*registry.Node{regcache.Drain(service.Nodes[0])}
+		o.service = &service
+		o.mu.Unlock()
+		errs = append(errs, k.tell(ctx, o))
+	}
+	if err := errors.Join(errs...); err != nil {
+		k.hurry()
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// loop renews what is registered until ctx ends.
+func (k *keeper) loop(ctx context.Context) {
+	wait := backoff.Backoff{Min: min(100*time.Millisecond, k.opts.interval), Max: k.opts.interval}
+	timer := time.NewTimer(k.pace())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.poke:
+			timer.Reset(wait.Next())
+			continue
+		case <-timer.C:
+		}
+		if err := k.beat(ctx); err != nil && ctx.Err() == nil {
+			k.note(err)
+			timer.Reset(wait.Next())
+			continue
+		}
+		k.note(nil)
+		wait.Reset()
+		timer.Reset(k.pace())
+	}
+}
+
+// pace is never longer than the interval that the lease names.
+func (k *keeper) pace() time.Duration { return k.opts.interval - rand.N(k.opts.interval/5+1) }
+
+func (k *keeper) note(err error) {
+	switch {
+	case err != nil && !k.down:
+		k.opts.logger.Warn("cannot renew registrations, will retry", "error", err)
+	case err == nil && k.down:
+		k.opts.logger.Info("registrations are renewed again")
+	}
+	k.down = err != nil
+}
+
+// beat is one round of heartbeats.
+func (k *keeper) beat(ctx context.Context) error {
+	k.mu.Lock()
+	nodes := make([]*own, 0, len(k.nodes))
+	for _, o := range k.nodes {
+		nodes = append(nodes, o)
+	}
+	k.mu.Unlock()
+	nodes = slices.DeleteFunc(nodes, (*own).nameless)
+	var errs []error
+	if k.under != nil {
+		errs = append(errs, each(ctx, nodes, func(o *own) error {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if o.gone {
+				return nil
+			}
+			return k.tellUnder(ctx, o)
+		}))
+	}
+	if k.lease != nil {
+		for batch := range slices.Chunk(nodes, renewals) {
+			errs = append(errs, k.renew(ctx, batch))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// renew sends the heartbeats of the nodes, and registers those again that the
+// server has never heard of.
+func (k *keeper) renew(ctx context.Context, nodes []*own) error {
+	leases := make([]*pb.Lease, 0, len(nodes))
+	for _, o := range nodes {
+		o.mu.Lock()
+		leases = append(leases, &pb.Lease{
+			Service: o.key.service, Version: o.key.version, Node: o.key.node, Secret: k.opts.secret, Beat: o.count(),
+		})
+		o.mu.Unlock()
+	}
+	rsp, err := k.lease.renew(ctx, leases)
+	if err != nil {
+		k.publish(ctx, nodes)
+		return err
+	}
+	var lost []*own
+	for _, i := range slices.Concat(rsp.Unknown, rsp.Refused) {
+		if int(i) < len(nodes) {
+			lost = append(lost, nodes[i])
+		}
+	}
+	return each(ctx, lost, func(o *own) error {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.gone {
+			return nil
+		}
+		return k.lease.register(ctx, o.service, o.count())
+	})
+}
+
+// publish sends the heartbeats by topic, with the proof that they are ours.
+func (k *keeper) publish(ctx context.Context, nodes []*own) {
+	if len(k.opts.addresses) > 0 && k.opts.client == nil {
+		return // no broker
+	}
+	key := pb.Key(k.opts.secret)
+	for _, o := range nodes {
+		o.mu.Lock()
+		h := &pb.Heartbeat{
+			Id: o.key.node, Service: pb.FromService(o.service), Timestamp: time.Now().Unix(),
+			Interval: seconds(k.opts.interval), Ttl: seconds(TTLIntervals * k.opts.interval),
+			IntervalMs: k.opts.interval.Milliseconds(), TtlMs: (TTLIntervals * k.opts.interval).Milliseconds(),
+			Beat: o.count(),
+		}
+		o.mu.Unlock()
+		h.Proof = pb.Proof(key, o.key.service, o.key.version, o.key.node, h.Beat)
+		k.lease.publish(ctx, h)
+	}
+}
+
+// seconds rounds up.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// each calls f for all nodes, a few at a time, and joins what went wrong with
+// the first few.
+func each(ctx context.Context, nodes []*own, f func(*own) error) error {
+	queue := make(chan *own)
+	var mu sync.Mutex
+	var errs []error
+	var wg sync.WaitGroup
+	for range min(atOnce, len(nodes)) {
+		wg.Go(func() {
+			for o := range queue {
+				if err := f(o); err != nil {
+					mu.Lock()
+					if len(errs) < 3 {
+						errs = append(errs, err)
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, o := range nodes {
+		if ctx.Err() != nil {
+			break
+		}
+		queue <- o
+	}
+	close(queue)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// split returns s without the nodes that are draining, and with only them; the
+// second is nil when there are none.
+func split(s *registry.Service) (open, shut *registry.Service) {
+	if open = regcache.Open(s); len(open.Nodes) == len(s.Nodes) {
+		return s, nil
+	}
+	copied := *s
+	copied.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n *registry.Node) bool { return !regcache.IsDraining(n) })
+	return open, &copied
+}
