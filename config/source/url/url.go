@@ -238,11 +238,11 @@ func (s *source) formatOf(contentType string) string {
 	return "json"
 }
 
-// validated tells whether asking again is cheap.
+// validated tells whether asking again is cheap, as far as is known.
 func (s *source) validated() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.etag != "" || s.date != ""
+	return s.last == nil || s.etag != "" || s.date != ""
 }
 
 // Watch implements config.Source.
