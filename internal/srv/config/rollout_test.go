@@ -246,7 +246,7 @@ func TestBadChangeRollsItselfBack(t *testing.T) {
 	for range 4 {
 		all = append(all, w.serve())
 	}
-	with := func() (n int) {
+	with := func() (n int) { // have the change
 		for _, i := range all {
 			if i.config.Get("mode").String("") == "bad" {
 				n++
@@ -273,18 +273,18 @@ func TestBadChangeRollsItselfBack(t *testing.T) {
 		return true
 	})
 	rollout := &pb.Rollout{Labels: map[string]string{"zone": "a"}, Abort: &pb.Abort{Service: "shop", MaxError: 50, MaxIncrease: 20}}
-	// By chance none may be among the first at some percentage: widen until one is.
 	began := w.rollOut("prod:shop", "mode", `"bad"`, rollout)
-	most := 0
-	for percent := 10.0; most == 0 && percent <= 90; percent += 10 {
-		w.roll(&pb.RolloutRequest{Id: "prod:shop", Percent: percent})
-		for end := time.Now().Add(300 * time.Millisecond); most == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-			most = with()
+	percent, chosen := 0.0, 0 // so that some of the four are among the first
+	for chosen == 0 {
+		percent, chosen = percent+0.1, 0
+		for _, i := range all {
+			if configsrv.Chosen(&pb.RolloutState{Rollout: &pb.Rollout{Percent: percent}, Revision: began}, i.id, nil) {
+				chosen++
+			}
 		}
 	}
-	if most == 0 || most == len(all) {
-		t.Fatalf("%d of %d instances got the change", most, len(all))
-	}
+	w.roll(&pb.RolloutRequest{Id: "prod:shop", Percent: percent})
+	rpctest.Eventually(t, "the chosen instances have the change", func() bool { return with() == chosen })
 	var abort *pb.ChangeLog
 	rpctest.Eventually(t, "the rollout is aborted", func() bool {
 		log, err := w.AuditLog(within(t), &pb.AuditLogRequest{Id: "prod:shop", Reverse: true, Limit: 1})
