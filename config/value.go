@@ -147,9 +147,10 @@ func (n *node) StringMap(def map[string]string) map[string]string {
 	if n == nil || n.kids == nil {
 		return cloneMap(def)
 	}
-	all := make(map[string]string, len(n.kids))
-	for key, kid := range n.kids {
-		all[key] = string(kid.Bytes())
+	object, _ := n.value.(conftree.Tree)
+	all := make(map[string]string, len(object))
+	for key := range object {
+		all[key] = string(n.kid(key).Bytes())
 	}
 	return all
 }
