@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -188,5 +187,5 @@ func unsigned(value any) (uint64, bool) {
 		return u, err == nil
 	}
 	i, ok := integer(value)
-	return uint64(max(i, 0)), ok && i >= 0 && i <= math.MaxInt64
+	return uint64(max(i, 0)), ok && i >= 0
 }

@@ -16,7 +16,7 @@ const maxAnswer = 8 << 20
 const mask = "*****"
 
 // secret finds keys of what should not be read over a shoulder.
-var secret = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|(private|api|access|signing|encryption)[-_. ]?key|dsn|database[-_. ]?url|authorization|cookie`) //nolint:gochecknoglobals // compiled once
+var secret = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|(private|api|access|signing|encryption)[-_. ]?key|dsn|database[-_. ]?url|authorization|cookie`)
 
 // hide returns v with what is secret masked.
 func hide(v any) any {
@@ -44,7 +44,7 @@ func hide(v any) any {
 // masked returns the JSON of what is at a path with secrets masked, nothing when
 // it is not there or there is no room left for it.
 func masked(t conftree.Tree, path []string, left *int) []byte {
-	var v any = hide(t)
+	v := hide(t)
 	for _, key := range path {
 		object, ok := v.(conftree.Tree)
 		if !ok {
