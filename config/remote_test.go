@@ -72,6 +72,18 @@ func (s *srv) put(id, data string) {
 	s.made[id] = true
 }
 
+// eventually is patient: go-micro's clients may take ten seconds to find a
+// service that moved.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("never happened: %s", what)
+}
+
 func quiet() config.Option {
 	return config.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))
 }
@@ -122,7 +134,7 @@ func TestDefaultSource(t *testing.T) {
 	}
 	s.start()
 	s.put(config.DefaultSourceName, `{"a":1}`)
-	rpctest.Eventually(t, "it heals when the server appears", func() bool { return c.Get("a").Int(0) == 1 })
+	eventually(t, "it heals when the server appears", func() bool { return c.Get("a").Int(0) == 1 })
 }
 
 func TestSourceHosts(t *testing.T) {
@@ -132,7 +144,7 @@ func TestSourceHosts(t *testing.T) {
 	c := run(t, config.PollInterval(time.Hour), config.WithSource(config.NewSource(config.SourceName("prod:shop"),
 		config.SourceClient(elsewhere.Client(rpctest.GRPC)), config.SourceHosts(s.running.Address()))))
 	s.put("prod:shop", `{"a":2}`)
-	rpctest.Eventually(t, "news arrives", func() bool { return c.Get("a").Int(0) == 2 })
+	eventually(t, "news arrives", func() bool { return c.Get("a").Int(0) == 2 })
 }
 
 func TestBadSourceName(t *testing.T) {
@@ -160,7 +172,7 @@ func TestFaultServerDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.stop()
-	rpctest.Eventually(t, "the server is missed", func() bool { return warm.Status()[1].WatchErr != nil })
+	eventually(t, "the server is missed", func() bool { return warm.Status()[1].WatchErr != nil })
 	if got := warm.Get("a").Int(0); got != 1 {
 		t.Errorf("values are gone: %d", got)
 	}
@@ -185,7 +197,7 @@ func TestFaultServerDead(t *testing.T) {
 	}
 	s.start()
 	s.put("prod:shop", `{"a":2}`)
-	rpctest.Eventually(t, "the server is back", func() bool {
+	eventually(t, "the server is back", func() bool {
 		st := cold.Status()[1]
 		return cold.Get("a").Int(0) == 2 && !st.FromSnapshot && st.Err == nil && st.WatchErr == nil
 	})
@@ -201,12 +213,12 @@ func TestFaultServerRestartedEmpty(t *testing.T) {
 	s.stop()
 	s.url, s.made = "sqlite::memory:", map[string]bool{}
 	s.start()
-	rpctest.Eventually(t, "it is told", func() bool { return errors.Is(c.Status()[0].Err, config.ErrNotFound) })
+	eventually(t, "it is told", func() bool { return errors.Is(c.Status()[0].Err, config.ErrNotFound) })
 	if got := c.Get("a").Int(-1); got != 4 {
 		t.Errorf("values are gone: %d", got)
 	}
 	s.put("prod:shop", `{"a":9}`) // at a revision below those the client knows
-	rpctest.Eventually(t, "what is new arrives", func() bool { return c.Get("a").Int(-1) == 9 })
+	eventually(t, "what is new arrives", func() bool { return c.Get("a").Int(-1) == 9 })
 }
 
 // TestFaultAThousandWatchersReconnect counts how long it takes until all have
@@ -285,14 +297,14 @@ func TestRolloutReachesItsInstances(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	rpctest.Eventually(t, "the chosen one has it", func() bool { return in.Get("mode").String("") == "new" })
+	eventually(t, "the chosen one has it", func() bool { return in.Get("mode").String("") == "new" })
 	if out.Get("mode").String("") != "old" || nameless.Get("mode").String("") != "old" {
 		t.Error("others have it too")
 	}
 	if _, err := api.Rollout(t.Context(), &pb.RolloutRequest{Id: "prod:shop", Action: pb.RolloutRequest_PROMOTE}); err != nil {
 		t.Fatal(err)
 	}
-	rpctest.Eventually(t, "all have it", func() bool {
+	eventually(t, "all have it", func() bool {
 		return out.Get("mode").String("") == "new" && nameless.Get("mode").String("") == "new"
 	})
 }

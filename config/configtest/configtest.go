@@ -76,9 +76,11 @@ func made(t *testing.T, n New, opts ...config.Option) config.Config {
 	return c
 }
 
+// eventually is patient: go-micro's clients may take ten seconds to find a
+// service that moved.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if ok() {
 			return
 		}

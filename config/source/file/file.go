@@ -4,6 +4,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -182,7 +183,7 @@ func (w *watcher) Next() (*config.ChangeSet, error) {
 		w.settle()
 		// Any event in the folder may mean the file: it may be reached by links.
 		cs, err := w.source.Read()
-		if errors.Is(err, config.ErrNotFound) {
+		if errors.Is(err, config.ErrNotFound) || err == nil && len(bytes.TrimSpace(cs.Data)) == 0 {
 			continue // between the two steps of a replacement; polls tell if it stays so
 		}
 		if err != nil {

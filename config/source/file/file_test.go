@@ -3,6 +3,7 @@ package file_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,7 +164,7 @@ func TestAttacks(t *testing.T) {
 func TestValuesOfADeletedFileStay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.json")
 	write(t, path, []byte(`{"a":1}`))
-	c := config.NewConfig(config.WithSource(file.NewSource(config.SourceName(path))), config.PollInterval(config.MinPollInterval))
+	c := config.NewConfig(config.Logger(slog.New(slog.DiscardHandler)), config.WithSource(file.NewSource(config.SourceName(path))), config.PollInterval(config.MinPollInterval))
 	must(t, c.Start())
 	defer func() { must(t, c.Stop()) }()
 	must(t, os.Remove(path))
@@ -177,7 +178,7 @@ func TestValuesOfADeletedFileStay(t *testing.T) {
 
 func TestAFolderMayAppearLater(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
-	c := config.NewConfig(config.WithOptionalSource(file.NewSource(config.SourceName(filepath.Join(dir, "a.json")))))
+	c := config.NewConfig(config.Logger(slog.New(slog.DiscardHandler)), config.WithOptionalSource(file.NewSource(config.SourceName(filepath.Join(dir, "a.json")))))
 	must(t, c.Start())
 	defer func() { must(t, c.Stop()) }()
 	must(t, os.Mkdir(dir, 0o700))

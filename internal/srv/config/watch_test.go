@@ -2,7 +2,6 @@ package configsrv_test
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
