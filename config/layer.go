@@ -1,0 +1,236 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/conftree"
+)
+
+// maxRetry bounds the wait before a source that failed is tried again.
+const maxRetry = 2 * time.Second
+
+// layer is a source and the last good thing it said.
+type layer struct {
+	config   *platform
+	source   Source
+	required bool
+	pokes    chan struct{} // read now
+	asked    chan struct{} // closed when the first Read is over
+	answered func()
+
+	// Of the config's mutex.
+	last         *ChangeSet
+	tree         conftree.Tree
+	fromSnapshot bool
+	updated      time.Time
+	told         uint64 // messages of watchers
+	err          error
+	watchErr     error
+}
+
+func newLayer(p *platform, s Source, required bool) *layer {
+	l := &layer{config: p, source: s, required: required, pokes: make(chan struct{}, 1), asked: make(chan struct{})}
+	l.answered = sync.OnceFunc(func() { close(l.asked) })
+	return l
+}
+
+func (l *layer) status() SourceStatus {
+	return SourceStatus{
+		Source: l.source.String(), Required: l.required, Loaded: l.last != nil, FromSnapshot: l.fromSnapshot,
+		Updated: l.updated, Err: l.err, WatchErr: l.watchErr,
+	}
+}
+
+// poll reads the source now and then, and sooner after a failure.
+func (l *layer) poll(ctx context.Context) {
+	wait := backoff.Backoff{Max: maxRetry}
+	for {
+		err := l.read(ctx)
+		l.answered()
+		next := l.config.opts.PollInterval
+		next -= rand.N(next/10 + 1)
+		if err == nil {
+			wait.Reset()
+		} else {
+			next = min(next, wait.Next())
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-l.pokes:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+func (l *layer) read(ctx context.Context) error {
+	l.config.mu.Lock()
+	told := l.told
+	l.config.mu.Unlock()
+	cs, err := l.ask(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	l.config.mu.Lock()
+	defer l.config.mu.Unlock()
+	if err == nil && told != l.told {
+		return nil // a watcher knows better: this may be from before
+	}
+	return l.take(cs, err)
+}
+
+func (l *layer) ask(ctx context.Context) (*ChangeSet, error) {
+	if s, ok := l.source.(ContextSource); ok {
+		return s.ReadContext(ctx)
+	}
+	return l.source.Read()
+}
+
+func (l *layer) watch(ctx context.Context) (SourceWatcher, error) {
+	if s, ok := l.source.(ContextSource); ok {
+		return s.WatchContext(ctx)
+	}
+	return l.source.Watch()
+}
+
+// follow hears of changes for as long as the source can tell of them.
+func (l *layer) follow(ctx context.Context) {
+	wait := backoff.Backoff{Max: maxRetry}
+	for ctx.Err() == nil {
+		heard, err := l.hear(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		l.lost(err)
+		if heard {
+			wait.Reset()
+		}
+		if wait.Wait(ctx) != nil {
+			return
+		}
+	}
+}
+
+// hear listens to one watcher until it fails, and tells whether it said
+// anything.
+func (l *layer) hear(ctx context.Context) (heard bool, _ error) {
+	w, err := l.watch(ctx)
+	if err != nil {
+		return false, err
+	}
+	end := func() { _ = w.Stop() } // nothing is left to be done about it
+	defer end()
+	defer context.AfterFunc(ctx, end)()
+	l.watching()
+	for {
+		cs, err := w.Next()
+		if err != nil {
+			return heard, err
+		}
+		heard = true
+		l.config.mu.Lock()
+		l.told++
+		err = l.take(cs, nil)
+		l.config.mu.Unlock()
+		if err != nil {
+			l.poke() // perhaps it was half written
+		}
+	}
+}
+
+// watching is called when changes from now on will be told: what changed before
+// must be read.
+func (l *layer) watching() {
+	l.config.mu.Lock()
+	if l.watchErr != nil {
+		l.config.opts.Logger.Info("config source tells of changes again", "source", l.source.String())
+	}
+	l.watchErr = nil
+	l.config.mu.Unlock()
+	l.poke()
+}
+
+func (l *layer) poke() {
+	select {
+	case l.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// lost notes that changes are not told of, and logs it once.
+func (l *layer) lost(err error) {
+	l.config.mu.Lock()
+	defer l.config.mu.Unlock()
+	if l.watchErr == nil && l.err == nil {
+		l.config.opts.Logger.Warn("config source does not tell of changes, it is polled", "source", l.source.String(), "error", err)
+	}
+	l.watchErr = err
+}
+
+// take makes cs what the source says, unless it cannot be used. The caller holds
+// the mutex.
+func (l *layer) take(cs *ChangeSet, err error) error {
+	if err == nil && cs == nil {
+		err = errors.New("the source returned nothing")
+	}
+	if err == nil {
+		err = l.use(cs)
+	}
+	was := l.err
+	l.err = err
+	log := l.config.opts.Logger
+	switch {
+	case err == nil && was != nil:
+		log.Info("config source is well again", "source", l.source.String())
+	case err != nil && (was == nil || was.Error() != err.Error()):
+		log.Warn("config source failed, its last good values stay", "source", l.source.String(), "has_values", l.last != nil, "error", err)
+	}
+	return err
+}
+
+func (l *layer) use(cs *ChangeSet) error {
+	if l.last != nil && !l.fromSnapshot && l.last.Format == cs.Format && bytes.Equal(l.last.Data, cs.Data) {
+		return nil
+	}
+	tree, err := parse(l.config.opts.Reader, cs)
+	if err != nil {
+		return err
+	}
+	last, before := l.last, l.tree
+	l.last, l.tree = cs, tree
+	if err := l.config.merge(); err != nil {
+		l.last, l.tree = last, before
+		return err
+	}
+	l.fromSnapshot, l.updated = false, time.Now()
+	select {
+	case l.config.dirty <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// parse returns what one source says, with its nulls when the format is known.
+func parse(r Reader, cs *ChangeSet) (conftree.Tree, error) {
+	if len(cs.Data) > MaxSize {
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrInvalid, len(cs.Data), MaxSize)
+	}
+	if r.String() == "json" {
+		return conftree.Decode(cs.Format, cs.Data)
+	}
+	parsed, err := r.Parse(cs)
+	if err != nil {
+		return nil, err
+	}
+	return conftree.Decode(parsed.Format, parsed.Data)
+}

@@ -1,0 +1,144 @@
+package consul_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config/configtest"
+	"github.com/micro/go-platform/config/source/consul"
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
+
+func kv(t *testing.T, addr string) *api.KV {
+	t.Helper()
+	c := api.DefaultConfig()
+	c.Address = addr
+	c.Transport.DisableKeepAlives = true
+	client, err := api.NewClient(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.KV()
+}
+
+func put(t *testing.T, kv *api.KV, key, value string) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, err = kv.Put(&api.KVPair{Key: key, Value: []byte(value)}, nil); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+func TestSource(t *testing.T) {
+	s := backend.Consul(t)
+	n := 0
+	configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
+		n++
+		path := fmt.Sprintf("/test/%d", n)
+		store := kv(t, s.Addr)
+		return configtest.Fixture{
+			Source: consul.NewSource(config.SourceHosts(s.Addr), config.SourceName(path)),
+			Put: func(t *testing.T, values map[string]any) {
+				data, err := json.Marshal(values)
+				if err != nil {
+					t.Fatal(err)
+				}
+				put(t, store, path[1:], string(data))
+			},
+			Break: func(t *testing.T) { s.Kill(t) }, Heal: func(t *testing.T) { s.Restart(t) },
+		}
+	})
+	t.Run("Keys", func(t *testing.T) { testKeys(t, s.Addr) })
+}
+
+func testKeys(t *testing.T, addr string) {
+	store := kv(t, addr)
+	put(t, store, "micro/config/db/host", "localhost")
+	put(t, store, "micro/config/db/port", "5432")
+	put(t, store, "micro/configuration/other", "1")
+	c := config.NewConfig(config.WithSource(consul.NewSource(config.SourceHosts(addr))), config.PollInterval(time.Hour))
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if got := string(c.Bytes()); got != `{"db":{"host":"localhost","port":5432}}` {
+		t.Errorf("got %s", got)
+	}
+	if _, err := store.Delete("micro/config/db/port", nil); err != nil {
+		t.Fatal(err)
+	}
+	rpctest.Eventually(t, "one key is gone", func() bool { return c.Get("db", "port").Int(0) == 0 })
+	if _, err := store.DeleteTree("micro/config", nil); err != nil {
+		t.Fatal(err)
+	}
+	put(t, store, "micro/config/a", "1")
+	rpctest.Eventually(t, "all are others", func() bool { return string(c.Bytes()) == `{"a":1}` })
+}
+
+// TestIndexReset has a server whose index goes back, as after a restore.
+func TestIndexReset(t *testing.T) {
+	var index atomic.Int64
+	index.Store(100)
+	var zero atomic.Int64
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, _ := strconv.ParseInt(r.URL.Query().Get("index"), 10, 64)
+		if asked == 0 {
+			zero.Add(1)
+		}
+		for end := time.Now().Add(10 * time.Second); index.Load() == asked && r.Context().Err() == nil && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		w.Header().Set("X-Consul-Index", strconv.FormatInt(index.Load(), 10))
+		_, _ = fmt.Fprintf(w, `[{"Key":"a/v","Value":"%s"}]`, map[int64]string{100: "MQ==", 5: "Mg==", 6: "Mw=="}[index.Load()]) // the client may be gone
+	})
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	w, err := consul.NewSource(config.SourceHosts(srv.URL), config.SourceName("a")).Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Stop() }() // it ends with the test
+	for _, step := range []struct {
+		index int64
+		want  string
+	}{{100, `{"v":1}`}, {5, `{"v":2}`}, {6, `{"v":3}`}} {
+		index.Store(step.index)
+		cs, err := w.Next()
+		if err != nil || string(cs.Data) != step.want {
+			t.Fatalf("index %d: %v, %v", step.index, cs, err)
+		}
+	}
+	if zero.Load() < 2 {
+		t.Error("the watcher did not start over after the index went back")
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	if _, err := consul.NewSource(config.SourceName("/")).Read(); !errors.Is(err, config.ErrInvalid) {
+		t.Error(err)
+	}
+	s := consul.NewSource(config.SourceHosts("127.0.0.1:1"))
+	if _, err := s.Read(); !errors.Is(err, config.ErrUnavailable) || s.String() != "consul:/micro/config" {
+		t.Errorf("%s: %v", s, err)
+	}
+}

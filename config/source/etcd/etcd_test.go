@@ -1,0 +1,122 @@
+package etcd_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config/configtest"
+	"github.com/micro/go-platform/config/source/etcd"
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
+
+func client(t *testing.T, addr string) *clientv3.Client {
+	t.Helper()
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // nothing is lost with it
+	return c
+}
+
+func put(t *testing.T, c *clientv3.Client, key, value string) {
+	t.Helper()
+	if _, err := c.Put(t.Context(), key, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSource(t *testing.T) {
+	s := backend.Etcd(t)
+	n := 0
+	configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
+		n++
+		path := fmt.Sprintf("/test/%d", n)
+		c := client(t, s.Addr)
+		return configtest.Fixture{
+			Source: etcd.NewSource(config.SourceHosts(s.Addr), config.SourceName(path)),
+			Put: func(t *testing.T, values map[string]any) {
+				data, err := json.Marshal(values)
+				if err != nil {
+					t.Fatal(err)
+				}
+				put(t, c, path, string(data))
+			},
+			Break: func(t *testing.T) { s.Kill(t) }, Heal: func(t *testing.T) { s.Restart(t) },
+		}
+	})
+	t.Run("Keys", func(t *testing.T) { testKeys(t, s.Addr) })
+	t.Run("Compaction", func(t *testing.T) { testCompaction(t, s.Addr) })
+}
+
+func start(t *testing.T, s config.Source) config.Config {
+	t.Helper()
+	c := config.NewConfig(config.WithSource(s), config.PollInterval(time.Hour))
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func testKeys(t *testing.T, addr string) {
+	store := client(t, addr)
+	put(t, store, "/micro/config/db/host", "localhost")
+	put(t, store, "/micro/config/db/port", "5432")
+	put(t, store, "/micro/configuration/other", "1")
+	c := start(t, etcd.NewSource(config.SourceHosts(addr)))
+	if got := string(c.Bytes()); got != `{"db":{"host":"localhost","port":5432}}` {
+		t.Errorf("got %s", got)
+	}
+	if _, err := store.Delete(t.Context(), "/micro/config/db/port"); err != nil {
+		t.Fatal(err)
+	}
+	rpctest.Eventually(t, "one key is gone", func() bool { return c.Get("db", "port").Int(0) == 0 })
+	// Two keys in one transaction are seen together.
+	w, err := c.Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Txn(t.Context()).Then(clientv3.OpPut("/micro/config/x", "1"), clientv3.OpPut("/micro/config/y", "1")).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := w.Next(); err != nil || string(v.Bytes()) != `{"db":{"host":"localhost"},"x":1,"y":1}` {
+		t.Errorf("a transaction: %v, %v", v, err)
+	}
+}
+
+func testCompaction(t *testing.T, addr string) {
+	store := client(t, addr)
+	put(t, store, "/compacted", `{"a":0}`)
+	c := start(t, etcd.NewSource(config.SourceHosts(addr), config.SourceName("/compacted")))
+	for i := range 20 {
+		rsp, err := store.Put(t.Context(), "/compacted", fmt.Sprintf(`{"a":%d}`, i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Compact(t.Context(), rsp.Header.Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rpctest.Eventually(t, "the newest value is there", func() bool { return c.Get("a").Int(0) == 20 })
+}
+
+func TestBadOptions(t *testing.T) {
+	if _, err := etcd.NewSource(config.SourceName("/")).Read(); !errors.Is(err, config.ErrInvalid) {
+		t.Error(err)
+	}
+}

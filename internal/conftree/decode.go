@@ -1,0 +1,210 @@
+package conftree
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pelletier/go-toml/v2"
+	"go.yaml.in/yaml/v3"
+)
+
+// Formats returns the formats that Decode reads.
+func Formats() []string { return []string{"json", "yaml", "toml"} }
+
+// Decode reads a document whose root is an object. An empty one is an error: it
+// is more often a file that is being written than the wish to have no
+// configuration, which {} says.
+func Decode(format string, data []byte) (Tree, error) {
+	if len(data) > MaxSize {
+		return nil, invalid("%d bytes, more than %d", len(data), MaxSize)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, invalid("the document is empty")
+	}
+	v, err := decode(format, data)
+	if err != nil {
+		return nil, err
+	}
+	n := normalizer{}
+	v, err = n.value(v, 0)
+	if err != nil {
+		return nil, err
+	}
+	t, ok := v.(map[string]any)
+	if !ok {
+		return nil, invalid("the root is no object")
+	}
+	return t, nil
+}
+
+func decode(format string, data []byte) (v any, err error) {
+	switch format {
+	case "", "json":
+		return decodeJSON(data)
+	case "yaml":
+		if tooDeep(data) {
+			return nil, errDepth()
+		}
+		err = yaml.Unmarshal(data, &v) // bounds what aliases expand to by itself
+	case "toml":
+		if tooDeep(data) {
+			return nil, errDepth()
+		}
+		t := map[string]any{}
+		err = toml.Unmarshal(data, &t)
+		v = t
+	default:
+		return nil, invalid("unknown format %.32q, want one of %s", format, strings.Join(Formats(), ", "))
+	}
+	if err != nil {
+		return nil, invalid("%s: %.200s", format, err)
+	}
+	return v, nil
+}
+
+// tooDeep keeps deeply nested brackets from parsers that recurse without a
+// bound. It counts those in strings too, hence the margin.
+func tooDeep(data []byte) bool {
+	depth := 0
+	for _, c := range data {
+		switch c {
+		case '[', '{':
+			if depth++; depth > 16*MaxDepth {
+				return true
+			}
+		case ']', '}':
+			depth = max(0, depth-1)
+		}
+	}
+	return false
+}
+
+func errDepth() error { return invalid("deeper than %d", MaxDepth) }
+
+// DecodeJSON reads any JSON value.
+func DecodeJSON(data []byte) (any, error) {
+	if len(data) > MaxSize {
+		return nil, invalid("%d bytes, more than %d", len(data), MaxSize)
+	}
+	v, err := decodeJSON(data)
+	if err != nil {
+		return nil, err
+	}
+	n := normalizer{}
+	return n.value(v, 0)
+}
+
+func decodeJSON(data []byte) (v any, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, invalid("json: the document ends too early")
+		}
+		return nil, invalid("json: %.200s", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, invalid("json: something follows the document at byte %d", d.InputOffset())
+	}
+	return v, nil
+}
+
+// normalizer makes one set of types of what the parsers return, within bounds.
+type normalizer struct{ nodes int }
+
+func (n *normalizer) value(v any, depth int) (any, error) {
+	if n.nodes++; n.nodes > MaxNodes {
+		return nil, invalid("more than %d values", MaxNodes)
+	}
+	if depth > MaxDepth {
+		return nil, errDepth()
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		return n.object(v, depth)
+	case map[any]any: // YAML with keys that are not all strings
+		object := make(map[string]any, len(v))
+		for key, x := range v {
+			object[fmt.Sprint(key)] = x
+		}
+		return n.object(object, depth)
+	case []any:
+		list := make([]any, len(v))
+		for i, x := range v {
+			x, err := n.value(x, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list[i] = x
+		}
+		return list, nil
+	}
+	return scalar(v)
+}
+
+func (n *normalizer) object(v map[string]any, depth int) (any, error) {
+	for key, x := range v {
+		if len(key) > MaxKey || !utf8.ValidString(key) {
+			return nil, invalid("key %.32q is not at most %d bytes of UTF-8", key, MaxKey)
+		}
+		x, err := n.value(x, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		v[key] = x
+	}
+	return v, nil
+}
+
+func scalar(v any) (any, error) {
+	switch v := v.(type) {
+	case nil, bool, int64:
+		return v, nil
+	case string:
+		return strings.ToValidUTF8(v, "\uFFFD"), nil
+	case json.Number:
+		return number(string(v))
+	case int:
+		return int64(v), nil
+	case uint64:
+		if v <= math.MaxInt64 {
+			return int64(v), nil
+		}
+		return v, nil
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, invalid("a number is not finite")
+		}
+		return v, nil
+	case time.Time:
+		if h, m, s := v.Clock(); h+m+s+v.Nanosecond() == 0 && v.Location() == time.UTC {
+			return v.Format(time.DateOnly), nil
+		}
+		return v.Format(time.RFC3339Nano), nil
+	case fmt.Stringer: // TOML's local dates and times
+		return v.String(), nil
+	}
+	return nil, invalid("a value of type %T", v)
+}
+
+func number(s string) (any, error) {
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return i, nil
+	}
+	if u, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return u, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return nil, invalid("number %.32s is out of range", s)
+	}
+	return f, nil
+}

@@ -1,0 +1,127 @@
+package configsrv
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	pb "github.com/micro/go-platform/config/proto"
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+const (
+	maxWatchers = 10_000
+	lifeSign    = 4 * time.Second
+)
+
+// Watch implements pb.ConfigHandler. A reader that is slow is told less often,
+// never something old after something new.
+func (h *handler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Config_WatchStream) error {
+	if err := checkID("id", req.Id); err != nil {
+		return refuse(err)
+	}
+	if err := checkInstance(req.Instance, req.Labels); err != nil {
+		return refuse(err)
+	}
+	defer h.watchers.Add(-1)
+	if h.watchers.Add(1) > maxWatchers {
+		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
+	}
+	defer h.instances.add(req.Instance, req.Labels)()
+	alive := time.NewTicker(lifeSign)
+	defer alive.Stop()
+	now := h.state.now.Load()
+	sent := known(now, req)
+	for {
+		message := &pb.WatchResponse{Id: req.Id, Revision: now.revision}
+		r, found := now.seen(req.Id, req.Instance, req.Labels)
+		if found && r.checksum != sent {
+			message.ChangeSet, sent = wireSet(r.data, r.checksum, r.updated), r.checksum
+		}
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+		var more bool
+		if now, more = h.await(ctx, now, sent, req, alive.C); !more {
+			return nil
+		}
+	}
+}
+
+// await returns the view that there is something to say of: news, or that all is
+// as it was. It returns false when the stream shall end.
+func (h *handler) await(ctx context.Context, now *view, sent string, req *pb.WatchRequest, alive <-chan time.Time) (*view, bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case <-h.done:
+			return nil, false
+		case <-alive:
+			return h.state.now.Load(), true
+		case <-now.changed:
+			now = h.state.now.Load()
+			if r, found := now.seen(req.Id, req.Instance, req.Labels); found && r.checksum != sent {
+				return now, true
+			}
+		}
+	}
+}
+
+// known returns the checksum of what the reader has already.
+func known(now *view, req *pb.WatchRequest) string {
+	if req.Checksum != "" {
+		return req.Checksum
+	}
+	r, found := now.seen(req.Id, req.Instance, req.Labels)
+	if found && req.Revision > 0 && req.Revision <= now.revision && r.revision <= req.Revision {
+		return r.checksum
+	}
+	return ""
+}
+
+// instances are those that watch here, with their labels.
+type instances struct {
+	mu    sync.Mutex
+	known map[string]*instance
+}
+
+type instance struct {
+	labels  map[string]string
+	watches int
+}
+
+// add notes an instance until the returned function is called.
+func (i *instances) add(id string, labels map[string]string) func() {
+	if id == "" {
+		return func() {}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.known == nil {
+		i.known = make(map[string]*instance)
+	}
+	if i.known[id] == nil {
+		i.known[id] = &instance{}
+	}
+	i.known[id].labels = labels
+	i.known[id].watches++
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.known[id].watches--; i.known[id].watches == 0 {
+			delete(i.known, id)
+		}
+	}
+}
+
+// labels returns those of an instance, none when it does not watch here.
+func (i *instances) labels(id string) map[string]string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if known := i.known[id]; known != nil {
+		return known.labels
+	}
+	return nil
+}
