@@ -23,7 +23,7 @@ type Config[T any] struct {
 	Timeout time.Duration // of a fetch, and of what Get waits. Default 3 s
 	// Every bounds the time between fetches of what is good for much longer.
 	Every time.Duration
-	Retry   time.Duration // longest wait after a failure. Default 10 s
+	Retry time.Duration // longest wait after a failure. Default 10 s
 	// Again bounds how often Renew may have it fetched. Default 5 s.
 	Again  time.Duration
 	Logger *slog.Logger
