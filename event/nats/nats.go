@@ -172,31 +172,11 @@ func (f *follower) follow(ctx context.Context) error {
 	defer f.stream.Forget(c)
 	expected := uint64(0) // place of the last message within the consumer
 	for {
-		batch, err := c.Fetch(pageSize, jetstream.FetchMaxWait(lifeSign), jetstream.FetchContext(ctx))
-		if err != nil {
-			batch, err = c.Fetch(pageSize, jetstream.FetchMaxWait(lifeSign))
-		}
-		if err != nil {
-			return jslog.Wrap(err, "follow stream "+f.stream.Name())
-		}
-		for msg := range batch.Messages() {
-			page, place, err := f.page(msg, batch)
-			if err != nil {
-				return err
-			}
-			if place != expected+1 { // lost on the way: read on from the cursor
-				return fmt.Errorf("%w: messages were lost on the way", event.ErrUnavailable)
-			}
-			expected = place
-			if err := f.deliver(page); err != nil {
-				return err
-			}
+		if err := f.fetch(ctx, c, &expected); err != nil {
+			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if err := batch.Error(); err != nil {
-			return jslog.Wrap(err, "follow stream "+f.stream.Name())
 		}
 		if !f.driver.conn.IsConnected() {
 			return fmt.Errorf("%w: not connected to NATS", event.ErrUnavailable)
@@ -204,7 +184,36 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
-func (f *follower) page(msg jetstream.Msg, _ jetstream.MessageBatch) (*event.Page, uint64, error) {
+// fetch hands over what comes within lifeSign. place is that of the last
+// message within the consumer.
+func (f *follower) fetch(ctx context.Context, c jetstream.Consumer, place *uint64) error {
+	doing := "follow stream " + f.stream.Name()
+	within, cancel := context.WithTimeout(ctx, lifeSign)
+	defer cancel()
+	batch, err := c.Fetch(pageSize, jetstream.FetchContext(within))
+	if err != nil {
+		return jslog.Wrap(err, doing)
+	}
+	for msg := range batch.Messages() {
+		page, at, err := f.page(msg)
+		if err != nil {
+			return err
+		}
+		if at != *place+1 { // read on from the cursor
+			return fmt.Errorf("%s: %w: messages were lost on the way", doing, event.ErrUnavailable)
+		}
+		*place = at
+		if err := f.deliver(page); err != nil {
+			return err
+		}
+	}
+	if err := batch.Error(); err != nil && within.Err() == nil {
+		return jslog.Wrap(err, doing)
+	}
+	return nil
+}
+
+func (f *follower) page(msg jetstream.Msg) (*event.Page, uint64, error) {
 	r, meta, err := jslog.Decode(msg)
 	if meta == nil {
 		return nil, 0, jslog.Wrap(err, "follow stream "+f.stream.Name())

@@ -51,6 +51,10 @@ type session struct {
 // maxPending bounds the deliveries of a subscription that are not settled.
 const maxPending = 4096
 
+// pullWait is how long one request to the server lives: who leaves waits for
+// it, so that nothing is sent to nobody.
+const pullWait = time.Second
+
 // Join implements event.Driver.
 func (d *driver) Join(ctx context.Context, m event.Membership) (event.Session, error) {
 	filter, err := event.NewFilter(m.Conf.Types...)
@@ -182,7 +186,7 @@ func (x *session) fetch(ctx context.Context, c jetstream.Consumer, part bool) er
 				return ctx.Err()
 			}
 		}
-		batch, err := c.Fetch(n, jetstream.FetchMaxWait(lifeSign))
+		batch, err := c.Fetch(n, jetstream.FetchMaxWait(pullWait))
 		if err != nil {
 			return jslog.Wrap(err, "consume from stream "+x.stream.Name())
 		}
@@ -236,11 +240,9 @@ func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n 
 		select {
 		case msg, ok = <-messages:
 		case <-ctx.Done():
-			go func() {
-				for msg := range messages {
-					_ = msg.Nak() // without it the message comes again after AckWait
-				}
-			}()
+			for msg := range messages { // for as long as the server may send
+				_ = msg.Nak() // without it the message comes again after AckWait
+			}
 			return ctx.Err()
 		}
 		if !ok {

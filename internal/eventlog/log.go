@@ -271,7 +271,9 @@ func (l *Log) publish(entries []*Entry) {
 	for _, e := range entries {
 		last = max(last, e.Sequence)
 		if e.Err == nil && !e.Duplicate {
-			e.Record.Sequence = e.Sequence
+			if e.Record.Sequence != e.Sequence { // a store that shows records already has set it
+				e.Record.Sequence = e.Sequence
+			}
 			fresh = append(fresh, e.Record)
 		}
 	}
