@@ -12,7 +12,7 @@ import (
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 // boot returns events on a network with an event-srv on the database.
 func boot(t *testing.T, url string) (*rpctest.Net, eventtest.Open) {
@@ -39,7 +39,7 @@ func TestPlatformSQLite(t *testing.T) {
 func TestPlatformMySQL(t *testing.T) {
 
 	eventtest.Run(t, func(t *testing.T) eventtest.Open {
-		_, open := boot(t, rpctest.MySQLURL(t))
+		_, open := boot(t, rpctest.MySQLURL(t, backend.Shared))
 		return open
 	})
 }
