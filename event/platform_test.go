@@ -1,0 +1,89 @@
+package event_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/internal/rpctest"
+	eventsrv "github.com/micro/go-platform/internal/srv/event"
+)
+
+// Everything works before event-srv is there, and over its restarts.
+func TestBeforeEventSrv(t *testing.T) {
+	rpctest.Stacks(t, func(t *testing.T, stack string) {
+		net := rpctest.New(t)
+		e := event.NewEvent(event.Client(net.Client(stack)), event.Logger(net.Logger))
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = e.Stop() }()
+		if err := e.Publish(t.Context(), &event.Record{}); !errors.Is(err, event.ErrUnavailable) {
+			t.Errorf("Publish without a log: %v", err)
+		}
+		done := make(chan error, 1)
+		if err := e.PublishAsync(t.Context(), &event.Record{Type: "queued"}, func(_ *event.Record, err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan string, 10)
+		over := make(chan error, 2)
+		consume := func(opts ...event.ConsumeOption) {
+			over <- e.Consume(ctx, func(_ context.Context, d *event.Delivery) error { got <- d.Type; return nil }, append(opts, event.FromBeginning())...)
+		}
+		go consume()
+		go consume(event.Durable("early"))
+		net.Boot(eventsrv.Service())
+		for _, c := range []<-chan error{done} {
+			select {
+			case err := <-c:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("what was queued was never appended")
+			}
+		}
+		for range 2 {
+			select {
+			case <-got:
+			case <-time.After(30 * time.Second):
+				t.Fatal("a subscription did not find the log")
+			}
+		}
+		cancel()
+		for range 2 {
+			if err := <-over; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// What Stop cannot send is lost, and said to be.
+func TestStopTellsWhatIsLost(t *testing.T) {
+	net := rpctest.New(t)
+	e := event.NewEvent(event.Client(net.Client(rpctest.GRPC)), event.Logger(net.Logger))
+	if err := e.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 3)
+	for range 3 {
+		if err := e.PublishAsync(t.Context(), &event.Record{}, func(_ *event.Record, err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Stop(); err == nil {
+		t.Error("Stop says nothing of three lost records")
+	}
+	for range 3 {
+		if err := <-done; !errors.Is(err, event.ErrStopped) {
+			t.Errorf("done: %v", err)
+		}
+	}
+	if n := e.Dropped(); n != 3 {
+		t.Errorf("%d dropped", n)
+	}
+}

@@ -1,0 +1,184 @@
+package eventsrv_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/micro/go-platform/internal/eventlog"
+	eventsrv "github.com/micro/go-platform/internal/srv/event"
+)
+
+// crashed returns what is on disk when a process dies after n commits of one
+// record each.
+func crashed(t *testing.T, n int) (database, wal []byte) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "event.db")
+	s, closeStore := eventsrv.OpenSQL(t, "sqlite://"+path, quiet(t))
+	defer closeStore()
+	for i := range n {
+		commit(t, s, entry(i))
+	}
+	var err error
+	if database, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if wal, err = os.ReadFile(path + "-wal"); err != nil {
+		t.Fatal(err)
+	}
+	return database, wal
+}
+
+// reopen opens what is on disk and returns the store and what was logged.
+func reopen(t *testing.T, database, wal []byte) (eventlog.Store, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "event.db")
+	for name, data := range map[string][]byte{path: database, path + "-wal": wal} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	s, closeStore := eventsrv.OpenSQL(t, "sqlite://"+path, slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(closeStore)
+	return s, log.String()
+}
+
+func TestTornWriteAheadLog(t *testing.T) {
+	const n = 20
+	database, wal := crashed(t, n)
+	whole, bad, err := eventsrv.ScanWAL(wal)
+	if err != nil || bad || whole < n {
+		t.Fatalf("the log of a killed process: %d whole pages, %v, %v", whole, bad, err)
+	}
+	flip := func(at int) []byte {
+		data := bytes.Clone(wal)
+		data[at] ^= 0x10
+		return data
+	}
+	for name, c := range map[string]struct {
+		wal  []byte
+		torn bool
+	}{
+		"whole":            {wal, false},
+		"torn page":        {wal[:len(wal)-1000], true},
+		"torn last header": {wal[:len(wal)-4100], true},
+		"flipped bit":      {flip(len(wal) - 10), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, logged := reopen(t, database, c.wal)
+			if loud := strings.Contains(logged, "torn or damaged"); loud != c.torn {
+				t.Errorf("logged %q", logged)
+			}
+			records, _, err := s.Read(t.Context(), 0, filter(t), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := n
+			if c.torn {
+				kept = n - 1
+			}
+			if len(records) < kept {
+				t.Errorf("%d records are served, want %d", len(records), kept)
+			}
+			for i, r := range records {
+				if r.Sequence != uint64(i)+1 || r.Data != fmt.Sprint("data", i) {
+					t.Errorf("record %d is %v", i, r)
+				}
+			}
+			e := entry(100)
+			commit(t, s, e)
+			if jumped := e.Sequence > n+1; jumped != c.torn {
+				t.Errorf("the next sequence is %d: one that was given must not be given again", e.Sequence)
+			}
+		})
+	}
+}
+
+func TestFlippedRecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "event.db")
+	s, closeStore := eventsrv.OpenSQL(t, "sqlite://"+path, quiet(t))
+	for i := range 20 {
+		commit(t, s, entry(i))
+	}
+	eventsrv.Checkpoint(t, s)
+	closeStore()
+	database, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(text string) []byte {
+		data := bytes.Clone(database)
+		at := bytes.LastIndex(data, []byte(text))
+		if at < 0 {
+			t.Fatalf("%s is not in the file", text)
+		}
+		data[at] ^= 1
+		return data
+	}
+	for text, c := range map[string]struct {
+		served int
+		logged string
+	}{"data19": {19, "end of the log"}, "data5": {19, ""}} {
+		t.Run(text, func(t *testing.T) {
+			s, logged := reopen(t, flip(text), nil)
+			if !strings.Contains(logged, c.logged) {
+				t.Errorf("logged %q", logged)
+			}
+			records, _, err := s.Read(t.Context(), 0, filter(t), 100)
+			if err != nil || len(records) != c.served {
+				t.Fatalf("%d records are served, %v; want %d", len(records), err, c.served)
+			}
+			for _, r := range records {
+				if r.Data == text || !strings.HasPrefix(r.Data, "data") {
+					t.Errorf("a damaged record is served: %v", r)
+				}
+			}
+			e := entry(100)
+			if commit(t, s, e); e.Sequence != 21 {
+				t.Errorf("next sequence %d", e.Sequence)
+			}
+		})
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "event.db")
+	s, closeStore := eventsrv.OpenSQL(t, "sqlite://"+path, quiet(t))
+	defer closeStore()
+	eventsrv.LimitPages(t, s, 100)
+	acknowledged := 0
+	var full error
+	for i := 0; i < 1000 && full == nil; i++ {
+		e := entry(i)
+		e.Record.Data = strings.Repeat("x", 2000)
+		if full = s.Commit(t.Context(), []*eventlog.Entry{e}, nil); full == nil {
+			acknowledged++
+		}
+	}
+	if full == nil || !strings.Contains(full.Error(), "full") {
+		t.Fatalf("the disk was never full: %v", full)
+	}
+	eventsrv.LimitPages(t, s, 0)
+	commit(t, s, entry(2000))
+	records, _, err := s.Read(t.Context(), 0, filter(t), 2000)
+	if err != nil || len(records) != acknowledged+1 || records[acknowledged].Sequence != uint64(acknowledged)+1 {
+		t.Errorf("%d records, %v; %d were acknowledged", len(records), err, acknowledged+1)
+	}
+}
+
+// FuzzScanWAL reads what a broken disk may hold.
+func FuzzScanWAL(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("7\x7f\x06\x82 and no more"))
+	f.Add(bytes.Repeat([]byte{0x37, 0x7f, 0x06, 0x83}, 20))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if good, _, err := eventsrv.ScanWAL(data); err != nil || good*(24+512) > len(data) {
+			t.Fatalf("%d whole pages in %d bytes, %v", good, len(data), err)
+		}
+	})
+}

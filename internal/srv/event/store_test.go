@@ -1,0 +1,282 @@
+package eventsrv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/event"
+	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/internal/rpctest"
+	eventsrv "github.com/micro/go-platform/internal/srv/event"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
+
+func quiet(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
+
+// stores runs the test on every store. open opens the same log each time.
+func stores(t *testing.T, test func(t *testing.T, open func() (eventlog.Store, func()))) {
+	t.Run("memory", func(t *testing.T) {
+		m := eventlog.NewMemory()
+		test(t, func() (eventlog.Store, func()) { return m, func() {} })
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		url := "sqlite://" + filepath.Join(t.TempDir(), "event.db")
+		test(t, func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) })
+	})
+	t.Run("mysql", func(t *testing.T) {
+		url := rpctest.MySQLURL(t, backend.Shared)
+		test(t, func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) })
+	})
+	t.Run("nats", func(t *testing.T) {
+		url := backend.NATS(t).URL
+		test(t, func() (eventlog.Store, func()) { return eventsrv.OpenNATS(t, url, "suite") })
+	})
+}
+
+func entry(i int) *eventlog.Entry {
+	typ := []string{"a", "a.b", "b"}[i%3]
+	return &eventlog.Entry{Record: &pb.Record{
+		Id: fmt.Sprint("id", i), Type: typ, Timestamp: int64(1000 + i), TimestampNano: int64(1000+i) * int64(time.Second),
+		Appended: time.Now().UnixNano(), Data: fmt.Sprint("data", i),
+	}}
+}
+
+func commit(t *testing.T, s eventlog.Store, entries ...*eventlog.Entry) {
+	t.Helper()
+	if err := s.Commit(t.Context(), entries, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func filter(t *testing.T, types ...string) event.Filter {
+	t.Helper()
+	f, err := event.NewFilter(types...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func sequences(records []*pb.Record) (all []uint64) {
+	for _, r := range records {
+		all = append(all, r.Sequence)
+	}
+	return all
+}
+
+func wantSequences(t *testing.T, what string, records []*pb.Record, want ...uint64) {
+	t.Helper()
+	if fmt.Sprint(sequences(records)) != fmt.Sprint(want) {
+		t.Errorf("%s: got %v, want %v", what, sequences(records), want)
+	}
+}
+
+func TestStores(t *testing.T) {
+	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
+		ctx := t.Context()
+		s, closeStore := open()
+		id := s.ID()
+		var all []*eventlog.Entry
+		for i := range 9 {
+			all = append(all, entry(i))
+		}
+		commit(t, s, all[:5]...)
+		time.Sleep(5 * time.Millisecond) // the clock of the store shall tick
+		between := time.Now().UnixNano()
+		time.Sleep(5 * time.Millisecond)
+		for _, e := range all[5:] {
+			e.Record.Appended = time.Now().UnixNano()
+		}
+		commit(t, s, all[5:]...)
+		for i, e := range all {
+			if e.Sequence != uint64(i)+1 || e.Duplicate {
+				t.Errorf("entry %d: sequence %d, duplicate %v", i, e.Sequence, e.Duplicate)
+			}
+		}
+		again := []*eventlog.Entry{entry(3), {Record: entry(4).Record, Again: true}}
+		again[1].Record.Data = "new"
+		commit(t, s, again...)
+		if !again[0].Duplicate || again[0].Sequence != 4 || again[1].Duplicate || again[1].Sequence != 10 {
+			t.Errorf("again: %+v, %+v", again[0], again[1])
+		}
+
+		read := func(after uint64, f event.Filter, limit int) []*pb.Record {
+			t.Helper()
+			var found []*pb.Record
+			for {
+				records, cursor, err := s.Read(ctx, after, f, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if found = append(found, records...); cursor == after {
+					return found
+				}
+				after = cursor
+			}
+		}
+		wantSequences(t, "all, by 4", read(0, filter(t), 4), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+		wantSequences(t, "after 8", read(8, filter(t), 100), 9, 10)
+		wantSequences(t, "after the end", read(10, filter(t), 100))
+		wantSequences(t, "a.*", read(0, filter(t, "a.*"), 2), 2, 5, 8, 10)
+		wantSequences(t, "a, b", read(0, filter(t, "a", "b"), 3), 1, 3, 4, 6, 7, 9)
+
+		for nano, want := range map[int64]uint64{1: 0, between: 5, time.Now().Add(time.Hour).UnixNano(): 10} {
+			if got, err := s.Before(ctx, nano); err != nil || got != want {
+				t.Errorf("Before(%d): %d, %v; want %d", nano, got, err, want)
+			}
+		}
+		for id, want := range map[string]string{"id0": "data0", "id4": "new", "nobody": ""} {
+			if r, err := s.Find(ctx, id); err != nil || r.GetData() != want {
+				t.Errorf("Find(%s): %v, %v", id, r, err)
+			}
+		}
+		search := func(what string, q eventlog.Query, want ...uint64) {
+			t.Helper()
+			if q.Limit == 0 {
+				q.Limit = 100
+			}
+			records, cut, err := s.Search(ctx, q)
+			if err != nil || cut {
+				t.Errorf("%s: %v, %v", what, cut, err)
+			}
+			wantSequences(t, what, records, want...)
+		}
+		second := int64(time.Second)
+		search("everything", eventlog.Query{}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+		search("by id", eventlog.Query{ID: "id4"}, 5, 10)
+		search("by type", eventlog.Query{Filter: filter(t, "b")}, 3, 6, 9)
+		search("by time", eventlog.Query{From: 1002 * second, To: 1004 * second}, 3, 4)
+		search("a page", eventlog.Query{Offset: 2, Limit: 3}, 3, 4, 5)
+		search("reverse", eventlog.Query{Reverse: true, Offset: 1, Limit: 2}, 9, 8)
+		search("after", eventlog.Query{After: 8}, 9, 10)
+		search("before", eventlog.Query{After: 3, Reverse: true}, 2, 1)
+
+		if n, err := s.Erase(ctx, "id4"); err != nil || n != 2 {
+			t.Errorf("Erase: %d, %v", n, err)
+		}
+		if n, err := s.Erase(ctx, "nobody"); err != nil || n != 0 {
+			t.Errorf("Erase of nobody: %d, %v", n, err)
+		}
+		if r, err := s.Find(ctx, "id4"); err != nil || r != nil {
+			t.Errorf("Find after Erase: %v, %v", r, err)
+		}
+		states := []eventlog.State{{Name: "one / *", Data: []byte{1, 0, 255}}, {Name: "two", Data: []byte("2")}}
+		for _, change := range [][]eventlog.State{states, {{Name: "two", Data: []byte("22")}}, {{Name: "one / *"}}} {
+			if err := s.Commit(ctx, nil, change); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeStore()
+
+		s, closeStore = open()
+		defer closeStore()
+		kept, err := s.States(ctx)
+		if err != nil || len(kept) != 1 || kept[0].Name != "two" || string(kept[0].Data) != "22" {
+			t.Errorf("states: %v, %v", kept, err)
+		}
+		if s.ID() != id {
+			t.Errorf("the log is %s after it was opened again, was %s", s.ID(), id)
+		}
+		if err := s.Commit(ctx, []*eventlog.Entry{entry(20)}, []eventlog.State{{Name: "two", Data: []byte("3")}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, last, err := s.Bounds(ctx); err != nil || last != 11 {
+			t.Errorf("last: %d, %v", last, err)
+		}
+		wantSequences(t, "opened again", read(0, filter(t), 100), 1, 2, 3, 4, 6, 7, 8, 9, 11)
+	})
+}
+
+// Who opens the log last writes; the other one finds out.
+func TestFencing(t *testing.T) {
+	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
+		if strings.HasSuffix(t.Name(), "memory") {
+			return // nobody else can open it
+		}
+		first, closeFirst := open()
+		defer closeFirst()
+		second, closeSecond := open()
+		defer closeSecond()
+		state := func(text string) []eventlog.State { return []eventlog.State{{Name: "s", Data: []byte(text)}} }
+		if err := second.Commit(t.Context(), []*eventlog.Entry{entry(1)}, state("new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.Commit(t.Context(), nil, state("old")); !errors.Is(err, eventlog.ErrFenced) {
+			t.Errorf("the first saves a state: %v", err)
+		}
+		if states, err := second.States(t.Context()); err != nil || string(states[0].Data) != "new" {
+			t.Errorf("states: %v, %v", states, err)
+		}
+	})
+}
+
+func TestRetention(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before int64 // records
+		bytes  int64
+	}{{"age", 1500, 0}, {"size", 0, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			s, closeStore := eventsrv.OpenSQL(t, "sqlite://"+filepath.Join(t.TempDir(), "event.db"), quiet(t))
+			defer closeStore()
+			var all []*eventlog.Entry
+			for i := range 2000 {
+				e := entry(i)
+				e.Record.Appended = int64(i)
+				all = append(all, e)
+			}
+			commit(t, s, all...)
+			for more := true; more; {
+				var err error
+				if more, err = s.Expire(t.Context(), c.before, c.bytes); err != nil {
+					t.Fatal(err)
+				}
+			}
+			expired, last, err := s.Bounds(t.Context())
+			want := uint64(1500)
+			if c.bytes > 0 {
+				want = 2000
+			}
+			if err != nil || expired != want || last != 2000 {
+				t.Errorf("expired %d, last %d, %v; want %d, 2000", expired, last, err, want)
+			}
+			commit(t, s, entry(5000)) // sequences go on
+			if _, last, _ := s.Bounds(t.Context()); last != 2001 {
+				t.Errorf("last %d", last)
+			}
+		})
+	}
+}
+
+// A log under retention tells a reader what it missed.
+func TestSkippedIsTold(t *testing.T) {
+	m := eventlog.NewMemory()
+	var all []*eventlog.Entry
+	for i := range 10 {
+		e := entry(i)
+		e.Record.Appended = int64(i + 1)
+		all = append(all, e)
+	}
+	commit(t, m, all...)
+	if _, err := m.Expire(context.Background(), 6, 0); err != nil {
+		t.Fatal(err)
+	}
+	l, err := eventlog.Open(t.Context(), m, eventlog.Config{Logger: quiet(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Stop() }()
+	page, err := l.Read(t.Context(), 2, filter(t), 100)
+	if err != nil || page.Skipped != 3 || len(page.Records) != 5 {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
