@@ -1,0 +1,177 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/micro/go-platform/internal/clean"
+	pb "github.com/micro/go-platform/event/proto"
+)
+
+// Consumer handles a record. In a durable subscription nil acknowledges it; an
+// error has it delivered again, at once made longer with each try, up to 30 s,
+// unless it is one of Retry or Reject. ctx ends after AckWait, and with that
+// of Consume. A panic goes on and leaves the record unsettled.
+type Consumer func(ctx context.Context, d *Delivery) error
+
+// Delivery is a record on its way to a Consumer.
+type Delivery struct {
+	*Record
+	// Try counts the deliveries of the record within the subscription, from 1
+	// on; always 1 without Durable.
+	Try int
+	// Lag is how many records of the log, of any type, the subscription had
+	// not settled when this one was sent.
+	Lag uint64
+}
+
+// Retry makes err ask for the next delivery after a wait.
+func Retry(after time.Duration, err error) error { return &retryError{err, max(after, 0)} }
+
+type retryError struct {
+	err   error
+	after time.Duration
+}
+
+func (e *retryError) Error() string { return fmt.Sprintf("again after %v: %v", e.after, e.err) }
+func (e *retryError) Unwrap() error { return e.err }
+
+// Reject makes err say that no try will help: the record becomes a dead letter
+// at once.
+func Reject(err error) error { return &rejectError{err} }
+
+type rejectError struct{ err error }
+
+func (e *rejectError) Error() string { return fmt.Sprintf("rejected: %v", e.err) }
+func (e *rejectError) Unwrap() error { return e.err }
+
+// DeadLetterType returns the type of the dead letters of a durable
+// subscription. A dead letter carries the record's data and metadata, its id
+// followed by "/" and the name, its id as RootId if it had none, and says in
+// the metadata of the keys below what happened.
+func DeadLetterType(subscription string) string { return ReservedPrefix + "dead." + subscription }
+
+// The metadata of dead letters.
+const (
+	DeadReason   = "dead-letter-reason"   // the last error
+	DeadTries    = "dead-letter-tries"    // deliveries
+	DeadType     = "dead-letter-type"     // of the record
+	DeadSequence = "dead-letter-sequence" // of the record
+)
+
+// ConsumeOptions are what the options of one Consume say. Plugins read them;
+// make them with NewConsumeOptions.
+type ConsumeOptions struct {
+	Name        string // of the durable subscription, or empty
+	Types       []string
+	Start       pb.Start
+	Sequence    uint64
+	Time        time.Time
+	MaxTries    int
+	AckWait     time.Duration
+	Ordered     bool
+	Concurrency int
+	Prefetch    int
+}
+
+// ConsumeOption sets one of the ConsumeOptions.
+type ConsumeOption func(*ConsumeOptions)
+
+// NewConsumeOptions returns the defaults with opts applied.
+func NewConsumeOptions(opts ...ConsumeOption) ConsumeOptions {
+	o := ConsumeOptions{MaxTries: 10, AckWait: 30 * time.Second, Concurrency: 1, Prefetch: 64}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	o.Prefetch = max(o.Prefetch, o.Concurrency)
+	return o
+}
+
+// The bounds of durable subscriptions.
+const (
+	MaxName     = 128 // bytes of a name
+	MinAckWait  = 100 * time.Millisecond
+	MaxAckWait  = time.Hour
+	MaxPrefetch = 10_000
+	MaxMaxTries = 1_000_000
+)
+
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o ConsumeOptions) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: option "+format, append([]any{ErrInvalid}, args...)...))
+		}
+	}
+	if _, err := NewFilter(o.Types...); err != nil {
+		errs = append(errs, err)
+	}
+	check(o.Name == "" || clean.Name(o.Name, MaxName), "Durable: want 1 to %d bytes of printable UTF-8", MaxName)
+	check(o.MaxTries >= 0 && o.MaxTries <= MaxMaxTries, "MaxTries: %d is not within 0..%d", o.MaxTries, MaxMaxTries)
+	check(o.AckWait >= MinAckWait && o.AckWait <= MaxAckWait, "AckWait: %v is not within %v..%v", o.AckWait, MinAckWait, MaxAckWait)
+	check(o.Concurrency > 0 && o.Concurrency <= MaxPrefetch, "Concurrency: %d is not within 1..%d", o.Concurrency, MaxPrefetch)
+	check(o.Prefetch > 0 && o.Prefetch <= MaxPrefetch, "Prefetch: %d is not within 1..%d", o.Prefetch, MaxPrefetch)
+	check(o.Start != pb.Start_SEQUENCE || o.Sequence > 0, "FromSequence: the first is 1")
+	check(o.Start != pb.Start_TIME || o.Time.Unix() >= 0 && o.Time.Unix() < maxTime, "FromTime: %v is out of range", o.Time)
+	check(o.Name != "" || o.Concurrency == 1, "Concurrency: needs Durable")
+	check(o.Name != "" || !o.Ordered, "Ordered: needs Durable; without it all records are in order")
+	return errors.Join(errs...)
+}
+
+// Types selects records by exact types and prefixes as "a.*"; see
+// Event.Subscribe.
+func Types(types ...string) ConsumeOption {
+	return func(o *ConsumeOptions) { o.Types = append(o.Types, types...) }
+}
+
+// FromNow begins with what is appended next, the default.
+func FromNow() ConsumeOption { return func(o *ConsumeOptions) { o.Start = pb.Start_NOW } }
+
+// FromBeginning begins with the oldest record that is kept.
+func FromBeginning() ConsumeOption { return func(o *ConsumeOptions) { o.Start = pb.Start_BEGINNING } }
+
+// FromSequence begins with the record of the sequence, or the next that is
+// kept.
+func FromSequence(n uint64) ConsumeOption {
+	return func(o *ConsumeOptions) { o.Start, o.Sequence = pb.Start_SEQUENCE, n }
+}
+
+// FromTime begins with the first record appended at t or later, by the clock
+// of the log.
+func FromTime(t time.Time) ConsumeOption {
+	return func(o *ConsumeOptions) { o.Start, o.Time = pb.Start_TIME, t }
+}
+
+// Durable makes the subscription one that the log keeps under the name. It is
+// made by the first Consume of that name, whose From option says where it
+// begins; every later one, in any process, goes on where the name is. Those
+// that consume at the same time share the records: each is handled by one of
+// them. A record is delivered until it is acknowledged: at least once, again
+// only after an error, a crash or AckWait. Types, MaxTries, AckWait and
+// Ordered are those of whoever came last.
+func Durable(name string) ConsumeOption { return func(o *ConsumeOptions) { o.Name = name } }
+
+// MaxTries bounds the deliveries of a record, after which it becomes a dead
+// letter; default 10, 0 is no bound.
+func MaxTries(n int) ConsumeOption { return func(o *ConsumeOptions) { o.MaxTries = n } }
+
+// AckWait bounds the handling of one record, default 30 s: then its context
+// ends and somebody else gets it. A member that died is noticed after that
+// time, or five seconds if these are less.
+func AckWait(d time.Duration) ConsumeOption { return func(o *ConsumeOptions) { o.AckWait = d } }
+
+// Ordered has records with the same Key handled one after the other, in the
+// order of the log, across all members: one that fails holds up its key alone.
+func Ordered() ConsumeOption { return func(o *ConsumeOptions) { o.Ordered = true } }
+
+// Concurrency sets how many records of a durable subscription this Consume
+// handles at the same time, default 1.
+func Concurrency(n int) ConsumeOption { return func(o *ConsumeOptions) { o.Concurrency = n } }
+
+// Prefetch sets how many records of a durable subscription are underway to
+// this Consume, those being handled included, default 64: with more one
+// member handles faster, with fewer the work is shared more evenly.
+func Prefetch(n int) ConsumeOption { return func(o *ConsumeOptions) { o.Prefetch = n } }

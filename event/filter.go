@@ -1,0 +1,63 @@
+package event
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/micro/go-platform/internal/clean"
+)
+
+// MaxTypes is how many types one subscription may name.
+const MaxTypes = 64
+
+// Filter selects records by their type. The zero value selects every type that
+// does not begin with ReservedPrefix.
+type Filter struct {
+	exact    map[string]struct{}
+	prefixes []string // with the dot
+	all      bool
+}
+
+// NewFilter returns the filter of a subscription's types.
+func NewFilter(types ...string) (Filter, error) {
+	if len(types) > MaxTypes {
+		return Filter{}, fmt.Errorf("%w: types: %d, more than %d", ErrInvalid, len(types), MaxTypes)
+	}
+	var f Filter
+	for _, t := range types {
+		prefix, isPrefix := strings.CutSuffix(t, ".*")
+		switch {
+		case t == "*":
+			f.all = true
+		case !clean.Name(t, MaxType+2), !isPrefix && strings.HasSuffix(t, "*"), isPrefix && prefix == "":
+			return Filter{}, fmt.Errorf("%w: types: %.80q is neither a type nor a prefix as a.*", ErrInvalid, t)
+		case isPrefix:
+			f.prefixes = append(f.prefixes, prefix+".")
+		default:
+			if f.exact == nil {
+				f.exact = make(map[string]struct{})
+			}
+			f.exact[t] = struct{}{}
+		}
+	}
+	return f, nil
+}
+
+// All tells whether every type is selected that is not reserved.
+func (f Filter) All() bool { return f.all || len(f.exact) == 0 && len(f.prefixes) == 0 }
+
+// Match tells whether records of the type are selected.
+func (f Filter) Match(typ string) bool {
+	if f.All() && !strings.HasPrefix(typ, ReservedPrefix) {
+		return true
+	}
+	if _, ok := f.exact[typ]; ok {
+		return true
+	}
+	for _, p := range f.prefixes {
+		if strings.HasPrefix(typ, p) {
+			return true
+		}
+	}
+	return false
+}
