@@ -41,7 +41,10 @@ func term(v *pb.Value) string {
 // do not, the float is exact. The bits of a float are in order once the sign bit
 // is turned, and all bits of negative ones.
 func number(f float64, off int16) string {
-	bits := math.Float64bits(f + 0) // -0 becomes 0
+	if f == 0 {
+		f = 0 // -0 too
+	}
+	bits := math.Float64bits(f)
 	if bits>>63 == 1 {
 		bits = ^bits
 	} else {

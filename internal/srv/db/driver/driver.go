@@ -112,8 +112,8 @@ type Store interface {
 	// Delete removes the record with Record.ID; its ETag and Updated are those of
 	// the change.
 	Delete(ctx context.Context, table string, w Write) error
-	// Search returns the records in order, cut by a Page.
-	Search(ctx context.Context, table string, q Query) (*Page, error)
+	// Search returns the records in order.
+	Search(ctx context.Context, table string, q Query) ([]*Record, error)
 	Ping(ctx context.Context) error
 	Close() error
 }
@@ -129,41 +129,13 @@ type Outbox interface {
 
 // Config says how to open a database.
 type Config struct {
-	Name         string   // of the database, as callers know it
-	Hosts        []string // "host:port"
-	Path         string   // file of an embedded one
-	Database     string   // its name on the server
-	User         string
-	Password     string
-	Replicas     int  // of a keyspace that has to be created
-	ReadOnlyDDL  bool // tables, and keyspaces, must be there
-	Dial         func(ctx context.Context, network, address string) (net.Conn, error)
-	MaxAnswer    int // bytes of a Page
-	MaxOpenConns int
-}
-
-// Page is the records of an answer: at most the limit, and no more bytes than
-// fit into a message.
-type Page struct {
-	Records []*Record
-	More    bool
-	limit   int
-	bytes   int
-	max     int
-}
-
-// NewPage returns an empty page.
-func NewPage(limit, maxBytes int) *Page { return &Page{limit: limit, max: maxBytes} }
-
-// Add adds the next record and returns false when it has no room: the page is
-// complete, and there is more. The first record always has.
-func (p *Page) Add(r *Record) bool {
-	size := len(r.Data) + 3*len(r.Metadata) + len(r.ID) + 128
-	if len(p.Records) == p.limit || len(p.Records) > 0 && p.bytes+size > p.max {
-		p.More = true
-		return false
-	}
-	p.bytes += size
-	p.Records = append(p.Records, r)
-	return true
+	Hosts       []string // "host:port"
+	Secure      bool     // speak TLS to them
+	Path        string   // file of an embedded one
+	Database    string   // its name on the server
+	User        string
+	Password    string
+	Replicas    int  // of a keyspace that has to be created
+	ReadOnlyDDL bool // tables, and keyspaces, must be there
+	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
 }
