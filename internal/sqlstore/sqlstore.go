@@ -133,6 +133,7 @@ func (o options) openMySQL(rawURL string) (*DB, error) {
 	c.DBName = strings.TrimPrefix(u.Path, "/")
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = 5*time.Second, 30*time.Second, 30*time.Second
 	c.InterpolateParams = false
+	c.Logger = &mysql.NopLogger{} // whoever runs a statement gets the error
 	c.DialFunc = o.dial
 	if u.Query().Get("tls") == "true" {
 		c.TLSConfig = "true"

@@ -20,7 +20,7 @@ func With(t testing.TB, dial Dial, flags map[string][]string) daemon.Service {
 	conf.dial = dial
 	s := service(conf)
 	set := map[string]func(string) error{
-		"database": (&pairs{conf.addDatabase}).Set, "credential": (&pairs{conf.addCredential}).Set,
+		"database": (&pairs{add: conf.addDatabase}).set, "credential": (&pairs{add: conf.addCredential}).set,
 		"discover": boolean(&conf.discover), "announce": boolean(&conf.announce),
 		"create_tables": boolean(&conf.createTables), "events": boolean(&conf.events),
 	}

@@ -35,6 +35,7 @@ type settings struct {
 	createTables bool
 	events       bool
 	dial         func(ctx context.Context, network, address string) (net.Conn, error)
+	errs         []error // of flags
 }
 
 // Service returns the service.
@@ -56,13 +57,13 @@ func service(s *settings) daemon.Service {
 		Usage: "keeps records in SQLite, MySQL, Cassandra or Elasticsearch",
 		Flags: []cli.Flag{
 			&cli.GenericFlag{
-				Name: "database", Value: &pairs{s.addDatabase}, EnvVars: []string{"MICRO_DB_DATABASES"},
+				Name: "database", Value: &pairs{"database", s.addDatabase, &s.errs}, EnvVars: []string{"MICRO_DB_DATABASES"},
 				Usage: "`NAME=URL` of a database to serve and announce, repeatable (in the variable: separated by spaces): sqlite:///path/file.db, " +
 					"mysql://user:password@host/database, cassandra://user:password@host,host/keyspace?replicas=3, " +
 					"elasticsearch://user:password@host/prefix?tls=true. Without one for it, \"" + db.DefaultDatabase + "\" lives at database_url",
 			},
 			&cli.GenericFlag{
-				Name: "credential", Value: &pairs{s.addCredential}, EnvVars: []string{"MICRO_DB_CREDENTIALS"},
+				Name: "credential", Value: &pairs{"credential", s.addCredential, &s.errs}, EnvVars: []string{"MICRO_DB_CREDENTIALS"},
 				Usage: "`NAME=USER:PASSWORD` for a database that is found at the registry, repeatable; others see the command line, so prefer the variable",
 			},
 			boolean("discover", "find further databases at the registry, as "+db.RegistryPrefix+"NAME: who can write there can lead db-srv anywhere", &s.discover),
@@ -75,26 +76,33 @@ func service(s *settings) daemon.Service {
 }
 
 // pairs is a flag that may be repeated; other kinds of the library's split at
-// commas, which URLs have.
+// commas, which URLs have. Its errors are told at the start: the library's own
+// message would repeat the value, and the password in it.
 type pairs struct {
-	add func(name, value string) error
+	flag string
+	add  func(name, value string) error
+	errs *[]error
 }
 
 // Set implements flag.Value.
 func (p *pairs) Set(text string) error {
 	for _, pair := range strings.Fields(text) {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return errors.New("want NAME=..., see --help") // not repeating what may be a password
-		}
-		if !db.ValidName(name) {
-			return fmt.Errorf("%.60q is no name of a database: want at most %d of a-z, 0-9 and _, a letter first", name, db.MaxName)
-		}
-		if err := p.add(name, value); err != nil {
-			return err
+		if err := p.set(pair); err != nil {
+			*p.errs = append(*p.errs, fmt.Errorf("--%s: %w", p.flag, err))
 		}
 	}
 	return nil
+}
+
+func (p *pairs) set(pair string) error {
+	name, value, ok := strings.Cut(pair, "=")
+	if !ok {
+		return errors.New("want NAME=..., see --help")
+	}
+	if !db.ValidName(name) {
+		return fmt.Errorf("a name is not of at most %d of a-z, 0-9 and _, a letter first", db.MaxName)
+	}
+	return p.add(name, value)
 }
 
 // String implements flag.Value.
@@ -140,6 +148,9 @@ func (s *settings) addDefault(env *daemon.Env) error {
 }
 
 func (s *settings) start(ctx context.Context, env *daemon.Env) error {
+	if err := errors.Join(s.errs...); err != nil {
+		return err
+	}
 	if err := s.addDefault(env); err != nil {
 		return err
 	}
