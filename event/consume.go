@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/micro/go-platform/internal/clean"
 	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/clean"
 )
 
 // Consumer handles a record. In a durable subscription nil acknowledges it; an
-// error has it delivered again, at once made longer with each try, up to 30 s,
+// error has it delivered again, after a wait that doubles from 100 ms to 30 s,
 // unless it is one of Retry or Reject. ctx ends after AckWait, and with that
 // of Consume. A panic goes on and leaves the record unsettled.
 type Consumer func(ctx context.Context, d *Delivery) error

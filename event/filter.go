@@ -2,6 +2,8 @@ package event
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/micro/go-platform/internal/clean"
@@ -45,6 +47,12 @@ func NewFilter(types ...string) (Filter, error) {
 
 // All tells whether every type is selected that is not reserved.
 func (f Filter) All() bool { return f.all || len(f.exact) == 0 && len(f.prefixes) == 0 }
+
+// Exact returns the types that are selected by name.
+func (f Filter) Exact() []string { return slices.Sorted(maps.Keys(f.exact)) }
+
+// Prefixes returns what selected types begin with, the dot included.
+func (f Filter) Prefixes() []string { return f.prefixes }
 
 // Match tells whether records of the type are selected.
 func (f Filter) Match(typ string) bool {

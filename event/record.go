@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/micro/go-platform/internal/clean"
 	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/clean"
 )
 
 // The bounds of a record, in bytes but for MaxMetadataKeys.
@@ -27,7 +27,7 @@ const (
 // to all types leave them out.
 const ReservedPrefix = "micro.event."
 
-const maxTime = 253402300800 // the year 10000, unix seconds
+const maxTime = 9223372036 // the year 2262, unix seconds: the last whose nanoseconds are an int64
 
 // complete gives the record what Publish promises.
 func complete(r *Record, origin string) {

@@ -1103,6 +1103,7 @@ type ConsumeRequest struct {
 	Settled       []*Settlement          `protobuf:"bytes,5,rep,name=settled,proto3" json:"settled,omitempty"`
 	Touched       []uint64               `protobuf:"varint,6,rep,packed,name=touched,proto3" json:"touched,omitempty"` // whose ack_wait begins anew
 	Leave         bool                   `protobuf:"varint,7,opt,name=leave,proto3" json:"leave,omitempty"`            // answered with left when all is settled on disk
+	Log           string                 `protobuf:"bytes,8,opt,name=log,proto3" json:"log,omitempty"`                 // that held belongs to; a new one is read from its beginning
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,6 +1185,13 @@ func (x *ConsumeRequest) GetLeave() bool {
 		return x.Leave
 	}
 	return false
+}
+
+func (x *ConsumeRequest) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
 }
 
 type Settlement struct {
@@ -1319,6 +1327,7 @@ type ConsumeResponse struct {
 	Deliveries    []*Delivery            `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
 	Lag           uint64                 `protobuf:"varint,2,opt,name=lag,proto3" json:"lag,omitempty"` // records of the log that the subscription has not looked at, and those not settled
 	Left          bool                   `protobuf:"varint,3,opt,name=left,proto3" json:"left,omitempty"`
+	Log           string                 `protobuf:"bytes,4,opt,name=log,proto3" json:"log,omitempty"` // in the first message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1372,6 +1381,13 @@ func (x *ConsumeResponse) GetLeft() bool {
 		return x.Left
 	}
 	return false
+}
+
+func (x *ConsumeResponse) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
 }
 
 type SubscriptionsRequest struct {
@@ -1882,7 +1898,7 @@ const file_event_proto_event_proto_rawDesc = "" +
 	"\x04time\x18\x05 \x01(\x03R\x04time\x12\x1b\n" +
 	"\tmax_tries\x18\x06 \x01(\x05R\bmaxTries\x12\x19\n" +
 	"\back_wait\x18\a \x01(\x03R\aackWait\x12\x18\n" +
-	"\aordered\x18\b \x01(\bR\aordered\"\x82\x02\n" +
+	"\aordered\x18\b \x01(\bR\aordered\"\x94\x02\n" +
 	"\x0eConsumeRequest\x12C\n" +
 	"\fsubscription\x18\x01 \x01(\v2\x1f.go.platform.event.SubscriptionR\fsubscription\x12\x16\n" +
 	"\x06member\x18\x02 \x01(\tR\x06member\x12\x16\n" +
@@ -1890,7 +1906,8 @@ const file_event_proto_event_proto_rawDesc = "" +
 	"\x04held\x18\x04 \x03(\x04R\x04held\x127\n" +
 	"\asettled\x18\x05 \x03(\v2\x1d.go.platform.event.SettlementR\asettled\x12\x18\n" +
 	"\atouched\x18\x06 \x03(\x04R\atouched\x12\x14\n" +
-	"\x05leave\x18\a \x01(\bR\x05leave\"\x9e\x01\n" +
+	"\x05leave\x18\a \x01(\bR\x05leave\x12\x10\n" +
+	"\x03log\x18\b \x01(\tR\x03log\"\x9e\x01\n" +
 	"\n" +
 	"Settlement\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x10\n" +
@@ -1900,13 +1917,14 @@ const file_event_proto_event_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\"O\n" +
 	"\bDelivery\x121\n" +
 	"\x06record\x18\x01 \x01(\v2\x19.go.platform.event.RecordR\x06record\x12\x10\n" +
-	"\x03try\x18\x02 \x01(\x05R\x03try\"t\n" +
+	"\x03try\x18\x02 \x01(\x05R\x03try\"\x86\x01\n" +
 	"\x0fConsumeResponse\x12;\n" +
 	"\n" +
 	"deliveries\x18\x01 \x03(\v2\x1b.go.platform.event.DeliveryR\n" +
 	"deliveries\x12\x10\n" +
 	"\x03lag\x18\x02 \x01(\x04R\x03lag\x12\x12\n" +
-	"\x04left\x18\x03 \x01(\bR\x04left\"*\n" +
+	"\x04left\x18\x03 \x01(\bR\x04left\x12\x10\n" +
+	"\x03log\x18\x04 \x01(\tR\x03log\"*\n" +
 	"\x14SubscriptionsRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"d\n" +
 	"\x15SubscriptionsResponse\x12K\n" +

@@ -47,7 +47,7 @@ func MySQL(tb testing.TB, opts ...Option) *Server {
 
 func mysqlCommand(p *place) []string {
 	return append([]string{p.bin, "--no-defaults"}, append(asCurrentUser(),
-		"--datadir="+p.dir+"/data", "--socket="+p.dir+"/sock", "--pid-file="+p.dir+"/pid",
+		"--datadir="+p.dir+"/data", "--tmpdir="+p.dir, "--socket="+p.dir+"/sock", "--pid-file="+p.dir+"/pid",
 		"--bind-address=127.0.0.1", "--port="+p.port(0), "--skip-name-resolve",
 		"--character-set-server=utf8mb4", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M",
 		// Written at commit and synced later: safe from a killed server, if not from a lost machine.
@@ -61,7 +61,8 @@ func installDB(ctx context.Context, p *place) error {
 		return fmt.Errorf("mariadb-install-db is not beside %s", p.bin)
 	}
 	cmd := exec.CommandContext(ctx, install, append([]string{"--no-defaults"}, append(asCurrentUser(),
-		"--datadir="+p.dir+"/data", "--auth-root-authentication-method=normal",
+		// Several installations at once are not safe with one directory for temporary tables.
+		"--datadir="+p.dir+"/data", "--tmpdir="+p.dir, "--auth-root-authentication-method=normal",
 		"--skip-test-db", "--innodb-log-file-size=8M",
 	)...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -33,6 +33,12 @@ type Config[T any] struct {
 	// Send delivers the items; an error means that none arrived and that the
 	// same items come again. It must not keep the slice.
 	Send func(ctx context.Context, items []T) error
+	// Lost, if not nil, is handed the items that were queued and are given up
+	// at Stop.
+	Lost func(items []T)
+	// Eager sends whenever the sender is free instead of waiting for company:
+	// items gather while it is not.
+	Eager bool
 	// Weigh is the weight of an item, its bytes say; needed with Limit. An item
 	// heavier than Limit is taken when the queue is empty.
 	Weigh func(item T) int
@@ -136,7 +142,7 @@ func (q *Queue[T]) add(item T, wait bool) (<-chan struct{}, error) {
 	q.ring[(q.head+q.count)%len(q.ring)] = item
 	q.count++
 	q.weight += weight
-	if q.count%q.conf.Size == 0 {
+	if q.conf.Eager || q.count%q.conf.Size == 0 {
 		q.hurry()
 	}
 	return nil, nil
@@ -201,9 +207,15 @@ func (q *Queue[T]) Stop() error {
 	if errors.Is(err, lifecycle.ErrStopTimeout) {
 		q.lost.Add(int(q.inFlight.Load()))
 	}
-	q.count, q.weight = 0, 0
+	left := make([]T, 0, q.count)
+	for ; q.count > 0; q.count-- {
+		left = append(left, q.ring[q.head])
+		q.head = (q.head + 1) % len(q.ring)
+	}
+	q.weight = 0
 	q.freed()
 	q.mu.Unlock()
+	q.giveUp(left)
 	if lost := q.lost.Total() - before; lost > 0 {
 		return fmt.Errorf("%d %s lost at stop", lost, q.conf.Name)
 	}
@@ -296,7 +308,14 @@ func (q *Queue[T]) drain(sending context.Context) {
 	}
 	// A batch is also left when sending was over before the drain began.
 	q.lost.Add(len(q.pending))
+	q.giveUp(q.pending)
 	q.pending = q.pending[:0]
+}
+
+func (q *Queue[T]) giveUp(items []T) {
+	if q.conf.Lost != nil && len(items) > 0 {
+		q.conf.Lost(items)
+	}
 }
 
 // left returns how many items are not sent yet.

@@ -15,7 +15,7 @@ import (
 // depend on it and closes it at stop. Without DatabaseURL it is a SQLite file
 // in DataDir, or in memory when there is none.
 func (e *Env) Database(ctx context.Context, migrations fs.FS) (*sqlstore.DB, error) {
-	url, err := e.databaseURL()
+	url, err := e.DatabaseAt()
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,9 @@ func (e *Env) Database(ctx context.Context, migrations fs.FS) (*sqlstore.DB, err
 	return db, nil
 }
 
-func (e *Env) databaseURL() (string, error) {
+// DatabaseAt returns the URL that Database opens. The directory of a file is
+// there afterwards.
+func (e *Env) DatabaseAt() (string, error) {
 	switch {
 	case e.DatabaseURL != "":
 		return e.DatabaseURL, nil

@@ -10,9 +10,9 @@ import (
 
 // MySQLURL returns the --database_url of a new, empty database on a real
 // MariaDB.
-func MySQLURL(tb testing.TB) string {
+func MySQLURL(tb testing.TB, opts ...backend.Option) string {
 	tb.Helper()
-	c, err := mysql.ParseDSN(backend.MySQL(tb).DSN)
+	c, err := mysql.ParseDSN(backend.MySQL(tb, opts...).DSN)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,0 +1,156 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/backoff"
+)
+
+// reconnectMax bounds the wait between two attempts to reach the log.
+const reconnectMax = 5 * time.Second
+
+// Subscribe implements Event.
+func (p *Plugin) Subscribe(ctx context.Context, h Handler, types ...string) error {
+	return p.Consume(ctx, func(_ context.Context, d *Delivery) error {
+		h(d.Record)
+		return nil
+	}, Types(types...))
+}
+
+// Consume implements Event.
+func (p *Plugin) Consume(ctx context.Context, c Consumer, opts ...ConsumeOption) error {
+	o := NewConsumeOptions(opts...)
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.handlers.Done()
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.life, cancel)()
+	var err error
+	if o.Name == "" {
+		err = newFollower(p, c, o).run(inner)
+	} else {
+		err = newMember(p, c, o).run(inner)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case p.life.Err() != nil:
+		return fmt.Errorf("consume: %w", ErrStopped)
+	}
+	return err
+}
+
+// connection tells of one end of a subscription: when the log is lost and when
+// it is back.
+type connection struct {
+	plugin *Plugin
+	what   string
+	wait   backoff.Backoff
+	lost   bool
+}
+
+func newConnection(p *Plugin, o ConsumeOptions) connection {
+	what := "subscription"
+	if o.Name != "" {
+		what += " " + o.Name
+	}
+	return connection{plugin: p, what: what, wait: backoff.Backoff{Max: reconnectMax}}
+}
+
+func (c *connection) up() {
+	c.wait.Reset()
+	if c.lost {
+		c.plugin.logger().Info("event: " + c.what + " goes on")
+		c.lost = false
+	}
+}
+
+// down waits before the next attempt.
+func (c *connection) down(ctx context.Context, err error) error {
+	if !c.lost && ctx.Err() == nil {
+		c.plugin.logger().Warn("event: "+c.what+" lost its log, will reconnect", "error", err)
+		c.lost = true
+	}
+	return c.wait.Wait(ctx)
+}
+
+// follower is a subscription that nobody but itself remembers.
+type follower struct {
+	connection
+	consumer Consumer
+	types    []string
+	from     Position
+}
+
+func newFollower(p *Plugin, c Consumer, o ConsumeOptions) *follower {
+	f := &follower{connection: newConnection(p, o), consumer: c, types: o.Types}
+	f.from = Position{Start: o.Start, Sequence: o.Sequence}
+	if o.Start == pb.Start_TIME {
+		f.from.Time = o.Time.UnixNano()
+	}
+	return f
+}
+
+// handlerError ends a subscription.
+type handlerError struct{ error }
+
+func (e handlerError) Unwrap() error { return e.error }
+
+func (f *follower) run(ctx context.Context) error {
+	for {
+		err := f.plugin.driver.Follow(ctx, f.from, f.types, func(page *Page) error { return f.page(ctx, page) })
+		var failed handlerError
+		switch {
+		case errors.As(err, &failed):
+			return failed.error
+		case errors.Is(err, ErrInvalid):
+			return err
+		}
+		if err := f.down(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *follower) page(ctx context.Context, page *Page) error {
+	f.up()
+	if f.from.Log != "" && page.Log != "" && page.Log != f.from.Log {
+		f.plugin.logger().Warn("event: the log is a new one and is read from its beginning")
+	}
+	if page.Log != "" {
+		f.from.Log = page.Log
+	}
+	if page.Skipped > 0 {
+		f.plugin.skip(page.Skipped)
+	}
+	for _, m := range page.Records {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		d := &Delivery{Record: FromMessage(m), Try: 1}
+		if page.Last > m.Sequence {
+			d.Lag = page.Last - m.Sequence
+		}
+		if err := f.plugin.handle(ctx, f.consumer, d); err != nil {
+			return handlerError{err}
+		}
+		f.from.Start, f.from.Sequence = pb.Start_SEQUENCE, m.Sequence+1
+	}
+	f.from.Start, f.from.Sequence = pb.Start_SEQUENCE, page.Cursor+1
+	return nil
+}
+
+// skip counts records that a subscription can no longer get.
+func (p *Plugin) skip(n uint64) {
+	p.skipped.Add(int(n))
+	p.logger().Warn("event: records were removed before they were read", "records", n)
+}

@@ -1,0 +1,337 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/lifecycle"
+)
+
+// remembered is how many acknowledged deliveries a member knows again when the
+// log was killed before it had saved them.
+const remembered = 8192
+
+// member is one Consume of a durable subscription. Its workers go on while the
+// connection to the log comes and goes.
+type member struct {
+	connection
+	consumer Consumer
+	options  ConsumeOptions
+	id       string
+	log      string // of the last connection
+	work     chan *pb.Delivery
+	wake     chan struct{} // outcomes came
+
+	mu       sync.Mutex
+	lag      uint64
+	held     map[uint64]*holding
+	outcomes []*pb.Settlement // not told yet
+	acked    map[place]struct{}
+	order    []place // of acked, the oldest at next
+	next     int
+}
+
+// holding is a delivery that is queued or handled.
+type holding struct {
+	try   int32
+	begun time.Time // zero while queued
+}
+
+// place names a record also when the log has become another one.
+type place struct {
+	sequence uint64
+	id       string
+}
+
+func newMember(p *Plugin, c Consumer, o ConsumeOptions) *member {
+	return &member{
+		connection: newConnection(p, o),
+		consumer:   c, options: o, id: uuid.NewString(),
+		work:  make(chan *pb.Delivery, o.Prefetch),
+		wake:  make(chan struct{}, 1),
+		held:  make(map[uint64]*holding),
+		acked: make(map[place]struct{}),
+	}
+}
+
+func (m *member) conf() *pb.Subscription {
+	o := m.options
+	conf := &pb.Subscription{
+		Name: o.Name, Types: o.Types, Start: o.Start, Sequence: o.Sequence,
+		MaxTries: int32(o.MaxTries), AckWait: int64(o.AckWait), Ordered: o.Ordered,
+	}
+	if o.Start == pb.Start_TIME {
+		conf.Time = o.Time.UnixNano()
+	}
+	return conf
+}
+
+func (m *member) run(ctx context.Context) error {
+	workers, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	for range m.options.Concurrency {
+		running.Go(func() { m.worker(workers) })
+	}
+	for {
+		session, err := m.plugin.driver.Join(ctx, Membership{
+			Conf: m.conf(), Member: m.id, Credit: m.options.Prefetch, Held: m.holds(nil), Log: m.log,
+		})
+		if err == nil {
+			m.joined(session.Log())
+			err = m.serve(ctx, session, &running)
+		}
+		if errors.Is(err, ErrInvalid) || ctx.Err() != nil {
+			stop()
+			running.Wait()
+			return err
+		}
+		if m.down(ctx, err) != nil {
+			running.Wait()
+			return ctx.Err()
+		}
+	}
+}
+
+// joined forgets what belongs to another log.
+func (m *member) joined(log string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.log != "" && m.log != log {
+		m.plugin.logger().Warn("event: " + m.what + " found a new log and reads it from its beginning")
+		m.outcomes = nil
+	}
+	m.log = log
+}
+
+// serve is one connection, to its end.
+func (m *member) serve(ctx context.Context, s Session, running *sync.WaitGroup) error {
+	defer s.Close()
+	receiving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	broken := make(chan error, 1)
+	go func() {
+		broken <- m.receive(receiving, s)
+		close(broken)
+	}()
+	err := m.settle(ctx, s, broken)
+	if ctx.Err() == nil {
+		s.Close()
+		cancel()
+		<-broken
+		return err
+	}
+	// The last handlers may take their time; their outcomes count.
+	running.Wait()
+	leaving, done := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
+	defer done()
+	if err == nil {
+		err = m.tell(leaving, s, nil)
+	}
+	if err == nil {
+		err = s.Leave(leaving)
+	}
+	s.Close()
+	cancel()
+	<-broken
+	if err != nil {
+		m.plugin.logger().Warn("event: "+m.what+" could not say goodbye: what it had not settled waits", "error", err)
+	}
+	return ctx.Err()
+}
+
+func (m *member) receive(ctx context.Context, s Session) error {
+	for {
+		deliveries, lag, err := s.Recv(ctx)
+		if err != nil {
+			return err
+		}
+		m.mu.Lock()
+		m.lag = lag
+		m.mu.Unlock()
+		for _, d := range deliveries {
+			if !m.accept(d) {
+				continue
+			}
+			select {
+			case m.work <- d:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// accept tells whether the delivery is to be handled: not when it was, or is
+// just now.
+func (m *member) accept(d *pb.Delivery) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seq := d.Record.Sequence
+	if _, known := m.acked[place{seq, d.Record.Id}]; known {
+		m.outcomes = append(m.outcomes, &pb.Settlement{Sequence: seq, Try: d.Try})
+		m.notify()
+		return false
+	}
+	if h := m.held[seq]; h != nil {
+		h.try = d.Try
+		return false
+	}
+	m.held[seq] = &holding{try: d.Try}
+	return true
+}
+
+func (m *member) notify() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settle tells the outcomes until ctx ends or the connection breaks.
+func (m *member) settle(ctx context.Context, s Session, broken <-chan error) error {
+	touch := time.NewTicker(m.options.AckWait / 3)
+	defer touch.Stop()
+	if err := m.tell(ctx, s, nil); err != nil {
+		return err
+	}
+	m.up()
+	for {
+		var touched []uint64
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-broken:
+			if err == nil {
+				err = ErrUnavailable
+			}
+			return &brokenError{err}
+		case <-m.wake:
+		case <-touch.C:
+			touched = m.holds(m.alive)
+		}
+		if err := m.tell(context.WithoutCancel(ctx), s, touched); err != nil {
+			return err
+		}
+	}
+}
+
+// brokenError says that the receiver has ended.
+type brokenError struct{ error }
+
+func (e *brokenError) Unwrap() error { return e.error }
+
+// tell hands over the outcomes; those it could not are told again.
+func (m *member) tell(ctx context.Context, s Session, touched []uint64) error {
+	m.mu.Lock()
+	outcomes := m.outcomes
+	m.outcomes = nil
+	m.mu.Unlock()
+	if len(outcomes)+len(touched) == 0 {
+		return nil
+	}
+	err := s.Settle(ctx, outcomes, touched)
+	if err != nil {
+		m.mu.Lock()
+		m.outcomes = append(outcomes, m.outcomes...)
+		m.mu.Unlock()
+	}
+	return err
+}
+
+// holds returns the sequences of the deliveries that are held.
+func (m *member) holds(which func(*holding) bool) []uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []uint64
+	for seq, h := range m.held {
+		if which == nil || which(h) {
+			all = append(all, seq)
+		}
+	}
+	return all
+}
+
+// alive tells whether a handler still has time. One that hangs loses its
+// record to somebody else.
+func (m *member) alive(h *holding) bool {
+	return h.begun.IsZero() || time.Since(h.begun) < m.options.AckWait
+}
+
+func (m *member) worker(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-m.work:
+			if ctx.Err() == nil {
+				m.handle(ctx, d)
+			}
+		}
+	}
+}
+
+func (m *member) handle(ctx context.Context, d *pb.Delivery) {
+	seq := d.Record.Sequence
+	m.mu.Lock()
+	if h := m.held[seq]; h != nil {
+		h.begun = time.Now()
+	}
+	lag := m.lag
+	m.mu.Unlock()
+	within, cancel := context.WithTimeout(ctx, m.options.AckWait)
+	defer cancel()
+	err := m.plugin.handle(within, m.consumer, &Delivery{Record: FromMessage(d.Record), Try: int(d.Try), Lag: lag})
+	m.finish(d, err, ctx.Err() != nil)
+}
+
+// finish notes the outcome. What was interrupted by the end of Consume has
+// none: it goes back as if it had not been delivered.
+func (m *member) finish(d *pb.Delivery, err error, interrupted bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seq, try := d.Record.Sequence, d.Try
+	if h := m.held[seq]; h != nil {
+		try = h.try
+	}
+	delete(m.held, seq)
+	if err != nil && interrupted {
+		return
+	}
+	out := &pb.Settlement{Sequence: seq, Try: try}
+	var again *retryError
+	var reject *rejectError
+	switch {
+	case err == nil:
+		m.remember(place{seq, d.Record.Id})
+	case errors.As(err, &reject):
+		out.Outcome, out.Reason = pb.Outcome_REJECT, reject.err.Error()
+	case errors.As(err, &again):
+		out.Outcome, out.Reason, out.Delay = pb.Outcome_NACK, fmt.Sprint(again.err), int64(again.after)
+	default:
+		out.Outcome, out.Reason, out.Delay = pb.Outcome_NACK, err.Error(), int64(retryDelay(int(try)))
+	}
+	m.outcomes = append(m.outcomes, out)
+	m.notify()
+}
+
+func (m *member) remember(p place) {
+	if len(m.order) < remembered {
+		m.order = append(m.order, p)
+	} else {
+		delete(m.acked, m.order[m.next])
+		m.order[m.next] = p
+		m.next = (m.next + 1) % remembered
+	}
+	m.acked[p] = struct{}{}
+}
+
+// retryDelay is the wait after a try that failed: 100 ms, doubled each time.
+func retryDelay(try int) time.Duration {
+	return min(100*time.Millisecond<<min(max(try-1, 0), 20), 30*time.Second)
+}

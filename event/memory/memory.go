@@ -1,0 +1,122 @@
+// Package memory is event with a log in the process, for tests: everything
+// works as with event-srv, and nothing is kept.
+package memory
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/micro/go-platform/event"
+	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/eventlog"
+)
+
+// NewEvent returns an Event with a log of its own.
+func NewEvent(opts ...event.Option) event.Event { return NewLog().NewEvent(opts...) }
+
+// Log is a log that several Events share.
+type Log struct {
+	store *eventlog.Memory
+
+	mu    sync.Mutex
+	users int
+	log   *eventlog.Log
+}
+
+// NewLog returns an empty log.
+func NewLog() *Log { return &Log{store: eventlog.NewMemory()} }
+
+// NewEvent returns an Event on the log, which outlives it.
+func (l *Log) NewEvent(opts ...event.Option) event.Event {
+	o := event.NewOptions(opts...)
+	return event.NewPlugin("memory", &driver{shared: l, logger: o.Logger}, o)
+}
+
+func (l *Log) open(logger *slog.Logger) (*eventlog.Log, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.users == 0 {
+		if logger == nil {
+			logger = slog.Default()
+		}
+		log, err := eventlog.Open(context.Background(), l.store, eventlog.Config{Logger: logger})
+		if err != nil {
+			return nil, err
+		}
+		l.log = log
+	}
+	l.users++
+	return l.log, nil
+}
+
+func (l *Log) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.users--; l.users > 0 {
+		return nil
+	}
+	return l.log.Stop()
+}
+
+type driver struct {
+	shared *Log
+	logger *slog.Logger
+	log    *eventlog.Log
+}
+
+// Start implements event.Driver.
+func (d *driver) Start() (err error) {
+	d.log, err = d.shared.open(d.logger)
+	return err
+}
+
+// Stop implements event.Driver.
+func (d *driver) Stop() error { return d.shared.close() }
+
+// Append implements event.Driver.
+func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result, error) {
+	return d.log.Create(ctx, records)
+}
+
+// Follow implements event.Driver.
+func (d *driver) Follow(ctx context.Context, from event.Position, types []string, deliver func(*event.Page) error) error {
+	filter, err := event.NewFilter(types...)
+	if err != nil {
+		return err
+	}
+	cursor, err := d.log.Resolve(ctx, from.Start, from.Sequence, from.Time, from.Log)
+	if err != nil {
+		return err
+	}
+	return d.log.Follow(ctx, cursor, filter, 256, deliver)
+}
+
+// Join implements event.Driver.
+func (d *driver) Join(ctx context.Context, m event.Membership) (event.Session, error) {
+	member, err := d.log.Join(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return &session{member, d.log.ID()}, nil
+}
+
+type session struct {
+	*eventlog.Member
+	log string
+}
+
+// Log implements event.Session.
+func (s *session) Log() string { return s.log }
+
+// Recv implements event.Session.
+func (s *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) { return s.Next(ctx) }
+
+// Settle implements event.Session.
+func (s *session) Settle(_ context.Context, settled []*pb.Settlement, touched []uint64) error {
+	s.Member.Settle(settled, touched)
+	return nil
+}
+
+// Close implements event.Session.
+func (s *session) Close() { s.Detach() }

@@ -1,0 +1,333 @@
+package eventlog
+
+import (
+	"container/heap"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/event"
+	pb "github.com/micro/go-platform/event/proto"
+)
+
+const (
+	window      = 4096     // records of one subscription that are read and not settled
+	windowBytes = 32 << 20 // of their data
+	maxMembers  = 1024
+	// grace is how long a member whose connection broke may take to come back.
+	grace = 5 * time.Second
+)
+
+// subscription is a durable subscription: a cursor, the records before it that
+// are not settled, and the members who share them. Only the cursor and the
+// sequences of the unsettled records are kept on disk.
+type subscription struct {
+	log  *Log
+	name string
+	wake chan struct{}
+
+	mu      sync.Mutex
+	conf    *pb.Subscription
+	filter  event.Filter
+	next    uint64              // everything up to here was read
+	reread  []uint64            // unsettled by the saved state, not read again yet
+	tries   map[uint64]int32    // theirs
+	claims  map[uint64]string   // what members said to handle before it was read again
+	early   map[uint64]struct{} // acknowledged before they were read again
+	items   map[uint64]*item    // read and not settled
+	bytes   int                 // of the items
+	ready   sequences           // to be delivered
+	timed   deadlines           // leases and delays
+	keys    map[string][]*item  // the unsettled of a key in order, when ordered
+	members map[string]*Member
+	dying   []*item // to be made dead letters
+	running bool    // the dispatcher is there
+	removed bool
+	stats   stats
+}
+
+type stats struct{ delivered, redelivered, dead, skipped uint64 }
+
+type phase uint8
+
+const (
+	blocked phase = iota // behind another of its key
+	ready
+	leased
+	delayed
+	dying
+)
+
+// item is an unsettled record.
+type item struct {
+	record *pb.Record
+	phase  phase
+	try    int32
+	holder *Member
+	due    time.Time // when the lease or the delay ends
+	place  int       // among the deadlines
+	reason string    // of the last failure
+}
+
+func newSubscription(l *Log, conf *pb.Subscription, next uint64) (*subscription, error) {
+	s := &subscription{
+		log: l, name: conf.Name, next: next,
+		wake:    make(chan struct{}, 1),
+		tries:   make(map[uint64]int32),
+		claims:  make(map[uint64]string),
+		early:   make(map[uint64]struct{}),
+		items:   make(map[uint64]*item),
+		members: make(map[string]*Member),
+	}
+	return s, s.configure(conf)
+}
+
+// configure takes over what the newest member asks for.
+func (s *subscription) configure(conf *pb.Subscription) error {
+	filter, err := event.NewFilter(conf.Types...)
+	if err != nil {
+		return err
+	}
+	reorder := s.keys == nil || s.conf.Ordered != conf.Ordered
+	s.conf, s.filter = conf, filter
+	if reorder {
+		s.reorder()
+	}
+	return nil
+}
+
+// reorder builds the queues of the keys anew.
+func (s *subscription) reorder() {
+	s.keys = make(map[string][]*item)
+	s.ready = nil
+	for _, seq := range sortedKeys(s.items) {
+		it := s.items[seq]
+		if it.phase == blocked {
+			it.phase = ready
+		}
+		s.enqueue(it)
+	}
+}
+
+// enqueue puts an unsettled item where it can be found.
+func (s *subscription) enqueue(it *item) {
+	if s.conf.Ordered {
+		if k := key(it.record); k != "" {
+			s.keys[k] = append(s.keys[k], it)
+			if len(s.keys[k]) > 1 && it.phase == ready {
+				it.phase = blocked
+			}
+		}
+	}
+	if it.phase == ready {
+		heap.Push(&s.ready, it.record.Sequence)
+	}
+}
+
+func key(r *pb.Record) string {
+	if r.Key != "" {
+		return r.Key
+	}
+	return r.RootId
+}
+
+// add makes the record unsettled.
+func (s *subscription) add(r *pb.Record) {
+	seq := r.Sequence
+	it := &item{record: r, phase: ready, place: nowhere, try: s.tries[seq]}
+	_, settled := s.early[seq]
+	owner := s.members[s.claims[seq]]
+	delete(s.tries, seq)
+	delete(s.early, seq)
+	delete(s.claims, seq)
+	if settled {
+		return
+	}
+	s.items[seq] = it
+	s.bytes += size(r)
+	s.enqueue(it)
+	if owner != nil && it.phase == ready {
+		s.lease(it, owner)
+	}
+}
+
+// forgive takes the word of a member that acknowledges what was not read again
+// yet, because the process is new.
+func (s *subscription) forgive(o *pb.Settlement) {
+	if o.Outcome != pb.Outcome_ACK {
+		return
+	}
+	if i, found := slices.BinarySearch(s.reread, o.Sequence); found {
+		s.reread = slices.Delete(s.reread, i, i+1)
+		delete(s.tries, o.Sequence)
+		return
+	}
+	if o.Sequence > s.next && o.Sequence <= s.log.Last() && len(s.early) < window {
+		s.early[o.Sequence] = struct{}{}
+	}
+}
+
+func size(r *pb.Record) int { return len(r.Data) + len(r.Binary) + 512 }
+
+// settle forgets the item.
+func (s *subscription) settle(it *item) {
+	seq := it.record.Sequence
+	s.release(it)
+	s.timed.drop(it)
+	delete(s.items, seq)
+	s.bytes -= size(it.record)
+	k := key(it.record)
+	queue := s.keys[k]
+	i := slices.Index(queue, it)
+	if i < 0 {
+		return
+	}
+	if queue = slices.Delete(queue, i, i+1); len(queue) == 0 {
+		delete(s.keys, k)
+		return
+	}
+	s.keys[k] = queue
+	if queue[0].phase == blocked {
+		s.requeue(queue[0])
+	}
+}
+
+// release takes the item from its holder.
+func (s *subscription) release(it *item) {
+	m := it.holder
+	if m == nil {
+		return
+	}
+	it.holder = nil
+	delete(m.inflight, it.record.Sequence)
+	if m.detached && len(m.inflight) == 0 && s.members[m.id] == m {
+		delete(s.members, m.id)
+	}
+}
+
+// requeue has the item delivered next.
+func (s *subscription) requeue(it *item) {
+	s.release(it)
+	s.timed.drop(it)
+	it.phase = ready
+	heap.Push(&s.ready, it.record.Sequence)
+}
+
+// fail is a try that did not succeed: another one after the delay, or none.
+func (s *subscription) fail(it *item, delay time.Duration, reason string) {
+	s.release(it)
+	it.reason = reason
+	switch {
+	case s.conf.MaxTries > 0 && it.try >= s.conf.MaxTries:
+		s.kill(it)
+	case delay > 0:
+		it.phase = delayed
+		s.wait(it, delay)
+	default:
+		s.requeue(it)
+	}
+}
+
+// kill makes the item a dead letter.
+func (s *subscription) kill(it *item) {
+	s.release(it)
+	s.timed.drop(it)
+	it.phase = dying
+	s.dying = append(s.dying, it)
+}
+
+func (s *subscription) wait(it *item, d time.Duration) {
+	s.timed.at(it, time.Now().Add(d))
+}
+
+// deliver hands ready items to members that have room.
+func (s *subscription) deliver() {
+	for len(s.ready) > 0 {
+		m := s.idlest()
+		if m == nil {
+			return
+		}
+		it := s.items[heap.Pop(&s.ready).(uint64)]
+		if it == nil || it.phase != ready {
+			continue // settled meanwhile
+		}
+		it.phase, it.holder = leased, m
+		it.try++
+		s.wait(it, s.ackWait())
+		m.inflight[it.record.Sequence] = it
+		m.queue = append(m.queue, &pb.Delivery{Record: it.record, Try: it.try})
+		m.notify()
+		s.stats.delivered++
+		if it.try > 1 {
+			s.stats.redelivered++
+		}
+	}
+}
+
+func (s *subscription) ackWait() time.Duration { return time.Duration(s.conf.AckWait) }
+
+// idlest returns the attached member with most room, or nil.
+func (s *subscription) idlest() *Member {
+	var best *Member
+	for _, m := range s.members {
+		if m.detached || m.room() <= 0 {
+			continue
+		}
+		if best == nil || m.room() > best.room() {
+			best = m
+		}
+	}
+	return best
+}
+
+// tick ends the leases and delays that are due and returns when the next is.
+func (s *subscription) tick(now time.Time) (next time.Time) {
+	for len(s.timed) > 0 {
+		it := s.timed[0]
+		if it.due.After(now) {
+			return it.due
+		}
+		s.timed.drop(it)
+		switch it.phase {
+		case leased:
+			s.fail(it, 0, "was not settled in time")
+		case delayed:
+			s.requeue(it)
+		case dying:
+			s.dying = append(s.dying, it)
+		}
+	}
+	return time.Time{}
+}
+
+// hungry tells whether more should be read.
+func (s *subscription) hungry() bool {
+	return len(s.ready) == 0 && len(s.items) < window && s.bytes < windowBytes && s.idlest() != nil
+}
+
+func (s *subscription) attached() int {
+	n := 0
+	for _, m := range s.members {
+		if !m.detached {
+			n++
+		}
+	}
+	return n
+}
+
+// lag is how many records are not looked at or not settled.
+func (s *subscription) lag() uint64 {
+	last, behind := s.log.Last(), uint64(len(s.items)+len(s.reread))
+	if last > s.next {
+		behind += last - s.next
+	}
+	return behind
+}
+
+// poke wakes the dispatcher.
+func (s *subscription) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,70 @@
+package eventsrv
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/google/uuid"
+
+	"github.com/micro/go-platform/event"
+	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/batch"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/internal/loss"
+)
+
+// intake takes records from the topic, which anyone may publish to and which
+// acknowledges nothing. A message can be appended and do no more: it is held
+// to the same bounds as any record.
+type intake struct {
+	queue *batch.Queue[*pb.Record]
+	bad   loss.Counter
+	env   *daemon.Env
+}
+
+func newIntake(log *eventlog.Log, env *daemon.Env) *intake {
+	return &intake{env: env, queue: batch.New(batch.Config[*pb.Record]{
+		Name:     "records of the topic",
+		Size:     500,
+		Capacity: 10_000,
+		Limit:    64 << 20,
+		Eager:    true,
+		Logger:   env.Logger,
+		Weigh:    func(r *pb.Record) int { return proto.Size(r) },
+		Send: func(ctx context.Context, records []*pb.Record) error {
+			_, err := log.Create(ctx, records)
+			return err
+		},
+	})}
+}
+
+// take never fails: what is dropped is counted and logged here.
+func (in *intake) take(_ context.Context, r *pb.Record) error {
+	if r.GetId() == "" && r != nil { // the original's publishers may leave it out
+		r.Id = uuid.NewString()
+	}
+	if err := event.Validate(r); err != nil {
+		in.bad.Add(1)
+		in.env.Logger.Debug("a record of the topic is not valid", "error", fmt.Sprintf("%.200s", err))
+		return nil //nolint:nilerr // see above
+	}
+	_ = in.queue.Add(r) // the queue counts what it drops
+	return nil
+}
+
+func (in *intake) report(ctx context.Context) {
+	ticker := time.NewTicker(5 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			in.bad.Report(in.env.Logger, "records of the topic", "not valid")
+		}
+	}
+}

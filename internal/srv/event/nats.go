@@ -1,0 +1,348 @@
+package eventsrv
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/micro/go-platform/event"
+	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/internal/jslog"
+)
+
+// natsStore is the store in NATS JetStream. Its stream may be written to by
+// event/nats too; the states of subscriptions are in a bucket beside it, each
+// guarded by its revision.
+type natsStore struct {
+	conn   *nats.Conn
+	stream *jslog.Stream
+	states jetstream.KeyValue
+
+	mu        sync.Mutex
+	revisions map[string]uint64
+}
+
+// openNATS opens the store at nats://user:password@host:port/stream.
+func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) (eventlog.Store, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, errors.New("database URL: not of the form nats://user:password@host:4222/stream")
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	if name == "" {
+		name = event.NewOptions().Stream
+	}
+	if !event.StreamName(name) {
+		return nil, fmt.Errorf("database URL: stream %q: want 1 to 64 letters, digits, - and _", name)
+	}
+	u.Path = ""
+	// Its TLS is not that of our callers.
+	nc, err := jslog.Connect([]string{u.String()}, nil, env.Name)
+	if err != nil {
+		return nil, err
+	}
+	store, err := connectNATS(ctx, nc, jslog.Config{Name: name, MaxAge: s.retention, MaxBytes: s.maxBytes, Window: s.window})
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return store, nil
+}
+
+func connectNATS(ctx context.Context, nc *nats.Conn, conf jslog.Config) (*natsStore, error) {
+	for !nc.IsConnected() {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to NATS: %w: %w", ctx.Err(), nc.LastError())
+		case <-time.After(20 * time.Millisecond): // it tells nobody
+		}
+	}
+	stream, err := jslog.Open(ctx, nc, conf)
+	if err != nil {
+		return nil, err
+	}
+	states, err := stream.JetStream().CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: conf.Name + "-state", Storage: jetstream.FileStorage, History: 1,
+	})
+	if err != nil {
+		return nil, jslog.Wrap(err, "open the bucket of the subscriptions")
+	}
+	return &natsStore{conn: nc, stream: stream, states: states, revisions: make(map[string]uint64)}, nil
+}
+
+// ID implements eventlog.Store.
+func (n *natsStore) ID() string { return n.stream.ID() }
+
+// Shared implements eventlog.Store.
+func (n *natsStore) Shared() bool { return true }
+
+// Close implements eventlog.Store.
+func (n *natsStore) Close() error {
+	n.conn.Close()
+	return nil
+}
+
+// Bounds implements eventlog.Store.
+func (n *natsStore) Bounds(ctx context.Context) (expired, last uint64, err error) {
+	return n.stream.Bounds(ctx)
+}
+
+// Commit implements eventlog.Store.
+func (n *natsStore) Commit(ctx context.Context, entries []*eventlog.Entry, states []eventlog.State) error {
+	records := make([]*pb.Record, len(entries))
+	for i, e := range entries {
+		records[i] = e.Record
+	}
+	results, err := n.stream.Append(ctx, records, func(i int) bool { return entries[i].Again })
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		e.Sequence, e.Duplicate = results[i].Sequence, results[i].Duplicate
+	}
+	for _, st := range states {
+		if err := n.save(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key is the name in letters that keys may have.
+func key(name string) string {
+	return "s" + base32.StdEncoding.WithPadding('_').EncodeToString([]byte(name))
+}
+
+func (n *natsStore) save(ctx context.Context, st eventlog.State) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := key(st.Name)
+	if st.Data == nil {
+		delete(n.revisions, k)
+		return jslog.Wrap(n.states.Purge(ctx, k), "forget subscription")
+	}
+	var revision uint64
+	var err error
+	if known, ok := n.revisions[k]; ok {
+		revision, err = n.states.Update(ctx, k, st.Data, known)
+	} else {
+		revision, err = n.states.Create(ctx, k, st.Data)
+	}
+	var api *jetstream.APIError
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return n.ours(ctx, k, st)
+	}
+	if err != nil {
+		return jslog.Wrap(err, "save subscription")
+	}
+	n.revisions[k] = revision
+	return nil
+}
+
+// ours tells whether the newest state is the one that is being saved, because
+// its acknowledgement was lost; else somebody else saves states.
+func (n *natsStore) ours(ctx context.Context, k string, st eventlog.State) error {
+	entry, err := n.states.Get(ctx, k)
+	if err != nil {
+		return jslog.Wrap(err, "save subscription")
+	}
+	if string(entry.Value()) != string(st.Data) {
+		return eventlog.ErrFenced
+	}
+	n.revisions[k] = entry.Revision()
+	return nil
+}
+
+// States implements eventlog.Store.
+func (n *natsStore) States(ctx context.Context) ([]eventlog.State, error) {
+	keys, err := n.states.Keys(ctx)
+	if errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, jslog.Wrap(err, "read subscriptions")
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []eventlog.State
+	for _, k := range keys {
+		entry, err := n.states.Get(ctx, k)
+		if err != nil {
+			return nil, jslog.Wrap(err, "read subscriptions")
+		}
+		name, err := base32.StdEncoding.WithPadding('_').DecodeString(strings.TrimPrefix(k, "s"))
+		if err != nil {
+			return nil, fmt.Errorf("read subscriptions: key %q: %w", k, err)
+		}
+		n.revisions[k] = entry.Revision()
+		all = append(all, eventlog.State{Name: string(name), Data: entry.Value()})
+	}
+	return all, nil
+}
+
+// Read implements eventlog.Store.
+func (n *natsStore) Read(ctx context.Context, after uint64, f event.Filter, limit int) ([]*pb.Record, uint64, error) {
+	_, last, err := n.stream.Bounds(ctx)
+	if err != nil || after >= last {
+		return nil, after, err
+	}
+	c, err := n.stream.Consumer(ctx, n.stream.Filter(f, "*"), jslog.After(after))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer n.stream.Forget(c)
+	batch, err := c.FetchNoWait(limit)
+	if err != nil {
+		return nil, 0, jslog.Wrap(err, "read records")
+	}
+	cursor, count, size := after, 0, 0
+	var records []*pb.Record
+	for msg := range batch.Messages() {
+		count++
+		r, meta, err := jslog.Decode(msg)
+		if meta == nil {
+			return nil, 0, jslog.Wrap(err, "read records")
+		}
+		if size > eventlog.MaxPage {
+			continue // read again by the next Read
+		}
+		cursor = meta.Sequence.Stream
+		if err == nil && f.Match(r.Type) { // others share the stream
+			records = append(records, r)
+			size += len(msg.Data())
+		}
+	}
+	if err := batch.Error(); err != nil {
+		return nil, 0, jslog.Wrap(err, "read records")
+	}
+	if count < limit && size <= eventlog.MaxPage {
+		cursor = max(cursor, last)
+	}
+	return records, cursor, nil
+}
+
+// Before implements eventlog.Store.
+func (n *natsStore) Before(ctx context.Context, nano int64) (uint64, error) {
+	return n.stream.Before(ctx, nano)
+}
+
+// scan reads the whole log, since JetStream has no index that would fit.
+func (n *natsStore) scan(ctx context.Context, after uint64, f event.Filter, see func(*pb.Record) (more bool)) error {
+	for {
+		records, cursor, err := n.Read(ctx, after, f, 1000)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if !see(r) {
+				return nil
+			}
+		}
+		if cursor == after {
+			return nil
+		}
+		after = cursor
+	}
+}
+
+func everything() event.Filter {
+	f, err := event.NewFilter("*", event.ReservedPrefix+"*")
+	if err != nil {
+		panic(err) // never: they are constants
+	}
+	return f
+}
+
+// Find implements eventlog.Store.
+func (n *natsStore) Find(ctx context.Context, id string) (found *pb.Record, err error) {
+	err = n.scan(ctx, 0, everything(), func(r *pb.Record) bool {
+		if r.Id == id {
+			found = r
+		}
+		return true
+	})
+	return found, err
+}
+
+// Search implements eventlog.Store.
+func (n *natsStore) Search(ctx context.Context, q eventlog.Query) (found []*pb.Record, cut bool, err error) {
+	after, size := q.After, 0
+	if q.Reverse {
+		after = 0
+	}
+	// In reverse the newest are wanted: all are seen, the last ones kept.
+	most := q.Limit
+	if q.Reverse {
+		most += q.Offset
+	}
+	err = n.scan(ctx, after, q.Filter, func(r *pb.Record) bool {
+		if q.Reverse && q.After > 0 && r.Sequence >= q.After {
+			return false
+		}
+		if !q.Matches(r) {
+			return true
+		}
+		if !q.Reverse && q.Offset > 0 {
+			q.Offset--
+			return true
+		}
+		found = append(found, r)
+		size += len(r.Data) + len(r.Binary)
+		if q.Reverse && int64(len(found)) > most {
+			size -= len(found[0].Data) + len(found[0].Binary)
+			found = found[1:]
+		}
+		cut = size > eventlog.MaxPage
+		return q.Reverse || int64(len(found)) < most && !cut
+	})
+	if q.Reverse {
+		found, cut = newest(found, q.Offset)
+	}
+	return found, cut, err
+}
+
+// newest turns records around, without the first of the outcome, and cuts them
+// off at MaxPage.
+func newest(all []*pb.Record, offset int64) (found []*pb.Record, cut bool) {
+	size := 0
+	for i := len(all) - 1 - int(offset); i >= 0; i-- {
+		found = append(found, all[i])
+		if size += len(all[i].Data) + len(all[i].Binary); size > eventlog.MaxPage {
+			return found, true
+		}
+	}
+	return found, false
+}
+
+// Erase implements eventlog.Store.
+func (n *natsStore) Erase(ctx context.Context, id string) (int, error) {
+	var sequences []uint64
+	err := n.scan(ctx, 0, everything(), func(r *pb.Record) bool {
+		if r.Id == id {
+			sequences = append(sequences, r.Sequence)
+		}
+		return true
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, seq := range sequences {
+		if err := n.stream.Delete(ctx, seq); err != nil {
+			return 0, err
+		}
+	}
+	return len(sequences), nil
+}
+
+// Expire implements eventlog.Store. JetStream itself does it.
+func (n *natsStore) Expire(context.Context, int64, int64) (bool, error) { return false, nil }
