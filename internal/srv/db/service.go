@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -134,15 +132,9 @@ func (s *settings) addDefault(env *daemon.Env) error {
 	if _, ok := s.databases[db.DefaultDatabase]; ok {
 		return nil
 	}
-	url := env.DatabaseURL
-	if url == "" {
-		url = "sqlite::memory:"
-		if env.DataDir != "" {
-			if err := os.MkdirAll(env.DataDir, 0o700); err != nil {
-				return fmt.Errorf("data directory: %w", err)
-			}
-			url = "sqlite://" + filepath.Join(env.DataDir, "db.db")
-		}
+	url, err := env.DatabaseAt()
+	if err != nil {
+		return err
 	}
 	return s.addDatabase(db.DefaultDatabase, url)
 }
