@@ -11,6 +11,7 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpc"
 )
 
 // headerWriter is implemented by a Trace whose wrappers write fewer headers
@@ -32,9 +33,11 @@ func writer(t Trace) func(map[string]string, *Span) map[string]string {
 // the headers of other spans.
 func ClientWrapper(t Trace, service *registry.Service) client.Wrapper {
 	write := writer(t)
-	return func(c client.Client) client.Client {
-		return &tracedClient{Client: c, trace: t, write: write, service: service}
+	var wrap client.Wrapper
+	wrap = func(c client.Client) client.Client {
+		return &tracedClient{Client: c, trace: t, write: write, service: service, wrap: wrap}
 	}
+	return wrap
 }
 
 type tracedClient struct {
@@ -42,7 +45,12 @@ type tracedClient struct {
 	trace   Trace
 	write   func(map[string]string, *Span) map[string]string
 	service *registry.Service
+	wrap    client.Wrapper
 }
+
+// Options has the calls of plugins traced that make a client of their own out
+// of this one.
+func (c *tracedClient) Options() client.Options { return rpc.Carry(c.Client.Options(), c.wrap) }
 
 func (c *tracedClient) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
 	ctx, s := c.begin(ctx, req.Endpoint(), req.Service(), AnnClientRequest)

@@ -47,9 +47,14 @@ func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release f
 type carriedKey struct{}
 
 // Carry returns options with a wrapper that Acquire puts around the client it
-// makes from them. A wrapper without which no call succeeds, as that of auth,
-// returns it from its Options method: it would get lost otherwise.
+// makes from them, outside of those that they carry already. A wrapper that our
+// services' calls shall pass through, as those of auth and trace, returns it
+// from its Options method: it would get lost otherwise.
 func Carry(o client.Options, w client.Wrapper) client.Options {
+	if inner := carried(o); inner != nil {
+		outer := w
+		w = func(c client.Client) client.Client { return outer(inner(c)) }
+	}
 	if o.Context == nil {
 		o.Context = context.Background()
 	}

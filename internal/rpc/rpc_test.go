@@ -102,12 +102,12 @@ func TestWhatAClientCarriesIsNotLost(t *testing.T) {
 	wrapped := 0
 	wrapper := func(c client.Client) client.Client { wrapped++; return c }
 	authed := &carrying{net.Client(rpctest.RPC), wrapper}
-	for _, user := range []client.Client{authed, struct{ client.Client }{authed}} {
+	for user, times := range map[client.Client]int{authed: 1, struct{ client.Client }{authed}: 1, &carrying{authed, wrapper}: 2} {
 		wrapped = 0
 		_, release := rpc.Acquire(user, nil)
 		release()
-		if wrapped != 1 {
-			t.Errorf("the wrapper was put in %d times, want once", wrapped)
+		if wrapped != times {
+			t.Errorf("the wrapper was put in %d times, want %d", wrapped, times)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func sentinel(code int32) error {
 		return ErrConflict
 	case 429:
 		return ErrLimited
-	case 501, 503:
+	case 501, 502, 503: // 502 is not tried again: what is behind the service failed, and may have done its work
 		return ErrUnavailable
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -36,23 +37,42 @@ type DB struct {
 
 // Open opens the database at a URL, waits until it answers or ctx ends, and
 // applies the migrations found in the folder of its dialect (goose's file
-// format). URLs are
+// format); with nil it changes nothing. URLs are
 //
 //	sqlite:///var/lib/trace-srv/trace.db   a file, made when absent
 //	sqlite::memory:                        private and gone with Close
-//	mysql://user:password@host:3306/name   MySQL or MariaDB
-func Open(ctx context.Context, rawURL string, migrations fs.FS) (*DB, error) {
-	db, err := connect(rawURL)
+//	mysql://user:password@host:3306/name   MySQL or MariaDB; ?tls=true for TLS
+func Open(ctx context.Context, rawURL string, migrations fs.FS, opts ...Option) (*DB, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	db, err := o.connect(rawURL)
 	if err != nil {
 		return nil, err
 	}
 	if err := db.PingContext(ctx); err != nil {
 		return nil, closeAfter(db, fmt.Errorf("open %s database: %w", db.Dialect, err))
 	}
+	if migrations == nil {
+		return db, nil
+	}
 	if err := db.migrate(ctx, migrations); err != nil {
 		return nil, closeAfter(db, err)
 	}
 	return db, nil
+}
+
+// Option asks for a database of a special sort.
+type Option func(*options)
+
+type options struct {
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Dial sets how connections to MySQL are made.
+func Dial(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
+	return func(o *options) { o.dial = dial }
 }
 
 func closeAfter(db *DB, err error) error {
@@ -62,19 +82,19 @@ func closeAfter(db *DB, err error) error {
 	return err
 }
 
-func connect(rawURL string) (*DB, error) {
+func (o options) connect(rawURL string) (*DB, error) {
 	scheme, rest, _ := strings.Cut(rawURL, ":")
 	switch scheme {
 	case "sqlite":
-		return openSQLite(strings.TrimPrefix(rest, "//"))
+		return o.openSQLite(strings.TrimPrefix(rest, "//"))
 	case "mysql":
-		return openMySQL(rawURL)
+		return o.openMySQL(rawURL)
 	}
 	// The URL may hold a password: name only its scheme.
 	return nil, fmt.Errorf("database URL: unknown scheme %q, want sqlite or mysql", scheme)
 }
 
-func openSQLite(path string) (*DB, error) {
+func (o options) openSQLite(path string) (*DB, error) {
 	if path == "" {
 		return nil, fmt.Errorf("database URL: no file, want sqlite:///path/name.db")
 	}
@@ -108,7 +128,7 @@ func private(path string) error {
 	return f.Close()
 }
 
-func openMySQL(rawURL string) (*DB, error) {
+func (o options) openMySQL(rawURL string) (*DB, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: not of the form mysql://user:password@host:3306/name")
@@ -123,6 +143,11 @@ func openMySQL(rawURL string) (*DB, error) {
 	c.DBName = strings.TrimPrefix(u.Path, "/")
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = 5*time.Second, 30*time.Second, 30*time.Second
 	c.InterpolateParams = false
+	c.Logger = &mysql.NopLogger{} // whoever runs a statement gets the error
+	c.DialFunc = o.dial
+	if u.Query().Get("tls") == "true" {
+		c.TLSConfig = "true"
+	}
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, fmt.Errorf("open mysql database: %w", err)

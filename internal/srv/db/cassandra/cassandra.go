@@ -1,0 +1,192 @@
+// Package cassandra is db-srv's driver for Cassandra. A record is a row that is
+// changed by lightweight transactions; its terms are rows of an index of our
+// own, which searches walk.
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+
+	"github.com/micro/go-platform/internal/rpcerr"
+	"github.com/micro/go-platform/internal/srv/db/driver"
+)
+
+// buckets is how many partitions the terms of one key are spread over. It is
+// part of what is stored.
+const buckets = 8
+
+// self is the key of the term that every record has: its id.
+const self = ""
+
+// idTerm makes an id such a term.
+func idTerm(id string) string { return "s" + id }
+
+func bucket(id string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // a hash never fails
+	return int(h.Sum32() % buckets)
+}
+
+// The terms carry the etag of the state of the record that they belong to, so
+// that whoever removes the terms of an old state cannot hit those of a new one.
+const (
+	createRecords = `CREATE TABLE IF NOT EXISTS %s.r_%s (id text PRIMARY KEY, created bigint, updated bigint, etag text,
+		terms frozen<map<text, text>>, metadata blob, data blob)`
+	createTerms = `CREATE TABLE IF NOT EXISTS %s.t_%s (k text, bucket int, v text, id text, etag text,
+		PRIMARY KEY ((k, bucket), v, id, etag))`
+)
+
+type store struct {
+	session  *gocql.Session
+	keyspace string
+	fixed    bool // tables must be there
+	creating sync.Mutex
+}
+
+// Open connects to the Hosts and creates the keyspace Database if need be.
+func Open(ctx context.Context, c driver.Config) (driver.Store, error) {
+	cluster := gocql.NewCluster(c.Hosts...)
+	cluster.ProtoVersion = 4
+	cluster.ConnectTimeout, cluster.Timeout, cluster.WriteTimeout = 5*time.Second, 10*time.Second, 10*time.Second
+	cluster.Consistency, cluster.SerialConsistency = gocql.Quorum, gocql.Serial
+	cluster.ReconnectInterval = time.Second
+	cluster.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 3, Interval: 500 * time.Millisecond}
+	cluster.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.RoundRobinHostPolicy())
+	cluster.WriteCoalesceWaitTime = 0
+	cluster.Logger = gocql.NewLogger(gocql.LogLevelNone) // callers get the errors
+	if c.User != "" {
+		cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: c.Password}
+	}
+	if c.Dial != nil {
+		cluster.Dialer = dialer(c.Dial)
+	}
+	if c.Secure {
+		cluster.SslOpts = &gocql.SslOptions{EnableHostVerification: true}
+	}
+	session, err := cluster.CreateSession()
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w: %w", driver.ErrUnavailable, err)
+	}
+	s := &store{session: session, keyspace: c.Database, fixed: c.ReadOnlyDDL}
+	if c.ReadOnlyDDL {
+		return s, nil
+	}
+	text := fmt.Sprintf(`CREATE KEYSPACE IF NOT EXISTS %s WITH replication = {'class': 'NetworkTopologyStrategy', 'replication_factor': %d}`,
+		c.Database, max(c.Replicas, 1))
+	if err := session.Query(text).ExecContext(ctx); err != nil {
+		session.Close()
+		return nil, wrap(ctx, "create keyspace", err)
+	}
+	return s, nil
+}
+
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// DialContext implements gocql.Dialer.
+func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d(ctx, network, address)
+}
+
+func (s *store) Close() error {
+	s.session.Close()
+	return nil
+}
+
+func (s *store) Ping(ctx context.Context) error {
+	return wrap(ctx, "ping", s.session.Query(`SELECT key FROM system.local`).ExecContext(ctx))
+}
+
+func (s *store) createTable(ctx context.Context, table string) error {
+	if s.fixed {
+		return fmt.Errorf("table %s: %w", table, driver.ErrNoTable)
+	}
+	s.creating.Lock() // Cassandra does not like schema changes side by side
+	defer s.creating.Unlock()
+	for _, text := range []string{createRecords, createTerms} {
+		if err := s.session.Query(fmt.Sprintf(text, s.keyspace, table)).ExecContext(ctx); err != nil {
+			return wrap(ctx, "create table "+table, err)
+		}
+	}
+	return nil
+}
+
+// query binds a statement on the table of records, {r}, or that of terms, {t}.
+func (s *store) query(table, text string, args ...any) *gocql.Query {
+	return s.session.Query(s.text(table, text), args...)
+}
+
+func (s *store) text(table, text string) string {
+	return strings.NewReplacer("{r}", s.keyspace+".r_"+table, "{t}", s.keyspace+".t_"+table).Replace(text)
+}
+
+// wrap says what was being done and gives err the sentinel it deserves.
+func wrap(ctx context.Context, doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	case errors.Is(err, rpcerr.ErrNotFound) || errors.Is(err, rpcerr.ErrExists) || errors.Is(err, rpcerr.ErrConflict):
+		return err
+	case noTable(err):
+		return fmt.Errorf("%s: %w: %w", doing, driver.ErrNoTable, err)
+	case unavailable(err):
+		return fmt.Errorf("%s: %w: %w", doing, driver.ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func noTable(err error) bool {
+	var e gocql.RequestError
+	if !errors.As(err, &e) || e.Code() != gocql.ErrCodeInvalid {
+		return false
+	}
+	text := e.Message()
+	return strings.Contains(text, "unconfigured table") || strings.HasPrefix(text, "table ") && strings.HasSuffix(text, " does not exist")
+}
+
+func unavailable(err error) bool {
+	var e gocql.RequestError
+	if errors.As(err, &e) {
+		return e.Code() < gocql.ErrCodeSyntax // faults of the cluster, not of the request
+	}
+	var network net.Error
+	for _, known := range []error{
+		gocql.ErrNoConnections, gocql.ErrConnectionClosed, gocql.ErrTimeoutNoResponse, gocql.ErrUnavailable,
+		gocql.ErrNoConnectionsStarted, gocql.ErrSessionClosed, gocql.ErrNoStreams, gocql.ErrTooManyTimeouts, io.EOF,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return errors.As(err, &network)
+}
+
+func level(eventual bool) gocql.Consistency {
+	if eventual {
+		return gocql.One
+	}
+	return gocql.Quorum
+}
+
+func (s *store) Read(ctx context.Context, table, id string, eventual bool) (*driver.Record, error) {
+	r := &driver.Record{ID: id}
+	err := s.query(table, `SELECT created, updated, etag, metadata, data FROM {r} WHERE id = ?`, id).
+		Consistency(level(eventual)).ScanContext(ctx, &r.Created, &r.Updated, &r.ETag, &r.Metadata, &r.Data)
+	if errors.Is(err, gocql.ErrNotFound) {
+		return nil, rpcerr.ErrNotFound
+	}
+	if err = wrap(ctx, "read", err); errors.Is(err, driver.ErrNoTable) {
+		return nil, rpcerr.ErrNotFound
+	}
+	return r, err
+}

@@ -1,0 +1,92 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/micro/go-platform/internal/srv/db/driver"
+)
+
+// batchSize is how many records are read and checked at once, readers by how
+// many at a time.
+const (
+	batchSize = 16
+	readers   = 8
+)
+
+// Search walks the terms of one key in order and checks each record that they
+// lead to: terms of states that are over, and records that another condition
+// rules out, are passed over. It takes the key to order by, else a condition
+// that only one value fulfils, else the ids.
+func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*driver.Record, error) {
+	found, err := s.search(ctx, table, q)
+	if err = wrap(ctx, "search", err); errors.Is(err, driver.ErrNoTable) {
+		return nil, nil
+	}
+	return found, err
+}
+
+func (s *store) search(ctx context.Context, table string, q driver.Query) ([]*driver.Record, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w := s.walk(ctx, table, q)
+	defer w.close()
+	var found []*driver.Record
+	skip := q.Offset
+	for {
+		places, err := w.next(min(batchSize, max(q.Limit-len(found)+skip, 4)))
+		if err != nil || len(places) == 0 {
+			return found, err
+		}
+		records, err := s.check(ctx, table, q, places)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			switch {
+			case r == nil:
+			case skip > 0:
+				skip--
+			default:
+				if found = append(found, r); len(found) == q.Limit {
+					return found, nil
+				}
+			}
+		}
+	}
+}
+
+// check reads the records of the places; nil stands for one that is not found.
+func (s *store) check(ctx context.Context, table string, q driver.Query, places []place) ([]*driver.Record, error) {
+	records := make([]*driver.Record, len(places))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, p := range places {
+		group.Go(func() error {
+			r := &driver.Record{ID: p.id}
+			var terms map[string]string
+			err := s.query(table, `SELECT created, updated, etag, terms, metadata, data FROM {r} WHERE id = ?`, p.id).
+				Consistency(level(q.Eventual)).ScanContext(ctx, &r.Created, &r.Updated, &r.ETag, &terms, &r.Metadata, &r.Data)
+			if errors.Is(err, gocql.ErrNotFound) {
+				return nil
+			}
+			if err == nil && r.ETag == p.etag && holds(q.Where, terms) {
+				records[i] = r
+			}
+			return err
+		})
+	}
+	return records, group.Wait()
+}
+
+func holds(where []driver.Condition, terms map[string]string) bool {
+	for _, c := range where {
+		if v, ok := terms[c.Key]; !ok || v < c.Low || v >= c.High {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,141 @@
+// Package driver is what db-srv wants of a database. Everything that must be
+// the same on all of them (names, types, limits, comparisons, errors) is settled
+// above it: a driver stores opaque bytes under ids, compares terms byte by byte
+// and keeps two writers apart.
+package driver
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+// The errors of a Store besides rpcerr's ErrNotFound, ErrExists and
+// ErrConflict. Any other is taken for a fault of the database.
+var (
+	// ErrUnavailable says that the database did not answer, so that nobody knows
+	// whether a change took place.
+	ErrUnavailable = errors.New("database not available")
+	// ErrNoTable says that the table is not there, from a write that may not
+	// create it.
+	ErrNoTable = errors.New("no such table")
+)
+
+// Record is a record as it is stored.
+type Record struct {
+	ID               string
+	Created, Updated int64 // unix seconds
+	ETag             string
+	Metadata         []byte // opaque
+	Terms            []Term // what it is found by, at most one of a key
+	Data             []byte
+}
+
+// Term is a metadata value in a form whose byte order is the order of the
+// values; both are valid UTF-8.
+type Term struct {
+	Key   string
+	Value string
+}
+
+// Condition wants a term of the key with Low <= value < High. Exact says that
+// Low is the only one there can be. Both bounds are valid UTF-8.
+type Condition struct {
+	Key       string
+	Low, High string
+	Exact     bool
+}
+
+// Holds tells whether one of the terms fulfils the condition.
+func (c Condition) Holds(terms []Term) bool {
+	for _, t := range terms {
+		if t.Key == c.Key {
+			return t.Value >= c.Low && t.Value < c.High
+		}
+	}
+	return false
+}
+
+// Query is a search, with the bounds checked.
+type Query struct {
+	Where    []Condition
+	Order    string // key of the term to order by, then by id; empty: by id
+	Reverse  bool   // the whole order
+	After    *Cursor
+	Limit    int
+	Offset   int
+	Eventual bool
+}
+
+// Cursor is a place in the order of a Query.
+type Cursor struct {
+	Value string // of the term of Order; empty without
+	ID    string
+}
+
+// Change is an entry of an outbox: what happened to one record.
+type Change struct {
+	Seq      int64 // order within the outbox
+	ID       string
+	Table    string
+	Record   string
+	Action   string
+	ETag     string // empty after a delete
+	At       int64  // unix seconds
+	Metadata []byte // of the record; empty after a delete
+}
+
+// The actions of a Change.
+const (
+	Create = "create"
+	Update = "update"
+	Delete = "delete"
+)
+
+// Write is a change to one record.
+type Write struct {
+	Record *Record // Updated and ETag are those to be stored, Created too if it is new
+	Match  string  // the etag it must have; empty: any
+	Upsert bool    // of Update: create it when it is not there
+	Outbox bool    // keep the change in the outbox, if there is one
+}
+
+// Store is an open database. All methods are safe for concurrent use. Names of
+// tables are valid (db.ValidName). A read of a table that is not there finds
+// nothing; a write creates it unless Config forbids.
+type Store interface {
+	Read(ctx context.Context, table, id string, eventual bool) (*Record, error)
+	Create(ctx context.Context, table string, w Write) error
+	// Update replaces the record. It sets Created to what was stored, and tells
+	// whether it was created.
+	Update(ctx context.Context, table string, w Write) (created bool, err error)
+	// Delete removes the record with Record.ID; its ETag and Updated are those of
+	// the change.
+	Delete(ctx context.Context, table string, w Write) error
+	// Search returns the records in order.
+	Search(ctx context.Context, table string, q Query) ([]*Record, error)
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Outbox is a Store that keeps changes in the transaction of the write that
+// made them.
+type Outbox interface {
+	// Pending returns the oldest changes that were not removed, at most limit.
+	Pending(ctx context.Context, limit int) ([]Change, error)
+	// Remove removes changes.
+	Remove(ctx context.Context, changes []Change) error
+}
+
+// Config says how to open a database.
+type Config struct {
+	Hosts       []string // "host:port"
+	Secure      bool     // speak TLS to them
+	Path        string   // file of an embedded one
+	Database    string   // its name on the server
+	User        string
+	Password    string
+	Replicas    int  // of a keyspace that has to be created
+	ReadOnlyDDL bool // tables, and keyspaces, must be there
+	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
+}
