@@ -110,6 +110,6 @@ type Auth interface {
 // Verifier is an Auth that can judge a token that is not in a context. The
 // wrappers prefer it: it saves a context for each call.
 type Verifier interface {
-	// Verify is Authorized for an access token.
+	// Verify is Authorized for what was sent as an access token: anything.
 	Verify(accessToken string, req Request) (*Token, error)
 }

@@ -120,15 +120,21 @@ func isKind(s string) bool {
 // isToken checks the characters of RFC 6750: there is no space, comma, quote or
 // control character among them.
 func isToken(s string) bool {
+	// The ASCII characters, one bit each: "+-./0-9=" and "A-Z_a-z~".
+	const low, high = uint64(0x23ffe80000000000), uint64(0x47fffffe87fffffe)
+	if s == "" || len(s) > MaxToken {
+		return false
+	}
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/', c == '=':
-		default:
+		set, c := low, s[i]
+		if c >= 64 {
+			set = high
+		}
+		if c >= 128 || set>>(c&63)&1 == 0 {
 			return false
 		}
 	}
-	return s != "" && len(s) <= MaxToken
+	return true
 }
 
 // bearer returns the access token of t if it is of the type that can be

@@ -160,13 +160,15 @@ func (in *ingress) verify(ctx context.Context, value string, n int, req request)
 		return nil, errNoToken
 	case n > 1:
 		return nil, errTwo
+	case len(value) > MaxToken+64:
+		return nil, fmt.Errorf("%w: longer than 8 KB", ErrInvalidToken)
+	}
+	if in.verifier != nil && len(value) > len(Bearer) && value[len(Bearer)] == ' ' && strings.EqualFold(value[:len(Bearer)], Bearer) {
+		return in.verifier.Verify(value[len(Bearer)+1:], req) // which knows what a token looks like
 	}
 	kind, token, ok := parse(value)
 	if !ok || !strings.EqualFold(kind, Bearer) {
 		return nil, fmt.Errorf("%w: malformed authorization", ErrInvalidToken)
-	}
-	if in.verifier != nil {
-		return in.verifier.Verify(token, req)
 	}
 	return in.auth.Authorized(in.auth.NewContext(ctx, &Token{AccessToken: token, TokenType: kind}), req)
 }

@@ -506,6 +506,17 @@ func TestOrderOfWrappers(t *testing.T) {
 	}
 }
 
+// RFC 6750: letters, digits and seven others.
+func TestCharactersOfTokens(t *testing.T) {
+	for c := range 256 {
+		_, ok := auth.Carrier{}.FromHeader(map[string]string{"authorization": "Bearer a" + string([]byte{byte(c)})})
+		want := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=", rune(c)) && c < 128
+		if ok != want {
+			t.Errorf("%q: %v", rune(c), ok)
+		}
+	}
+}
+
 func FuzzHeader(f *testing.F) {
 	f.Add("authorization", "Bearer abc")
 	f.Add("Authorization", "bearer a.b.c")

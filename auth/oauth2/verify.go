@@ -64,7 +64,7 @@ func (a *Auth) still(p *provider, v *verified) error {
 // verify finds out about a token anew. Before is what was known of it, if it
 // was.
 func (a *Auth) verify(p *provider, raw string, before *verified) (*verified, error) {
-	if len(raw) == 0 || len(raw) > auth.MaxToken {
+	if len(a.NewHeader(nil, &auth.Token{AccessToken: raw})) == 0 { // no token looks like that
 		return nil, errInvalid
 	}
 	var good *verified
