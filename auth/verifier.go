@@ -36,6 +36,14 @@ type verified struct {
 	fits atomic.Uint64
 }
 
+// Ready returns why no token can be verified yet, for readiness checks.
+func (v *verifier) Ready() error {
+	if v.state.Load() == nil {
+		return errUnknown
+	}
+	return nil
+}
+
 func newVerifier(audience, issuer string, now func() time.Time) *verifier {
 	return &verifier{audience: audience, issuer: issuer, now: now, cache: jwt.NewCache[*verified](cacheSize)}
 }

@@ -1,9 +1,13 @@
-// The platform in one process: trace-srv, monitor-srv and a small shop of real
-// go-micro services that call each other over real sockets, traced, measured,
-// logged and monitored through the wrappers of this project.
+// The platform in one process: auth-srv, trace-srv, monitor-srv, router-srv,
+// config-srv and a small shop of real go-micro services that call each other
+// over real sockets, authorized, routed, configured, traced, measured, logged
+// and monitored through the wrappers of this project.
 //
 //	go run ./examples/platform            until Ctrl-C
 //	go run ./examples/platform -for 10s   ends by itself, with a summary
+//
+// With -registry consul (or etcd, nats, mdns) other programs can join it: they
+// find an account in the file that devauth names.
 //
 // It exits with 1 when a promise that it states was not kept.
 package main
@@ -20,9 +24,11 @@ import (
 )
 
 func main() {
-	var c config
+	var c settings
 	flag.DurationVar(&c.duration, "for", 0, "end after this `time`; 0: at Ctrl-C")
 	flag.DurationVar(&c.every, "every", 3*time.Second, "print a report each `interval`")
+	flag.StringVar(&c.registry, "registry", "memory", "memory, consul, etcd, nats or mdns")
+	flag.StringVar(&c.registryAddress, "registry_address", "", "`host:port` of the registry, empty for its usual one")
 	flag.IntVar(&c.rate, "rate", 50, "customers per second")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -35,13 +41,15 @@ func main() {
 	os.Exit(code)
 }
 
-type config struct {
+type settings struct {
 	duration time.Duration
 	every    time.Duration
 	rate     int
+
+	registry, registryAddress string
 }
 
-func (c config) check() error {
+func (c settings) check() error {
 	switch {
 	case c.every < 500*time.Millisecond:
 		return fmt.Errorf("-every %v: want 500ms or more", c.every)
@@ -54,7 +62,7 @@ func (c config) check() error {
 }
 
 // run returns the exit code.
-func run(ctx context.Context, c config, out io.Writer) (int, error) {
+func run(ctx context.Context, c settings, out io.Writer) (int, error) {
 	if err := c.check(); err != nil {
 		return 2, err
 	}
@@ -63,16 +71,17 @@ func run(ctx context.Context, c config, out io.Writer) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	fmt.Fprintf(out, "ready in %.1f s: trace-srv, monitor-srv, gateway, 2 x orders, 2 x stock; %d customers per second\n",
+	fmt.Fprintf(out, "ready in %.1f s: auth-srv, trace-srv, monitor-srv, router-srv, config-srv, gateway, 2 x orders, 4 x stock; %d customers per second\n",
 		time.Since(begin).Seconds(), c.rate)
-	fmt.Fprintf(out, "orders-2 refuses one payment in ten, stock-2 is slow; the services log to %s\n", p.logs)
+	fmt.Fprintf(out, "orders-2 refuses one payment in ten, stock-2 is slow, stock-3 fails four times in five, stock-4 is the canary of v2; logs in %s\n", p.dir)
+	r := &report{platform: p, out: out, last: time.Now()}
+	r.strangers(ctx)
 
 	if c.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.duration)
 		defer cancel()
 	}
-	r := &report{platform: p, out: out, last: time.Now()}
 	ticker := time.NewTicker(c.every)
 	defer ticker.Stop()
 	p.customers.start(c.rate)
@@ -82,6 +91,7 @@ func run(ctx context.Context, c config, out io.Writer) (int, error) {
 			running = false
 		case <-ticker.C:
 			r.print()
+			r.sale(ctx)
 		}
 	}
 	return r.end(time.Since(begin)), nil

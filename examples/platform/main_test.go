@@ -13,12 +13,12 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestThePlatformKeepsItsPromises(t *testing.T) {
 	var out strings.Builder
-	code, err := run(context.Background(), config{duration: 8 * time.Second, every: 2 * time.Second, rate: 50}, &out)
+	code, err := run(context.Background(), settings{duration: 8 * time.Second, every: 2 * time.Second, rate: 50, registry: "memory"}, &out)
 	t.Log(out.String())
 	if err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v", code, err)
 	}
-	for _, want := range []string{"calls/s", "Stock.Reserve", "shop.orders", "DEGRADED", "stock serves", "kept"} {
+	for _, want := range []string{"calls/s", "Stock.Reserve", "shop.orders", "DEGRADED", "stock serves", "rule canary", "denied", "kept"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report lacks %q", want)
 		}
@@ -26,7 +26,7 @@ func TestThePlatformKeepsItsPromises(t *testing.T) {
 }
 
 func TestFlagsAreChecked(t *testing.T) {
-	for _, c := range []config{
+	for _, c := range []settings{
 		{every: time.Millisecond, rate: 1}, {every: time.Second, rate: 0}, {every: time.Second, rate: 1, duration: -1},
 	} {
 		if code, err := run(context.Background(), c, new(strings.Builder)); code != 2 || err == nil {

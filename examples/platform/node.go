@@ -12,14 +12,18 @@ import (
 	"go-micro.dev/v5"
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 	mgrpc "go-micro.dev/v5/server/grpc"
 
+	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/monitor"
+	"github.com/micro/go-platform/router"
 	"github.com/micro/go-platform/trace"
 )
 
@@ -27,58 +31,76 @@ import (
 type node struct {
 	name    string
 	service micro.Service
-	caller  *rpc.Client
+	plain   *rpc.Client // to the platform's services
+	routed  *rpc.Client // to the shop's
 
 	log     log.Log
 	metrics metrics.Metrics
 	trace   trace.Trace
 	monitor monitor.Monitor
+	auth    auth.Auth
+	router  router.Router
+	config  config.Config
 
 	shutdown *monitor.Shutdown
 }
 
 // newNode makes an instance that is wired, but serves nothing yet.
-func newNode(p *platform, service, name string) (*node, error) {
+func newNode(ctx context.Context, p *platform, service, version, name string) (_ *node, err error) {
 	n := &node{name: name}
-	self := &registry.Service{Name: service, Version: "v1"}
+	self := &registry.Service{Name: service, Version: version}
 
-	// A client and a server of its own: go-micro's defaults are shared by all
-	// services of a process, and there are five of them in this one.
+	// Clients and a server of its own: go-micro's defaults are shared by all
+	// services of a process, and there are eight of them in this one.
 	// What go-micro says of itself goes to the service's log.
 	n.log = log.NewLog(
-		log.WithOutput(log.NewOutput(log.OutputName(filepath.Join(p.logs, name+".log")))),
+		log.WithOutput(log.NewOutput(log.OutputName(filepath.Join(p.dir, name+".log")))),
 		log.WithFields(log.Fields{"service": service, "node": name}),
 	)
-	chatter := microlog.New(slog.New(log.NewSlogHandler(n.log)))
-	n.caller = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter})
+	says := slog.New(log.NewSlogHandler(n.log))
+	chatter := microlog.New(says)
+	n.plain = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter})
 	srv := mgrpc.NewServer(
-		server.Name(service), server.Id(name+"-"+uuid.NewString()), server.Version(self.Version),
+		server.Name(service), server.Id(name+"-"+uuid.NewString()), server.Version(version),
 		server.Address("127.0.0.1:0"), server.Registry(p.registry), server.Broker(p.broker),
 		server.RegisterTTL(90*time.Second), server.RegisterInterval(30*time.Second), server.WithLogger(chatter),
 	)
+	if n.auth, err = p.operator.member(ctx, service, n.plain, "shop"); err != nil {
+		return nil, err
+	}
+	// The plugins call the platform's services as this one.
+	authed := auth.ClientWrapper(n.auth)(n.plain)
 
 	n.metrics = metrics.NewMetrics(
 		metrics.Collectors([]string{p.collector.address()}), metrics.Namespace("shop"), metrics.BatchInterval(time.Second),
 	)
-	n.trace = trace.NewTrace(trace.Client(n.caller), trace.Service(self), trace.BatchInterval(time.Second))
+	n.trace = trace.NewTrace(trace.Client(authed), trace.Service(self), trace.BatchInterval(time.Second))
 	n.monitor = monitor.NewMonitor(
-		monitor.Client(n.caller), monitor.Server(srv), monitor.Interval(p.every/2),
+		monitor.Client(authed), monitor.Server(srv), monitor.Interval(p.every/2),
 		monitor.WatchLoss("trace", n.trace), monitor.WatchLoss("log", n.log),
 	)
-	n.shutdown = monitor.NewShutdown(n.monitor, srv, n.trace.Stop, n.metrics.Stop, n.log.Stop)
+	n.config = config.NewConfig(config.WithOptionalSource(config.NewSource(config.SourceName(configID), config.SourceClient(authed))))
+	n.router = router.NewRouter(
+		selector.Registry(p.registry), router.Client(authed), router.Server(srv), router.Logger(says),
+		router.Interval(500*time.Millisecond), router.NotReady(n.monitor.NotReady), router.Idempotent("Stock.Reserve"),
+	)
+	n.routed = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter, Selector: n.router})
+
+	n.shutdown = monitor.NewShutdown(n.monitor, srv,
+		n.router.Stop, n.config.Stop, n.trace.Stop, n.metrics.Stop, n.log.Stop)
 	n.shutdown.Propagation = 100 * time.Millisecond // within a process
 	n.service = micro.NewService(
-		micro.Client(n.caller), micro.Server(srv), micro.HandleSignal(false),
+		micro.Client(n.routed), micro.Server(srv), micro.HandleSignal(false),
 		micro.WrapClient(
 			log.ClientWrapper(n.log), metrics.ClientWrapper(n.metrics), trace.ClientWrapper(n.trace, self),
-			monitor.ClientWrapper(n.monitor), monitor.ReadyWrapper(n.monitor),
+			monitor.ClientWrapper(n.monitor), auth.ClientWrapper(n.auth), router.ClientWrapper(n.router),
 		),
 		micro.WrapHandler(
 			n.shutdown.HandlerWrapper(), trace.HandlerWrapper(n.trace, self), metrics.HandlerWrapper(n.metrics),
-			monitor.HandlerWrapper(n.monitor), log.HandlerWrapper(n.log),
+			monitor.HandlerWrapper(n.monitor), log.HandlerWrapper(n.log), auth.HandlerWrapper(n.auth),
 		),
 	)
-	for _, start := range []func() error{n.log.Start, n.metrics.Start, n.trace.Start} {
+	for _, start := range []func() error{n.log.Start, n.metrics.Start, n.trace.Start, n.config.Start, n.router.Start} {
 		if err := start(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, errors.Join(err, n.stop()))
 		}
@@ -102,15 +124,16 @@ func (n *node) call() client.Client { return n.service.Client() }
 
 // dropped is what the instance had to drop of its telemetry.
 func (n *node) dropped() uint64 {
-	return n.trace.Dropped() + n.log.Dropped() + n.metrics.Dropped() + n.monitor.Dropped()
+	return n.router.Dropped() + n.trace.Dropped() + n.log.Dropped() + n.metrics.Dropped() + n.monitor.Dropped()
 }
 
 // stop ends the instance without losing a call.
 func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := n.shutdown.Stop(ctx)
-	n.caller.Close()
+	err := errors.Join(n.shutdown.Stop(ctx), n.auth.Stop()) // the farewell needs a token
+	n.routed.Close()
+	n.plain.Close()
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.name, err)
 	}

@@ -2,52 +2,56 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go-micro.dev/v5/broker"
+	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/membroker"
-	"github.com/micro/go-platform/internal/memreg"
-	"github.com/micro/go-platform/internal/rpc"
+	authsrv "github.com/micro/go-platform/internal/srv/auth"
+	configsrv "github.com/micro/go-platform/internal/srv/config"
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
+	routersrv "github.com/micro/go-platform/internal/srv/router"
 	tracesrv "github.com/micro/go-platform/internal/srv/trace"
-	monitorpb "github.com/micro/go-platform/monitor/proto"
-	tracepb "github.com/micro/go-platform/trace/proto"
 )
 
 // platform is everything that runs.
 type platform struct {
-	registry  *memreg.Registry
+	registry  registry.Registry
 	broker    broker.Broker
 	daemons   []*daemon.Running
 	nodes     []*node
+	stocks    []*stockHandler // stock-1 to stock-4
 	collector collector
 	customers *customers
+	operator  *operator
+	opened    atomic.Bool // then stock-3 begins to fail
 
-	client  *rpc.Client // of the report
-	traces  tracepb.TraceService
-	monitor monitorpb.MonitorService
-
-	logs  string // directory
+	dir   string // of the services' files and logs
 	every time.Duration
 }
 
 // start brings up the platform and the shop on free ports of the loopback
 // interface.
-func start(ctx context.Context, c config) (_ *platform, err error) {
-	p := &platform{registry: memreg.New(), every: c.every}
+func start(ctx context.Context, c settings) (_ *platform, err error) {
+	p := &platform{every: c.every}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.stop(), p.stopDaemons())
 		}
 	}()
-	if p.logs, err = os.MkdirTemp("", "go-platform-"); err != nil {
+	if p.registry, err = daemon.NewRegistry(c.registry, c.registryAddress); err != nil {
+		return nil, err
+	}
+	if p.dir, err = os.MkdirTemp("", "go-platform-"); err != nil {
 		return nil, err
 	}
 	if p.broker, err = membroker.New(); err != nil {
@@ -56,39 +60,63 @@ func start(ctx context.Context, c config) (_ *platform, err error) {
 	if err := p.collector.listen(); err != nil {
 		return nil, err
 	}
-	for _, s := range []daemon.Service{tracesrv.Service(), monitorsrv.Service()} {
-		running, err := daemon.Start(ctx, s, daemon.Config{
-			Registry: p.registry, Broker: p.broker, Insecure: true,
-			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		})
-		if err != nil {
+	// auth-srv comes first: the others enrol there with the secret that it
+	// leaves in the directory which they share.
+	secret := rand.Text()
+	if err := p.boot(ctx, authsrv.New(authsrv.Config{AdminSecret: secret, Announce: io.Discard, Issuer: "http://auth.shop"})); err != nil {
+		return nil, err
+	}
+	if p.operator, err = newOperator(p, secret, c.registry != "memory"); err != nil {
+		return nil, err
+	}
+	if err := p.operator.setRules(ctx); err != nil {
+		return nil, err
+	}
+	for _, s := range []daemon.Service{tracesrv.Service(), monitorsrv.Service(), routersrv.Service(), configsrv.Service()} {
+		if err := p.boot(ctx, s); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.operator.prepare(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.openShop(ctx)
+}
+
+func (p *platform) boot(ctx context.Context, s daemon.Service) error {
+	running, err := daemon.Start(ctx, s, daemon.Config{
+		Registry: p.registry, Broker: p.broker, DataDir: p.dir, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err == nil {
 		p.daemons = append(p.daemons, running)
 	}
-	p.client = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker})
-	p.traces = tracepb.NewTraceService("go.micro.srv.trace", p.client)
-	p.monitor = monitorpb.NewMonitorService("go.micro.srv.monitor", p.client)
-	return p, p.openShop()
+	return err
 }
 
 // openShop starts the services from the stock up to the customers, so that
 // nobody calls what is not there yet.
-func (p *platform) openShop() error {
-	for _, open := range []func(*platform) (*node, error){
-		stock("stock-1", time.Millisecond), stock("stock-2", 25*time.Millisecond),
+func (p *platform) openShop(ctx context.Context) error {
+	for _, open := range []func(context.Context, *platform) (*node, error){
+		stock("stock-1", "v1", time.Millisecond, 0), stock("stock-2", "v1", 100*time.Millisecond, 0), stock("stock-3", "v1", time.Millisecond, 5),
+		stock("stock-4", "v2", time.Millisecond, 0),
 		orders("orders-1", 0), orders("orders-2", 10),
 		gateway("gateway-1"),
 	} {
-		n, err := open(p)
+		n, err := open(ctx, p)
 		if err != nil {
 			return err
 		}
 		p.nodes = append(p.nodes, n)
 	}
 	var err error
-	p.customers, err = newCustomers(p)
-	return err
+	if p.customers, err = newCustomers(ctx, p); err != nil {
+		return err
+	}
+	if err := p.customers.knock(ctx); err != nil {
+		return err
+	}
+	p.opened.Store(true)
+	return nil
 }
 
 // stop ends the shop from the customers down, then what watches it.
@@ -107,15 +135,15 @@ func (p *platform) stop() error {
 // stopDaemons ends what the report still asked after the shop was closed.
 func (p *platform) stopDaemons() error {
 	var errs []error
-	if p.client != nil {
-		p.client.Close()
+	if p.operator != nil {
+		errs = append(errs, p.operator.stop())
 	}
 	for i := len(p.daemons); i > 0; i-- {
 		errs = append(errs, p.daemons[i-1].Stop())
 	}
 	errs = append(errs, p.collector.close())
-	if err := os.RemoveAll(p.logs); err != nil {
-		errs = append(errs, fmt.Errorf("remove the logs: %w", err))
+	if err := os.RemoveAll(p.dir); err != nil {
+		errs = append(errs, fmt.Errorf("remove the files: %w", err))
 	}
 	return errors.Join(errs...)
 }

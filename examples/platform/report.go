@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/micro/go-platform/internal/call"
 	monitorpb "github.com/micro/go-platform/monitor/proto"
 )
 
@@ -22,7 +23,10 @@ type report struct {
 	lastCalls int64
 	lastErrs  int64
 
-	whole int // traces that were read back complete
+	whole   int  // traces that were read back complete
+	refused bool // strangers were
+	reports int
+	told    error // what became of the change of configuration
 }
 
 func (r *report) printf(format string, args ...any) { fmt.Fprintf(r.out, format, args...) }
@@ -38,6 +42,7 @@ func (r *report) print() {
 	if err := r.health(ctx); err != nil {
 		r.printf("  no health: %v\n", err)
 	}
+	r.shares()
 	if err := r.waterfall(ctx); err != nil {
 		r.printf("  no trace: %v\n", err)
 	}
@@ -56,7 +61,7 @@ func (r *report) throughput() string {
 
 // endpoints are the statistics that the nodes reported to monitor-srv.
 func (r *report) endpoints(ctx context.Context) error {
-	rsp, err := r.monitor.Stats(ctx, &monitorpb.StatsRequest{})
+	rsp, err := r.operator.monitor.Stats(ctx, &monitorpb.StatsRequest{})
 	if err != nil {
 		return err
 	}
@@ -84,7 +89,7 @@ func nodeName(s *monitorpb.Service) string {
 
 // health is monitor-srv's verdict.
 func (r *report) health(ctx context.Context) error {
-	rsp, err := r.monitor.Verdicts(ctx, &monitorpb.VerdictsRequest{})
+	rsp, err := r.operator.monitor.Verdicts(ctx, &monitorpb.VerdictsRequest{})
 	if err != nil {
 		return err
 	}
@@ -92,6 +97,39 @@ func (r *report) health(ctx context.Context) error {
 		r.printf("  %-16s %-9s %d of %d nodes ready  %s\n", v.Service, v.State, v.Ready, v.Nodes, strings.Join(v.Reasons, "; "))
 	}
 	return nil
+}
+
+// strangers shows what becomes of callers whom nobody knows.
+func (r *report) strangers(ctx context.Context) {
+	nobody, somebody := r.operator.strangers(ctx, r.platform)
+	r.refused = call.Code(nobody) == 401 && call.Code(somebody) == 403
+	for who, err := range map[string]error{"nobody": nobody, "a stranger": somebody} {
+		r.printf("  %s wants to buy: %v\n", who, err)
+	}
+}
+
+// sale changes the configuration once the first report is out.
+func (r *report) sale(ctx context.Context) {
+	if r.reports++; r.reports != 1 {
+		return
+	}
+	r.told = r.operator.discount(ctx, 10)
+	r.printf("  the operator begins a sale: discount 10 %%\n")
+}
+
+// shares tells how the calls of orders-1 divide among the stock's nodes.
+func (r *report) shares() {
+	for _, n := range r.nodes {
+		if n.name != "orders-1" {
+			continue
+		}
+		why, err := n.router.Explain(stockName)
+		if err != nil {
+			r.printf("  no shares: %v\n", err)
+			return
+		}
+		r.printf("  %s\n", strings.ReplaceAll(strings.TrimSpace(why.String()), "\n", "\n  "))
+	}
 }
 
 // end closes the shop, checks the promises and returns the exit code.
@@ -125,13 +163,23 @@ func (r *report) end(lasted time.Duration) int {
 	if f := customers.failure.Load(); f != nil {
 		r.printf("  first failure: %v\n", *f)
 	}
-	promise(bought > 0 && failed == 0, "every call is answered, or refused by orders-2")
+	served := make([]int64, len(p.stocks))
+	for i, h := range p.stocks {
+		served[i] = h.calls.Load()
+	}
+	canary := 100 * float64(served[3]) / float64(max(served[0]+served[1]+served[2]+served[3], 1))
+	promise(bought > 0 && failed == 0, "every call is answered, or refused by orders-2, though stock-3 fails")
+	promise(r.refused, "an unknown caller, and one whom no rule allows it, are refused")
+	promise(served[1] < served[0]/2 && served[2] < served[0]/2, "the slow and the failing node get less than half of a good one's calls (%d, %d, %d)", served[1], served[2], served[0])
+	promise(canary > 3 && canary < 20, "the canary gets about %d %% (%.1f)", canaryPercent, canary)
+	promise(r.told == nil && customers.full.Load() > 0 && customers.reduced.Load() > 0, "a change of configuration reaches the shop while it sells (%d at full price, %d reduced) %s",
+		customers.full.Load(), customers.reduced.Load(), text(r.told))
 	promise(r.whole > 0, "a trace of all services is read back from trace-srv as one tree (%d were)", r.whole)
 	promise(dropped == 0, "no telemetry is dropped (%d was)", dropped)
 	promise(err == nil && len(silent) == 0, "every node reported STOPPED to monitor-srv %s", strings.Join(silent, " "))
 	promise(stopped == nil, "every service ends cleanly %s", text(stopped))
 	ended := p.stopDaemons()
-	promise(ended == nil, "trace-srv and monitor-srv end cleanly %s", text(ended))
+	promise(ended == nil, "the platform's services end cleanly %s", text(ended))
 	if !kept {
 		return 1
 	}
@@ -148,7 +196,7 @@ func text(err error) string {
 // notStopped returns the nodes of the shop that monitor-srv did not hear a
 // farewell from.
 func (r *report) notStopped(ctx context.Context) ([]string, error) {
-	rsp, err := r.monitor.Status(ctx, &monitorpb.StatusRequest{})
+	rsp, err := r.operator.monitor.Status(ctx, &monitorpb.StatusRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +206,8 @@ func (r *report) notStopped(ctx context.Context) ([]string, error) {
 			silent = append(silent, nodeName(s.Service)+" "+s.Status.String())
 		}
 	}
-	if len(rsp.Statuses) != 6 {
-		silent = append(silent, fmt.Sprintf("(%d nodes known, not 6)", len(rsp.Statuses)))
+	if len(rsp.Statuses) != 8 {
+		silent = append(silent, fmt.Sprintf("(%d nodes known, not 8)", len(rsp.Statuses)))
 	}
 	return silent, nil
 }

@@ -19,6 +19,13 @@ const (
 	stockName   = "shop.stock"
 )
 
+// configID is the configuration of the shop, canaryPercent the share of calls
+// that the new version of the stock gets.
+const (
+	configID      = "shop:CONFIG"
+	canaryPercent = 10
+)
+
 // refused is the status of a payment that orders-2 refuses: the only failure
 // there should be.
 const refused = 409
@@ -30,13 +37,13 @@ func (h *gatewayHandler) Buy(ctx context.Context, item *shop.Item, receipt *shop
 	if err != nil {
 		return err
 	}
-	receipt.Order = placed.Order
+	receipt.Order, receipt.Discount = placed.Order, placed.Discount
 	return nil
 }
 
-func gateway(name string) func(*platform) (*node, error) {
-	return func(p *platform) (*node, error) {
-		n, err := newNode(p, gatewayName, name)
+func gateway(name string) func(context.Context, *platform) (*node, error) {
+	return func(ctx context.Context, p *platform) (*node, error) {
+		n, err := newNode(ctx, p, gatewayName, "v1", name)
 		if err != nil {
 			return nil, err
 		}
@@ -65,6 +72,7 @@ func (h *ordersHandler) Place(ctx context.Context, item *shop.Item, receipt *sho
 		return err
 	}
 	receipt.Order = fmt.Sprintf("%s/%d", h.node.name, number)
+	receipt.Discount = int64(h.node.config.Get("discount").Int(0))
 	return nil
 }
 
@@ -78,9 +86,9 @@ func (h *ordersHandler) payments() (map[string]string, error) {
 	return results, nil
 }
 
-func orders(name string, refuseOneIn int64) func(*platform) (*node, error) {
-	return func(p *platform) (*node, error) {
-		n, err := newNode(p, ordersName, name)
+func orders(name string, refuseOneIn int64) func(context.Context, *platform) (*node, error) {
+	return func(ctx context.Context, p *platform) (*node, error) {
+		n, err := newNode(ctx, p, ordersName, "v1", name)
 		if err != nil {
 			return nil, err
 		}
@@ -97,9 +105,20 @@ func orders(name string, refuseOneIn int64) func(*platform) (*node, error) {
 	}
 }
 
-type stockHandler struct{ delay time.Duration }
+// stockHandler is a node of the stock.
+type stockHandler struct {
+	platform *platform
+	delay    time.Duration
+	goodIn   int64 // once the shop is open only one call in so many succeeds; 0: all
+	calls    atomic.Int64
+}
 
 func (h *stockHandler) Reserve(ctx context.Context, _ *shop.Item, _ *shop.Receipt) error {
+	if h.platform.opened.Load() {
+		if n := h.calls.Add(1); h.goodIn > 0 && n%h.goodIn != 0 {
+			return errors.InternalServerError(stockName, "the shelf fell over")
+		}
+	}
 	select {
 	case <-time.After(h.delay):
 		return nil
@@ -108,13 +127,15 @@ func (h *stockHandler) Reserve(ctx context.Context, _ *shop.Item, _ *shop.Receip
 	}
 }
 
-func stock(name string, delay time.Duration) func(*platform) (*node, error) {
-	return func(p *platform) (*node, error) {
-		n, err := newNode(p, stockName, name)
+func stock(name, version string, delay time.Duration, goodIn int64) func(context.Context, *platform) (*node, error) {
+	return func(ctx context.Context, p *platform) (*node, error) {
+		n, err := newNode(ctx, p, stockName, version, name)
 		if err != nil {
 			return nil, err
 		}
-		if err := shop.RegisterStockHandler(n.service.Server(), &stockHandler{delay}); err != nil {
+		h := &stockHandler{platform: p, delay: delay, goodIn: goodIn}
+		p.stocks = append(p.stocks, h)
+		if err := shop.RegisterStockHandler(n.service.Server(), h); err != nil {
 			return nil, err
 		}
 		return n, n.serve()

@@ -45,14 +45,14 @@ func clamp(n, high int64) int64 { return min(max(n, 0), high) }
 // latest returns the newest trace that has all its spans: those of the last
 // second are still on their way.
 func (r *report) latest(ctx context.Context) (*tracepb.TreeResponse, error) {
-	found, err := r.traces.Search(ctx, &tracepb.SearchRequest{
+	found, err := r.operator.traces.Search(ctx, &tracepb.SearchRequest{
 		Name: "Stock.Reserve", Service: stockName, Reverse: true, Limit: 20, To: time.Now().UnixMicro(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range found.Spans {
-		tree, err := r.traces.Tree(ctx, &tracepb.TreeRequest{Id: s.TraceId})
+		tree, err := r.operator.traces.Tree(ctx, &tracepb.TreeRequest{Id: s.TraceId})
 		if err != nil {
 			return nil, err
 		}

@@ -61,10 +61,34 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 		return err
 	}
 	e.OnStop(func(context.Context) error { return a.Stop() })
+	e.awaitKeys(ctx, a)
 	e.Client = auth.ClientWrapper(a)(bare)
 	e.authenticate = auth.HandlerWrapper(a)
 	e.subscribe = auth.SubscriberWrapper(a)
 	return nil
+}
+
+// keysTimeout bounds how long a start waits for what tokens are verified with.
+const keysTimeout = 5 * time.Second
+
+// awaitKeys keeps the first callers from being refused. A service whose auth-srv
+// is dead serves nevertheless, and refuses until it is back.
+func (e *Env) awaitKeys(ctx context.Context, a auth.Auth) {
+	verifier, ok := a.(interface{ Ready() error })
+	if !ok {
+		return
+	}
+	e.Ready("auth", func(context.Context) error { return verifier.Ready() })
+	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
+	defer cancel()
+	for verifier.Ready() != nil {
+		select {
+		case <-ctx.Done():
+			e.Logger.Warn("callers are refused until auth-srv can be reached", "error", verifier.Ready())
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // ownAuthentication is for auth-srv, which cannot ask itself over the wire.

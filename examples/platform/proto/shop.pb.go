@@ -70,6 +70,7 @@ func (x *Item) GetName() string {
 type Receipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Order         string                 `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	Discount      int64                  `protobuf:"varint,2,opt,name=discount,proto3" json:"discount,omitempty"` // percent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,15 +112,23 @@ func (x *Receipt) GetOrder() string {
 	return ""
 }
 
+func (x *Receipt) GetDiscount() int64 {
+	if x != nil {
+		return x.Discount
+	}
+	return 0
+}
+
 var File_examples_platform_proto_shop_proto protoreflect.FileDescriptor
 
 const file_examples_platform_proto_shop_proto_rawDesc = "" +
 	"\n" +
 	"\"examples/platform/proto/shop.proto\x12\x10go.platform.shop\"\x1a\n" +
 	"\x04Item\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x1f\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\";\n" +
 	"\aReceipt\x12\x14\n" +
-	"\x05order\x18\x01 \x01(\tR\x05order2E\n" +
+	"\x05order\x18\x01 \x01(\tR\x05order\x12\x1a\n" +
+	"\bdiscount\x18\x02 \x01(\x03R\bdiscount2E\n" +
 	"\aGateway\x12:\n" +
 	"\x03Buy\x12\x16.go.platform.shop.Item\x1a\x19.go.platform.shop.Receipt\"\x002F\n" +
 	"\x06Orders\x12<\n" +
