@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 )
 
 func main() {
+	slog.SetLogLoggerLevel(slog.LevelWarn) // libraries that log by themselves
 	var c settings
 	flag.DurationVar(&c.duration, "for", 0, "end after this `time`; 0: at Ctrl-C")
 	flag.DurationVar(&c.every, "every", 3*time.Second, "print a report each `interval`")

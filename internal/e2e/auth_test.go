@@ -19,7 +19,12 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
+	configsrv "github.com/micro/go-platform/internal/srv/config"
+	dbsrv "github.com/micro/go-platform/internal/srv/db"
+	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
+	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
+	routersrv "github.com/micro/go-platform/internal/srv/router"
 	tracesrv "github.com/micro/go-platform/internal/srv/trace"
 	"github.com/micro/go-platform/trace"
 	tracepb "github.com/micro/go-platform/trace/proto"
@@ -28,9 +33,14 @@ import (
 // services are those of the platform with the methods that contract.md names.
 func services() map[string][]string {
 	return map[string][]string{
-		"auth":    {"Account.Create", "Account.Read", "Account.Update", "Account.Delete", "Account.Search", "Oauth2.Authorize", "Oauth2.Token", "Oauth2.Revoke", "Oauth2.Introspect"},
-		"monitor": {"Monitor.HealthChecks", "Monitor.Services", "Monitor.Status", "Monitor.Stats"},
-		"trace":   {"Trace.Create", "Trace.Read", "Trace.Delete", "Trace.Search"},
+		"auth":      {"Account.Create", "Account.Read", "Account.Update", "Account.Delete", "Account.Search", "Oauth2.Authorize", "Oauth2.Token", "Oauth2.Revoke", "Oauth2.Introspect"},
+		"config":    {"Config.Create", "Config.Read", "Config.Update", "Config.Delete", "Config.Search", "Config.AuditLog", "Config.Watch"},
+		"db":        {"DB.Create", "DB.Read", "DB.Update", "DB.Delete", "DB.Search"},
+		"discovery": {"Registry.Register", "Registry.Deregister", "Registry.GetService", "Registry.ListServices", "Registry.Watch", "Discovery.Heartbeats", "Discovery.Endpoints"},
+		"event":     {"Event.Create", "Event.Read", "Event.Search", "Event.Stream", "Event.Update", "Event.Delete"},
+		"monitor":   {"Monitor.HealthChecks", "Monitor.Services", "Monitor.Status", "Monitor.Stats"},
+		"router":    {"Router.Select", "Router.SelectStream", "Router.Stats", "Label.Create", "Label.Read", "Label.Update", "Label.Delete", "Label.Search", "Rule.Create", "Rule.Read", "Rule.Update", "Rule.Delete", "Rule.Search"},
+		"trace":     {"Trace.Create", "Trace.Read", "Trace.Delete", "Trace.Search"},
 	}
 }
 
@@ -69,7 +79,9 @@ func admin(t *testing.T, net *rpctest.Net, secure func(*daemon.Config), stack st
 // closed too.
 func TestEveryMethodOfEveryServiceWantsAToken(t *testing.T) {
 	net, secure := secured(t)
-	for _, s := range []daemon.Service{monitorsrv.Service(), tracesrv.Service()} {
+	for _, s := range []daemon.Service{
+		configsrv.Service(), dbsrv.Service(), discoverysrv.Service(), eventsrv.Service(), monitorsrv.Service(), routersrv.Service(), tracesrv.Service(),
+	} {
 		net.Boot(s, secure)
 	}
 	c := net.Client(rpctest.GRPC)
