@@ -112,18 +112,18 @@ func (m *member) joined(log string) {
 
 // serve is one connection, to its end.
 func (m *member) serve(ctx context.Context, s Session, running *sync.WaitGroup) error {
-	defer s.Close()
 	receiving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	broken := make(chan error, 1)
-	go func() {
-		broken <- m.receive(receiving, s)
-		close(broken)
-	}()
-	err := m.settle(ctx, s, broken)
-	if ctx.Err() == nil {
+	var receiver sync.WaitGroup
+	receiver.Go(func() { broken <- m.receive(receiving, s) })
+	hangUp := func() {
 		s.Close()
 		cancel()
-		<-broken
+		receiver.Wait()
+	}
+	err := m.settle(ctx, s, broken)
+	if ctx.Err() == nil {
+		hangUp()
 		return err
 	}
 	// The last handlers may take their time; their outcomes count.
@@ -136,9 +136,7 @@ func (m *member) serve(ctx context.Context, s Session, running *sync.WaitGroup) 
 	if err == nil {
 		err = s.Leave(leaving)
 	}
-	s.Close()
-	cancel()
-	<-broken
+	hangUp()
 	if err != nil {
 		m.plugin.logger().Warn("event: "+m.what+" could not say goodbye: what it had not settled waits", "error", err)
 	}
@@ -207,10 +205,7 @@ func (m *member) settle(ctx context.Context, s Session, broken <-chan error) err
 		case <-ctx.Done():
 			return nil
 		case err := <-broken:
-			if err == nil {
-				err = ErrUnavailable
-			}
-			return &brokenError{err}
+			return err
 		case <-m.wake:
 		case <-touch.C:
 			touched = m.holds(m.alive)
@@ -220,11 +215,6 @@ func (m *member) settle(ctx context.Context, s Session, broken <-chan error) err
 		}
 	}
 }
-
-// brokenError says that the receiver has ended.
-type brokenError struct{ error }
-
-func (e *brokenError) Unwrap() error { return e.error }
 
 // tell hands over the outcomes; those it could not are told again.
 func (m *member) tell(ctx context.Context, s Session, touched []uint64) error {

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/eventtest"
 	"github.com/micro/go-platform/internal/backend"
@@ -52,4 +54,24 @@ func TestPlatformNATS(t *testing.T) {
 		_, open := boot(t, server.URL+"/log"+string(rune('A'+n)))
 		return open
 	})
+}
+
+func TestPlatformOverRestartsOfMySQL(t *testing.T) {
+	server := backend.MySQL(t)
+	dsn, err := mysql.ParseDSN(server.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventtest.RunRestart(t, func(t *testing.T) eventtest.Open {
+		_, open := boot(t, "mysql://"+dsn.User+"@"+dsn.Addr+"/"+dsn.DBName)
+		return open
+	}, server.Kill, server.Restart)
+}
+
+func TestPlatformOverRestartsOfNATS(t *testing.T) {
+	server := backend.NATS(t)
+	eventtest.RunRestart(t, func(t *testing.T) eventtest.Open {
+		_, open := boot(t, server.URL)
+		return open
+	}, server.Kill, server.Restart)
 }

@@ -121,7 +121,7 @@ func consume(t *testing.T, e event.Event, c event.Consumer, opts ...event.Consum
 			return nil
 		}, opts...)
 	}()
-	t.Cleanup(func() { in.stop() })
+	t.Cleanup(func() { _ = in.stop() }) // the error is the test's affair
 	return in
 }
 

@@ -94,7 +94,7 @@ func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result
 const (
 	pageSize  = 256
 	pageBytes = 4 << 20
-	lifeSign  = 5 * time.Second
+	lifeSign  = 2 * time.Second
 )
 
 // Follow implements event.Driver.
@@ -188,6 +188,7 @@ func (f *follower) follow(ctx context.Context) error {
 // message within the consumer.
 func (f *follower) fetch(ctx context.Context, c jetstream.Consumer, place *uint64) error {
 	doing := "follow stream " + f.stream.Name()
+	d, before := f.driver, *place
 	within, cancel := context.WithTimeout(ctx, lifeSign)
 	defer cancel()
 	batch, err := c.Fetch(pageSize, jetstream.FetchContext(within))
@@ -210,7 +211,19 @@ func (f *follower) fetch(ctx context.Context, c jetstream.Consumer, place *uint6
 	if err := batch.Error(); err != nil && within.Err() == nil {
 		return jslog.Wrap(err, doing)
 	}
+	if ctx.Err() == nil && *place == before {
+		return d.exists(ctx, c, doing)
+	}
 	return nil
+}
+
+// exists tells whether the server knows the consumer: one that restarted
+// answers nothing at all to those who ask for messages of one it forgot.
+func (d *driver) exists(ctx context.Context, c jetstream.Consumer, doing string) error {
+	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
+	defer cancel()
+	_, err := c.Info(ctx)
+	return jslog.Wrap(err, doing)
 }
 
 func (f *follower) page(msg jetstream.Msg) (*event.Page, uint64, error) {

@@ -24,3 +24,12 @@ func TestNATS(t *testing.T) {
 		}
 	})
 }
+
+func TestOverRestarts(t *testing.T) {
+	server := backend.NATS(t)
+	eventtest.RunRestart(t, func(*testing.T) eventtest.Open {
+		return func(opts ...event.Option) event.Event {
+			return nats.NewEvent(append([]event.Option{event.Servers(server.URL)}, opts...)...)
+		}
+	}, server.Kill, server.Restart)
+}

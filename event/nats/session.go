@@ -179,7 +179,7 @@ func (x *session) Log() string { return x.stream.ID() }
 // fetch asks the consumer for as many messages as there is room for. The parts
 // of an ordered subscription need no room: each has one delivery underway.
 func (x *session) fetch(ctx context.Context, c jetstream.Consumer, part bool) error {
-	for {
+	for idle := 0; ; {
 		n := 1
 		if !part {
 			if n = x.take(ctx); n == 0 {
@@ -190,7 +190,8 @@ func (x *session) fetch(ctx context.Context, c jetstream.Consumer, part bool) er
 		if err != nil {
 			return jslog.Wrap(err, "consume from stream "+x.stream.Name())
 		}
-		if err := x.messages(ctx, batch, n, part); err != nil {
+		came, err := x.messages(ctx, batch, n, part)
+		if err != nil {
 			return err
 		}
 		if err := batch.Error(); err != nil {
@@ -199,8 +200,20 @@ func (x *session) fetch(ctx context.Context, c jetstream.Consumer, part bool) er
 		if !x.driver.conn.IsConnected() {
 			return fmt.Errorf("%w: not connected to NATS", event.ErrUnavailable)
 		}
+		if idle++; came > 0 {
+			idle = 0
+		}
+		if idle%idleLook == idleLook-1 {
+			if err := x.driver.exists(ctx, c, "consume from stream "+x.stream.Name()); err != nil {
+				return err
+			}
+		}
 	}
 }
+
+// idleLook is after how many requests without an answer it is asked whether
+// the consumer is there.
+const idleLook = 5
 
 // take waits for room and takes what there is, up to a page.
 func (x *session) take(ctx context.Context) (n int) {
@@ -230,11 +243,11 @@ func (x *session) give(n int) {
 	}
 }
 
-// messages hands over a batch. When the session ends meanwhile what is left of
+// messages hands over a batch and tells how many messages it had. When the session ends meanwhile what is left of
 // it goes back.
-func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n int, part bool) error {
+func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n int, part bool) (came int, _ error) {
 	messages := batch.Messages()
-	for {
+	for ; ; came++ {
 		var msg jetstream.Msg
 		var ok bool
 		select {
@@ -243,13 +256,13 @@ func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n 
 			for msg := range messages { // for as long as the server may send
 				_ = msg.Nak() // without it the message comes again after AckWait
 			}
-			return ctx.Err()
+			return came, ctx.Err()
 		}
 		if !ok {
 			if !part {
 				x.give(n)
 			}
-			return nil
+			return came, nil
 		}
 		d := x.delivery(msg)
 		if d == nil {

@@ -295,7 +295,7 @@ func (s *Stream) Before(ctx context.Context, nano int64) (uint64, error) {
 	if err != nil {
 		return 0, Wrap(err, "find a time in stream "+s.name)
 	}
-	for msg := range batch.Messages() {
+	if msg, ok := <-batch.Messages(); ok {
 		meta, err := msg.Metadata()
 		if err != nil {
 			return 0, Wrap(err, "find a time in stream "+s.name)

@@ -15,7 +15,7 @@ import (
 
 // crashed returns what is on disk when a process dies after n commits of one
 // record each.
-func crashed(t *testing.T, n int) (database, wal []byte) {
+func crashed(t *testing.T, n int) (database, wal, marker []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "event.db")
 	s, closeStore := eventsrv.OpenSQL(t, "sqlite://"+path, quiet(t))
@@ -23,21 +23,21 @@ func crashed(t *testing.T, n int) (database, wal []byte) {
 	for i := range n {
 		commit(t, s, entry(i))
 	}
-	var err error
-	if database, err = os.ReadFile(path); err != nil {
-		t.Fatal(err)
+	read := func(name string) []byte {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
 	}
-	if wal, err = os.ReadFile(path + "-wal"); err != nil {
-		t.Fatal(err)
-	}
-	return database, wal
+	return read(path), read(path + "-wal"), read(path + "-acknowledged")
 }
 
 // reopen opens what is on disk and returns the store and what was logged.
-func reopen(t *testing.T, database, wal []byte) (eventlog.Store, string) {
+func reopen(t *testing.T, database, wal, marker []byte) (eventlog.Store, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "event.db")
-	for name, data := range map[string][]byte{path: database, path + "-wal": wal} {
+	for name, data := range map[string][]byte{path: database, path + "-wal": wal, path + "-acknowledged": marker} {
 		if err := os.WriteFile(name, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -50,40 +50,44 @@ func reopen(t *testing.T, database, wal []byte) (eventlog.Store, string) {
 
 func TestTornWriteAheadLog(t *testing.T) {
 	const n = 20
-	database, wal := crashed(t, n)
+	database, wal, marker := crashed(t, n)
 	whole, bad, err := eventsrv.ScanWAL(wal)
 	if err != nil || bad || whole < n {
 		t.Fatalf("the log of a killed process: %d whole pages, %v, %v", whole, bad, err)
 	}
-	flip := func(at int) []byte {
-		data := bytes.Clone(wal)
-		data[at] ^= 0x10
-		return data
-	}
+	flipped := bytes.Clone(wal)
+	flipped[len(wal)-10] ^= 0x10
+	// What a process leaves that is killed between the header of a page and the page.
+	unfinished := append(bytes.Clone(wal), wal[32:32+24+4000]...)
+	anotherBoot := bytes.Replace(marker, marker[len(marker)-20:], []byte("another run of it...\n")[1:], 1)
 	for name, c := range map[string]struct {
-		wal  []byte
-		torn bool
+		wal, marker []byte
+		served      int
+		logged      string
+		next        uint64
 	}{
-		"whole":            {wal, false},
-		"torn page":        {wal[:len(wal)-1000], true},
-		"torn last header": {wal[:len(wal)-4100], true},
-		"flipped bit":      {flip(len(wal) - 10), true},
+		"whole":                                  {wal, marker, n, "", n + 1},
+		"torn page":                              {wal[:len(wal)-1000], marker, n - 1, "torn or damaged", n + 1},
+		"torn header":                            {wal[:len(wal)-4100], marker, n - 1, "torn or damaged", n + 1},
+		"flipped bit":                            {flipped, marker, n - 1, "torn or damaged", n + 1},
+		"cut without a trace":                    {wal[:len(wal)-5*(24+4096)], marker, 0, "torn or damaged", n + 1},
+		"unfinished commit":                      {unfinished, marker, n, "not finished", n + 1},
+		"flipped bit, nobody knows":              {flipped, nil, n - 1, "torn or damaged", n + 1<<20},
+		"flipped bit, restarted machine":         {flipped, anotherBoot, n - 1, "torn or damaged", n + 1},
+		"unfinished commit, restarted machine":   {unfinished, anotherBoot, n, "torn or damaged", n + 1 + 1<<20},
+		"the marker of another log says nothing": {wal, bytes.Replace(marker, marker[21:30], []byte("another!!"), 1), n, "", n + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, logged := reopen(t, database, c.wal)
-			if loud := strings.Contains(logged, "torn or damaged"); loud != c.torn {
+			s, logged := reopen(t, database, c.wal, c.marker)
+			if c.logged == "" && logged != "" || !strings.Contains(logged, c.logged) {
 				t.Errorf("logged %q", logged)
 			}
 			records, _, err := s.Read(t.Context(), 0, filter(t), 100)
 			if err != nil {
 				t.Fatal(err)
 			}
-			kept := n
-			if c.torn {
-				kept = n - 1
-			}
-			if len(records) < kept {
-				t.Errorf("%d records are served, want %d", len(records), kept)
+			if c.served > 0 && len(records) != c.served {
+				t.Errorf("%d records are served, want %d", len(records), c.served)
 			}
 			for i, r := range records {
 				if r.Sequence != uint64(i)+1 || r.Data != fmt.Sprint("data", i) {
@@ -91,9 +95,8 @@ func TestTornWriteAheadLog(t *testing.T) {
 				}
 			}
 			e := entry(100)
-			commit(t, s, e)
-			if jumped := e.Sequence > n+1; jumped != c.torn {
-				t.Errorf("the next sequence is %d: one that was given must not be given again", e.Sequence)
+			if commit(t, s, e); e.Sequence != c.next {
+				t.Errorf("the next sequence is %d, want %d: one that was given must not be given again", e.Sequence, c.next)
 			}
 		})
 	}
@@ -125,7 +128,7 @@ func TestFlippedRecord(t *testing.T) {
 		logged string
 	}{"data19": {19, "end of the log"}, "data5": {19, ""}} {
 		t.Run(text, func(t *testing.T) {
-			s, logged := reopen(t, flip(text), nil)
+			s, logged := reopen(t, flip(text), nil, nil)
 			if !strings.Contains(logged, c.logged) {
 				t.Errorf("logged %q", logged)
 			}

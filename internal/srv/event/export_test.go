@@ -17,7 +17,8 @@ import (
 // function closes it.
 func OpenSQL(t *testing.T, url string, log *slog.Logger) (eventlog.Store, func()) {
 	t.Helper()
-	torn, err := checkWAL(url, log)
+	file := databaseFile(url)
+	torn, err := checkWAL(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,11 +26,8 @@ func OpenSQL(t *testing.T, url string, log *slog.Logger) (eventlog.Store, func()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openSQL(t.Context(), db, time.Hour, log)
+	s, err := openSQL(t.Context(), db, file, torn, time.Hour, log)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.repair(t.Context(), torn); err != nil {
 		t.Fatal(err)
 	}
 	return s, func() { _, _ = s.Close(), db.Close() }

@@ -274,6 +274,9 @@ func (n *natsStore) Find(ctx context.Context, id string) (found *pb.Record, err 
 	return found, err
 }
 
+// maxHeld bounds the records that a search in reverse holds, in bytes.
+const maxHeld = 64 << 20
+
 // Search implements eventlog.Store.
 func (n *natsStore) Search(ctx context.Context, q eventlog.Query) (found []*pb.Record, cut bool, err error) {
 	after, size := q.After, 0
@@ -281,7 +284,7 @@ func (n *natsStore) Search(ctx context.Context, q eventlog.Query) (found []*pb.R
 		after = 0
 	}
 	// In reverse the newest are wanted: all are seen, the last ones kept.
-	most := q.Limit
+	most, held := q.Limit, false
 	if q.Reverse {
 		most += q.Offset
 	}
@@ -298,13 +301,16 @@ func (n *natsStore) Search(ctx context.Context, q eventlog.Query) (found []*pb.R
 		}
 		found = append(found, r)
 		size += len(r.Data) + len(r.Binary)
-		if q.Reverse && int64(len(found)) > most {
+		for q.Reverse && (int64(len(found)) > most || size > maxHeld) {
 			size -= len(found[0].Data) + len(found[0].Binary)
-			found = found[1:]
+			found, held = found[1:], held || int64(len(found)) <= most
 		}
 		cut = size > eventlog.MaxPage
 		return q.Reverse || int64(len(found)) < most && !cut
 	})
+	if q.Reverse && held {
+		return nil, false, fmt.Errorf("%w: offset: too far back for this store", event.ErrInvalid)
+	}
 	if q.Reverse {
 		found, cut = newest(found, q.Offset)
 	}

@@ -92,7 +92,8 @@ func (s *settings) open(ctx context.Context, env *daemon.Env) (eventlog.Store, e
 	if strings.HasPrefix(url, "nats:") {
 		return openNATS(ctx, url, s, env)
 	}
-	torn, err := checkWAL(url, env.Logger)
+	file := databaseFile(url)
+	torn, err := checkWAL(file) // before the database is opened, which cuts it off
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +101,5 @@ func (s *settings) open(ctx context.Context, env *daemon.Env) (eventlog.Store, e
 	if err != nil {
 		return nil, err
 	}
-	store, err := openSQL(ctx, db, s.window, env.Logger)
-	if err != nil {
-		return nil, err
-	}
-	if err := store.repair(ctx, torn); err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return store, nil
+	return openSQL(ctx, db, file, torn, s.window, env.Logger)
 }

@@ -35,6 +35,7 @@ type sqlStore struct {
 	mu     sync.Mutex // one write at a time
 	writer beginner
 	conn   *sql.Conn // the writer, where there is one connection for it
+	marker *marker   // nil for databases that are no file
 	unsure bool      // whether the last commit was done
 }
 
@@ -42,25 +43,41 @@ type beginner interface {
 	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
 }
 
-// openSQL opens the log in the database and takes it over.
-func openSQL(ctx context.Context, db *sqlstore.DB, window time.Duration, log *slog.Logger) (*sqlStore, error) {
+// openSQL opens the log in the database, whose file is named if it is one,
+// takes it over and repairs its end. torn is what checkWAL said before the
+// database was opened.
+func openSQL(ctx context.Context, db *sqlstore.DB, file string, torn bool, window time.Duration, log *slog.Logger) (*sqlStore, error) {
 	s := &sqlStore{db: db, log: log, window: window, writer: db}
-	// A database in memory has one connection for everything.
-	if db.Dialect == sqlstore.SQLite && db.Stats().MaxOpenConnections != 1 {
-		conn, err := db.Conn(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("open the log: %w", err)
-		}
-		// Without it the newest commits would be lost with the machine's power.
-		if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = FULL"); err != nil {
-			return nil, errors.Join(fmt.Errorf("open the log: %w", err), conn.Close())
-		}
-		s.conn, s.writer = conn, conn
-	}
-	if err := s.takeOver(ctx); err != nil {
+	if err := s.open(ctx, file, torn); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log: %w", err), s.Close())
 	}
 	return s, nil
+}
+
+func (s *sqlStore) open(ctx context.Context, file string, torn bool) error {
+	if file == "" {
+		return s.takeOver(ctx)
+	}
+	var err error
+	if s.conn, err = s.db.Conn(ctx); err != nil {
+		return err
+	}
+	s.writer = s.conn
+	// Without it the newest commits would be lost with the machine's power.
+	if _, err := s.conn.ExecContext(ctx, "PRAGMA synchronous = FULL"); err != nil {
+		return err
+	}
+	if err := s.takeOver(ctx); err != nil {
+		return err
+	}
+	var said mark
+	if s.marker, said, err = openMarker(file, s.id); err != nil {
+		return err
+	}
+	if err := s.repair(ctx, torn, said); err != nil {
+		return err
+	}
+	return s.marker.set(s.last.Load())
 }
 
 func (s *sqlStore) takeOver(ctx context.Context) error {
@@ -133,10 +150,11 @@ func (s *sqlStore) Shared() bool { return false }
 
 // Close implements eventlog.Store. The database is closed by who opened it.
 func (s *sqlStore) Close() error {
-	if s.conn == nil {
-		return nil
+	err := s.marker.close()
+	if s.conn != nil {
+		err = errors.Join(err, s.conn.Close())
 	}
-	return s.conn.Close()
+	return err
 }
 
 // Bounds implements eventlog.Store.
@@ -179,10 +197,11 @@ func (s *sqlStore) Commit(ctx context.Context, entries []*eventlog.Entry, states
 		}
 		return s.save(ctx, tx, states)
 	})
-	if err == nil {
-		s.last.Store(max(last, s.last.Load()))
+	if err != nil {
+		return err
 	}
-	return err
+	s.last.Store(max(last, s.last.Load()))
+	return s.marker.set(s.last.Load())
 }
 
 func sequenceOf(entries []*eventlog.Entry, id string) uint64 {

@@ -8,25 +8,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-// checkWAL tells whether the write-ahead log of a SQLite database ends in the
-// middle of something. SQLite itself drops what is behind the last whole
-// commit without a word. A process that is killed may leave pages there that
-// were never committed; what was damaged afterwards looks the same but for
-// its checksums.
-func checkWAL(databaseURL string, log *slog.Logger) (torn bool, err error) {
+// databaseFile returns the file of a SQLite database, or "".
+func databaseFile(databaseURL string) string {
 	rest, isFile := strings.CutPrefix(databaseURL, "sqlite://")
 	path, _, _ := strings.Cut(rest, "?")
-	if !isFile || path == "" || path == ":memory:" {
+	if !isFile || path == ":memory:" {
+		return ""
+	}
+	return path
+}
+
+// checkWAL tells whether the write-ahead log of a SQLite database ends in the
+// middle of something. SQLite itself drops what is behind the last whole
+// commit without a word.
+func checkWAL(database string) (torn bool, err error) {
+	if database == "" {
 		return false, nil
 	}
-	f, err := os.Open(path + "-wal")
+	f, err := os.Open(database + "-wal")
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
@@ -34,15 +39,11 @@ func checkWAL(databaseURL string, log *slog.Logger) (torn bool, err error) {
 		return false, fmt.Errorf("write-ahead log: %w", err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	good, bad, err := scanWAL(bufio.NewReaderSize(f, 1<<20))
+	_, torn, err = scanWAL(bufio.NewReaderSize(f, 1<<20))
 	if err != nil {
 		return false, fmt.Errorf("write-ahead log: %w", err)
 	}
-	if bad {
-		log.Error("the end of the log on disk is torn or damaged and is cut off; what is before it is served",
-			"file", path+"-wal", "whole_pages", good)
-	}
-	return bad, nil
+	return torn, nil
 }
 
 // scanWAL reads a write-ahead log (sqlite.org/fileformat2.html, section 4.1)
@@ -106,18 +107,34 @@ func walSum(order binary.ByteOrder, s [2]uint32, data []byte) [2]uint32 {
 	return s
 }
 
-// tornGap is how many sequences are left out after a torn end: subscribers may
-// have seen records that are cut off, and must not take new ones for these.
+// tornGap is how many sequences are left out after a torn end of which nobody
+// knows what it was: subscribers may have seen records that are cut off, and
+// must not take new ones for these.
 const tornGap = 1 << 20
 
-// repair cuts off damaged records at the end and, after a torn end, leaves a
-// gap in the sequences.
-func (s *sqlStore) repair(ctx context.Context, torn bool) error {
+// repair says loudly what the end of the log has lost, cuts off records there
+// that are damaged, and sees to it that no sequence is given twice.
+func (s *sqlStore) repair(ctx context.Context, torn bool, said mark) error {
 	damaged, err := s.damagedEnd(ctx)
 	if err != nil {
 		return fmt.Errorf("check the end of the log: %w", err)
 	}
-	if len(damaged) == 0 && !torn {
+	last := s.last.Load()
+	next := max(last, said.sequence)
+	switch {
+	case said.sequence > last:
+		s.log.Error("the end of the log on disk is torn or damaged and is cut off; what is before it is served",
+			"last", last, "acknowledged", said.sequence)
+	case torn && said.exact:
+		s.log.Info("a commit that was not finished is cut off; nothing of it was acknowledged", "last", last)
+	case torn:
+		s.log.Error("the end of the log on disk is torn or damaged and is cut off; what is before it is served", "last", last)
+		next += tornGap
+	}
+	if len(damaged) > 0 {
+		s.log.Error("damaged records at the end of the log are cut off", "records", len(damaged), "first", damaged[len(damaged)-1])
+	}
+	if len(damaged) == 0 && next == last {
 		return nil
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
@@ -126,21 +143,13 @@ func (s *sqlStore) repair(ctx context.Context, torn bool) error {
 				return err
 			}
 		}
-		if !torn {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE log SET last = last + ?`, tornGap)
+		_, err := tx.ExecContext(ctx, `UPDATE log SET last = ?`, next)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("cut off the end of the log: %w", err)
 	}
-	if torn {
-		s.last.Add(tornGap)
-	}
-	if len(damaged) > 0 {
-		s.log.Error("damaged records at the end of the log are cut off", "records", len(damaged), "first", damaged[len(damaged)-1])
-	}
+	s.last.Store(next)
 	return nil
 }
 
