@@ -448,6 +448,20 @@ func TestContext(t *testing.T) {
 	}
 }
 
+// A client without a broker cannot publish, which is no reason to panic.
+func TestClientWithoutBroker(t *testing.T) {
+	c := rpc.NewClient(rpc.Config{Registry: memreg.New()})
+	t.Cleanup(c.Close)
+	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	d := started(t, plugin(t, []string{srv.address}, discovery.Client(c)))
+	register(t, d, shop("1"))
+	srv.stop()
+	pause := time.Now().Add(3 * discoverytest.Interval)
+	rpctest.Eventually(t, "heartbeats have failed", func() bool { return time.Now().After(pause) })
+	srv.start()
+	eventuallyFound(t, started(t, plugin(t, []string{srv.address})), "shop", "1")
+}
+
 // Everything works before a server exists.
 func TestStartWithoutServer(t *testing.T) {
 	address := freeAddress(t)
