@@ -188,7 +188,15 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Errorf("%s address: %v", name, err)
 		}
 	}
+	worse := shop("1")
+	worse.Nodes[0].Address = "169.254.169.254:80"
+	if err := d.Register(worse); !errors.Is(err, discovery.ErrInvalid) {
+		t.Error(err)
+	}
 	eventuallyFound(t, d, "shop", "1")
+	if got, err := d.GetService("shop"); err != nil || got[0].Nodes[0].Address != "127.0.0.1:9" {
+		t.Errorf("a refused registration changed something: %v", err)
+	}
 }
 
 // The same process under the same id and secret takes its lease over at once.
