@@ -61,7 +61,8 @@ type Snapshot = regcache.Snapshot
 // three. Nodes that nobody deregistered leave when their lease ends after Stop,
 // as if the process had died.
 //
-// GetService reads a cache and returns a copy the caller may change. Warm it
+// GetService reads a cache and returns a copy the caller may change, but for the
+// request and response types of endpoints. Warm it
 // never waits; it returns what was last known when everything behind it is dead.
 // It leaves out nodes that are draining, for which Watch tells a delete.
 // ListServices asks the registry, and returns what is known when that does not

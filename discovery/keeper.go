@@ -105,15 +105,13 @@ func (k *keeper) register(ctx context.Context, s *registry.Service) error {
 	}
 	var errs []error
 	for _, n := range s.Nodes {
-		o, err := k.remember(s, n)
+		o, before, err := k.remember(s, n)
 		if err != nil {
 			return err
 		}
 		err = k.tell(ctx, o)
 		if errors.Is(err, rpcerr.ErrInvalid) {
-			k.mu.Lock()
-			delete(k.nodes, o.key)
-			k.mu.Unlock()
+			k.restore(o, before)
 		}
 		errs = append(errs, err)
 	}
@@ -131,14 +129,27 @@ func (k *keeper) hurry() {
 	}
 }
 
+// restore undoes a registration that was refused.
+func (k *keeper) restore(o *own, before *registry.Service) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.service = before
+	if before == nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.nodes, o.key)
+	}
+}
+
 // remember makes n, copied and marked as it has to be, a node of this process.
-func (k *keeper) remember(s *registry.Service, n *registry.Node) (*own, error) {
+// It returns what the node was before.
+func (k *keeper) remember(s *registry.Service, n *registry.Node) (_ *own, before *registry.Service, _ error) {
 	one := *s
 	one.Nodes = []*registry.Node{n}
 	one = *pb.FromService(&one).Registry() // a deep copy
 	o, err := k.find(ownKey{s.Name, s.Version, n.Id})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -151,8 +162,8 @@ func (k *keeper) remember(s *registry.Service, n *registry.Node) (*own, error) {
 		}
 		one.Nodes[0].Metadata[LeaseKey] = pb.Commitment(pb.Key(k.opts.secret))
 	}
-	o.service = &one
-	return o, nil
+	before, o.service = o.service, &one
+	return o, before, nil
 }
 
 func (k *keeper) find(key ownKey) (*own, error) {
@@ -180,7 +191,7 @@ func (k *keeper) drains(node string) bool {
 func (k *keeper) tell(ctx context.Context, o *own) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.gone {
+	if o.gone || o.service == nil {
 		return nil
 	}
 	if k.under != nil {
@@ -382,7 +393,7 @@ func (k *keeper) beat(ctx context.Context) error {
 		errs = append(errs, each(ctx, nodes, func(o *own) error {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			if o.gone {
+			if o.gone || o.service == nil {
 				return nil
 			}
 			return k.tellUnder(ctx, o)
@@ -421,7 +432,7 @@ func (k *keeper) renew(ctx context.Context, nodes []*own) error {
 	return each(ctx, lost, func(o *own) error {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		if o.gone {
+		if o.gone || o.service == nil {
 			return nil
 		}
 		return k.lease.register(ctx, o.service, o.count())

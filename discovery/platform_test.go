@@ -188,7 +188,15 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Errorf("%s address: %v", name, err)
 		}
 	}
+	worse := shop("1")
+	worse.Nodes[0].Address = "169.254.169.254:80"
+	if err := d.Register(worse); !errors.Is(err, discovery.ErrInvalid) {
+		t.Error(err)
+	}
 	eventuallyFound(t, d, "shop", "1")
+	if got, err := d.GetService("shop"); err != nil || got[0].Nodes[0].Address != "127.0.0.1:9" {
+		t.Errorf("a refused registration changed something: %v", err)
+	}
 }
 
 // The same process under the same id and secret takes its lease over at once.
@@ -446,6 +454,20 @@ func TestContext(t *testing.T) {
 	if _, ok := discovery.FromContext(t.Context()); ok {
 		t.Error("found in an empty context")
 	}
+}
+
+// A client without a broker cannot publish, which is no reason to panic.
+func TestClientWithoutBroker(t *testing.T) {
+	c := rpc.NewClient(rpc.Config{Registry: memreg.New()})
+	t.Cleanup(c.Close)
+	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	d := started(t, plugin(t, []string{srv.address}, discovery.Client(c)))
+	register(t, d, shop("1"))
+	srv.stop()
+	pause := time.Now().Add(3 * discoverytest.Interval)
+	rpctest.Eventually(t, "heartbeats have failed", func() bool { return time.Now().After(pause) })
+	srv.start()
+	eventuallyFound(t, started(t, plugin(t, []string{srv.address})), "shop", "1")
 }
 
 // Everything works before a server exists.

@@ -178,7 +178,7 @@ func (r *remote) renew(ctx context.Context, leases []*pb.Lease) (rsp *pb.RenewRe
 // publish feeds the topic, best effort.
 func (r *remote) publish(ctx context.Context, h *pb.Heartbeat) {
 	c, err := r.acquire()
-	if err != nil {
+	if err != nil || c.Options().Broker == nil {
 		return
 	}
 	msg := c.NewMessage(HeartbeatTopic, h, client.WithMessageContentType("application/protobuf"))

@@ -1,3 +1,5 @@
+// Package discovery is what services and discovery-srv say to each other, and its
+// way to and from go-micro.
 package discovery
 
 import (

@@ -9,7 +9,9 @@ import (
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/rpctest"
+	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 // asMain makes the test binary behave as a service's: go-micro's clients of
@@ -32,6 +34,9 @@ func TestProcessesOnRealRegistriesAndBrokers(t *testing.T) {
 	}{
 		{"memory", func(*testing.T) []string {
 			return []string{"--registry", "memory", "--broker", "http", "--broker_address", "127.0.0.1:0"}
+		}},
+		{"platform", func(t *testing.T) []string {
+			return []string{"--registry", "platform", "--registry_address", discoveryServer(t), "--broker", "memory"}
 		}},
 		{"consul", func(t *testing.T) []string {
 			return []string{"--registry", "consul", "--registry_address", backend.Consul(t).Addr, "--broker", "memory"}
@@ -65,4 +70,23 @@ func TestProcessesOnRealRegistriesAndBrokers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// discoveryServer returns the address of a discovery-srv in this process that is
+// the registry itself.
+func discoveryServer(t *testing.T) string {
+	brk, err := membroker.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := daemon.Start(t.Context(), discoverysrv.Service(), daemon.Config{Broker: brk, Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r.Address()
 }

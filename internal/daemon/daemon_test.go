@@ -167,7 +167,7 @@ func TestTyposAreAnswered(t *testing.T) {
 	}{
 		{[]string{"--registy", "consul"}, 2, "unknown flag --registy, did you mean --registry?"},
 		{[]string{"--xyzzy"}, 2, "unknown flag --xyzzy\n"},
-		{[]string{"--registry", "consull"}, 2, `--registry "consull": want one of memory, mdns, consul, etcd, nats, did you mean consul?`},
+		{[]string{"--registry", "consull"}, 2, `--registry "consull": want one of memory, mdns, consul, etcd, nats, platform, did you mean consul?`},
 		{[]string{"--registry", "memory", "--broker", "kafka"}, 2, `--broker "kafka": want one of memory, http, nats`},
 		{[]string{"--log_level", "loud"}, 2, `--log_level "loud"`},
 		{[]string{"start"}, 2, `unexpected argument "start"`},

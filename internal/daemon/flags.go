@@ -117,7 +117,7 @@ func (f *flags) newRegistry(s Service) (registry.Registry, error) {
 	return s.Registry(), nil
 }
 
-func registries() []string { return []string{platform, "memory", "mdns", "consul", "etcd", "nats"} }
+func registries() []string { return []string{"memory", "mdns", "consul", "etcd", "nats", platform} }
 
 // NewRegistry returns the registry of --registry and --registry_address, which
 // is empty for the registry's usual one. The examples use it too. One with a

@@ -163,8 +163,9 @@ func (c *Cache) Snapshot(name string) (*Snapshot, error) {
 	return c.cold(name)
 }
 
-// GetService returns a copy that the caller may change, without the nodes that
-// are draining.
+// GetService returns a copy that the caller may change (all but the request and
+// response types of endpoints, which are shared), without the nodes that are
+// draining. What it costs is the copies of the nodes' metadata.
 func (c *Cache) GetService(name string, _ ...registry.GetOption) ([]*registry.Service, error) {
 	s, err := c.Snapshot(name)
 	if err != nil {

@@ -345,11 +345,11 @@ func TestCallersMayChangeCopies(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := got[0]
-		if s.Nodes[0].Metadata["zone"] != "a" || s.Metadata["team"] != "a" || s.Endpoints[0].Request.Values[0].Name != "id" {
+		if s.Nodes[0].Metadata["zone"] != "a" || s.Metadata["team"] != "a" || s.Endpoints[0].Metadata["stream"] != "false" {
 			t.Fatalf("a caller changed the record: %+v", s)
 		}
 		s.Nodes[0].Metadata["zone"], s.Metadata["team"] = "x", "x"
-		s.Endpoints[0].Metadata["stream"], s.Endpoints[0].Request.Values[0].Name = "x", "x"
+		s.Endpoints[0].Metadata["stream"], s.Endpoints[0].Name = "x", "x"
 		s.Nodes[0].Address, s.Nodes = "x", nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go-micro.dev/v5/broker"
@@ -13,6 +14,7 @@ import (
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/selector"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 )
 
@@ -97,15 +99,25 @@ func (c *Client) Close() {
 // them for ever.
 const idleTimeout = 5 * time.Minute
 
+// reconnect bounds how long after its return a server is still taken for dead:
+// grpc's own backoff grows to two minutes.
+func reconnect() grpc.ConnectParams {
+	c := backoff.DefaultConfig
+	c.BaseDelay, c.MaxDelay = 100*time.Millisecond, time.Second
+	return grpc.ConnectParams{Backoff: c, MinConnectTimeout: DefaultTimeout}
+}
+
 // conns knows the connections in go-micro's pool, which has no way to close
 // them, from the interceptors that are handed each of them.
 type conns struct {
-	all sync.Map // *grpc.ClientConn
+	all    sync.Map // *grpc.ClientConn
+	closed atomic.Bool
 }
 
 func (c *conns) dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithIdleTimeout(idleTimeout),
+		grpc.WithConnectParams(reconnect()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			c.see(cc)
@@ -129,9 +141,13 @@ func (c *conns) see(cc *grpc.ClientConn) {
 		return true
 	})
 	c.all.Store(cc, nil)
+	if c.closed.Load() { // a call that was under way has opened it
+		c.close()
+	}
 }
 
 func (c *conns) close() {
+	c.closed.Store(true)
 	c.all.Range(func(k, _ any) bool {
 		_ = k.(*grpc.ClientConn).Close() // it only says that it is closed already
 		c.all.Delete(k)

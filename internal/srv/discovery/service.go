@@ -18,7 +18,6 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/regcache"
-	"github.com/micro/go-platform/internal/rpc"
 )
 
 // Settings are what the flags of the service say.
@@ -83,10 +82,8 @@ func start(env *daemon.Env, state *state, set Settings) error {
 	n := &node{state: state, role: set.Role, secret: set.Secret, done: env.Done}
 	group := &lifecycle.Group{}
 	loops := []func(context.Context){func(ctx context.Context) { state.sweeps(ctx, n.judges) }}
-	caller := rpc.NewClient(rpc.Config{Registry: env.Registry, Broker: env.Broker, TLS: env.TLS})
-	env.OnStop(func(context.Context) error { caller.Close(); return nil })
 	for _, address := range set.Peers {
-		f := &follower{node: n, address: address, client: caller, log: env.Logger}
+		f := &follower{node: n, address: address, client: env.Client, log: env.Logger}
 		n.peers = append(n.peers, f)
 		loops = append(loops, f.run)
 	}

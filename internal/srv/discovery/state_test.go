@@ -276,3 +276,29 @@ func TestReplicasFollow(t *testing.T) {
 		t.Error("a lease was missed and nobody noticed")
 	}
 }
+
+// What a registrant's clock says orders its words at most, it never outlives
+// or shortens a lease, here or at a replica.
+func TestClocksOfRegistrantsDoNotMatter(t *testing.T) {
+	w, r := newWorld(t, 0), newWorld(t, 0)
+	hour := uint64(time.Hour)
+	now := uint64(w.now.UnixNano())
+	for i, beat := range []uint64{now, now - hour, now + hour, 1} {
+		if err := w.Register("shop", "0", "secret", interval, beat, w.now); err != nil {
+			t.Fatalf("registration %d: %v", i, err)
+		}
+	}
+	cursor, _ := r.Follow(w.State, 0, true, w.now)
+	for _, beat := range []uint64{2, now - hour, 3, now, 4, 5, 6, 7} {
+		w.now = w.now.Add(interval)
+		if !w.Renew("shop", "0", "secret", beat, w.now) {
+			t.Fatal("a heartbeat was not taken")
+		}
+		w.Sweep(w.now)
+		cursor, _ = r.Follow(w.State, cursor, true, w.now)
+		r.Sweep(w.now)
+		if w.Len() != 1 || r.Len() != 1 {
+			t.Fatalf("%d leases, %d at the replica", w.Len(), r.Len())
+		}
+	}
+}
