@@ -64,7 +64,7 @@ const (
 
 // The sentinels that every method may return.
 var (
-	ErrNotFound    = rpcerr.ErrNotFound    // no such record, or database
+	ErrNotFound    = rpcerr.ErrNotFound    // no such record or database, or table if none may be created
 	ErrExists      = rpcerr.ErrExists      // there is a record of that id
 	ErrConflict    = rpcerr.ErrConflict    // the record is not what IfMatch says
 	ErrInvalid     = rpcerr.ErrInvalid     // the error names the field

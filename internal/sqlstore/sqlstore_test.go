@@ -2,6 +2,8 @@ package sqlstore_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,5 +104,26 @@ func TestBadURLs(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want %q and no secret", c.url, err, c.want)
 		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for want, opts := range map[int][]sqlstore.Option{1: nil, 2: {sqlstore.Durable()}} {
+		db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), nil, opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var synchronous int
+		if err := db.QueryRow("PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != want {
+			t.Errorf("synchronous is %d, %v; want %d", synchronous, err, want)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	refused := errors.New("refused")
+	_, err := sqlstore.Open(t.Context(), "mysql://u:p@h/x", nil, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
+	if !errors.Is(err, refused) {
+		t.Errorf("got %v from a dial function of ours", err)
 	}
 }

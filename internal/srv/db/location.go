@@ -46,7 +46,7 @@ type credentials struct{ user, password string }
 func (l location) open(ctx context.Context, c credentials, s *settings) (driver.Store, error) {
 	config := driver.Config{
 		Hosts: l.hosts, Path: l.path, Database: l.database, User: c.user, Password: c.password,
-		Replicas: l.replicas, Secure: l.secure, ReadOnlyDDL: !s.createTables, Dial: s.dial,
+		Replicas: l.replicas, Secure: l.secure, NoCreate: !s.createTables, Dial: s.dial,
 	}
 	switch l.driver {
 	case sqliteDriver:

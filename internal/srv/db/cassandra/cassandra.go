@@ -76,8 +76,8 @@ func Open(ctx context.Context, c driver.Config) (driver.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w: %w", driver.ErrUnavailable, err)
 	}
-	s := &store{session: session, keyspace: c.Database, fixed: c.ReadOnlyDDL}
-	if c.ReadOnlyDDL {
+	s := &store{session: session, keyspace: c.Database, fixed: c.NoCreate}
+	if c.NoCreate {
 		return s, nil
 	}
 	text := fmt.Sprintf(`CREATE KEYSPACE IF NOT EXISTS %s WITH replication = {'class': 'NetworkTopologyStrategy', 'replication_factor': %d}`,
@@ -162,7 +162,7 @@ func unavailable(err error) bool {
 	var network net.Error
 	for _, known := range []error{
 		gocql.ErrNoConnections, gocql.ErrConnectionClosed, gocql.ErrTimeoutNoResponse, gocql.ErrUnavailable,
-		gocql.ErrNoConnectionsStarted, gocql.ErrSessionClosed, gocql.ErrNoStreams, gocql.ErrTooManyTimeouts, io.EOF,
+		gocql.ErrNoConnectionsStarted, gocql.ErrSessionClosed, gocql.ErrNoStreams, io.EOF,
 	} {
 		if errors.Is(err, known) {
 			return true

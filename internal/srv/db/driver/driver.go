@@ -46,16 +46,6 @@ type Condition struct {
 	Exact     bool
 }
 
-// Holds tells whether one of the terms fulfils the condition.
-func (c Condition) Holds(terms []Term) bool {
-	for _, t := range terms {
-		if t.Key == c.Key {
-			return t.Value >= c.Low && t.Value < c.High
-		}
-	}
-	return false
-}
-
 // Query is a search, with the bounds checked.
 type Query struct {
 	Where    []Condition
@@ -102,7 +92,7 @@ type Write struct {
 
 // Store is an open database. All methods are safe for concurrent use. Names of
 // tables are valid (db.ValidName). A read of a table that is not there finds
-// nothing; a write creates it unless Config forbids.
+// nothing; a write creates it unless NoCreate forbids.
 type Store interface {
 	Read(ctx context.Context, table, id string, eventual bool) (*Record, error)
 	Create(ctx context.Context, table string, w Write) error
@@ -129,13 +119,13 @@ type Outbox interface {
 
 // Config says how to open a database.
 type Config struct {
-	Hosts       []string // "host:port"
-	Secure      bool     // speak TLS to them
-	Path        string   // file of an embedded one
-	Database    string   // its name on the server
-	User        string
-	Password    string
-	Replicas    int  // of a keyspace that has to be created
-	ReadOnlyDDL bool // tables, and keyspaces, must be there
-	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
+	Hosts    []string // "host:port"
+	Secure   bool     // speak TLS to them
+	Path     string   // file of an embedded one
+	Database string   // its name on the server
+	User     string
+	Password string
+	Replicas int  // of a keyspace that has to be created
+	NoCreate bool // tables, and keyspaces, must be there
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }

@@ -41,7 +41,7 @@ func Open(ctx context.Context, c driver.Config) (driver.Store, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
 	}
-	s := &store{prefix: c.Database + "-", fixed: c.ReadOnlyDDL}
+	s := &store{prefix: c.Database + "-", fixed: c.NoCreate}
 	s.http = &http.Transport{
 		DialContext: dial, MaxIdleConnsPerHost: 32, MaxConnsPerHost: 32, IdleConnTimeout: 5 * time.Minute,
 		TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: false,

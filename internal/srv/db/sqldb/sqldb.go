@@ -49,7 +49,7 @@ func OpenMySQL(ctx context.Context, c driver.Config) (driver.Store, error) {
 
 func open(ctx context.Context, c driver.Config, url string) (driver.Store, error) {
 	var tables fs.FS = migrations
-	if c.ReadOnlyDDL {
+	if c.NoCreate {
 		tables = nil
 	}
 	db, err := sqlstore.Open(ctx, url, tables, sqlstore.Dial(c.Dial))
@@ -57,7 +57,7 @@ func open(ctx context.Context, c driver.Config, url string) (driver.Store, error
 		return nil, err
 	}
 	s := &store{
-		db: db, dialect: dialectOf(db.Dialect), fixed: c.ReadOnlyDDL,
+		db: db, dialect: dialectOf(db.Dialect), fixed: c.NoCreate,
 		cache: &cache{db: db.DB, tables: make(map[string]*prepared)},
 	}
 	if db.Dialect == sqlstore.SQLite {
