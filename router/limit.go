@@ -5,18 +5,39 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
 	"golang.org/x/time/rate"
 
-	"github.com/micro/go-platform/internal/gradient"
 	pb "github.com/micro/go-platform/router/proto"
 )
+
+// adaptive is a limit of calls at a time that follows their latency: failsafe-go's
+// limiter, a kin of TCP Vegas and of Netflix's concurrency-limits. It was chosen
+// over the latter's Gradient2 because that one takes a queue that lasts for the
+// new usual and grows without end; failsafe-go's sees that throughput no longer
+// rises with concurrency.
+type adaptive = adaptivelimiter.AdaptiveLimiter[any]
+
+// What an adaptive limit begins with and its bounds.
+const (
+	adaptiveFirst  = 20
+	adaptiveLeast  = 4
+	adaptiveWindow = 250 * time.Millisecond
+)
+
+func newAdaptive(most int) adaptive {
+	return adaptivelimiter.NewBuilder[any]().
+		WithLimits(uint(min(adaptiveLeast, most)), uint(most), uint(min(adaptiveFirst, most))).
+		WithRecentWindow(adaptiveWindow, 30*time.Second, 50).
+		Build()
+}
 
 // limits are those of the calls of one service.
 type limits struct {
 	own     *rate.Limiter                // nil: none
 	shared  atomic.Pointer[rate.Limiter] // of router-srv, nil: none
 	most    atomic.Pointer[slots]        // of router-srv, nil: none
-	latency *gradient.Limiter            // nil: none
+	latency adaptive                     // nil: none
 	any     atomic.Bool                  // there is one
 	refused atomic.Int64                 // calls, since the start
 }
@@ -30,7 +51,7 @@ func (l *limits) init(s settings, service string) {
 		l.own = rate.NewLimiter(rate.Limit(r.perSecond), r.burst)
 	}
 	if s.adaptive > 0 {
-		l.latency = gradient.New(min(gradient.DefaultMin, s.adaptive), s.adaptive)
+		l.latency = newAdaptive(s.adaptive)
 	}
 	l.any.Store(l.own != nil || l.latency != nil)
 }
@@ -66,7 +87,7 @@ func burst(perSecond float64) int { return max(1, int(perSecond)) }
 // permit is what a call was let in with.
 type permit struct {
 	slots   *slots
-	latency *gradient.Limiter
+	latency adaptivelimiter.Permit
 	begun   int64
 }
 
@@ -81,10 +102,11 @@ func (l *limits) admit(now int64) (permit, bool) {
 		got.slots = most
 	}
 	if l.latency != nil {
-		if !l.latency.Acquire() {
+		p, ok := l.latency.TryAcquirePermit()
+		if !ok {
 			return l.refuse(got)
 		}
-		got.latency = l.latency
+		got.latency = p
 	}
 	if l.own != nil && !l.own.Allow() {
 		return l.refuse(got)
@@ -116,14 +138,19 @@ func (g permit) release(now int64, telling bool) {
 	if g.slots != nil {
 		g.slots.release(now, now-g.begun)
 	}
-	if g.latency == nil {
-		return
+	finish(g.latency, telling)
+}
+
+// finish ends a call under an adaptive limit; telling says that its duration
+// means something.
+func finish(p adaptivelimiter.Permit, telling bool) {
+	switch {
+	case p == nil:
+	case telling:
+		p.Record()
+	default:
+		p.Drop()
 	}
-	if !telling {
-		g.latency.Release(now, 0)
-		return
-	}
-	g.latency.Release(now, time.Duration(now-g.begun))
 }
 
 // slots is a fixed number of calls at a time. With less than one, one call at a

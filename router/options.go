@@ -54,7 +54,6 @@ type settings struct {
 	adaptive    int // calls at a time per service, at most; 0: not limited
 	serverRate  rateLimit
 	serverMost  int
-	ingress     *[]string
 }
 
 type rateLimit struct {

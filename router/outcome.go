@@ -13,12 +13,12 @@ import (
 	"github.com/micro/go-platform/internal/call"
 )
 
-// outcome is what err tells about the node. ctx is that of the call or nil.
+// outcome is what err tells about the node. ctx is that of the call, if known.
 func (p *platform) outcome(ctx context.Context, node *registry.Node, err error) balance.Outcome {
 	switch {
 	case err == nil || call.Ended(err):
 		return balance.OK
-	case ctx != nil && errors.Is(ctx.Err(), context.Canceled), errors.Is(err, context.Canceled):
+	case errors.Is(ctx.Err(), context.Canceled), errors.Is(err, context.Canceled):
 		return balance.Void
 	case errors.Is(err, context.DeadlineExceeded):
 		return balance.Failed

@@ -348,7 +348,7 @@ func (p *platform) member(name string, node *registry.Node) (*service, *balance.
 // Mark implements Router.
 func (p *platform) Mark(name string, node *registry.Node, err error) {
 	if s, m := p.member(name, node); m != nil {
-		s.pool.End(m, p.outcome(nil, node, err), !p.measured.Load())
+		s.pool.End(m, p.outcome(context.Background(), node, err), !p.measured.Load())
 	}
 }
 
@@ -367,5 +367,5 @@ func (p *platform) Record(r Request, node *registry.Node, d time.Duration, err e
 	if stream, ok := r.(interface{ Stream() bool }); ok && stream.Stream() {
 		return
 	}
-	s.pool.Tell(m, p.outcome(nil, node, err), d, p.now())
+	s.pool.Tell(m, p.outcome(context.Background(), node, err), d, p.now())
 }

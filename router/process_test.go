@@ -39,7 +39,7 @@ func child() {
 	if err := s.Start(); err != nil {
 		panic(err)
 	}
-	_, _ = fmt.Println(s.Options().Address)
+	_, _ = fmt.Fprintln(os.Stdout, s.Options().Address)
 	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
 }
 
@@ -167,7 +167,7 @@ func TestKill9(t *testing.T) {
 // TestSlowFailingAndFlappingNodesOverSockets is the simulation once with real
 // servers and sockets, beside go-micro's own selector.
 func TestSlowFailingAndFlappingNodesOverSockets(t *testing.T) {
-	const length = 6 * time.Second
+	const length = 4 * time.Second
 	run := func(name string, w *world) *load {
 		nodes := make([]*node, 10)
 		for i := range nodes {

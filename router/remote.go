@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 
 	"go-micro.dev/v5/broker"
@@ -26,7 +25,6 @@ import (
 type remote struct {
 	p       *platform
 	again   chan struct{} // a service came to use
-	mu      sync.Mutex
 	client  client.Client
 	release func()
 }

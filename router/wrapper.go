@@ -13,7 +13,6 @@ import (
 
 	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/call"
-	"github.com/micro/go-platform/internal/gradient"
 	"github.com/micro/go-platform/internal/header"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -75,6 +74,9 @@ func (p *platform) record(next client.CallFunc) client.CallFunc {
 // callOption puts a call into the router's hands: its retries in place of
 // go-micro's, and its recording. Options of the call come after it and win.
 func (p *platform) callOption(o *client.CallOptions) {
+	if !p.running.Load() {
+		return // Select will tell why
+	}
 	o.Retries, o.Retry, o.Backoff = p.set.retries, p.retries.usual, retryAfter
 	if len(o.CallWrappers) == 0 {
 		o.CallWrappers = p.recorders
@@ -246,14 +248,13 @@ func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...
 func HandlerWrapper(r Router) server.HandlerWrapper {
 	g := &gate{}
 	if p, ours := r.(*platform); ours {
-		g.p = p
 		o := p.Options()
 		s := newSettings(&o)
 		if s.serverRate.valid() {
 			g.rate = rate.NewLimiter(rate.Limit(s.serverRate.perSecond), s.serverRate.burst)
 		}
 		if s.serverMost > 0 {
-			g.latency = gradient.New(min(gradient.DefaultMin, s.serverMost), s.serverMost)
+			g.latency = newAdaptive(s.serverMost)
 		}
 		g.name = s.server.Options().Name
 	}
@@ -267,10 +268,9 @@ func HandlerWrapper(r Router) server.HandlerWrapper {
 
 // gate is the limits of one server.
 type gate struct {
-	p       *platform
 	name    string
 	rate    *rate.Limiter
-	latency *gradient.Limiter
+	latency adaptive
 }
 
 func (g *gate) handle(ctx context.Context, req server.Request, rsp any, next server.HandlerFunc) error {
@@ -280,17 +280,14 @@ func (g *gate) handle(ctx context.Context, req server.Request, rsp any, next ser
 	if g.latency == nil || req.Stream() {
 		return next(ctx, req, rsp)
 	}
-	if !g.latency.Acquire() {
+	permit, ok := g.latency.TryAcquirePermit()
+	if !ok {
 		return limited(g.name)
 	}
-	begun, err := g.p.now(), errPanic
+	err := errPanic
 	defer func() {
-		now := g.p.now()
-		d := time.Duration(now - begun)
-		if err != nil && call.Of(err) != call.Dropped {
-			d = 0 // an error says little of how long work takes
-		}
-		g.latency.Release(now, d)
+		// An error says little of how long work takes.
+		finish(permit, err == nil || call.Of(err) == call.Dropped)
 	}()
 	err = next(ctx, req, rsp)
 	return err

@@ -48,7 +48,7 @@ func (p *Pool) Explain(c *Call) Explanation {
 	t := p.table.Load()
 	e := Explanation{Strategy: p.conf.Strategy, Zone: p.conf.Zone, Panicking: t.panicking}
 	pl, labels, sticky := t.plain, []Label(nil), false
-	if c != nil && t.policy != nil {
+	if c != nil {
 		labels, sticky = c.Labels, c.Sticky
 		point := 0.0
 		if sticky {
@@ -63,7 +63,7 @@ func (p *Pool) Explain(c *Call) Explanation {
 	if pl.none {
 		e.Notes = append(e.Notes, "no node may take these calls")
 	}
-	e.Versions = t.lanes(pl)
+	e.Versions = t.lanes(pl, sticky)
 	total := 0.0
 	for _, m := range p.members {
 		total += m.Load.calls
@@ -89,13 +89,13 @@ func (p *Pool) Explain(c *Call) Explanation {
 }
 
 // lanes names the part of every version and the rule behind it.
-func (t *table) lanes(pl *plan) (all []Lane) {
+func (t *table) lanes(pl *plan, sticky bool) (all []Lane) {
 	from := 0.0
-	for _, l := range pl.lanes {
+	for _, l := range pl.line(sticky) {
 		lane := Lane{Version: l.version, Percent: l.upTo - from, Reason: "no rule: what the others leave"}
 		from = l.upTo
-		if l.version == "" && len(pl.rules) == 0 {
-			lane.Reason = "no rule"
+		if len(pl.rules) == 0 {
+			lane.Reason = "no rule: by nodes"
 		}
 		if r := pl.rules[l.version]; r != nil {
 			lane.Reason = rule(r)

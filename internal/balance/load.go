@@ -20,6 +20,7 @@ type Load struct {
 	probing atomic.Int64  // when the probe under way began, 0: none
 	area    atomic.Int64  // of calls in flight over time, see littlesLaw
 	marks   atomic.Uint32 // calls that ended without a measured latency, since the last tick
+	first   atomic.Int64  // when the first answer came
 	streams atomic.Int32
 	Extra   any      // of the pool's user, see Config
 	_       [64]byte // the next load's words are not in this cache line
@@ -70,6 +71,21 @@ func remaining(now int64, stamp uint32, decay time.Duration) float32 {
 	return float32(math.Exp(-x))
 }
 
+// evidence is the least part of a lower latency that counts, so that a peak is
+// forgotten after some hundred calls even when they come at once.
+const evidence = 1.0 / 64
+
+// answered adds the latency of a call that was answered now. One that began
+// before the node's first answer took as long as it takes to connect.
+func (l *Load) answered(now int64, d time.Duration, decay time.Duration) {
+	switch first := l.first.Load(); {
+	case first == 0:
+		l.first.CompareAndSwap(0, now)
+	case now-int64(d) >= first:
+		l.observe(now, d, decay)
+	}
+}
+
 // observe adds a latency: a higher one counts at once, a lower one by how long
 // it is since the last.
 func (l *Load) observe(now int64, d time.Duration, decay time.Duration) {
@@ -78,7 +94,7 @@ func (l *Load) observe(now int64, d time.Duration, decay time.Duration) {
 		old := l.latency.Load()
 		latency, stamp := unpack(old)
 		if fresh < latency {
-			w := remaining(now, stamp, decay)
+			w := min(remaining(now, stamp, decay), 1-evidence)
 			latency = latency*w + fresh*(1-w)
 		} else {
 			latency = fresh

@@ -256,6 +256,44 @@ func TestASlowNodeGetsLittle(t *testing.T) {
 	}
 }
 
+// TestConnectingIsNotLatency: what the first calls wait for is the connection,
+// and a peak is forgotten after some hundred good calls.
+func TestConnectingIsNotLatency(t *testing.T) {
+	w := newWorld(nil)
+	w.Update(version("v1", 2), nil)
+	latency := func() time.Duration {
+		for _, n := range w.Explain(nil).Nodes {
+			if n.Node.Id == "v1-0" {
+				return n.Latency
+			}
+		}
+		return 0
+	}
+	take := func(d time.Duration) {
+		m := w.Find("v1-0")
+		w.Begin(m, false)
+		w.Done(m, balance.OK, d, w.now)
+		w.End(m, balance.OK, false)
+	}
+	take(500 * time.Millisecond)
+	take(400 * time.Millisecond) // began before the first answer
+	if d := latency(); d != 0 {
+		t.Errorf("latency %v of calls that had to connect", d)
+	}
+	w.now += int64(time.Second)
+	take(100 * time.Millisecond)
+	if d := latency(); d != 100*time.Millisecond {
+		t.Errorf("latency %v after a peak of 100ms", d)
+	}
+	for range 300 {
+		w.now += int64(time.Millisecond)
+		take(time.Millisecond)
+	}
+	if d := latency(); d > 3*time.Millisecond {
+		t.Errorf("latency %v after 300 calls of 1ms", d)
+	}
+}
+
 func TestCallsWhoseEndNobodyTellsAreForgotten(t *testing.T) {
 	w := newWorld(nil)
 	w.Update(version("v1", 1), nil)

@@ -60,9 +60,9 @@ func (p *Pool) Only(keep func(*Member) bool) *View {
 func (v *View) Pick(c *Call, tried []*Member) (*Member, error) { return v.table.pick(v.pool, c, tried) }
 
 func (t *table) pick(p *Pool, c *Call, tried []*Member) (*Member, error) {
-	pl, point := t.plain, -1.0
+	pl, point, sticky := t.plain, -1.0, false
 	if c != nil {
-		if c.Sticky {
+		if sticky = c.Sticky; sticky {
 			point = c.Point
 		}
 		if t.keyed && len(c.Labels) > 0 {
@@ -75,12 +75,13 @@ func (t *table) pick(p *Pool, c *Call, tried []*Member) (*Member, error) {
 	if pl.none {
 		return nil, ErrNone
 	}
-	l := &pl.lanes[0]
-	if len(pl.lanes) > 1 {
+	line := pl.line(sticky)
+	l := &line[0]
+	if len(line) > 1 {
 		if point < 0 {
 			point = position(p.conf.Rand())
 		}
-		l = pl.at(point)
+		l = at(line, point)
 	}
 	if len(l.probes) > 0 && len(tried) == 0 {
 		if m := l.probe(); m != nil {

@@ -12,10 +12,11 @@ import (
 // plan is how calls with certain labels divide among the nodes of a table. It
 // is immutable.
 type plan struct {
-	lanes []lane // by upTo
-	none  bool   // no node may take these calls
-	notes []string
-	rules map[string]*Rule // that decided, by version
+	lanes  []lane // by upTo
+	sticky []lane // of calls with a sticky key; nil: the same
+	none   bool   // no node may take these calls
+	notes  []string
+	rules  map[string]*Rule // that decided, by version
 }
 
 // lane is a part of the line 0..100 and who takes its calls.
@@ -61,14 +62,22 @@ func (l *lane) probe() *Member {
 	return nil
 }
 
+// line returns the lanes of a call.
+func (pl *plan) line(sticky bool) []lane {
+	if sticky && pl.sticky != nil {
+		return pl.sticky
+	}
+	return pl.lanes
+}
+
 // at returns the lane of a point.
-func (pl *plan) at(point float64) *lane {
-	for i := range pl.lanes[:len(pl.lanes)-1] {
-		if point < pl.lanes[i].upTo {
-			return &pl.lanes[i]
+func at(line []lane, point float64) *lane {
+	for i := range line[:len(line)-1] {
+		if point < line[i].upTo {
+			return &line[i]
 		}
 	}
-	return &pl.lanes[len(pl.lanes)-1]
+	return &line[len(line)-1]
 }
 
 // bound is a label rule that holds for a call, with the call's value.
@@ -122,24 +131,35 @@ func (t *table) divide(members []*Member, labels []Label, bounds []bound, p *Poo
 		pl.none = true
 		return pl
 	}
-	if pl.rules = t.decide(labels); len(pl.rules) == 0 {
-		pl.lanes = []lane{t.newLane("", 100, members, p)}
-		return pl
-	}
 	byVersion := make(map[string][]*Member)
 	for _, m := range members {
 		byVersion[m.Version] = append(byVersion[m.Version], m)
 	}
+	pl.rules = t.decide(labels)
+	if len(pl.rules) > 0 {
+		pl.lanes = t.split(pl, byVersion, p)
+		pl.none = len(pl.lanes) == 0
+		return pl
+	}
+	// Nothing divides the versions, but a user stays with one.
+	pl.lanes = []lane{t.newLane("", 100, members, p)}
+	if len(byVersion) > 1 {
+		pl.sticky = t.split(pl, byVersion, p)
+	}
+	return pl
+}
+
+// split makes a lane for each version that has a part.
+func (t *table) split(pl *plan, byVersion map[string][]*Member, p *Pool) (lanes []lane) {
 	names, parts, total := pl.parts(byVersion)
 	upTo := 0.0
 	for i, name := range names {
 		if parts[i] > 0 {
 			upTo += parts[i] / total * 100
-			pl.lanes = append(pl.lanes, t.newLane(name, upTo, byVersion[name], p))
+			lanes = append(lanes, t.newLane(name, upTo, byVersion[name], p))
 		}
 	}
-	pl.none = len(pl.lanes) == 0
-	return pl
+	return lanes
 }
 
 // narrow leaves the nodes that match all bounds.

@@ -152,6 +152,25 @@ func TestACanaryIsStickyAndGrows(t *testing.T) {
 	}
 }
 
+func TestAUserStaysWithAVersionWithoutRules(t *testing.T) {
+	w := newWorld(nil)
+	w.Update(join(version("v1", 3), version("v2", 1)), nil)
+	if !w.Divided() {
+		t.Error("nobody would ask for the key")
+	}
+	if got := w.percents(t, 20_000, user)["v2"]; math.Abs(got-25) > 1 {
+		t.Errorf("v2 has one of four nodes and %.2f %% of the users", got)
+	}
+	for i := range 1000 {
+		first, _ := w.Pick(user(i), nil)
+		for range 3 {
+			if m, _ := w.Pick(user(i), nil); m.Version != first.Version {
+				t.Fatalf("user %d went to %s, then to %s", i, first.Version, m.Version)
+			}
+		}
+	}
+}
+
 func TestPointsAreTheSameInEveryProcess(t *testing.T) {
 	if got := fmt.Sprintf("%.6f", balance.Point("shop", "user-1")); got != "18.232728" {
 		t.Errorf("user-1 is at %s: users of a running canary would move", got)

@@ -197,7 +197,7 @@ func (p *Pool) Keyed() bool { return p.table.Load().keyed }
 // Divided tells whether a sticky key matters.
 func (p *Pool) Divided() bool {
 	t := p.table.Load()
-	return t.keyed || len(t.plain.lanes) > 1
+	return t.keyed || len(t.versions) > 1
 }
 
 // Begin notes that a call to m begins. Timed tells that nobody will tell how
@@ -238,7 +238,7 @@ func (p *Pool) Tell(m *Member, o Outcome, d time.Duration, now int64) {
 	switch o {
 	case OK:
 		if d > 0 {
-			l.observe(now, d, p.conf.Decay)
+			l.answered(now, d, p.conf.Decay)
 		}
 		l.window.Add(1)
 		if l.streak.Load() != 0 {

@@ -6,14 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/sony/gobreaker/v2"
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/selector"
 
-	"github.com/micro/go-platform/internal/gradient"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/router"
 )
@@ -130,29 +128,6 @@ func BenchmarkRouterRecord(b *testing.B) {
 				r.Record(req, node, 3*time.Millisecond, nil)
 			}
 		})
-	})
-}
-
-// BenchmarkRouterConcurrency is one call through an adaptive limit.
-func BenchmarkRouterConcurrency(b *testing.B) {
-	ours := gradient.New(gradient.DefaultMin, gradient.DefaultMax)
-	failsafe := adaptivelimiter.NewBuilder[any]().WithLimits(4, 1000, 20).Build()
-	begin := time.Now()
-	b.Run("ours", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if ours.Acquire() {
-				ours.Release(int64(time.Since(begin)), time.Millisecond)
-			}
-		}
-	})
-	b.Run("failsafe", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if p, ok := failsafe.TryAcquirePermit(); ok {
-				p.Record()
-			}
-		}
 	})
 }
 
