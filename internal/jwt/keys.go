@@ -16,6 +16,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,8 +64,9 @@ func (k *Key) Equal(other *Key) bool {
 
 // Keys is a set of keys, immutable but for what it remembers of headers.
 type Keys struct {
-	byID   map[string]*Key
-	expect *Expect
+	byID     map[string]*Key
+	expect   *Expect
+	encoding *base64.Encoding
 	// headers are encoded headers of tokens that were good, so that a header
 	// is read once and not with every token of its key.
 	headers atomic.Pointer[map[string]*Key]
@@ -87,7 +89,7 @@ func ParseKeys(jwks []byte, expect *Expect) (*Keys, error) {
 	if len(set.Keys) > MaxKeys {
 		return nil, fmt.Errorf("key set: more than %d keys", MaxKeys)
 	}
-	k := &Keys{byID: make(map[string]*Key, len(set.Keys)), expect: expect}
+	k := &Keys{byID: make(map[string]*Key, len(set.Keys)), expect: expect, encoding: encoding()}
 	for _, raw := range set.Keys {
 		key, err := parseKey(raw, expect.Algs)
 		if err != nil {

@@ -26,7 +26,7 @@ func (k *Keys) Verify(token string, claims Registered) (*Key, error) {
 			return nil, err
 		}
 	}
-	sig, err := encoding().DecodeString(signature)
+	sig, err := k.encoding.DecodeString(signature)
 	if err != nil {
 		return nil, errForm
 	}
@@ -36,7 +36,7 @@ func (k *Keys) Verify(token string, claims Registered) (*Key, error) {
 	if !known {
 		k.remember(header, key)
 	}
-	if err := decode(payload, claims); err != nil {
+	if err := decode(k.encoding, payload, claims); err != nil {
 		return nil, errClaims
 	}
 	return key, k.expect.check(claims.registered())
@@ -52,7 +52,7 @@ func Peek(token string, claims Registered) error {
 	if err != nil {
 		return err
 	}
-	return decode(payload, claims)
+	return decode(encoding(), payload, claims)
 }
 
 // split checks the form before anything is decoded: base64 decoders skip line
@@ -79,10 +79,11 @@ func split(token string) (header, payload, signature string, err error) {
 	return token[:first], token[first+1 : last], token[last+1:], nil
 }
 
+// encoding refuses what another encoding of the same bytes would be.
 func encoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
-func decode(segment string, into any) error {
-	raw, err := encoding().DecodeString(segment)
+func decode(e *base64.Encoding, segment string, into any) error {
+	raw, err := e.DecodeString(segment)
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ type rawHeader struct {
 // readHeader returns the key that the header names.
 func (k *Keys) readHeader(segment string) (*Key, error) {
 	var h rawHeader
-	if decode(segment, &h) != nil {
+	if decode(k.encoding, segment, &h) != nil {
 		return nil, errHeader
 	}
 	switch {

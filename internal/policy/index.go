@@ -34,6 +34,20 @@ func push(to []cursor, l list) []cursor {
 	return append(to, cursor{list: l})
 }
 
+// first returns the lowest block, not below at, that any of the cursors has.
+func first(cursors []cursor, at uint32) (block uint32, found bool) {
+	for i := range cursors {
+		c := &cursors[i]
+		for c.pos < len(c.list) && c.list[c.pos].at < at {
+			c.pos++
+		}
+		if c.pos < len(c.list) && (!found || c.list[c.pos].at < block) {
+			block, found = c.list[c.pos].at, true
+		}
+	}
+	return block, found
+}
+
 // unite returns the rules of the block that any of the cursors has. Blocks must
 // be asked for in rising order, of which some may be left out.
 func unite(cursors []cursor, at uint32) (bits uint64) {

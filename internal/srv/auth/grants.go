@@ -164,7 +164,8 @@ func (p *provider) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Re
 		return nil, err
 	}
 	fresh := newSecret()
-	switch err := p.store.Rotate(ctx, hash, digest(fresh), time.Now(), p.settings.grace); {
+	// Who came together races, however long the database takes for all of them.
+	switch err := p.store.Rotate(ctx, hash, digest(fresh), callerOf(ctx).at, p.settings.grace); {
 	case errors.Is(err, rpcerr.ErrConflict):
 		return nil, p.endFamily(ctx, g.sid, "the refresh token was used before")
 	case err != nil:

@@ -70,7 +70,7 @@ func guarded(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		r = r.WithContext(withCaller(r.Context(), caller{peer: peerOf(r.RemoteAddr)}))
+		r = r.WithContext(withCaller(r.Context(), caller{peer: peerOf(r.RemoteAddr), at: time.Now()}))
 		if err := r.ParseForm(); err != nil {
 			refuseForm(w, r, "malformed or too large")
 			return

@@ -57,6 +57,7 @@ type caller struct {
 	peer string            // address without port
 	meta map[string]string // TokenRequest.metadata
 	user *claims           // of the token that came with an RPC
+	at   time.Time         // when the request arrived
 }
 
 type callerKey struct{}

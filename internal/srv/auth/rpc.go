@@ -115,7 +115,7 @@ func (h *oauthHandler) Token(ctx context.Context, req *pb.TokenRequest, rsp *pb.
 	if err := checkPairs("metadata", req.Metadata, maxRequestKeys, maxRequest); err != nil {
 		return refuse(err)
 	}
-	ctx = withCaller(ctx, caller{peer: peerHost(ctx), meta: req.Metadata})
+	ctx = withCaller(ctx, caller{peer: peerHost(ctx), meta: req.Metadata, at: time.Now()})
 	w, err := h.do(ctx, http.MethodPost, pathToken, url.Values{
 		"client_id": {req.ClientId}, "client_secret": {req.ClientSecret}, "grant_type": {req.GrantType},
 		"code": {req.Code}, "code_verifier": {req.CodeVerifier}, "redirect_uri": {req.RedirectUri},

@@ -188,14 +188,20 @@ func (e *env) redeem(code, verifier string) (*pb.Token, error) {
 	rsp, err := e.oauth.Token(e.as(""), &pb.TokenRequest{
 		GrantType: "authorization_code", ClientId: "app", ClientSecret: secretOf("app"), Code: code, RedirectUri: callback, CodeVerifier: verifier,
 	}, e.here()...)
-	return rsp.GetToken(), err
+	if err != nil { // then go-micro may still write to rsp
+		return nil, err
+	}
+	return rsp.Token, nil
 }
 
 func (e *env) refresh(client, token string, scopes ...string) (*pb.Token, error) {
 	rsp, err := e.oauth.Token(e.as(""), &pb.TokenRequest{
 		GrantType: "refresh_token", ClientId: client, ClientSecret: secretOf(client), RefreshToken: token, Scopes: scopes,
 	}, e.here()...)
-	return rsp.GetToken(), err
+	if err != nil { // then go-micro may still write to rsp
+		return nil, err
+	}
+	return rsp.Token, nil
 }
 
 // Attack: a code is replayed. The tokens of its first use end.
