@@ -108,21 +108,19 @@ func TestBadURLs(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for want, opts := range map[int][]sqlstore.Option{1: nil, 2: {sqlstore.Durable()}} {
-		db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), nil, opts...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var synchronous int
-		if err := db.QueryRow("PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != want {
-			t.Errorf("synchronous is %d, %v; want %d", synchronous, err, want)
-		}
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
+	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var synchronous int
+	if err := db.QueryRow("PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != 2 {
+		t.Errorf("synchronous is %d, %v; want 2, full", synchronous, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 	refused := errors.New("refused")
-	_, err := sqlstore.Open(t.Context(), "mysql://u:p@h/x", nil, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
+	_, err = sqlstore.Open(t.Context(), "mysql://u:p@h/x", nil, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
 	if !errors.Is(err, refused) {
 		t.Errorf("got %v from a dial function of ours", err)
 	}
