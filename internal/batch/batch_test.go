@@ -317,3 +317,42 @@ func TestStopCountsTheBatchOfASenderThatHangs(t *testing.T) {
 	}
 	close(release)
 }
+
+// An eager queue does not wait for company, and what is given up is handed
+// over.
+func TestEagerAndLost(t *testing.T) {
+	sent := make(chan int, 10)
+	var lost []int
+	fail := false
+	q := batch.New(batch.Config[int]{
+		Name: "items", Interval: time.Hour, Eager: true,
+		Send: func(_ context.Context, items []int) error {
+			if fail {
+				return errors.New("told to")
+			}
+			for _, i := range items {
+				sent <- i
+			}
+			return nil
+		},
+		Lost: func(items []int) { lost = append(lost, items...) },
+	})
+	if err := q.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = q.Add(1)
+	select {
+	case <-sent:
+	case <-time.After(10 * time.Second):
+		t.Fatal("an eager queue waits for its interval")
+	}
+	if err := q.Flush(context.Background()); err != nil { // the sender rests
+		t.Fatal(err)
+	}
+	fail = true
+	_ = q.Add(2)
+	_ = q.Add(3)
+	if err := q.Stop(); err == nil || len(lost) != 2 {
+		t.Fatalf("lost %v, %v", lost, err)
+	}
+}
