@@ -42,7 +42,7 @@ func (r *remote) open(ctx context.Context, service string, from place, snapshot 
 		s.ctx, s.cancel = context.WithCancel(ctx)
 		s.dead = time.AfterFunc(callTimeout, s.cancel) // longer once it lives
 		s.Registry_WatchService, err = api.Watch(s.ctx, &pb.WatchRequest{
-			Service: service, Epoch: from.epoch, Revision: from.revision, Snapshot: snapshot,
+			Service: service, Epoch: from.epoch, Revision: from.revision, Snapshot: snapshot, Batches: true,
 		}, opts...)
 		if err == nil {
 			first, err = s.recv()
@@ -90,10 +90,11 @@ type watcher struct {
 	cancel  context.CancelFunc
 	wait    backoff.Backoff
 
-	next   sync.Mutex // one reader at a time
-	place  *place
-	stream *stream
-	first  *pb.WatchResponse
+	next    sync.Mutex // one reader at a time
+	place   *place
+	stream  *stream
+	first   *pb.WatchResponse
+	results []*pb.Result // heard and not told yet
 }
 
 // Watch returns a watcher that lives as long as its connection and goes on where
@@ -127,6 +128,11 @@ func (w *watcher) Next() (*registry.Result, error) {
 	w.next.Lock()
 	defer w.next.Unlock()
 	for {
+		if len(w.results) > 0 && w.ctx.Err() == nil {
+			r := w.results[0]
+			w.results = w.results[1:]
+			return &registry.Result{Action: r.Action, Service: r.Service.Registry()}, nil
+		}
 		got, err := w.message()
 		switch {
 		case w.ctx.Err() != nil:
@@ -144,9 +150,7 @@ func (w *watcher) Next() (*registry.Result, error) {
 		if got.Epoch != "" {
 			*w.place = place{got.Epoch, got.Revision}
 		}
-		if got.Result != nil {
-			return &registry.Result{Action: got.Result.Action, Service: got.Result.Service.Registry()}, nil
-		}
+		w.results = got.Results
 	}
 }
 

@@ -1077,6 +1077,7 @@ type WatchRequest struct {
 	Epoch         string                 `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`     // with revision: what the asker knows
 	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	Snapshot      bool                   `protobuf:"varint,4,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // begin with all that is there unless revision is known
+	Batches       bool                   `protobuf:"varint,5,opt,name=batches,proto3" json:"batches,omitempty"`   // the asker reads results
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1139,11 +1140,19 @@ func (x *WatchRequest) GetSnapshot() bool {
 	return false
 }
 
+func (x *WatchRequest) GetBatches() bool {
+	if x != nil {
+		return x.Batches
+	}
+	return false
+}
+
 type WatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Result        *Result                `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
 	Epoch         string                 `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"` // revisions of different epochs do not compare
 	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Results       []*Result              `protobuf:"bytes,4,rep,name=results,proto3" json:"results,omitempty"` // instead of result, for those who ask for batches
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1197,6 +1206,13 @@ func (x *WatchResponse) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *WatchResponse) GetResults() []*Result {
+	if x != nil {
+		return x.Results
+	}
+	return nil
 }
 
 type ReplicateRequest struct {
@@ -1943,16 +1959,18 @@ const file_discovery_proto_discovery_proto_rawDesc = "" +
 	"\bservices\x18\x01 \x03(\v2\x1e.go.platform.discovery.ServiceR\bservices\"\x15\n" +
 	"\x13ListServicesRequest\"R\n" +
 	"\x14ListServicesResponse\x12:\n" +
-	"\bservices\x18\x01 \x03(\v2\x1e.go.platform.discovery.ServiceR\bservices\"v\n" +
+	"\bservices\x18\x01 \x03(\v2\x1e.go.platform.discovery.ServiceR\bservices\"\x90\x01\n" +
 	"\fWatchRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x1a\n" +
-	"\bsnapshot\x18\x04 \x01(\bR\bsnapshot\"x\n" +
+	"\bsnapshot\x18\x04 \x01(\bR\bsnapshot\x12\x18\n" +
+	"\abatches\x18\x05 \x01(\bR\abatches\"\xb1\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\x06result\x18\x01 \x01(\v2\x1d.go.platform.discovery.ResultR\x06result\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\">\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x127\n" +
+	"\aresults\x18\x04 \x03(\v2\x1d.go.platform.discovery.ResultR\aresults\">\n" +
 	"\x10ReplicateRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"\xe4\x02\n" +
@@ -2094,37 +2112,38 @@ var file_discovery_proto_discovery_proto_depIdxs = []int32{
 	1,  // 13: go.platform.discovery.GetServiceResponse.services:type_name -> go.platform.discovery.Service
 	1,  // 14: go.platform.discovery.ListServicesResponse.services:type_name -> go.platform.discovery.Service
 	5,  // 15: go.platform.discovery.WatchResponse.result:type_name -> go.platform.discovery.Result
-	1,  // 16: go.platform.discovery.Record.service:type_name -> go.platform.discovery.Service
-	0,  // 17: go.platform.discovery.Record.state:type_name -> go.platform.discovery.Record.State
-	21, // 18: go.platform.discovery.ReplicateResponse.records:type_name -> go.platform.discovery.Record
-	6,  // 19: go.platform.discovery.HeartbeatsResponse.heartbeats:type_name -> go.platform.discovery.Heartbeat
-	3,  // 20: go.platform.discovery.EndpointsResponse.endpoints:type_name -> go.platform.discovery.Endpoint
-	29, // 21: go.platform.discovery.StatusResponse.peers:type_name -> go.platform.discovery.Peer
-	7,  // 22: go.platform.discovery.Registry.Register:input_type -> go.platform.discovery.RegisterRequest
-	9,  // 23: go.platform.discovery.Registry.Deregister:input_type -> go.platform.discovery.DeregisterRequest
-	12, // 24: go.platform.discovery.Registry.Renew:input_type -> go.platform.discovery.RenewRequest
-	14, // 25: go.platform.discovery.Registry.GetService:input_type -> go.platform.discovery.GetServiceRequest
-	16, // 26: go.platform.discovery.Registry.ListServices:input_type -> go.platform.discovery.ListServicesRequest
-	18, // 27: go.platform.discovery.Registry.Watch:input_type -> go.platform.discovery.WatchRequest
-	20, // 28: go.platform.discovery.Registry.Replicate:input_type -> go.platform.discovery.ReplicateRequest
-	23, // 29: go.platform.discovery.Discovery.Heartbeats:input_type -> go.platform.discovery.HeartbeatsRequest
-	25, // 30: go.platform.discovery.Discovery.Endpoints:input_type -> go.platform.discovery.EndpointsRequest
-	27, // 31: go.platform.discovery.Discovery.Status:input_type -> go.platform.discovery.StatusRequest
-	8,  // 32: go.platform.discovery.Registry.Register:output_type -> go.platform.discovery.RegisterResponse
-	10, // 33: go.platform.discovery.Registry.Deregister:output_type -> go.platform.discovery.DeregisterResponse
-	13, // 34: go.platform.discovery.Registry.Renew:output_type -> go.platform.discovery.RenewResponse
-	15, // 35: go.platform.discovery.Registry.GetService:output_type -> go.platform.discovery.GetServiceResponse
-	17, // 36: go.platform.discovery.Registry.ListServices:output_type -> go.platform.discovery.ListServicesResponse
-	19, // 37: go.platform.discovery.Registry.Watch:output_type -> go.platform.discovery.WatchResponse
-	22, // 38: go.platform.discovery.Registry.Replicate:output_type -> go.platform.discovery.ReplicateResponse
-	24, // 39: go.platform.discovery.Discovery.Heartbeats:output_type -> go.platform.discovery.HeartbeatsResponse
-	26, // 40: go.platform.discovery.Discovery.Endpoints:output_type -> go.platform.discovery.EndpointsResponse
-	28, // 41: go.platform.discovery.Discovery.Status:output_type -> go.platform.discovery.StatusResponse
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	5,  // 16: go.platform.discovery.WatchResponse.results:type_name -> go.platform.discovery.Result
+	1,  // 17: go.platform.discovery.Record.service:type_name -> go.platform.discovery.Service
+	0,  // 18: go.platform.discovery.Record.state:type_name -> go.platform.discovery.Record.State
+	21, // 19: go.platform.discovery.ReplicateResponse.records:type_name -> go.platform.discovery.Record
+	6,  // 20: go.platform.discovery.HeartbeatsResponse.heartbeats:type_name -> go.platform.discovery.Heartbeat
+	3,  // 21: go.platform.discovery.EndpointsResponse.endpoints:type_name -> go.platform.discovery.Endpoint
+	29, // 22: go.platform.discovery.StatusResponse.peers:type_name -> go.platform.discovery.Peer
+	7,  // 23: go.platform.discovery.Registry.Register:input_type -> go.platform.discovery.RegisterRequest
+	9,  // 24: go.platform.discovery.Registry.Deregister:input_type -> go.platform.discovery.DeregisterRequest
+	12, // 25: go.platform.discovery.Registry.Renew:input_type -> go.platform.discovery.RenewRequest
+	14, // 26: go.platform.discovery.Registry.GetService:input_type -> go.platform.discovery.GetServiceRequest
+	16, // 27: go.platform.discovery.Registry.ListServices:input_type -> go.platform.discovery.ListServicesRequest
+	18, // 28: go.platform.discovery.Registry.Watch:input_type -> go.platform.discovery.WatchRequest
+	20, // 29: go.platform.discovery.Registry.Replicate:input_type -> go.platform.discovery.ReplicateRequest
+	23, // 30: go.platform.discovery.Discovery.Heartbeats:input_type -> go.platform.discovery.HeartbeatsRequest
+	25, // 31: go.platform.discovery.Discovery.Endpoints:input_type -> go.platform.discovery.EndpointsRequest
+	27, // 32: go.platform.discovery.Discovery.Status:input_type -> go.platform.discovery.StatusRequest
+	8,  // 33: go.platform.discovery.Registry.Register:output_type -> go.platform.discovery.RegisterResponse
+	10, // 34: go.platform.discovery.Registry.Deregister:output_type -> go.platform.discovery.DeregisterResponse
+	13, // 35: go.platform.discovery.Registry.Renew:output_type -> go.platform.discovery.RenewResponse
+	15, // 36: go.platform.discovery.Registry.GetService:output_type -> go.platform.discovery.GetServiceResponse
+	17, // 37: go.platform.discovery.Registry.ListServices:output_type -> go.platform.discovery.ListServicesResponse
+	19, // 38: go.platform.discovery.Registry.Watch:output_type -> go.platform.discovery.WatchResponse
+	22, // 39: go.platform.discovery.Registry.Replicate:output_type -> go.platform.discovery.ReplicateResponse
+	24, // 40: go.platform.discovery.Discovery.Heartbeats:output_type -> go.platform.discovery.HeartbeatsResponse
+	26, // 41: go.platform.discovery.Discovery.Endpoints:output_type -> go.platform.discovery.EndpointsResponse
+	28, // 42: go.platform.discovery.Discovery.Status:output_type -> go.platform.discovery.StatusResponse
+	33, // [33:43] is the sub-list for method output_type
+	23, // [23:33] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_discovery_proto_discovery_proto_init() }

@@ -126,6 +126,16 @@ func nodesOf(d discovery.Discovery, service string) (ids []string) {
 	return ids
 }
 
+// patient polls for longer than rpctest.Eventually does.
+func (y *yard) patient(what string, patience time.Duration, ok func() bool) {
+	y.t.Helper()
+	for begun := time.Now(); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			y.t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
 // within waits for the nodes and returns how long that took.
 func (y *yard) within(d discovery.Discovery, want ...string) time.Duration {
 	y.t.Helper()
@@ -213,13 +223,10 @@ func testScaleIn(t *testing.T, y *yard) {
 	leaving.kill()
 	killed := time.Now()
 	rpctest.Eventually(t, "it preserves them", func() bool { s := status(); return s != nil && s.Preserving })
-	patience := 60*beat() + 10*time.Second
-	for s := status(); s == nil || s.Preserving || s.Leases != 11; s = status() {
-		if time.Since(killed) > patience {
-			t.Fatalf("after %v: %v", patience, s)
-		}
-		time.Sleep(20 * time.Millisecond) // between two questions
-	}
+	y.patient("it believes that they were taken away", 60*beat()+10*time.Second, func() bool {
+		s := status()
+		return s != nil && !s.Preserving && s.Leases == 11
+	})
 	t.Logf("over after %.1f intervals", time.Since(killed).Seconds()/beat().Seconds())
 }
 
@@ -235,7 +242,7 @@ func testCrowd(t *testing.T, y *yard) {
 	srv := y.server(w)
 	status := y.status(w)
 	y.nodes("n", services, w, "-name", "shop%d", "-clients", fmt.Sprint(clients), "-interval", (10 * beat()).String())
-	rpctest.Eventually(t, "all are registered", func() bool { s := status(); return s != nil && s.Services == services+1 })
+	y.patient("all are registered", time.Minute, func() bool { s := status(); return s != nil && s.Services == services+1 })
 
 	d := y.reader(w)
 	var heard atomic.Int64
@@ -271,12 +278,7 @@ func testCrowd(t *testing.T, y *yard) {
 	srv.kill()
 	srv.start()
 	back := time.Now()
-	for s := status(); s == nil || s.Services < services+1; s = status() {
-		if time.Since(back) > 30*time.Second+20*beat() {
-			t.Fatalf("not all are back: %v", s)
-		}
-		time.Sleep(20 * time.Millisecond) // between two questions
-	}
+	y.patient("all are back", 30*time.Second+20*beat(), func() bool { s := status(); return s != nil && s.Services == services+1 })
 	t.Logf("%d clients with %d services are back after %v", clients, services, time.Since(back).Round(time.Millisecond))
 }
 

@@ -49,8 +49,8 @@ func main() {
 			}
 		})
 	}
+	slog.New(slog.NewTextHandler(os.Stderr, nil)).Info("serving") // so much for the processes that tests start
 	wg.Wait()
-	slog.New(slog.NewTextHandler(os.Stderr, nil)).Info("serving")
 	select {}
 }
 

@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	pb "github.com/micro/go-platform/discovery/proto"
@@ -12,6 +13,11 @@ import (
 const (
 	maxWatchers = 10_000
 	lifeSign    = 4 * time.Second
+	maxBatch    = 100 // results of one message
+	// watchPace is the least time between two messages to a watcher: what
+	// happens meanwhile goes together, so that a thousand nodes that come back
+	// do not make a message each for a thousand watchers.
+	watchPace = 100 * time.Millisecond
 )
 
 // view is what a watcher is told next.
@@ -72,8 +78,17 @@ func (h *registryHandler) Watch(ctx context.Context, req *pb.WatchRequest, strea
 	defer alive.Stop()
 	v := h.state.begin(req)
 	for sign := true; ; {
-		if err := tell(stream, req.Service, h.state.epoch, v, sign); err != nil {
+		if err := tell(stream, req, h.state.epoch, v, sign); err != nil {
 			return err
+		}
+		rest := watchPace
+		if len(v.results) == 0 {
+			rest = 0
+		}
+		changed := v.changed
+		v.results, sign = nil, false
+		if !h.pause(ctx, rest) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -81,29 +96,59 @@ func (h *registryHandler) Watch(ctx context.Context, req *pb.WatchRequest, strea
 		case <-h.done:
 			return nil
 		case <-alive.C:
-			v.results, sign = nil, true
+			sign = true
 			continue
-		case <-v.changed:
-			sign = false
+		case <-changed:
 		}
 		v = h.state.next(v.revision)
 	}
 }
 
+// pause returns false when the stream is to end.
+func (h *registryHandler) pause(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-h.done:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
 // tell sends a view, or a sign of life. The revision goes with the last message:
 // a watcher that is cut off begins again.
-func tell(stream pb.Registry_WatchStream, service, epoch string, v view, sign bool) error {
-	for _, r := range v.results {
-		if service != "" && r.Service.Name != service {
-			continue
-		}
-		sign = true
-		if err := stream.Send(&pb.WatchResponse{Result: r}); err != nil {
-			return err
-		}
+func tell(stream pb.Registry_WatchStream, req *pb.WatchRequest, epoch string, v view, sign bool) error {
+	results := v.results
+	if req.Service != "" {
+		results = slices.DeleteFunc(slices.Clone(results), func(r *pb.Result) bool { return r.Service.Name != req.Service })
 	}
-	if !sign {
+	if len(results) == 0 && !sign {
 		return nil
 	}
-	return stream.Send(&pb.WatchResponse{Epoch: epoch, Revision: v.revision})
+	size := 1
+	if req.Batches {
+		size = maxBatch
+	}
+	for len(results) > size || len(results) > 0 && !req.Batches {
+		if err := stream.Send(message(results[:size], req.Batches)); err != nil {
+			return err
+		}
+		results = results[size:]
+	}
+	last := message(results, req.Batches)
+	last.Epoch, last.Revision = epoch, v.revision
+	return stream.Send(last)
+}
+
+func message(results []*pb.Result, batch bool) *pb.WatchResponse {
+	if !batch && len(results) > 0 {
+		return &pb.WatchResponse{Result: results[0]}
+	}
+	return &pb.WatchResponse{Results: results}
 }
