@@ -430,6 +430,7 @@ func TestLabelsFromOutsideSteerNothing(t *testing.T) {
 					}
 					return err
 				}
+				defer func() { e.Forward = nil }() // a test keeps its servers, and rpc clients go with the garbage
 				ctx := metadata.NewContext(t.Context(), metadata.Metadata{"x-mICRO-label-STAGE": "INTERNAL", "x-other": "1"})
 				for range 40 {
 					rsp, err := w.echo("gateway-"+name).Call(ctx, &echo.Request{})
