@@ -318,7 +318,11 @@ func RunPolicy(t *testing.T, fresh func(t *testing.T) *Fixture) {
 		&pb.Rule{Id: "a-may", Effect: "allow", Accounts: []string{"suite.a", f.Own}, Services: []string{Service}},
 		&pb.Rule{Id: "nobody-deletes", Effect: "deny", Methods: []string{"Suite.Delete"}, Priority: 1},
 		&pb.Rule{Id: "readers-read", Effect: "allow", Scopes: []string{"read"}, Methods: []string{"Suite.Read"}})
-	f.eventually(t, "default deny", func() bool { _, err := f.authorize(b, "Suite.Call"); return errors.Is(err, auth.ErrForbidden) })
+	f.eventually(t, "the last of the rules, which may come one by one", func() bool {
+		_, err := f.authorize(reader, "Suite.Read")
+		_, other := f.authorize(b, "Suite.Call")
+		return err == nil && errors.Is(other, auth.ErrForbidden)
+	})
 	for _, c := range []struct {
 		token, method, rule string
 		ok                  bool
