@@ -54,7 +54,7 @@ type Config struct {
 	DatabaseURL string // see sqlstore.Open; empty: a SQLite file in DataDir
 	DataDir     string // for files; empty: the service keeps nothing on disk
 	TLS         *tls.Config
-	Insecure    bool // serve callers that are not authenticated
+	Insecure    bool        // serve callers that are not authenticated
 	Credentials Credentials // of the service at auth-srv
 	Version     string
 	Logger      *slog.Logger
