@@ -19,7 +19,7 @@ import (
 // Limits that hold for every plugin, so that one can be changed for another.
 const (
 	MaxKey   = 1024    // bytes
-	MaxValue = 500_000 // bytes
+	MaxValue = 384_000 // bytes; Consul takes no more
 	MaxTTL   = 10 * 365 * 24 * time.Hour
 	MaxMany  = 1000 // keys of one GetMany
 )
