@@ -534,6 +534,8 @@ type ProbeRequest struct {
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Self          *Member                `protobuf:"bytes,2,opt,name=self,proto3" json:"self,omitempty"` // empty for one that is no member yet
 	Members       []*Member              `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
+	View          uint64                 `protobuf:"fixed64,4,opt,name=view,proto3" json:"view,omitempty"` // as in the response, so that who hears of a change asks back
+	Synced        uint64                 `protobuf:"fixed64,5,opt,name=synced,proto3" json:"synced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -587,6 +589,20 @@ func (x *ProbeRequest) GetMembers() []*Member {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *ProbeRequest) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *ProbeRequest) GetSynced() uint64 {
+	if x != nil {
+		return x.Synced
+	}
+	return 0
 }
 
 type ProbeResponse struct {
@@ -1056,11 +1072,13 @@ const file_kv_proto_kv_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04gone\x18\x04 \x01(\bR\x04gone\x12\x19\n" +
-	"\bheard_ms\x18\x05 \x01(\x03R\aheardMs\"\x8a\x01\n" +
+	"\bheard_ms\x18\x05 \x01(\x03R\aheardMs\"\xb6\x01\n" +
 	"\fProbeRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12*\n" +
 	"\x04self\x18\x02 \x01(\v2\x16.go.platform.kv.MemberR\x04self\x120\n" +
-	"\amembers\x18\x03 \x03(\v2\x16.go.platform.kv.MemberR\amembers\"\x99\x01\n" +
+	"\amembers\x18\x03 \x03(\v2\x16.go.platform.kv.MemberR\amembers\x12\x12\n" +
+	"\x04view\x18\x04 \x01(\x06R\x04view\x12\x16\n" +
+	"\x06synced\x18\x05 \x01(\x06R\x06synced\"\x99\x01\n" +
 	"\rProbeResponse\x12*\n" +
 	"\x04self\x18\x01 \x01(\v2\x16.go.platform.kv.MemberR\x04self\x120\n" +
 	"\amembers\x18\x02 \x03(\v2\x16.go.platform.kv.MemberR\amembers\x12\x12\n" +
