@@ -25,3 +25,9 @@ func AwaitStable(tb testing.TB, k KV, n int) {
 
 // Kill makes k as silent as a process that died: it answers nobody.
 func Kill(k KV) { k.(*platform).end() }
+
+// Owners returns the ring's look-up.
+func Owners(names []string, replicas int) func(key string) []uint16 {
+	r := newRing(names, replicas)
+	return func(key string) []uint16 { return r.of(slotOf(key)) }
+}

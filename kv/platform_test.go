@@ -111,28 +111,24 @@ type ledMany struct {
 
 // The suite on a member of five.
 func TestSuiteOfFive(t *testing.T) {
-	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		n := func(tb testing.TB, opts ...kv.Option) kv.KV {
-			net := rpctest.New(tb)
-			l := &led{}
-			for i := range 5 {
-				s := net.Server(stack, "shop")
-				if stack == rpctest.GRPC {
-					net.Start(s)
-				}
-				k := kv.NewKV(append([]kv.Option{kv.Server(s), kv.Client(net.Client(stack)), kv.Logger(net.Logger), kv.Suspicion(2 * time.Second)}, opts...)...)
-				if i == 0 {
-					l.KV = k
-				} else {
-					l.others = append(l.others, k)
-				}
+	n := func(tb testing.TB, opts ...kv.Option) kv.KV {
+		net := rpctest.New(tb)
+		l := &led{}
+		for i := range 5 {
+			s := net.Server(rpctest.GRPC, "shop")
+			net.Start(s)
+			k := kv.NewKV(append([]kv.Option{kv.Server(s), kv.Client(net.Client(rpctest.RPC)), kv.Logger(net.Logger), kv.Suspicion(2 * time.Second)}, opts...)...)
+			if i == 0 {
+				l.KV = k
+			} else {
+				l.others = append(l.others, k)
 			}
-			return ledMany{l, l.KV.(kv.Many)}
 		}
-		kvtest.Run(t, n)
-		t.Run("Many", func(t *testing.T) { kvtest.RunMany(t, n) })
-		t.Run("Fence", func(t *testing.T) { kvtest.RunFence(t, n) })
-	})
+		return ledMany{l, l.KV.(kv.Many)}
+	}
+	kvtest.Run(t, n)
+	t.Run("Many", func(t *testing.T) { kvtest.RunMany(t, n) })
+	t.Run("Fence", func(t *testing.T) { kvtest.RunFence(t, n) })
 }
 
 func put(tb testing.TB, k kv.KV, n int) {

@@ -10,7 +10,7 @@ import (
 
 const (
 	// slots are what members own; a key belongs to one of them for ever.
-	slots = 16384
+	slots = 4096
 	// points of a member on the ring. The usual 20 leave the most loaded of 100
 	// members with 2.2 times the mean.
 	points = 100
