@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,16 @@ import (
 	tracerecorder "github.com/micro/go-platform/trace/recorder"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(kvMemberEnv); spec != "" {
+		if err := kvMember(spec); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	rpctest.Main(m)
+}
 
 // wired is one service with the recorder plugin of each feature.
 type wired struct {
