@@ -73,8 +73,11 @@ func TestOtherNamespacesAreForbidden(t *testing.T) {
 		t.Fatalf("%v, %v", rsp, err)
 	}
 	for name, f := range map[string]func() error{
-		"Get":      func() error { _, err := svc.Get(ctx, &pb.GetRequest{Key: "key0", Namespace: "x"}, at); return err },
-		"Put":      func() error { _, err := svc.Put(ctx, &pb.PutRequest{Item: &pb.Item{Key: "k"}, Namespace: "x"}, at); return err },
+		"Get": func() error { _, err := svc.Get(ctx, &pb.GetRequest{Key: "key0", Namespace: "x"}, at); return err },
+		"Put": func() error {
+			_, err := svc.Put(ctx, &pb.PutRequest{Item: &pb.Item{Key: "k"}, Namespace: "x"}, at)
+			return err
+		},
 		"Del":      func() error { _, err := svc.Del(ctx, &pb.DelRequest{Key: "key0", Namespace: "x"}, at); return err },
 		"Probe":    func() error { _, err := svc.Probe(ctx, &pb.ProbeRequest{Namespace: "x"}, at); return err },
 		"Exchange": func() error { _, err := svc.Exchange(ctx, &pb.ExchangeRequest{Namespace: "x"}, at); return err },

@@ -97,7 +97,7 @@ func (p *platform) GetMany(keys []string, opts ...CallOption) (map[string]*Item,
 	need, write := p.quorum(v.ring.replicas)
 	for _, key := range keys {
 		best, same := newest(answers[key])
-		if len(answers[key]) < need || same < len(answers[key]) || same < write && best != nil {
+		if len(answers[key]) < need || need > 1 && (same < len(answers[key]) || same < write && best != nil) {
 			if best, err = p.read(o.Context, key); err != nil {
 				return nil, err
 			}

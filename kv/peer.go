@@ -42,11 +42,10 @@ type peer struct {
 
 // exchange are operations whose results are handed to done, once.
 type exchange struct {
-	view    uint64
-	ops     []*pb.Op
-	results []*pb.Result
-	done    func([]*pb.Result, error)
-	size    int
+	view uint64
+	ops  []*pb.Op
+	done func([]*pb.Result, error)
+	size int
 }
 
 func (p *peer) send(view uint64, ops []*pb.Op, done func([]*pb.Result, error)) {

@@ -95,19 +95,25 @@ func (p *platform) Start() error {
 		return ErrStopped
 	}
 	p.client, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
-	s, err := p.serve()
-	if err != nil {
+	s := p.options.Server
+	if s == nil {
+		s = server.DefaultServer
+	}
+	o := s.Options()
+	p.name, p.registry = o.Name, o.Registry
+	if s.String() != "grpc" {
+		p.name += ".kv"
+	}
+	p.service = pb.NewKVService(p.name, p.client)
+	p.members = &members{
+		self: node{id: p.name + "-" + o.Id, incarnation: uint64(time.Now().UnixMicro())},
+		all:  make(map[string]*member), suspicion: p.options.Suspicion,
+	}
+	if err := p.serve(s); err != nil { // calls may come from here on
 		p.release()
 		return fmt.Errorf("kv: serve members: %w", err)
 	}
 	p.started = true
-	o := s.Options()
-	p.name, p.registry = o.Name, o.Registry
-	p.service = pb.NewKVService(p.name, p.client)
-	p.members = &members{
-		self: node{id: o.Name + "-" + o.Id, incarnation: uint64(time.Now().UnixMicro())},
-		all:  make(map[string]*member), suspicion: p.options.Suspicion,
-	}
 	p.find()
 	p.install(false)
 	p.listen(o.Broker)

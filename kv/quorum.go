@@ -166,7 +166,8 @@ func newest(answers []answer) (best *pb.Record, same int) {
 
 // read is the reading of H. Attiya, A. Bar-Noy, D. Dolev, "Sharing Memory
 // Robustly in Message-Passing Systems", JACM 1995: what it returns was made sure
-// to be on a write quorum, so that no later read returns something older.
+// to be on a write quorum, so that no later read returns something older. A read
+// of one member promises nothing of the kind.
 func (p *platform) read(ctx context.Context, key string) (best *pb.Record, err error) {
 	op := &pb.Op{Kind: pb.Op_READ, Record: &pb.Record{Key: []byte(key)}}
 	err = p.try(ctx, "get", key, func(v *view) error {
@@ -177,7 +178,7 @@ func (p *platform) read(ctx context.Context, key string) (best *pb.Record, err e
 		}
 		var same int
 		best, same = newest(answers)
-		if same == len(answers) && (same >= write || best == nil) {
+		if need == 1 || same == len(answers) && (same >= write || best == nil) {
 			return nil
 		}
 		return p.repair(ctx, v, best)

@@ -18,13 +18,9 @@ import (
 
 // serve registers the handler with the user's server if that speaks grpc, else
 // with one beside it, behind the same handler wrappers.
-func (p *platform) serve() (server.Server, error) {
-	s := p.options.Server
-	if s == nil {
-		s = server.DefaultServer
-	}
+func (p *platform) serve(s server.Server) error {
 	if s.String() == "grpc" {
-		return s, pb.RegisterKVHandler(s, &handler{p})
+		return pb.RegisterKVHandler(s, &handler{p})
 	}
 	o := s.Options()
 	host, _, err := net.SplitHostPort(o.Address)
@@ -32,7 +28,7 @@ func (p *platform) serve() (server.Server, error) {
 		host = o.Address
 	}
 	opts := []server.Option{
-		server.Name(o.Name + ".kv"), server.Id(o.Id), server.Version(o.Version), server.Address(net.JoinHostPort(host, "0")),
+		server.Name(p.name), server.Id(o.Id), server.Version(o.Version), server.Address(net.JoinHostPort(host, "0")),
 		server.Registry(o.Registry), server.Broker(membroker.Shared(o.Broker)), server.WithLogger(o.Logger),
 		server.RegisterTTL(o.RegisterTTL), server.RegisterInterval(o.RegisterInterval),
 		mgrpc.MaxMsgSize(rpc.MaxMessage),
@@ -45,9 +41,9 @@ func (p *platform) serve() (server.Server, error) {
 	}
 	p.own = mgrpc.NewServer(opts...)
 	if err := pb.RegisterKVHandler(p.own, &handler{p}); err != nil {
-		return nil, err
+		return err
 	}
-	return p.own, p.own.Start()
+	return p.own.Start()
 }
 
 // listen looks into the registry when somebody announces itself. Announcements

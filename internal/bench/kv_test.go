@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/micro/go-platform/internal/backend"
@@ -12,8 +13,7 @@ import (
 	"github.com/micro/go-platform/kv/redis"
 )
 
-// kvPlugin is one of those that are compared. Keys are chosen from among many by
-// whether that plugin answers them from here.
+// kvPlugin is one of those that are compared.
 type kvPlugin struct {
 	name string
 	kv   kv.KV
@@ -73,10 +73,15 @@ func BenchmarkKV(b *testing.B) {
 	for _, size := range []int{100, 10_000} {
 		for _, callers := range []int{1, 50} {
 			for _, p := range plugins {
-				item := &kv.Item{Key: "bench", Value: make([]byte, size)}
-				if err := p.kv.Put(item); err != nil {
-					b.Fatal(err)
+				items := make([]*kv.Item, 256) // so that reads of one key are not shared
+				for i := range items {
+					items[i] = &kv.Item{Key: fmt.Sprint("bench", i), Value: make([]byte, size)}
+					if err := p.kv.Put(items[i]); err != nil {
+						b.Fatal(err)
+					}
 				}
+				var turn atomic.Uint32
+				next := func() *kv.Item { return items[turn.Add(1)%256] }
 				run := func(what string, f func() error) {
 					b.Run(fmt.Sprintf("%s/%dB/%d/%s", what, size, callers, p.name), func(b *testing.B) {
 						b.ReportAllocs()
@@ -98,8 +103,8 @@ func BenchmarkKV(b *testing.B) {
 						})
 					})
 				}
-				run("Get", func() error { _, err := p.kv.Get("bench"); return err })
-				run("Put", func() error { return p.kv.Put(item) })
+				run("Get", func() error { _, err := p.kv.Get(next().Key); return err })
+				run("Put", func() error { return p.kv.Put(next()) })
 			}
 		}
 	}
