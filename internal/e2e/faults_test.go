@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,8 +51,11 @@ type process struct {
 	t    *testing.T
 	path string
 	args []string
-	cmd  *exec.Cmd
-	out  *output
+	env  []string // nil: ours
+	// piped, when set, gets the process's standard input.
+	piped *io.Closer
+	cmd   *exec.Cmd
+	out   *output
 }
 
 type output struct {
@@ -94,7 +98,14 @@ func (p *process) start() {
 	p.t.Helper()
 	p.out = &output{}
 	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Stderr = p.out
+	p.cmd.Stderr, p.cmd.Env = p.out, p.env
+	if p.piped != nil {
+		in, err := p.cmd.StdinPipe()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		*p.piped = in
+	}
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

@@ -29,12 +29,17 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if addr := os.Getenv(subscriberEnv); addr != "" { // the process of a test
-		if err := subscribe(addr); err != nil {
+	// The processes of tests are this binary.
+	for env, run := range map[string]func(string) error{subscriberEnv: subscribe, kvMemberEnv: kvMember} {
+		spec := os.Getenv(env)
+		if spec == "" {
+			continue
+		}
+		if err := run(spec); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		return
+		os.Exit(0)
 	}
 	rpctest.Main(m)
 }

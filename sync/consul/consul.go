@@ -19,12 +19,12 @@ package consul
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/micro/go-platform/internal/consulagents"
 	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/sync"
 )
@@ -45,29 +45,18 @@ func NewSync(opts ...sync.Option) sync.Sync {
 
 type store struct {
 	consul *api.Client
-	agents *agents
+	idle   func() // closes what is
 }
 
 func newStore(o sync.Options) (*store, error) {
-	c := api.DefaultConfig()
-	if len(o.Nodes) > 0 {
-		c.Address = o.Nodes[0]
-	}
-	transport := c.Transport
-	if o.TLS != nil {
-		c.Scheme, transport.TLSClientConfig = "https", o.TLS
-	}
-	s := &store{agents: &agents{addresses: o.Nodes, next: transport}}
-	c.HttpClient = &http.Client{Transport: s.agents}
-	var err error
-	s.consul, err = api.NewClient(c)
-	return s, err
+	c, idle, err := consulagents.NewClient(o.Nodes, o.TLS)
+	return &store{c, idle}, err
 }
 
 func (s *store) String() string { return "consul" }
 
 func (s *store) Close() error {
-	s.agents.next.CloseIdleConnections()
+	s.idle()
 	return nil
 }
 

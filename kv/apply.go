@@ -1,0 +1,62 @@
+package kv
+
+import (
+	"errors"
+
+	pb "github.com/micro/go-platform/kv/proto"
+)
+
+var errUnready = errors.New("items are being handed over")
+
+// apply does what a coordinator asks of this one member. While it runs no other
+// view comes in: what is written in a view is there when its items are handed
+// over. Items handed over come with view 0, which is everybody's.
+func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ error) {
+	p.installing.RLock()
+	defer p.installing.RUnlock()
+	v := p.view.Load()
+	if v == nil {
+		return nil, ErrUnavailable
+	}
+	if view != 0 && view != v.digest {
+		return nil, errOtherView
+	}
+	size := 0
+	results = make([]*pb.Result, 0, len(ops))
+	for _, op := range ops {
+		r := p.applyOne(op)
+		r.Unready = view != 0 && !v.ready(slotOf(string(op.Record.Key)))
+		if size += resultSize(r); size > maxMessage && len(results) > 0 {
+			break // the rest is asked for again
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+func (p *platform) applyOne(op *pb.Op) *pb.Result {
+	key := string(op.Record.Key)
+	if op.Kind != pb.Op_WRITE {
+		return &pb.Result{Record: p.records.read(key, op.Kind == pb.Op_READ)}
+	}
+	now, stale := p.records.write(op.Record)
+	return &pb.Result{Record: &pb.Record{Version: now.message()}, Stale: stale}
+}
+
+// send has one member of the view do ops.
+func (p *platform) send(v *view, to int, ops []*pb.Op, done func([]*pb.Result, error)) {
+	if to == v.self {
+		var results []*pb.Result
+		for len(results) < len(ops) {
+			some, err := p.apply(v.digest, ops[len(results):])
+			if err != nil {
+				done(nil, err)
+				return
+			}
+			results = append(results, some...)
+		}
+		done(results, nil)
+		return
+	}
+	p.peer(v.nodes[to]).send(v.digest, ops, done)
+}

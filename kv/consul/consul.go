@@ -1,0 +1,331 @@
+// Package consul is kv on Consul.
+//
+// Keys are "kv/namespace/key", with '=' and two hexadecimal digits for all but
+// letters, digits, '_' and '-'. The exact end of an item that expires stands in
+// front of its value and is checked here by the wall clock. It is also locked by
+// a session of its own that deletes it: Consul's sessions live 10 s to 24 h and
+// end up to twice as late. An item that lives longer than 24 h stays in Consul
+// after its end until somebody reads it.
+//
+// The optional abilities are transactions. What Consul has acknowledged survives
+// the loss of a minority of its servers. Its store is made for configuration,
+// not for speed: every write goes through its log. The environment of Consul's
+// own clients (CONSUL_HTTP_TOKEN, ...) is respected.
+package consul
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/micro/go-platform/internal/consulagents"
+	"github.com/micro/go-platform/internal/stamp"
+	"github.com/micro/go-platform/kv"
+)
+
+// NewKV returns a KV on the agents at Servers, by default 127.0.0.1:8500 or what
+// the environment says; when one cannot be reached the next is used.
+func NewKV(opts ...kv.Option) kv.KV {
+	o := kv.NewOptions(opts...)
+	c, idle, err := consulagents.NewClient(o.Servers, o.TLS)
+	return &store{kv.NewRemote(o, failed, func() error { idle(); return nil }), c, err}
+}
+
+type store struct {
+	*kv.Remote
+	consul *api.Client
+	bad    error // why there is no client
+}
+
+func (s *store) String() string { return "consul" }
+
+// Start implements kv.KV.
+func (s *store) Start() error {
+	if s.bad != nil {
+		return fmt.Errorf("kv: %w: option Servers or TLS: %w", kv.ErrInvalid, s.bad)
+	}
+	return s.Remote.Start()
+}
+
+func failed(err error) error {
+	var e api.StatusError
+	if errors.As(err, &e) && e.Code < 500 && e.Code != 429 {
+		return err
+	}
+	return nil
+}
+
+// Key returns the path of a key, which no key leads out of.
+func (s *store) Key(key string) string {
+	return "kv/" + escape(s.Options.Namespace) + "/" + escape(key)
+}
+
+func escape(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		c := key[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// parse returns ErrNotFound for what has expired.
+func parse(key string, p *api.KVPair) (*kv.Item, error) {
+	if p.Flags != stamp.Mark {
+		return &kv.Item{Key: key, Value: p.Value}, nil
+	}
+	value, left, alive := stamp.Cut(p.Value)
+	if !alive {
+		return nil, kv.ErrNotFound
+	}
+	return &kv.Item{Key: key, Value: value, Expiration: left}, nil
+}
+
+func query(ctx context.Context) *api.QueryOptions {
+	return (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)
+}
+
+// read returns the pair too, on whose index a change may hang, nil for none.
+func (s *store) read(ctx context.Context, key string) (*kv.Item, *api.KVPair, error) {
+	p, _, err := s.consul.KV().Get(s.Key(key), query(ctx))
+	if err != nil {
+		return nil, nil, err
+	}
+	if p == nil {
+		return nil, nil, kv.ErrNotFound
+	}
+	item, err := parse(key, p)
+	return item, p, err
+}
+
+func (s *store) Get(key string, opts ...kv.CallOption) (item *kv.Item, _ error) {
+	err := s.Do("get", key, opts, kv.CheckKey(key), func(ctx context.Context) (err error) {
+		var pair *api.KVPair
+		item, pair, err = s.read(ctx, key)
+		if errors.Is(err, kv.ErrNotFound) && pair != nil && pair.Session == "" {
+			_, _, _ = s.consul.KV().DeleteCAS(pair, (&api.WriteOptions{}).WithContext(ctx)) // the next reader does
+		}
+		return err
+	})
+	return item, err
+}
+
+const maxOps = 64 // of a transaction, in Consul
+
+// GetMany reads 64 keys in a round trip, in two if some are not there.
+func (s *store) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.Item, error) {
+	items := make(map[string]*kv.Item, len(keys))
+	err := s.Do("get many", "", opts, kv.CheckKeys(keys), func(ctx context.Context) error {
+		for some := range slices.Chunk(keys, maxOps) {
+			if err := s.readSome(ctx, some, items); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+// readSome asks again without the keys that are not there, for which Consul
+// refuses to tell about the others.
+func (s *store) readSome(ctx context.Context, keys []string, items map[string]*kv.Item) error {
+	paths := make(map[string]string, len(keys))
+	for _, key := range keys {
+		paths[s.Key(key)] = key
+	}
+	for len(paths) > 0 {
+		var ops api.KVTxnOps
+		for path := range paths {
+			ops = append(ops, &api.KVTxnOp{Verb: api.KVGet, Key: path})
+		}
+		ok, rsp, _, err := s.consul.KV().Txn(ops, query(ctx))
+		if err != nil {
+			return err
+		}
+		if ok {
+			for _, pair := range rsp.Results {
+				if item, err := parse(paths[pair.Key], pair); err == nil {
+					items[item.Key] = item
+				}
+			}
+			return nil
+		}
+		if len(rsp.Errors) == 0 {
+			return errors.New("transaction failed without a reason")
+		}
+		for _, e := range rsp.Errors {
+			delete(paths, ops[e.OpIndex].Key)
+		}
+	}
+	return nil
+}
+
+// session returns one that ends after the item, "" for an item that lives longer
+// than any.
+func (s *store) session(ctx context.Context, ttl time.Duration) (string, error) {
+	if ttl == 0 || ttl > 24*time.Hour {
+		return "", nil
+	}
+	id, _, err := s.consul.Session().CreateNoChecks(&api.SessionEntry{
+		Name: "go-platform kv", TTL: max(ttl, 10*time.Second).String(), Behavior: api.SessionBehaviorDelete, LockDelay: time.Millisecond,
+	}, (&api.WriteOptions{}).WithContext(ctx))
+	return id, err
+}
+
+func (s *store) end(ctx context.Context, session string) {
+	if session != "" {
+		_, _ = s.consul.Session().Destroy(session, (&api.WriteOptions{}).WithContext(ctx)) // it ends by itself, too
+	}
+}
+
+// write puts the item if the condition holds, there being one. What was there is
+// deleted first, or the session that locked it could end it later.
+func (s *store) write(ctx context.Context, item *kv.Item, condition *api.KVTxnOp) (done bool, _ error) {
+	session, err := s.session(ctx, item.Expiration)
+	if err != nil {
+		return false, err
+	}
+	put := &api.KVTxnOp{Verb: api.KVSet, Key: s.Key(item.Key), Value: item.Value}
+	if item.Expiration > 0 {
+		put.Value, put.Flags = stamp.Put(item.Value, item.Expiration), stamp.Mark
+	}
+	if session != "" {
+		put.Verb, put.Session = api.KVLock, session
+	}
+	ops := api.KVTxnOps{{Verb: api.KVDelete, Key: put.Key}, put}
+	if condition != nil {
+		ops = append(api.KVTxnOps{condition}, ops...)
+	}
+	done, rsp, _, err := s.consul.KV().Txn(ops, query(ctx))
+	if err == nil && !done && condition == nil {
+		err = fmt.Errorf("transaction: %v", rsp.Errors[0].What)
+	}
+	if err != nil || !done {
+		s.end(ctx, session)
+	}
+	return done, err
+}
+
+func (s *store) Put(item *kv.Item, opts ...kv.CallOption) error {
+	if err := kv.CheckItem(item); err != nil {
+		return err
+	}
+	return s.Do("put", item.Key, opts, nil, func(ctx context.Context) error {
+		_, err := s.write(ctx, item, nil)
+		return err
+	})
+}
+
+func (s *store) Del(key string, opts ...kv.CallOption) error {
+	return s.Do("del", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
+		_, err := s.consul.KV().Delete(s.Key(key), (&api.WriteOptions{}).WithContext(ctx))
+		return err
+	})
+}
+
+// change replaces the item as one step by what f makes of it, which is nil when
+// there is none.
+func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
+	for {
+		old, pair, err := s.read(ctx, key)
+		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+			return err
+		}
+		next, err := f(old)
+		if err != nil {
+			return err
+		}
+		condition := &api.KVTxnOp{Verb: api.KVCheckNotExists, Key: s.Key(key)}
+		if pair != nil {
+			condition.Verb, condition.Index = api.KVCheckIndex, pair.ModifyIndex
+		}
+		done, err := s.write(ctx, next, condition)
+		if err == nil && done && pair != nil {
+			s.end(ctx, pair.Session)
+		}
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+func (s *store) Add(item *kv.Item, opts ...kv.CallOption) error {
+	if err := kv.CheckItem(item); err != nil {
+		return err
+	}
+	return s.Do("add", item.Key, opts, nil, func(ctx context.Context) error {
+		return s.change(ctx, item.Key, func(old *kv.Item) (*kv.Item, error) {
+			if old != nil {
+				return nil, kv.ErrExists
+			}
+			return item, nil
+		})
+	})
+}
+
+func (s *store) CompareAndSwap(old []byte, item *kv.Item, opts ...kv.CallOption) error {
+	if err := kv.CheckItem(item); err != nil {
+		return err
+	}
+	return s.Do("compare and swap", item.Key, opts, nil, func(ctx context.Context) error {
+		return s.change(ctx, item.Key, func(is *kv.Item) (*kv.Item, error) {
+			switch {
+			case is == nil:
+				return nil, kv.ErrNotFound
+			case !bytes.Equal(is.Value, old):
+				return nil, kv.ErrConflict
+			}
+			return item, nil
+		})
+	})
+}
+
+func (s *store) Incr(key string, delta int64, opts ...kv.CallOption) (sum int64, _ error) {
+	err := s.Do("incr", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
+		return s.change(ctx, key, func(old *kv.Item) (_ *kv.Item, err error) {
+			next := &kv.Item{Key: key}
+			var value int64
+			if old != nil {
+				if value, err = kv.ParseNumber(old.Value); err != nil {
+					return nil, err
+				}
+				next.Expiration = old.Expiration
+			}
+			if sum, err = kv.Add(value, delta); err != nil {
+				return nil, err
+			}
+			next.Value = strconv.AppendInt(nil, sum, 10)
+			return next, nil
+		})
+	})
+	return sum, err
+}
+
+func (s *store) Touch(key string, expiration time.Duration, opts ...kv.CallOption) error {
+	bad := kv.CheckKey(key)
+	if bad == nil {
+		bad = kv.CheckExpiration(expiration)
+	}
+	return s.Do("touch", key, opts, bad, func(ctx context.Context) error {
+		return s.change(ctx, key, func(old *kv.Item) (*kv.Item, error) {
+			if old == nil {
+				return nil, kv.ErrNotFound
+			}
+			return &kv.Item{Key: key, Value: old.Value, Expiration: expiration}, nil
+		})
+	})
+}

@@ -1,0 +1,302 @@
+// Package etcd is kv on an etcd cluster (version 3.4 or later).
+//
+// Keys are "namespace:key". An item that expires hangs on a lease of its own,
+// which etcd ends in whole seconds and late; the exact end stands in front of
+// the value and is checked here by the wall clock. The optional abilities are
+// transactions. What etcd has acknowledged survives the loss of a minority.
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/micro/go-platform/internal/stamp"
+	"github.com/micro/go-platform/kv"
+)
+
+// NewKV returns a KV on the cluster at Servers, by default 127.0.0.1:2379.
+func NewKV(opts ...kv.Option) kv.KV {
+	o := kv.NewOptions(opts...)
+	if len(o.Servers) == 0 {
+		o.Servers = []string{"127.0.0.1:2379"}
+	}
+	s := &store{}
+	s.Remote = kv.NewRemote(o, failed, s.close)
+	return s
+}
+
+type store struct {
+	*kv.Remote
+	mu     sync.Mutex
+	client *clientv3.Client // made by the first call
+	closed bool
+}
+
+func (s *store) String() string { return "etcd" }
+
+func (s *store) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.client == nil {
+		return nil
+	}
+	c := s.client
+	s.client = nil
+	return c.Close()
+}
+
+func (s *store) etcd() (*clientv3.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, kv.ErrStopped
+	}
+	if s.client != nil {
+		return s.client, nil
+	}
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: s.Options.Servers, TLS: s.Options.TLS, Logger: zap.NewNop(),
+		DialTimeout: s.Options.Timeout, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+	})
+	s.client = c
+	return c, err
+}
+
+func failed(err error) error {
+	var e rpctypes.EtcdError
+	if errors.Is(err, kv.ErrStopped) || errors.As(err, &e) && !slices.Contains([]error{
+		rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, rpctypes.ErrNotCapable, rpctypes.ErrStopped,
+	}, error(e)) {
+		return err
+	}
+	return nil
+}
+
+// parse returns ErrNotFound for what has expired.
+func parse(key string, p *mvccpb.KeyValue) (*kv.Item, error) {
+	if p.Lease == 0 {
+		return &kv.Item{Key: key, Value: p.Value}, nil
+	}
+	value, left, alive := stamp.Cut(p.Value)
+	if !alive {
+		return nil, kv.ErrNotFound
+	}
+	return &kv.Item{Key: key, Value: value, Expiration: left}, nil
+}
+
+func (s *store) do(doing, key string, opts []kv.CallOption, bad error, f func(context.Context, *clientv3.Client) error) error {
+	return s.Do(doing, key, opts, bad, func(ctx context.Context) error {
+		c, err := s.etcd()
+		if err != nil {
+			return err
+		}
+		return f(ctx, c)
+	})
+}
+
+// read returns the pair too, whose revision a change may hang on, nil for none.
+func (s *store) read(ctx context.Context, c *clientv3.Client, key string) (*kv.Item, *mvccpb.KeyValue, error) {
+	rsp, err := c.Get(ctx, s.Key(key))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(rsp.Kvs) == 0 {
+		return nil, nil, kv.ErrNotFound
+	}
+	item, err := parse(key, rsp.Kvs[0])
+	return item, rsp.Kvs[0], err
+}
+
+func (s *store) Get(key string, opts ...kv.CallOption) (item *kv.Item, _ error) {
+	err := s.do("get", key, opts, kv.CheckKey(key), func(ctx context.Context, c *clientv3.Client) (err error) {
+		item, _, err = s.read(ctx, c, key)
+		return err
+	})
+	return item, err
+}
+
+const maxOps = 100 // of a transaction; etcd's own bound is 128
+
+// GetMany reads 100 keys in a round trip, all as of one moment.
+func (s *store) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.Item, error) {
+	items := make(map[string]*kv.Item, len(keys))
+	err := s.do("get many", "", opts, kv.CheckKeys(keys), func(ctx context.Context, c *clientv3.Client) error {
+		for some := range slices.Chunk(keys, maxOps) {
+			ops := make([]clientv3.Op, len(some))
+			for i, key := range some {
+				ops[i] = clientv3.OpGet(s.Key(key))
+			}
+			rsp, err := c.Txn(ctx).Then(ops...).Commit()
+			if err != nil {
+				return err
+			}
+			for i, key := range some {
+				for _, p := range rsp.Responses[i].GetResponseRange().Kvs {
+					if item, err := parse(key, p); err == nil {
+						items[key] = item
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+// write puts the item if the conditions hold, and ends the lease of the one that
+// it replaces.
+func (s *store) write(ctx context.Context, c *clientv3.Client, item *kv.Item, conditions ...clientv3.Cmp) (done bool, _ error) {
+	value, opts := item.Value, []clientv3.OpOption{clientv3.WithPrevKV()}
+	var lease clientv3.LeaseID
+	if item.Expiration > 0 {
+		grant, err := c.Grant(ctx, int64((item.Expiration+time.Second-1)/time.Second)+1)
+		if err != nil {
+			return false, err
+		}
+		lease = grant.ID
+		value, opts = stamp.Put(value, item.Expiration), append(opts, clientv3.WithLease(lease))
+	}
+	rsp, err := c.Txn(ctx).If(conditions...).Then(clientv3.OpPut(s.Key(item.Key), string(value), opts...)).Commit()
+	if err != nil {
+		return false, err
+	}
+	if !rsp.Succeeded {
+		revoke(ctx, c, int64(lease))
+		return false, nil
+	}
+	if old := rsp.Responses[0].GetResponsePut().PrevKv; old != nil {
+		revoke(ctx, c, old.Lease)
+	}
+	return true, nil
+}
+
+// revoke ends a lease on which nothing hangs any more.
+func revoke(ctx context.Context, c *clientv3.Client, lease int64) {
+	if lease != 0 {
+		_, _ = c.Revoke(ctx, clientv3.LeaseID(lease)) // it ends by itself, too
+	}
+}
+
+func (s *store) Put(item *kv.Item, opts ...kv.CallOption) error {
+	if err := kv.CheckItem(item); err != nil {
+		return err
+	}
+	return s.do("put", item.Key, opts, nil, func(ctx context.Context, c *clientv3.Client) error {
+		_, err := s.write(ctx, c, item)
+		return err
+	})
+}
+
+func (s *store) Del(key string, opts ...kv.CallOption) error {
+	return s.do("del", key, opts, kv.CheckKey(key), func(ctx context.Context, c *clientv3.Client) error {
+		rsp, err := c.Delete(ctx, s.Key(key), clientv3.WithPrevKV())
+		if err == nil && len(rsp.PrevKvs) > 0 {
+			revoke(ctx, c, rsp.PrevKvs[0].Lease)
+		}
+		return err
+	})
+}
+
+// change replaces the item as one step by what f makes of it, which is nil when
+// there is none.
+func (s *store) change(ctx context.Context, c *clientv3.Client, key string, f func(old *kv.Item) (*kv.Item, error)) error {
+	for {
+		old, pair, err := s.read(ctx, c, key)
+		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+			return err
+		}
+		next, err := f(old)
+		if err != nil {
+			return err
+		}
+		var revision int64
+		if pair != nil {
+			revision = pair.ModRevision
+		}
+		done, err := s.write(ctx, c, next, clientv3.Compare(clientv3.ModRevision(s.Key(key)), "=", revision))
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+func (s *store) Add(item *kv.Item, opts ...kv.CallOption) error {
+	if err := kv.CheckItem(item); err != nil {
+		return err
+	}
+	return s.do("add", item.Key, opts, nil, func(ctx context.Context, c *clientv3.Client) error {
+		return s.change(ctx, c, item.Key, func(old *kv.Item) (*kv.Item, error) {
+			if old != nil {
+				return nil, kv.ErrExists
+			}
+			return item, nil
+		})
+	})
+}
+
+func (s *store) CompareAndSwap(old []byte, item *kv.Item, opts ...kv.CallOption) error {
+	if err := kv.CheckItem(item); err != nil {
+		return err
+	}
+	return s.do("compare and swap", item.Key, opts, nil, func(ctx context.Context, c *clientv3.Client) error {
+		return s.change(ctx, c, item.Key, func(is *kv.Item) (*kv.Item, error) {
+			switch {
+			case is == nil:
+				return nil, kv.ErrNotFound
+			case !bytes.Equal(is.Value, old):
+				return nil, kv.ErrConflict
+			}
+			return item, nil
+		})
+	})
+}
+
+func (s *store) Incr(key string, delta int64, opts ...kv.CallOption) (sum int64, _ error) {
+	err := s.do("incr", key, opts, kv.CheckKey(key), func(ctx context.Context, c *clientv3.Client) error {
+		return s.change(ctx, c, key, func(old *kv.Item) (_ *kv.Item, err error) {
+			next := &kv.Item{Key: key}
+			var value int64
+			if old != nil {
+				if value, err = kv.ParseNumber(old.Value); err != nil {
+					return nil, err
+				}
+				next.Expiration = old.Expiration
+			}
+			if sum, err = kv.Add(value, delta); err != nil {
+				return nil, err
+			}
+			next.Value = strconv.AppendInt(nil, sum, 10)
+			return next, nil
+		})
+	})
+	return sum, err
+}
+
+func (s *store) Touch(key string, expiration time.Duration, opts ...kv.CallOption) error {
+	bad := kv.CheckKey(key)
+	if bad == nil {
+		bad = kv.CheckExpiration(expiration)
+	}
+	return s.do("touch", key, opts, bad, func(ctx context.Context, c *clientv3.Client) error {
+		return s.change(ctx, c, key, func(old *kv.Item) (*kv.Item, error) {
+			if old == nil {
+				return nil, kv.ErrNotFound
+			}
+			return &kv.Item{Key: key, Value: old.Value, Expiration: expiration}, nil
+		})
+	})
+}

@@ -1,0 +1,33 @@
+package kv
+
+import (
+	"testing"
+	"time"
+)
+
+// AwaitStable waits until k sees n members that agree.
+func AwaitStable(tb testing.TB, k KV, n int) {
+	tb.Helper()
+	p := k.(*platform)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if v := p.view.Load(); v != nil && v.stable && len(v.nodes) == n {
+			return
+		}
+	}
+	v := p.view.Load()
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	for id, m := range p.members.all {
+		tb.Logf("%s: %+v", id, *m)
+	}
+	tb.Fatalf("not %d stable members: view %x of %d, synced %x, stable %v", n, v.digest, len(v.nodes), p.synced.Load(), v.stable)
+}
+
+// Kill makes k as silent as a process that died: it answers nobody.
+func Kill(k KV) { k.(*platform).end() }
+
+// Owners returns the ring's look-up.
+func Owners(names []string, replicas int) func(key string) []uint16 {
+	r := newRing(names, replicas)
+	return func(key string) []uint16 { return r.of(slotOf(key)) }
+}

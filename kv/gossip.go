@@ -1,0 +1,184 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/internal/call"
+	pb "github.com/micro/go-platform/kv/proto"
+)
+
+// interval is how often a member is probed.
+func (p *platform) interval() time.Duration { return p.options.Suspicion / 10 }
+
+// registered returns the nodes of the service, and whether this one is there.
+func (p *platform) registered() (others []*registry.Node, _ error) {
+	services, err := p.registry.GetService(p.name)
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return nil, err
+	}
+	for _, s := range services {
+		for _, n := range s.Nodes {
+			if n.Id != p.members.self.id {
+				others = append(others, n)
+				continue
+			}
+			p.members.mu.Lock()
+			p.members.joined, p.members.self.address = true, n.Address
+			p.members.mu.Unlock()
+		}
+	}
+	return others, nil
+}
+
+func (p *platform) registeredIds() (ids []string, err error) {
+	nodes, err := p.registered()
+	for _, n := range nodes {
+		ids = append(ids, n.Id)
+	}
+	return ids, err
+}
+
+// find asks everybody in the registry, at Start, until one answers, none is left
+// to ask, or the time of suspicion is over.
+func (p *platform) find() {
+	for end := time.Now().Add(p.options.Suspicion); time.Now().Before(end); time.Sleep(p.interval() / 5) {
+		nodes, err := p.registered()
+		if err != nil {
+			continue
+		}
+		answers := make(chan error, len(nodes))
+		for _, n := range nodes {
+			go func() { answers <- p.ask(node{id: n.Id, address: n.Address}) }()
+		}
+		found, silent := false, false
+		for range nodes {
+			err := <-answers
+			found = found || err == nil
+			silent = silent || err != nil && call.Code(err) != 501 && call.Code(err) != 403
+		}
+		if found || !silent {
+			return
+		}
+	}
+}
+
+// ask probes one node and takes in what it says.
+func (p *platform) ask(n node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*p.interval())
+	defer cancel()
+	req := &pb.ProbeRequest{Namespace: p.options.Namespace, View: p.digest(), Synced: p.synced.Load()}
+	req.Self, req.Members = p.members.message()
+	rsp, err := p.service.Probe(ctx, req, p.to(n.address, 2*p.interval())...)
+	if err != nil || rsp.Self.GetId() != n.id { // somebody else has the address now
+		p.members.failed(n)
+		return err
+	}
+	removed, more := p.members.answered(n.address, rsp)
+	if removed {
+		p.options.Logger.Warn("kv member was removed by the others while it did not answer, and starts empty", "id", p.members.self.id)
+	}
+	if more {
+		poke(p.discover)
+	}
+	if p.view.Load() != nil {
+		p.install(removed)
+	}
+	return nil
+}
+
+// to are the options of a call to one member, which is not tried again.
+func (p *platform) to(address string, timeout time.Duration) []client.CallOption {
+	return []client.CallOption{
+		client.WithAddress(address), client.WithRetries(0), client.WithRequestTimeout(timeout), client.WithDialTimeout(timeout),
+	}
+}
+
+// askSoon probes a node in the background unless that is under way.
+func (p *platform) askSoon(n node) {
+	p.mu.Lock()
+	busy := p.asked[n.address]
+	p.asked[n.address] = true
+	p.mu.Unlock()
+	if busy {
+		return
+	}
+	p.spawn(func() {
+		_ = p.ask(n) // a member that does not answer is failing, which ask noted
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.asked, n.address)
+	})
+}
+
+// watch looks into the registry for members that came: often until this one is
+// there itself, then now and then, and when somebody announced itself.
+func (p *platform) watch(ctx context.Context) {
+	announced := time.Time{}
+	for {
+		nodes, err := p.registered()
+		if err == nil {
+			for _, n := range nodes {
+				p.members.mu.Lock()
+				known, ok := p.members.all[n.Id]
+				met := ok && !known.gone && known.incarnation > 0 && known.address == n.Address && !known.failing
+				p.members.mu.Unlock()
+				if !met {
+					p.askSoon(node{id: n.Id, address: n.Address})
+				}
+			}
+		}
+		p.members.mu.Lock()
+		joined := p.members.joined
+		p.members.mu.Unlock()
+		pause := p.interval() / 5
+		if joined {
+			p.install(false)
+			if time.Since(announced) >= GossipEvent {
+				p.announce()
+				announced = time.Now()
+			}
+			pause = GossipEvent
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-p.discover:
+			timer.Stop()
+			if !wait(ctx, 10*time.Millisecond) { // many may have come
+				return
+			}
+		}
+	}
+}
+
+// probe asks all members whether they live, and buries the dead.
+func (p *platform) probe(ctx context.Context) {
+	ticker := time.NewTicker(p.interval())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if gone := p.members.bury(p.registeredIds); len(gone) > 0 {
+				p.options.Logger.Warn("kv members did not answer and were removed", "ids", gone, "for", p.options.Suspicion)
+				p.install(false)
+			}
+		case <-p.probeNow:
+			if !wait(ctx, 2*time.Millisecond) {
+				return
+			}
+		}
+		for _, n := range p.members.alive() {
+			p.askSoon(n)
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go-micro.dev/v5/broker"
+	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/lru"
+	"github.com/micro/go-platform/internal/rpc"
+	pb "github.com/micro/go-platform/kv/proto"
+)
+
+// platform keeps items in the memory of the instances of a service.
+type platform struct {
+	options Options
+	records *records
+	members *members
+	flights flights
+	group   lifecycle.Group
+	calls   sync.WaitGroup // to other members, under way
+
+	starting sync.Mutex
+	started  bool
+	stopping atomic.Bool
+
+	client    client.Client
+	service   pb.KVService
+	release   func()
+	own       server.Server // where the user's does not speak grpc
+	name      string        // under which members are registered
+	registry  registry.Registry
+	broker    broker.Broker
+	announced broker.Subscriber
+
+	// installing keeps operations of one view from those of the next: see do.
+	installing sync.RWMutex
+	view       atomic.Pointer[view] // nil before Start and after Stop
+	changed    chan struct{}        // a token: the view is another, or a member synced
+	discover   chan struct{}        // a token: somebody may have come
+	probeNow   chan struct{}        // a token
+	synced     atomic.Uint64
+
+	views  sync.Mutex // held by install
+	ended  bool       // guarded by views
+	mu     sync.Mutex
+	peers  map[node]*peer
+	asked  map[string]bool // addresses with a probe under way
+	closed bool
+}
+
+// NewKV returns the default plugin: the instances of the service that Server is
+// one of keep the items in their memory, each on Replicas of them.
+//
+// They find each other in the registry. Where the server speaks grpc it also
+// serves the members, else they get a grpc server of their own, registered as
+// the service's name with ".kv". Start does not wait for the server: before that
+// has registered, the plugin is a client of the others, or keeps the items itself
+// if there are none.
+func NewKV(opts ...Option) KV {
+	o := NewOptions(opts...)
+	return &platform{
+		options:  o,
+		records:  &records{cache: lru.New[*record](max(1, o.MaxBytes)), began: time.Now(), writer: rand.Uint64()},
+		flights:  flights{by: make(map[string]*flight)},
+		changed:  make(chan struct{}, 1),
+		discover: make(chan struct{}, 1),
+		probeNow: make(chan struct{}, 1),
+		peers:    make(map[node]*peer),
+		asked:    make(map[string]bool),
+	}
+}
+
+func (p *platform) String() string { return "platform" }
+
+// Start finds the other members, for at most the time of Suspicion.
+func (p *platform) Start() error {
+	p.starting.Lock()
+	defer p.starting.Unlock()
+	if p.started {
+		return p.group.Start() // which knows whether it was stopped
+	}
+	if err := p.options.Validate(); err != nil {
+		return err
+	}
+	if p.stopping.Load() {
+		return ErrStopped
+	}
+	p.client, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
+	s := p.options.Server
+	if s == nil {
+		s = server.DefaultServer
+	}
+	o := s.Options()
+	p.name, p.registry = o.Name, o.Registry
+	if s.String() != "grpc" {
+		p.name += ".kv"
+	}
+	p.service = pb.NewKVService(p.name, p.client)
+	p.members = &members{
+		self: node{id: p.name + "-" + o.Id, incarnation: uint64(time.Now().UnixMicro())},
+		all:  make(map[string]*member), suspicion: p.options.Suspicion,
+	}
+	if err := p.serve(s); err != nil { // calls may come from here on
+		p.release()
+		return fmt.Errorf("kv: serve members: %w", err)
+	}
+	p.started = true
+	p.find()
+	p.install(false)
+	p.listen(o.Broker)
+	return p.group.Start(p.watch, p.probe, p.handOver, p.reap)
+}
+
+// Stop hands the items over to the other members, within two seconds, and tells
+// if that was too short. It comes before the Stop of the server.
+func (p *platform) Stop() error {
+	p.stopping.Store(true)
+	p.starting.Lock()
+	defer p.starting.Unlock()
+	if !p.started || !p.group.Running() {
+		return p.group.Stop(lifecycle.FlushTimeout)
+	}
+	err := p.leave()
+	p.end()
+	if p.announced != nil {
+		err = errors.Join(err, p.announced.Unsubscribe())
+	}
+	err = errors.Join(err, p.group.Stop(lifecycle.FlushTimeout))
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.calls.Wait() // bounded by their timeouts
+	if p.own != nil {
+		err = errors.Join(err, p.own.Stop())
+	}
+	p.release()
+	p.records.cache.Clear()
+	return err
+}
+
+// end makes it answer nobody any more.
+func (p *platform) end() {
+	p.views.Lock()
+	defer p.views.Unlock()
+	p.installing.Lock()
+	defer p.installing.Unlock()
+	p.ended = true
+	p.view.Store(nil)
+}
+
+// digest is that of the view, 0 for none.
+func (p *platform) digest() uint64 {
+	if v := p.view.Load(); v != nil {
+		return v.digest
+	}
+	return 0
+}
+
+// leave tells the others, and waits until they have what was here.
+func (p *platform) leave() error {
+	others := len(p.members.alive())
+	if others == 0 {
+		return nil
+	}
+	p.members.mu.Lock()
+	p.members.leaving = true
+	p.members.mu.Unlock()
+	p.install(false)
+	poke(p.probeNow)
+	for end := time.Now().Add(lifecycle.FlushTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if now := p.digest(); now == 0 || p.synced.Load() == now && p.members.agreed(now) {
+			return nil
+		}
+	}
+	if p.synced.Load() == p.digest() {
+		return nil // they will notice
+	}
+	entries, _, _ := p.records.cache.Stats()
+	return fmt.Errorf("kv: up to %d items were not handed over in %v", entries, lifecycle.FlushTimeout)
+}
+
+// Dropped returns how many items were evicted here for want of room.
+func (p *platform) Dropped() uint64 {
+	_, _, evicted := p.records.cache.Stats()
+	return evicted
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// spawn runs f in the background, unless the plugin was stopped. Stop waits.
+func (p *platform) spawn(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.calls.Go(f)
+	}
+	return !p.closed
+}

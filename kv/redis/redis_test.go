@@ -1,0 +1,130 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/rpctest"
+	"github.com/micro/go-platform/kv"
+	"github.com/micro/go-platform/kv/kvtest"
+	"github.com/micro/go-platform/kv/redis"
+)
+
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
+
+func at(c redis.Config, addrs ...string) kvtest.New {
+	return func(_ testing.TB, opts ...kv.Option) kv.KV {
+		return redis.NewWith(c, append([]kv.Option{kv.Servers(addrs)}, opts...)...)
+	}
+}
+
+func TestSuite(t *testing.T) {
+	n := at(redis.Config{}, backend.Redis(t, backend.Shared).Addr)
+	kvtest.Run(t, n)
+	kvtest.RunAll(t, n)
+	t.Run("Unfenced", func(t *testing.T) { kvtest.RunUnfenced(t, n) })
+}
+
+func TestFaults(t *testing.T) {
+	server := backend.Redis(t)
+	kvtest.RunFaults(t, kvtest.Remote{New: at(redis.Config{}, server.Addr), Kill: server.Kill, Restart: server.Restart, Keeps: true})
+}
+
+// A cluster of three, each with a third of the slots.
+func TestCluster(t *testing.T) {
+	var addrs []string
+	var nodes []*goredis.Client
+	for range 3 {
+		addr := backend.Redis(t, backend.Args("--cluster-enabled", "yes")).Addr
+		c := goredis.NewClient(&goredis.Options{Addr: addr})
+		t.Cleanup(func() { _ = c.Close() })
+		addrs, nodes = append(addrs, addr), append(nodes, c)
+	}
+	for i, c := range nodes {
+		if err := c.ClusterAddSlotsRange(t.Context(), i*5462, min((i+1)*5462, 16384)-1).Err(); err != nil {
+			t.Fatal(err)
+		}
+		host, port, _ := strings.Cut(addrs[i], ":")
+		if err := nodes[0].ClusterMeet(t.Context(), host, port).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kvtest.Eventually(t, 30*time.Second, "the cluster is whole", func() bool {
+		for _, c := range nodes {
+			if info, err := c.ClusterInfo(t.Context()).Result(); err != nil || !strings.Contains(info, "cluster_state:ok") {
+				return false
+			}
+		}
+		return true
+	})
+	n := at(redis.Config{}, addrs...)
+	kvtest.Run(t, n)
+	kvtest.RunAll(t, n)
+	for i, c := range nodes {
+		if keys, err := c.DBSize(context.Background()).Result(); err != nil || keys == 0 {
+			t.Errorf("server %d has %d keys, %v", i, keys, err)
+		}
+	}
+}
+
+// startSentinel returns the address of one that needs nobody's agreement.
+func startSentinel(t *testing.T, host, port string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_, own, _ := strings.Cut(addr, ":")
+	_ = l.Close()
+	conf := filepath.Join(t.TempDir(), "sentinel.conf") // it writes to it
+	text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nsentinel monitor shop %s %s 1\nsentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 5000\n",
+		own, filepath.Dir(conf), host, port)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("redis-server", conf, "--sentinel")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it says that it was killed
+	})
+	return addr
+}
+
+// The master dies, the sentinels make the replica the master.
+func TestSentinel(t *testing.T) {
+	master, replica := backend.Redis(t), backend.Redis(t)
+	r := goredis.NewClient(&goredis.Options{Addr: replica.Addr})
+	defer func() { _ = r.Close() }()
+	host, port, _ := strings.Cut(master.Addr, ":")
+	if err := r.ReplicaOf(t.Context(), host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	k := at(redis.Config{Master: "shop"}, startSentinel(t, host, port)).Start(t, kv.Timeout(2*time.Second))
+	key := kvtest.Fresh()
+	if err := k.Put(&kv.Item{Key: key, Value: []byte("v")}); err != nil {
+		t.Fatal(err)
+	}
+	kvtest.Eventually(t, 20*time.Second, "the replica has it", func() bool {
+		return r.Exists(t.Context(), "micro:"+key).Val() == 1
+	})
+	master.Kill(t)
+	kvtest.Eventually(t, 60*time.Second, "fail-over", func() bool {
+		return k.Put(&kv.Item{Key: key + "2", Value: []byte("after")}) == nil
+	})
+	if item, err := k.Get(key); err != nil || string(item.Value) != "v" {
+		t.Errorf("%v, %v", fmt.Sprint(item), err)
+	}
+}

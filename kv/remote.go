@@ -1,0 +1,90 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+)
+
+// Remote is what plugins on a server have in common: it is started and stopped,
+// judges arguments and names errors. Make it with NewRemote and embed it.
+type Remote struct {
+	Options Options
+
+	group  lifecycle.Group
+	failed func(err error) error
+	close  func() error
+}
+
+// NewRemote returns a Remote. failed gives what a client of the server returned
+// the error of this package that it stands for, or returns nil when there is
+// none: it then counts as ErrUnavailable. close is called by Stop.
+func NewRemote(o Options, failed func(err error) error, close func() error) *Remote {
+	return &Remote{Options: o, failed: failed, close: close}
+}
+
+// Start implements KV.
+func (r *Remote) Start() error {
+	if err := r.Options.Validate(); err != nil {
+		return err
+	}
+	return r.group.Start()
+}
+
+// Stop implements KV.
+func (r *Remote) Stop() error {
+	return errors.Join(r.group.Stop(lifecycle.FlushTimeout), r.close())
+}
+
+// Key returns the key with its namespace: no two of them are the same, since a
+// namespace has no colon.
+func (r *Remote) Key(key string) string { return r.Options.Namespace + ":" + key }
+
+// Do calls f, bounded in time, unless the arguments were bad, and says what it
+// was that failed.
+func (r *Remote) Do(doing, key string, opts []CallOption, bad error, f func(ctx context.Context) error) error {
+	if bad != nil {
+		return bad
+	}
+	if !r.group.Running() {
+		return ErrStopped
+	}
+	o, cancel := NewCallOptions(r.Options.Timeout, opts...)
+	defer cancel()
+	if o.Token > 0 {
+		return fmt.Errorf("%w: fencing token", ErrUnsupported)
+	}
+	err := o.Context.Err()
+	if err == nil {
+		err = f(o.Context)
+	}
+	if err == nil {
+		return nil
+	}
+	return r.fail(o.Context, doing, key, err)
+}
+
+func (r *Remote) fail(ctx context.Context, doing, key string, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	for _, ours := range []error{ErrNotFound, ErrExists, ErrConflict, ErrInvalid} {
+		if errors.Is(err, ours) {
+			return err
+		}
+	}
+	if known := r.failed(err); known != nil {
+		err = known
+	} else {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrExists) || errors.Is(err, ErrConflict) {
+		return err
+	}
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return fmt.Errorf("%s %.80q: %w", doing, key, err)
+}

@@ -1,0 +1,181 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"go-micro.dev/v5/broker"
+	"go-micro.dev/v5/server"
+	mgrpc "go-micro.dev/v5/server/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/micro/go-platform/internal/membroker"
+	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/internal/rpcerr"
+	pb "github.com/micro/go-platform/kv/proto"
+)
+
+// serve registers the handler with the user's server if that speaks grpc, else
+// with one beside it, behind the same handler wrappers.
+func (p *platform) serve(s server.Server) error {
+	if s.String() == "grpc" {
+		return pb.RegisterKVHandler(s, &handler{p})
+	}
+	o := s.Options()
+	host, _, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		host = o.Address
+	}
+	opts := []server.Option{
+		server.Name(p.name), server.Id(o.Id), server.Version(o.Version), server.Address(net.JoinHostPort(host, "0")),
+		server.Registry(o.Registry), server.Broker(membroker.Shared(o.Broker)), server.WithLogger(o.Logger),
+		server.RegisterTTL(o.RegisterTTL), server.RegisterInterval(o.RegisterInterval),
+		mgrpc.MaxMsgSize(rpc.MaxMessage),
+	}
+	for _, w := range o.HdlrWrappers {
+		opts = append(opts, server.WrapHandler(w))
+	}
+	if p.options.TLS != nil {
+		opts = append(opts, mgrpc.AuthTLS(p.options.TLS))
+	}
+	p.own = mgrpc.NewServer(opts...)
+	if err := pb.RegisterKVHandler(p.own, &handler{p}); err != nil {
+		return err
+	}
+	return p.own.Start()
+}
+
+// listen looks into the registry when somebody announces itself. Announcements
+// prove nothing: they only save waiting.
+func (p *platform) listen(b broker.Broker) {
+	if p.options.Client != nil {
+		b = p.options.Client.Options().Broker
+	}
+	if b == nil {
+		return
+	}
+	p.broker = b
+	err := b.Connect()
+	if err == nil {
+		p.announced, err = b.Subscribe(GossipTopic, func(e broker.Event) error {
+			var said pb.ProbeRequest
+			if proto.Unmarshal(e.Message().Body, &said) == nil && said.Namespace == p.options.Namespace && p.members.unknown(said.Self) {
+				poke(p.discover)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		p.options.Logger.Info("no announcements of kv members: they are found in the registry alone", "error", err)
+	}
+}
+
+// announce is best effort, see listen.
+func (p *platform) announce() {
+	if p.announced == nil {
+		return
+	}
+	self, _ := p.members.message()
+	body, err := proto.Marshal(&pb.ProbeRequest{Namespace: p.options.Namespace, Self: self})
+	if err == nil {
+		_ = p.broker.Publish(GossipTopic, &broker.Message{Body: body}) // the registry tells, too
+	}
+}
+
+// handler serves other members, and callers of the contract's three methods.
+type handler struct{ *platform }
+
+func (h *handler) allowed(namespace string) error {
+	switch {
+	case namespace != "" && namespace != h.options.Namespace:
+		return fmt.Errorf("%w: namespace %q", rpcerr.ErrForbidden, namespace)
+	case h.view.Load() == nil:
+		return fmt.Errorf("%w: no kv member", ErrUnavailable)
+	}
+	return nil
+}
+
+// call runs f if it may and gives errors their codes. ErrStale is a conflict to
+// those who do not know it.
+func (h *handler) call(namespace string, f func() error) error {
+	err := h.allowed(namespace)
+	if err == nil {
+		err = f()
+	}
+	return rpcerr.To(h.name, err)
+}
+
+func keyOf(key string, raw []byte) string {
+	if len(raw) > 0 {
+		return string(raw)
+	}
+	return key
+}
+
+// Get implements the KV service.
+func (h *handler) Get(ctx context.Context, req *pb.GetRequest, rsp *pb.GetResponse) error {
+	return h.call(req.Namespace, func() error {
+		key := keyOf(req.Key, req.RawKey)
+		item, err := h.platform.Get(key, WithContext(ctx))
+		if err != nil {
+			return err
+		}
+		ms := Milliseconds(item.Expiration)
+		rsp.Item = &pb.Item{Key: req.Key, RawKey: req.RawKey, Value: item.Value, TtlMs: ms, Expiration: (ms + 999) / 1000}
+		return nil
+	})
+}
+
+// Put implements the KV service.
+func (h *handler) Put(ctx context.Context, req *pb.PutRequest, _ *pb.PutResponse) error {
+	return h.call(req.Namespace, func() error {
+		item, err := fromWire(req.Item)
+		if err != nil {
+			return err
+		}
+		return h.platform.Put(item, WithContext(ctx), Fence(req.Token))
+	})
+}
+
+// Del implements the KV service.
+func (h *handler) Del(ctx context.Context, req *pb.DelRequest, _ *pb.DelResponse) error {
+	return h.call(req.Namespace, func() error {
+		return h.platform.Del(keyOf(req.Key, req.RawKey), WithContext(ctx), Fence(req.Token))
+	})
+}
+
+// Probe implements the KV service.
+func (h *handler) Probe(_ context.Context, req *pb.ProbeRequest, rsp *pb.ProbeResponse) error {
+	return h.call(req.Namespace, func() error {
+		rsp.Self, rsp.Members = h.members.message()
+		rsp.View, rsp.Synced = h.digest(), h.synced.Load()
+		if h.members.unknown(req.Self) {
+			poke(h.discover)
+		} else if h.members.news(req) {
+			poke(h.probeNow)
+		}
+		return nil
+	})
+}
+
+// Exchange implements the KV service.
+func (h *handler) Exchange(_ context.Context, req *pb.ExchangeRequest, rsp *pb.ExchangeResponse) error {
+	return h.call(req.Namespace, func() error {
+		if req.Namespace == "" {
+			return fmt.Errorf("%w: no namespace", ErrInvalid)
+		}
+		for _, op := range req.Ops {
+			if err := checkOp(op); err != nil {
+				return err
+			}
+		}
+		results, err := h.apply(req.View, req.Ops)
+		rsp.Results, rsp.OtherView = results, err == errOtherView //nolint:errorlint // it is this one or none
+		if rsp.OtherView {
+			poke(h.probeNow)
+			return nil
+		}
+		return err
+	})
+}
