@@ -316,7 +316,11 @@ func TestWatchersReconnect(t *testing.T) {
 			}
 			mu.Lock()
 			for _, n := range r.Service.Nodes {
-				seen[r.Action+" "+n.Id] = true
+				if r.Action == "delete" {
+					seen[n.Id+" left"] = true
+				} else { // an update when it was there before the watcher was back
+					seen[n.Id+" is there"] = true
+				}
 			}
 			mu.Unlock()
 		}
@@ -326,15 +330,15 @@ func TestWatchersReconnect(t *testing.T) {
 		rpctest.Eventually(t, what, func() bool { mu.Lock(); defer mu.Unlock(); return seen[what] })
 	}
 	register(t, d, shop("1"))
-	told("create 1")
+	told("1 is there")
 	srv.stop()
 	_ = d.Register(shop("2")) // remembered
 	srv.start()
-	told("create 2")
+	told("2 is there")
 	if err := d.Deregister(shop("1")); err != nil {
 		t.Fatal(err)
 	}
-	told("delete 1")
+	told("1 left")
 	w.Stop()
 	reader.Wait()
 }

@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -202,4 +204,15 @@ func (w *shutWatcher) Next() (*registry.Result, error) {
 	}
 	w.left = left
 	return &registry.Result{Action: got.Action, Service: open}, nil
+}
+
+// split returns s without the nodes that are draining, and with only them; the
+// second is nil when there are none.
+func split(s *registry.Service) (open, shut *registry.Service) {
+	if open = regcache.Open(s); len(open.Nodes) == len(s.Nodes) {
+		return s, nil
+	}
+	copied := *s
+	copied.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n *registry.Node) bool { return !regcache.IsDraining(n) })
+	return open, &copied
 }

@@ -278,7 +278,7 @@ func testCrowd(t *testing.T, y *yard) {
 	srv.kill()
 	srv.start()
 	back := time.Now()
-	y.patient("all are back", 30*time.Second+20*beat(), func() bool { s := status(); return s != nil && s.Services == services+1 })
+	y.patient("all are back", 30*time.Second+20*beat(), func() bool { s := status(); return s != nil && s.Services == services+2 })
 	t.Logf("%d clients with %d services are back after %v", clients, services, time.Since(back).Round(time.Millisecond))
 }
 
