@@ -165,7 +165,7 @@ func (s *shop) call(ctx context.Context, out io.Writer) error {
 			failed = 0
 		case <-pause.C:
 			var rsp Name
-			if err := c.Call(ctx, c.NewRequest("example.greeter", "Greeter.Hello", &Name{}), &rsp); err != nil && ctx.Err() == nil {
+			if err := c.Call(ctx, c.NewRequest("example.greeter", "Greeter.Hello", &Name{}, client.WithContentType("application/json")), &rsp); err != nil && ctx.Err() == nil {
 				failed++
 			}
 			answered[rsp.Name]++

@@ -66,6 +66,9 @@ func New(tb testing.TB) *Net {
 // Client returns a client of the stack with the wrappers, the first outermost.
 func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 	n.tb.Helper()
+	if stack == GRPC {
+		return n.ClientOf(stack, nil, wrappers...)
+	}
 	sel := selector.NewSelector(selector.Registry(n.Registry))
 	n.tb.Cleanup(func() {
 		if err := sel.Close(); err != nil {
@@ -75,7 +78,8 @@ func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 	return n.ClientOf(stack, sel, wrappers...)
 }
 
-// ClientOf is Client with a selector, which the caller closes.
+// ClientOf is Client with a selector, which the caller closes. On grpc nil
+// stands for that of rpc.NewClient.
 func (n *Net) ClientOf(stack string, sel selector.Selector, wrappers ...client.Wrapper) client.Client {
 	n.tb.Helper()
 	log := microlog.New(n.Logger)
