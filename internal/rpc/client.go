@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go-micro.dev/v5/broker"
@@ -92,7 +93,8 @@ const idleTimeout = 5 * time.Minute
 // conns knows the connections in go-micro's pool, which has no way to close
 // them, from the interceptors that are handed each of them.
 type conns struct {
-	all sync.Map // *grpc.ClientConn
+	all    sync.Map // *grpc.ClientConn
+	closed atomic.Bool
 }
 
 func (c *conns) dialOptions() []grpc.DialOption {
@@ -121,9 +123,13 @@ func (c *conns) see(cc *grpc.ClientConn) {
 		return true
 	})
 	c.all.Store(cc, nil)
+	if c.closed.Load() { // of a call that was given up, whose goroutine went on
+		_ = cc.Close() // it only says that it is closed already
+	}
 }
 
 func (c *conns) close() {
+	c.closed.Store(true)
 	c.all.Range(func(k, _ any) bool {
 		_ = k.(*grpc.ClientConn).Close() // it only says that it is closed already
 		c.all.Delete(k)
