@@ -3,6 +3,7 @@ package rpctest
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -102,14 +103,15 @@ func Converse(ctx context.Context, svc echo.EchoService, n int, last *echo.Reque
 		return err
 	}
 	for range n {
-		if err := stream.Send(&echo.Request{Text: "s"}); err != nil {
+		// io.EOF: the other side has ended it, Recv says why.
+		if err := stream.Send(&echo.Request{Text: "s"}); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if _, err := stream.Recv(); err != nil {
 			return err
 		}
 	}
-	if err := stream.Send(last); err != nil {
+	if err := stream.Send(last); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if _, err = stream.Recv(); call.Ended(err) {

@@ -5,8 +5,10 @@ package rpctest
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,12 +57,33 @@ func New(tb testing.TB) *Net {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	out := &output{to: tb.Output()}
+	tb.Cleanup(out.end)
 	return &Net{
 		Registry: memreg.New(),
 		Broker:   b,
-		Logger:   slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Logger:   slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		tb:       tb,
 	}
+}
+
+// output is a test's output until the test ends: go-micro's rpc servers log
+// when connections are collected, which may be later.
+type output struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.to.Write(p)
+}
+
+func (o *output) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to = io.Discard
 }
 
 // Client returns a client of the stack with the wrappers, the first outermost.
