@@ -263,11 +263,11 @@ func concurrentRefreshes(t *testing.T, e *env) {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	seen := map[string]bool{}
+	old, seen := token.RefreshToken, map[string]bool{}
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
-			fresh, err := e.refresh("app", token.RefreshToken)
+			fresh, err := e.refresh("app", old)
 			if err != nil {
 				t.Error(err)
 				return
