@@ -31,8 +31,10 @@ import (
 type node struct {
 	name    string
 	service micro.Service
-	plain   *rpc.Client // to the platform's services
-	routed  *rpc.Client // to the shop's
+	plain   *rpc.Client   // to the platform's services
+	authed  client.Client // plain, as this service
+	routed  *rpc.Client   // to the shop's
+	ends    []func() error
 
 	log     log.Log
 	metrics metrics.Metrics
@@ -69,19 +71,19 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 		return nil, err
 	}
 	// The plugins call the platform's services as this one.
-	authed := auth.ClientWrapper(n.auth)(n.plain)
+	n.authed = auth.ClientWrapper(n.auth)(n.plain)
 
 	n.metrics = metrics.NewMetrics(
 		metrics.Collectors([]string{p.collector.address()}), metrics.Namespace("shop"), metrics.BatchInterval(time.Second),
 	)
-	n.trace = trace.NewTrace(trace.Client(authed), trace.Service(self), trace.BatchInterval(time.Second))
+	n.trace = trace.NewTrace(trace.Client(n.authed), trace.Service(self), trace.BatchInterval(time.Second))
 	n.monitor = monitor.NewMonitor(
-		monitor.Client(authed), monitor.Server(srv), monitor.Interval(p.every/2),
+		monitor.Client(n.authed), monitor.Server(srv), monitor.Interval(p.every/2),
 		monitor.WatchLoss("trace", n.trace), monitor.WatchLoss("log", n.log),
 	)
-	n.config = config.NewConfig(config.WithOptionalSource(config.NewSource(config.SourceName(configID), config.SourceClient(authed))))
+	n.config = config.NewConfig(config.WithOptionalSource(config.NewSource(config.SourceName(configID), config.SourceClient(n.authed))))
 	n.router = router.NewRouter(
-		selector.Registry(p.registry), router.Client(authed), router.Server(srv), router.Logger(says),
+		selector.Registry(p.registry), router.Client(n.authed), router.Server(srv), router.Logger(says),
 		router.Interval(500*time.Millisecond), router.NotReady(n.monitor.NotReady), router.Idempotent("Stock.Reserve"),
 	)
 	n.routed = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter, Selector: n.router})
@@ -131,7 +133,10 @@ func (n *node) dropped() uint64 {
 func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := errors.Join(n.shutdown.Stop(ctx), n.auth.Stop()) // the farewell needs a token
+	err := n.shutdown.Stop(ctx)
+	for _, end := range append(n.ends, n.auth.Stop) { // the farewell needs a token
+		err = errors.Join(err, end())
+	}
 	n.routed.Close()
 	n.plain.Close()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/micro/go-platform/internal/membroker"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 	configsrv "github.com/micro/go-platform/internal/srv/config"
+	dbsrv "github.com/micro/go-platform/internal/srv/db"
+	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
 	tracesrv "github.com/micro/go-platform/internal/srv/trace"
@@ -34,6 +37,10 @@ type platform struct {
 	customers *customers
 	operator  *operator
 	opened    atomic.Bool // then stock-3 begins to fail
+	notifier  *notifier
+
+	mu     sync.Mutex
+	orders []string // that were stored
 
 	dir   string // of the services' files and logs
 	every time.Duration
@@ -72,7 +79,7 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	if err := p.operator.setRules(ctx); err != nil {
 		return nil, err
 	}
-	for _, s := range []daemon.Service{tracesrv.Service(), monitorsrv.Service(), routersrv.Service(), configsrv.Service()} {
+	for _, s := range []daemon.Service{tracesrv.Service(), monitorsrv.Service(), routersrv.Service(), configsrv.Service(), eventsrv.Service(), dbsrv.Service()} {
 		if err := p.boot(ctx, s); err != nil {
 			return nil, err
 		}
@@ -109,6 +116,9 @@ func (p *platform) openShop(ctx context.Context) error {
 		p.nodes = append(p.nodes, n)
 	}
 	var err error
+	if p.notifier, err = newNotifier(ctx, p); err != nil {
+		return err
+	}
 	if p.customers, err = newCustomers(ctx, p); err != nil {
 		return err
 	}
@@ -132,9 +142,19 @@ func (p *platform) stop() error {
 	return errors.Join(errs...)
 }
 
+// stored notes an order that db-srv acknowledged.
+func (p *platform) stored(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.orders = append(p.orders, id)
+}
+
 // stopDaemons ends what the report still asked after the shop was closed.
 func (p *platform) stopDaemons() error {
 	var errs []error
+	if p.notifier != nil {
+		errs = append(errs, p.notifier.stop())
+	}
 	if p.operator != nil {
 		errs = append(errs, p.operator.stop())
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -108,13 +109,17 @@ func (r *report) strangers(ctx context.Context) {
 	}
 }
 
-// sale changes the configuration once the first report is out.
-func (r *report) sale(ctx context.Context) {
-	if r.reports++; r.reports != 1 {
-		return
+// play is what happens to the shop while it runs: a sale begins after the first
+// report; the notifier is killed after it and comes back after the second.
+func (r *report) play(ctx context.Context) {
+	switch r.reports++; r.reports {
+	case 1:
+		r.told = errors.Join(r.operator.discount(ctx, 10), r.notifier.kill())
+		r.printf("  the operator begins a sale: discount 10 %%; the notifier is killed\n")
+	case 2:
+		r.told = errors.Join(r.told, r.notifier.begin())
+		r.printf("  the notifier is back\n")
 	}
-	r.told = r.operator.discount(ctx, 10)
-	r.printf("  the operator begins a sale: discount 10 %%\n")
 }
 
 // shares tells how the calls of orders-1 divide among the stock's nodes.
@@ -145,6 +150,7 @@ func (r *report) end(lasted time.Duration) int {
 	if err := r.waterfall(ctx); err != nil {
 		r.printf("  no trace: %v\n", err)
 	}
+	missing := p.notifier.missing(p.orders)
 	var dropped uint64
 	for _, n := range nodes {
 		dropped += n.dropped()
@@ -174,6 +180,7 @@ func (r *report) end(lasted time.Duration) int {
 	promise(canary > 3 && canary < 20, "the canary gets about %d %% (%.1f)", canaryPercent, canary)
 	promise(r.told == nil && customers.full.Load() > 0 && customers.reduced.Load() > 0, "a change of configuration reaches the shop while it sells (%d at full price, %d reduced) %s",
 		customers.full.Load(), customers.reduced.Load(), text(r.told))
+	promise(len(p.orders) > 0 && missing == 0, "of every order that was stored the notifier was told, though it was killed (%d orders, %d missing)", len(p.orders), missing)
 	promise(r.whole > 0, "a trace of all services is read back from trace-srv as one tree (%d were)", r.whole)
 	promise(dropped == 0, "no telemetry is dropped (%d was)", dropped)
 	promise(err == nil && len(silent) == 0, "every node reported STOPPED to monitor-srv %s", strings.Join(silent, " "))

@@ -8,6 +8,7 @@ import (
 
 	"go-micro.dev/v5/errors"
 
+	"github.com/micro/go-platform/db"
 	shop "github.com/micro/go-platform/examples/platform/proto"
 	"github.com/micro/go-platform/monitor"
 )
@@ -18,6 +19,9 @@ const (
 	ordersName  = "shop.orders"
 	stockName   = "shop.stock"
 )
+
+// ordersTable is where orders are stored; its changes are events.
+const ordersTable = "orders"
 
 // configID is the configuration of the shop, canaryPercent the share of calls
 // that the new version of the stock gets.
@@ -56,7 +60,9 @@ func gateway(name string) func(context.Context, *platform) (*node, error) {
 }
 
 type ordersHandler struct {
+	platform    *platform
 	stock       shop.StockService
+	db          db.DB
 	node        *node
 	refuseOneIn int64
 	calls       atomic.Int64
@@ -73,6 +79,15 @@ func (h *ordersHandler) Place(ctx context.Context, item *shop.Item, receipt *sho
 	}
 	receipt.Order = fmt.Sprintf("%s/%d", h.node.name, number)
 	receipt.Discount = int64(h.node.config.Get("discount").Int(0))
+	return h.store(ctx, receipt.Order, item)
+}
+
+// store keeps an order.
+func (h *ordersHandler) store(ctx context.Context, id string, item *shop.Item) error {
+	if err := db.Put(h.db, id, item.Name, db.CreateOnly(), db.WithContext(ctx)); err != nil {
+		return errors.InternalServerError(ordersName, "%v", err)
+	}
+	h.platform.stored(id)
 	return nil
 }
 
@@ -92,7 +107,12 @@ func orders(name string, refuseOneIn int64) func(context.Context, *platform) (*n
 		if err != nil {
 			return nil, err
 		}
-		h := &ordersHandler{stock: shop.NewStockService(stockName, n.call()), node: n, refuseOneIn: refuseOneIn}
+		h := &ordersHandler{platform: p, stock: shop.NewStockService(stockName, n.call()), node: n, refuseOneIn: refuseOneIn}
+		h.db = db.NewDB(db.Client(n.authed), db.Table(ordersTable), db.Events(true))
+		if err := h.db.Start(); err != nil {
+			return nil, err
+		}
+		n.ends = append(n.ends, h.db.Stop)
 		check := n.monitor.NewHealthChecker("payments", "the bank takes payments", h.payments,
 			monitor.Critical(false), monitor.Every(time.Second))
 		if err := n.monitor.Register(check); err != nil {
