@@ -47,13 +47,14 @@ func (c *claims) token(raw string, scopes []string) *Token {
 	for k, v := range c.Request {
 		md["request."+k] = v
 	}
-	for k, v := range map[string]string{
-		"sub": c.Subject, "client_id": c.ClientID, "type": c.Type, "jti": c.ID, "sid": c.Session,
-		"roles": strings.Join(c.Roles, " "), "iss": c.Issuer, "act": c.Actor.Subject,
+	for _, own := range [...]struct{ name, value string }{
+		{"sub", c.Subject}, {"client_id", c.ClientID}, {"type", c.Type}, {"jti", c.ID}, {"sid", c.Session},
+		{"roles", strings.Join(c.Roles, " ")}, {"iss", c.Issuer}, {"act", c.Actor.Subject},
 	} {
-		delete(md, k)
-		if v != "" {
-			md[k] = v
+		if own.value != "" {
+			md[own.name] = own.value
+		} else {
+			delete(md, own.name)
 		}
 	}
 	return &Token{AccessToken: raw, TokenType: Bearer, ExpiresAt: time.Unix(c.Expires, 0), Scopes: scopes, Metadata: md}

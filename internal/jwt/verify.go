@@ -61,22 +61,14 @@ func split(token string) (header, payload, signature string, err error) {
 	if len(token) > MaxToken {
 		return "", "", "", errLong
 	}
-	first, last := -1, -1
-	for i := range len(token) {
-		switch c := token[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-		case c == '.' && first < 0:
-			first = i
-		case c == '.' && last < 0:
-			last = i
-		default:
-			return "", "", "", errForm
-		}
-	}
-	if first <= 0 || last <= first+1 || last == len(token)-1 {
+	var rest string
+	header, rest, _ = strings.Cut(token, ".")
+	payload, signature, _ = strings.Cut(rest, ".")
+	if header == "" || payload == "" || signature == "" || strings.IndexByte(signature, '.') >= 0 ||
+		strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
 		return "", "", "", errForm
 	}
-	return token[:first], token[first+1 : last], token[last+1:], nil
+	return header, payload, signature, nil
 }
 
 // encoding refuses what another encoding of the same bytes would be.
