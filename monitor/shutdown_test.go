@@ -63,6 +63,9 @@ func TestFiftyRollingRestartsFailNoCall(t *testing.T) {
 			}
 		})
 	}
+	// go-micro's client watches the registry only after it has asked it: what
+	// changes in between it does not see.
+	rpctest.Eventually(t, "the load is on", func() bool { return calls.Load() > 400 })
 	for range 50 {
 		instances = append(instances, startInstance(t, net))
 		if err := instances[0].shutdown.Stop(context.Background()); err != nil {
