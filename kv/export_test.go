@@ -23,6 +23,18 @@ func AwaitStable(tb testing.TB, k KV, n int) {
 	tb.Fatalf("not %d stable members: view %x of %d, synced %x, stable %v", n, v.digest, len(v.nodes), p.synced.Load(), v.stable)
 }
 
+// AwaitJoined waits until k knows that it is in the registry.
+func AwaitJoined(tb testing.TB, k KV) {
+	tb.Helper()
+	p := k.(*platform)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if self, _ := p.members.message(); !self.Gone {
+			return
+		}
+	}
+	tb.Fatal("not in the registry")
+}
+
 // Kill makes k as silent as a process that died: it answers nobody.
 func Kill(k KV) { k.(*platform).end() }
 
@@ -30,4 +42,22 @@ func Kill(k KV) { k.(*platform).end() }
 func Owners(names []string, replicas int) func(key string) []uint16 {
 	r := newRing(names, replicas)
 	return func(key string) []uint16 { return r.of(slotOf(key)) }
+}
+
+// LinkAge makes k renew its links so often.
+func LinkAge(k KV, age time.Duration) { k.(*platform).linkAge = age }
+
+// Linked returns how many members k has a link to.
+func Linked(k KV) (n int) {
+	p := k.(*platform)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, to := range p.peers {
+		to.mu.Lock()
+		if to.link != nil {
+			n++
+		}
+		to.mu.Unlock()
+	}
+	return n
 }

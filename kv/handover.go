@@ -46,11 +46,16 @@ func (p *platform) install(removed bool) {
 // prune forgets the connections to those that left.
 func (p *platform) prune(v *view) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for n := range p.peers {
+	var left []*peer
+	for n, to := range p.peers {
 		if !slices.Contains(v.nodes, n) {
 			delete(p.peers, n)
+			left = append(left, to)
 		}
+	}
+	p.mu.Unlock()
+	for _, to := range left {
+		to.close()
 	}
 }
 
@@ -61,8 +66,8 @@ func (p *platform) peer(n node) *peer {
 	if !ok {
 		timeout := min(p.options.Timeout, p.options.Suspicion)
 		to = &peer{
-			address: n.address, service: p.service, options: p.to(n.address, timeout), timeout: timeout, spawn: p.spawn,
-			head: func() *pb.ExchangeRequest { return &pb.ExchangeRequest{Namespace: p.options.Namespace} },
+			address: n.address, service: p.service, options: p.to(n.address, timeout), timeout: timeout,
+			namespace: p.options.Namespace, linkAge: p.linkAge, spawn: p.spawn,
 		}
 		p.peers[n] = to
 	}

@@ -10,6 +10,7 @@ import (
 	"go-micro.dev/v5/client"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/kv/proto"
 )
@@ -24,20 +25,27 @@ const (
 
 var errOtherView = errors.New("members disagree about who is one")
 
-// peer sends operations to one member. Those that come while requests are under
-// way go together in the next one.
+// peer sends operations to one member: by a link, or by calls while there is
+// none. Those that come while requests are under way go together in the next one.
 type peer struct {
-	address string
-	service pb.KVService
-	options []client.CallOption
-	timeout time.Duration
-	head    func() *pb.ExchangeRequest
-	spawn   func(func()) bool // false after Stop
+	address   string
+	service   pb.KVService
+	options   []client.CallOption
+	timeout   time.Duration
+	linkAge   time.Duration
+	namespace string
+	spawn     func(func()) bool // false after Stop
 
 	mu       sync.Mutex
 	pending  []*exchange
 	bytes    int
-	inflight int
+	inflight int // calls
+
+	link    *link // nil while there is none to use
+	opening *link // its first answer is still to come
+	wait    backoff.Backoff
+	retry   time.Time // when a link may be opened again
+	closed  bool
 }
 
 // exchange are operations whose results are handed to done, once.
@@ -61,84 +69,152 @@ func (p *peer) send(view uint64, ops []*pb.Op, done func([]*pb.Result, error)) {
 	}
 	p.bytes += x.size
 	p.pending = append(p.pending, x)
-	start := p.inflight < maxInflight
+	l := p.usable()
+	start := l == nil && p.inflight < maxInflight
 	if start {
 		p.inflight++
 	}
 	p.mu.Unlock()
-	if start && !p.spawn(p.run) {
-		done(nil, ErrStopped)
+	if l != nil {
+		l.pump()
+	} else if start && !p.spawn(p.run) {
+		p.fail(ErrStopped)
+	}
+}
+
+// fail ends what waits.
+func (p *peer) fail(err error) {
+	p.mu.Lock()
+	pending := p.pending
+	p.pending, p.bytes = nil, 0
+	p.mu.Unlock()
+	for _, x := range pending {
+		x.done(nil, err)
 	}
 }
 
 func opSize(op *pb.Op) int { return len(op.Record.Key) + len(op.Record.Value) + 100 }
 
-// take returns exchanges of one view that fit in a request; it ends the run when
-// there are none.
-func (p *peer) take() (some []*exchange) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	size, ops := 0, 0
+// batch are exchanges that share requests.
+type batch struct {
+	id      uint64 // in a link
+	view    uint64
+	parts   []*exchange
+	ops     []*pb.Op // without a result yet
+	results []*pb.Result
+	size    int // bytes of the last request
+	sent    time.Time
+}
+
+// take returns exchanges of one view that fit in a request, nil for none. It is
+// called with the mutex held.
+func (p *peer) take() *batch {
+	if len(p.pending) == 0 {
+		p.pending = nil
+		return nil
+	}
+	n, size, ops := 0, 0, 0
 	for _, x := range p.pending {
-		if len(some) > 0 && (x.view != some[0].view || size+x.size > maxMessage || ops+len(x.ops) > maxOps) {
+		if n > 0 && (x.view != p.pending[0].view || size+x.size > maxMessage || ops+len(x.ops) > maxOps) {
 			break
 		}
-		some, size, ops = append(some, x), size+x.size, ops+len(x.ops)
+		n, size, ops = n+1, size+x.size, ops+len(x.ops)
 	}
-	p.pending = p.pending[len(some):]
+	b := &batch{view: p.pending[0].view, parts: p.pending[:n:n], ops: p.pending[0].ops}
+	if n > 1 {
+		b.ops = make([]*pb.Op, 0, ops)
+		for _, x := range b.parts {
+			b.ops = append(b.ops, x.ops...)
+		}
+	}
+	p.pending = p.pending[n:]
 	p.bytes -= size
-	if len(some) == 0 {
-		p.pending = nil
-		p.inflight--
-	}
-	return some
+	return b
 }
 
+// request is for the operations that have no result, as many as fit.
+func (b *batch) request(namespace string) *pb.ExchangeRequest {
+	n := 0
+	for b.size = 0; n < len(b.ops); n++ {
+		size := opSize(b.ops[n])
+		if n > 0 && b.size+size > maxMessage {
+			break
+		}
+		b.size += size
+	}
+	return &pb.ExchangeRequest{Namespace: namespace, View: b.view, Ops: b.ops[:n], Id: b.id}
+}
+
+// answer takes results in. There may be more to ask: an answer that would get
+// too large has only the first of them.
+func (b *batch) answer(rsp *pb.ExchangeResponse) error {
+	switch {
+	case rsp.OtherView:
+		return errOtherView
+	case len(rsp.Results) == 0 && len(b.ops) > 0 || len(rsp.Results) > len(b.ops):
+		return fmt.Errorf("%w: %d results of %d", ErrUnavailable, len(rsp.Results), len(b.ops))
+	}
+	b.ops = b.ops[len(rsp.Results):]
+	if b.results == nil {
+		b.results = rsp.Results
+	} else {
+		b.results = append(b.results, rsp.Results...)
+	}
+	return nil
+}
+
+// end hands everybody what is his, or the error.
+func (b *batch) end(err error) {
+	for _, x := range b.parts {
+		if err != nil {
+			x.done(nil, err)
+			continue
+		}
+		x.done(b.results[:len(x.ops)], nil)
+		b.results = b.results[len(x.ops):]
+	}
+}
+
+// run makes calls until nothing waits, or a link is there.
 func (p *peer) run() {
-	for some := p.take(); len(some) > 0; some = p.take() {
-		var ops []*pb.Op
-		for _, x := range some {
-			ops = append(ops, x.ops...)
+	for {
+		p.mu.Lock()
+		l := p.link
+		var b *batch
+		if l == nil {
+			b = p.take()
 		}
-		results, err := p.exchange(some[0].view, ops)
-		for _, x := range some {
-			if err != nil {
-				x.done(nil, err)
-				continue
+		if b == nil {
+			p.inflight--
+		}
+		p.mu.Unlock()
+		if b == nil {
+			if l != nil {
+				l.pump()
 			}
-			x.done(results[:len(x.ops)], nil)
-			results = results[len(x.ops):]
+			return
 		}
+		b.end(p.exchange(b))
 	}
 }
 
-// exchange asks until all operations have a result: an answer that would get too
-// large has only the first.
-func (p *peer) exchange(view uint64, ops []*pb.Op) (results []*pb.Result, _ error) {
+// exchange asks until all operations have a result.
+func (p *peer) exchange(b *batch) error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
-	for len(results) < len(ops) {
-		req := p.head()
-		req.View = view
-		for _, size := 0, 0; len(results)+len(req.Ops) < len(ops); {
-			op := ops[len(results)+len(req.Ops)]
-			if size += opSize(op); size > maxMessage && len(req.Ops) > 0 {
-				break
-			}
-			req.Ops = append(req.Ops, op)
+	for len(b.ops) > 0 {
+		rsp, err := p.service.Exchange(ctx, b.request(p.namespace), p.options...)
+		if err == nil {
+			err = b.answer(rsp)
 		}
-		rsp, err := p.service.Exchange(ctx, req, p.options...)
-		switch {
-		case err != nil:
-			return nil, rpcerr.From(ctx, "ask "+p.address, err)
-		case rsp.OtherView:
-			return nil, errOtherView
-		case len(rsp.Results) == 0 || len(rsp.Results) > len(req.Ops):
-			return nil, fmt.Errorf("%w: %s gave %d results of %d", ErrUnavailable, p.address, len(rsp.Results), len(req.Ops))
+		if err != nil && !errors.Is(err, errOtherView) {
+			return rpcerr.From(ctx, "ask "+p.address, err)
 		}
-		results = append(results, rsp.Results...)
+		if err != nil {
+			return err
+		}
 	}
-	return results, nil
+	return nil
 }
 
 func resultSize(r *pb.Result) int { return proto.Size(r) }

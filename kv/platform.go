@@ -3,7 +3,9 @@ package kv
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,7 @@ type platform struct {
 	flights flights
 	group   lifecycle.Group
 	calls   sync.WaitGroup // to other members, under way
+	linkAge time.Duration
 
 	starting sync.Mutex
 	started  bool
@@ -47,6 +50,7 @@ type platform struct {
 	changed    chan struct{}        // a token: the view is another, or a member synced
 	discover   chan struct{}        // a token: somebody may have come
 	probeNow   chan struct{}        // a token
+	unlink     chan struct{}        // closed: links of others end
 	synced     atomic.Uint64
 
 	views  sync.Mutex // held by install
@@ -69,11 +73,13 @@ func NewKV(opts ...Option) KV {
 	o := NewOptions(opts...)
 	return &platform{
 		options:  o,
+		linkAge:  defaultLinkAge,
 		records:  &records{cache: lru.New[*record](max(1, o.MaxBytes)), began: time.Now(), writer: rand.Uint64()},
 		flights:  flights{by: make(map[string]*flight)},
 		changed:  make(chan struct{}, 1),
 		discover: make(chan struct{}, 1),
 		probeNow: make(chan struct{}, 1),
+		unlink:   make(chan struct{}),
 		peers:    make(map[node]*peer),
 		asked:    make(map[string]bool),
 	}
@@ -137,7 +143,12 @@ func (p *platform) Stop() error {
 	err = errors.Join(err, p.group.Stop(lifecycle.FlushTimeout))
 	p.mu.Lock()
 	p.closed = true
+	peers := slices.Collect(maps.Values(p.peers))
 	p.mu.Unlock()
+	for _, to := range peers {
+		to.close()
+	}
+	close(p.unlink)
 	p.calls.Wait() // bounded by their timeouts
 	if p.own != nil {
 		err = errors.Join(err, p.own.Stop())

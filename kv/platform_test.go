@@ -37,7 +37,11 @@ type member struct {
 
 func (c *cluster) member(opts ...kv.Option) *member {
 	c.tb.Helper()
-	s := c.net.Server(c.stack, "shop")
+	return c.memberOn(c.net.Server(c.stack, "shop"), opts...)
+}
+
+func (c *cluster) memberOn(s server.Server, opts ...kv.Option) *member {
+	c.tb.Helper()
 	all := append([]kv.Option{kv.Server(s), kv.Client(c.net.Client(c.stack)), kv.Logger(c.net.Logger)}, c.opts...)
 	m := &member{KV: kv.NewKV(append(all, opts...)...), server: s}
 	if err := m.Start(); err != nil {

@@ -2,14 +2,18 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"time"
 
 	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/server"
 	mgrpc "go-micro.dev/v5/server/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -178,4 +182,42 @@ func (h *handler) Exchange(_ context.Context, req *pb.ExchangeRequest, rsp *pb.E
 		}
 		return err
 	})
+}
+
+// Link implements the KV service.
+func (h *handler) Link(ctx context.Context, stream pb.KV_LinkStream) error {
+	over := make(chan error, 1)
+	if !h.spawn(func() { over <- h.converse(ctx, stream) }) {
+		return rpcerr.To(h.name, ErrUnavailable)
+	}
+	timer := time.NewTimer(2 * h.linkAge)
+	defer timer.Stop()
+	select {
+	case err := <-over:
+		return err
+	case <-timer.C:
+	case <-h.unlink:
+	}
+	return nil // which ends converse, too
+}
+
+func (h *handler) converse(ctx context.Context, stream pb.KV_LinkStream) error {
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rsp := &pb.ExchangeResponse{}
+		if err := h.Exchange(ctx, req, rsp); err != nil {
+			e := call.Parse(err)
+			rsp = &pb.ExchangeResponse{Code: e.Code, Error: e.Detail}
+		}
+		rsp.Id = req.Id
+		if err := stream.Send(rsp); err != nil {
+			return err
+		}
+	}
 }

@@ -2,8 +2,11 @@ package bench
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -52,14 +55,12 @@ func ringOf(b *testing.B, n int, opts ...kv.Option) (remote, member kv.KV) {
 	return remote, member
 }
 
-// BenchmarkKV compares what a caller sees of a value on another process or
-// member: with one answer awaited (fast), with a majority of three (quorum), and
-// on Redis and memcached. Held is a key on the member that reads.
-func BenchmarkKV(b *testing.B) {
-	fast, member := ringOf(b, 3, kv.Quorum(1, 3))
+// kvPlugins are redis, the unit, and what is compared with it: memcached, the
+// members with one answer awaited (fast) and with a majority of three (quorum).
+func kvPlugins(b *testing.B) []kvPlugin {
+	fast, _ := ringOf(b, 3, kv.Quorum(1, 3))
 	quorum, _ := ringOf(b, 3)
 	plugins := []kvPlugin{
-		{"memory", memory.NewKV()},
 		{"redis", redis.NewKV(kv.Servers([]string{backend.Redis(b).Addr}))},
 		{"memcached", memcached.NewKV(kv.Servers([]string{backend.Memcached(b).Addr}))},
 	}
@@ -69,43 +70,104 @@ func BenchmarkKV(b *testing.B) {
 		}
 		b.Cleanup(func() { _ = p.kv.Stop() }) // it ends with the benchmark
 	}
-	plugins = append(plugins, kvPlugin{"held", member}, kvPlugin{"ring-fast", fast}, kvPlugin{"ring-quorum", quorum})
+	return append(plugins, kvPlugin{"fast", fast}, kvPlugin{"quorum", quorum})
+}
+
+// BenchmarkKVHere reads what is in this process: a key on the member that reads,
+// and one of the memory plugin.
+func BenchmarkKVHere(b *testing.B) {
+	_, held := ringOf(b, 3, kv.Quorum(1, 3))
+	m := memory.NewKV()
+	if err := m.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = m.Stop() }) // it ends with the benchmark
 	for _, size := range []int{100, 10_000} {
-		for _, callers := range []int{1, 50} {
-			for _, p := range plugins {
-				items := make([]*kv.Item, 256) // so that reads of one key are not shared
-				for i := range items {
-					items[i] = &kv.Item{Key: fmt.Sprint("bench", i), Value: make([]byte, size)}
-					if err := p.kv.Put(items[i]); err != nil {
+		for _, p := range []kvPlugin{{"held", held}, {"memory", m}} {
+			get := kvWork(b, p.kv, size)["Get"]
+			b.Run(fmt.Sprintf("%dB/%s", size, p.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := get(); err != nil {
 						b.Fatal(err)
 					}
 				}
-				var turn atomic.Uint32
-				next := func() *kv.Item { return items[turn.Add(1)%256] }
-				run := func(what string, f func() error) {
-					b.Run(fmt.Sprintf("%s/%dB/%d/%s", what, size, callers, p.name), func(b *testing.B) {
-						b.ReportAllocs()
-						b.SetParallelism(max(1, callers/2)) // of each of two processors
-						if callers == 1 {
-							for b.Loop() {
-								if err := f(); err != nil {
-									b.Fatal(err)
-								}
-							}
-							return
+			})
+		}
+	}
+}
+
+// kvWork returns a Get and a Put of values of a size, each time of another of
+// many keys, so that reads are not shared.
+func kvWork(b *testing.B, k kv.KV, size int) map[string]func() error {
+	items := make([]*kv.Item, 256)
+	for i := range items {
+		items[i] = &kv.Item{Key: fmt.Sprint("bench", i), Value: make([]byte, size)}
+		if err := k.Put(items[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var turn atomic.Uint32
+	next := func() *kv.Item { return items[turn.Add(1)%256] }
+	return map[string]func() error{
+		"Get": func() error { _, err := k.Get(next().Key); return err },
+		"Put": func() error { return k.Put(next()) },
+	}
+}
+
+// BenchmarkKV takes turns between the plugins, so that other work on the machine
+// hits all alike, and reports the median of each as a multiple of redis.
+func BenchmarkKV(b *testing.B) {
+	remote := kvPlugins(b)
+	for _, size := range []int{100, 10_000} {
+		work := make([]map[string]func() error, len(remote))
+		for i, p := range remote {
+			work[i] = kvWork(b, p.kv, size)
+		}
+		for _, what := range []string{"Get", "Put"} {
+			for _, callers := range []int{1, 50} {
+				b.Run(fmt.Sprintf("%s/%dB/%d", what, size, callers), func(b *testing.B) {
+					took := make([][]time.Duration, len(remote))
+					for b.Loop() {
+						for i := range remote {
+							took[i] = append(took[i], kvRound(b, callers, work[i][what]))
 						}
-						b.RunParallel(func(pb *testing.PB) {
-							for pb.Next() {
-								if err := f(); err != nil {
-									b.Error(err)
-								}
-							}
-						})
-					})
-				}
-				run("Get", func() error { _, err := p.kv.Get(next().Key); return err })
-				run("Put", func() error { return p.kv.Put(next()) })
+					}
+					kvReport(b, remote, took)
+				})
 			}
 		}
 	}
+}
+
+// kvRound returns the time of one of a caller's calls, or of all callers' calls
+// by their number.
+func kvRound(b *testing.B, callers int, f func() error) time.Duration {
+	const calls = 20
+	began := time.Now()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range calls {
+				if err := f(); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began) / time.Duration(calls*callers)
+}
+
+func kvReport(b *testing.B, plugins []kvPlugin, took [][]time.Duration) {
+	medians := make([]float64, len(took))
+	for i, all := range took {
+		slices.Sort(all)
+		medians[i] = float64(all[len(all)/2])
+	}
+	b.ReportMetric(medians[0]/1000, "µs/"+plugins[0].name)
+	for i := 1; i < len(medians); i++ {
+		b.ReportMetric(medians[i]/medians[0], "x/"+plugins[i].name)
+	}
+	b.ReportMetric(0, "ns/op") // of all of them: says nothing
 }

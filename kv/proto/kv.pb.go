@@ -867,6 +867,7 @@ type ExchangeRequest struct {
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	View          uint64                 `protobuf:"fixed64,2,opt,name=view,proto3" json:"view,omitempty"` // the sender's; 0 for items handed over, which any view takes
 	Ops           []*Op                  `protobuf:"bytes,3,rep,name=ops,proto3" json:"ops,omitempty"`
+	Id            uint64                 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"` // of a request of a link
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -920,6 +921,13 @@ func (x *ExchangeRequest) GetOps() []*Op {
 		return x.Ops
 	}
 	return nil
+}
+
+func (x *ExchangeRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
 }
 
 type Result struct {
@@ -983,9 +991,13 @@ func (x *Result) GetUnready() bool {
 }
 
 type ExchangeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OtherView     bool                   `protobuf:"varint,1,opt,name=other_view,json=otherView,proto3" json:"other_view,omitempty"` // the sender's view is another: nothing was done
-	Results       []*Result              `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	OtherView bool                   `protobuf:"varint,1,opt,name=other_view,json=otherView,proto3" json:"other_view,omitempty"` // the sender's view is another: nothing was done
+	Results   []*Result              `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	// What Exchange has in its error, and Link here since it goes on.
+	Id            uint64 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`     // of the request that is answered
+	Code          int32  `protobuf:"varint,4,opt,name=code,proto3" json:"code,omitempty"` // of the error, 0 for none
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1032,6 +1044,27 @@ func (x *ExchangeResponse) GetResults() []*Result {
 		return x.Results
 	}
 	return nil
+}
+
+func (x *ExchangeResponse) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ExchangeResponse) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ExchangeResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
 }
 
 var File_kv_proto_kv_proto protoreflect.FileDescriptor
@@ -1100,25 +1133,30 @@ const file_kv_proto_kv_proto_rawDesc = "" +
 	"\x04Kind\x12\b\n" +
 	"\x04READ\x10\x00\x12\v\n" +
 	"\aVERSION\x10\x01\x12\t\n" +
-	"\x05WRITE\x10\x02\"i\n" +
+	"\x05WRITE\x10\x02\"y\n" +
 	"\x0fExchangeRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x06R\x04view\x12$\n" +
-	"\x03ops\x18\x03 \x03(\v2\x12.go.platform.kv.OpR\x03ops\"h\n" +
+	"\x03ops\x18\x03 \x03(\v2\x12.go.platform.kv.OpR\x03ops\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\"h\n" +
 	"\x06Result\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.go.platform.kv.RecordR\x06record\x12\x14\n" +
 	"\x05stale\x18\x02 \x01(\bR\x05stale\x12\x18\n" +
-	"\aunready\x18\x03 \x01(\bR\aunready\"c\n" +
+	"\aunready\x18\x03 \x01(\bR\aunready\"\x9d\x01\n" +
 	"\x10ExchangeResponse\x12\x1d\n" +
 	"\n" +
 	"other_view\x18\x01 \x01(\bR\totherView\x120\n" +
-	"\aresults\x18\x02 \x03(\v2\x16.go.platform.kv.ResultR\aresults2\xe3\x02\n" +
+	"\aresults\x18\x02 \x03(\v2\x16.go.platform.kv.ResultR\aresults\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\x05R\x04code\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error2\xb4\x03\n" +
 	"\x02KV\x12@\n" +
 	"\x03Get\x12\x1a.go.platform.kv.GetRequest\x1a\x1b.go.platform.kv.GetResponse\"\x00\x12@\n" +
 	"\x03Put\x12\x1a.go.platform.kv.PutRequest\x1a\x1b.go.platform.kv.PutResponse\"\x00\x12@\n" +
 	"\x03Del\x12\x1a.go.platform.kv.DelRequest\x1a\x1b.go.platform.kv.DelResponse\"\x00\x12F\n" +
 	"\x05Probe\x12\x1c.go.platform.kv.ProbeRequest\x1a\x1d.go.platform.kv.ProbeResponse\"\x00\x12O\n" +
-	"\bExchange\x12\x1f.go.platform.kv.ExchangeRequest\x1a .go.platform.kv.ExchangeResponse\"\x00B*Z(github.com/micro/go-platform/kv/proto;kvb\x06proto3"
+	"\bExchange\x12\x1f.go.platform.kv.ExchangeRequest\x1a .go.platform.kv.ExchangeResponse\"\x00\x12O\n" +
+	"\x04Link\x12\x1f.go.platform.kv.ExchangeRequest\x1a .go.platform.kv.ExchangeResponse\"\x00(\x010\x01B*Z(github.com/micro/go-platform/kv/proto;kvb\x06proto3"
 
 var (
 	file_kv_proto_kv_proto_rawDescOnce sync.Once
@@ -1171,13 +1209,15 @@ var file_kv_proto_kv_proto_depIdxs = []int32{
 	6,  // 14: go.platform.kv.KV.Del:input_type -> go.platform.kv.DelRequest
 	9,  // 15: go.platform.kv.KV.Probe:input_type -> go.platform.kv.ProbeRequest
 	14, // 16: go.platform.kv.KV.Exchange:input_type -> go.platform.kv.ExchangeRequest
-	3,  // 17: go.platform.kv.KV.Get:output_type -> go.platform.kv.GetResponse
-	5,  // 18: go.platform.kv.KV.Put:output_type -> go.platform.kv.PutResponse
-	7,  // 19: go.platform.kv.KV.Del:output_type -> go.platform.kv.DelResponse
-	10, // 20: go.platform.kv.KV.Probe:output_type -> go.platform.kv.ProbeResponse
-	16, // 21: go.platform.kv.KV.Exchange:output_type -> go.platform.kv.ExchangeResponse
-	17, // [17:22] is the sub-list for method output_type
-	12, // [12:17] is the sub-list for method input_type
+	14, // 17: go.platform.kv.KV.Link:input_type -> go.platform.kv.ExchangeRequest
+	3,  // 18: go.platform.kv.KV.Get:output_type -> go.platform.kv.GetResponse
+	5,  // 19: go.platform.kv.KV.Put:output_type -> go.platform.kv.PutResponse
+	7,  // 20: go.platform.kv.KV.Del:output_type -> go.platform.kv.DelResponse
+	10, // 21: go.platform.kv.KV.Probe:output_type -> go.platform.kv.ProbeResponse
+	16, // 22: go.platform.kv.KV.Exchange:output_type -> go.platform.kv.ExchangeResponse
+	16, // 23: go.platform.kv.KV.Link:output_type -> go.platform.kv.ExchangeResponse
+	18, // [18:24] is the sub-list for method output_type
+	12, // [12:18] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name

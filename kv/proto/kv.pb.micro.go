@@ -37,6 +37,9 @@ type KVService interface {
 	Probe(ctx context.Context, in *ProbeRequest, opts ...client.CallOption) (*ProbeResponse, error)
 	// Exchange reads and writes what this one member keeps.
 	Exchange(ctx context.Context, in *ExchangeRequest, opts ...client.CallOption) (*ExchangeResponse, error)
+	// Link does what Exchange does, many times: each request is answered, in their
+	// order. It ends after a while, so that who calls has to show again who he is.
+	Link(ctx context.Context, opts ...client.CallOption) (KV_LinkService, error)
 }
 
 type kVService struct {
@@ -101,6 +104,62 @@ func (c *kVService) Exchange(ctx context.Context, in *ExchangeRequest, opts ...c
 	return out, nil
 }
 
+func (c *kVService) Link(ctx context.Context, opts ...client.CallOption) (KV_LinkService, error) {
+	req := c.c.NewRequest(c.name, "KV.Link", &ExchangeRequest{})
+	stream, err := c.c.Stream(ctx, req, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &kVServiceLink{stream}, nil
+}
+
+type KV_LinkService interface {
+	Context() context.Context
+	SendMsg(interface{}) error
+	RecvMsg(interface{}) error
+	CloseSend() error
+	Close() error
+	Send(*ExchangeRequest) error
+	Recv() (*ExchangeResponse, error)
+}
+
+type kVServiceLink struct {
+	stream client.Stream
+}
+
+func (x *kVServiceLink) CloseSend() error {
+	return x.stream.CloseSend()
+}
+
+func (x *kVServiceLink) Close() error {
+	return x.stream.Close()
+}
+
+func (x *kVServiceLink) Context() context.Context {
+	return x.stream.Context()
+}
+
+func (x *kVServiceLink) SendMsg(m interface{}) error {
+	return x.stream.Send(m)
+}
+
+func (x *kVServiceLink) RecvMsg(m interface{}) error {
+	return x.stream.Recv(m)
+}
+
+func (x *kVServiceLink) Send(m *ExchangeRequest) error {
+	return x.stream.Send(m)
+}
+
+func (x *kVServiceLink) Recv() (*ExchangeResponse, error) {
+	m := new(ExchangeResponse)
+	err := x.stream.Recv(m)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
 // Server API for KV service
 
 type KVHandler interface {
@@ -113,6 +172,9 @@ type KVHandler interface {
 	Probe(context.Context, *ProbeRequest, *ProbeResponse) error
 	// Exchange reads and writes what this one member keeps.
 	Exchange(context.Context, *ExchangeRequest, *ExchangeResponse) error
+	// Link does what Exchange does, many times: each request is answered, in their
+	// order. It ends after a while, so that who calls has to show again who he is.
+	Link(context.Context, KV_LinkStream) error
 }
 
 func RegisterKVHandler(s server.Server, hdlr KVHandler, opts ...server.HandlerOption) error {
@@ -122,6 +184,7 @@ func RegisterKVHandler(s server.Server, hdlr KVHandler, opts ...server.HandlerOp
 		Del(ctx context.Context, in *DelRequest, out *DelResponse) error
 		Probe(ctx context.Context, in *ProbeRequest, out *ProbeResponse) error
 		Exchange(ctx context.Context, in *ExchangeRequest, out *ExchangeResponse) error
+		Link(ctx context.Context, stream server.Stream) error
 	}
 	type KV struct {
 		kV
@@ -152,4 +215,49 @@ func (h *kVHandler) Probe(ctx context.Context, in *ProbeRequest, out *ProbeRespo
 
 func (h *kVHandler) Exchange(ctx context.Context, in *ExchangeRequest, out *ExchangeResponse) error {
 	return h.KVHandler.Exchange(ctx, in, out)
+}
+
+func (h *kVHandler) Link(ctx context.Context, stream server.Stream) error {
+	return h.KVHandler.Link(ctx, &kVLinkStream{stream})
+}
+
+type KV_LinkStream interface {
+	Context() context.Context
+	SendMsg(interface{}) error
+	RecvMsg(interface{}) error
+	Close() error
+	Send(*ExchangeResponse) error
+	Recv() (*ExchangeRequest, error)
+}
+
+type kVLinkStream struct {
+	stream server.Stream
+}
+
+func (x *kVLinkStream) Close() error {
+	return x.stream.Close()
+}
+
+func (x *kVLinkStream) Context() context.Context {
+	return x.stream.Context()
+}
+
+func (x *kVLinkStream) SendMsg(m interface{}) error {
+	return x.stream.Send(m)
+}
+
+func (x *kVLinkStream) RecvMsg(m interface{}) error {
+	return x.stream.Recv(m)
+}
+
+func (x *kVLinkStream) Send(m *ExchangeResponse) error {
+	return x.stream.Send(m)
+}
+
+func (x *kVLinkStream) Recv() (*ExchangeRequest, error) {
+	m := new(ExchangeRequest)
+	if err := x.stream.Recv(m); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
