@@ -14,12 +14,10 @@
 package consul
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,11 +33,14 @@ import (
 func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
 	c, idle, err := consulagents.NewClient(o.Servers, o.TLS)
-	return &store{kv.NewRemote(o, failed, func() error { idle(); return nil }), c, err}
+	s := &store{Remote: kv.NewRemote(o, failed, func() error { idle(); return nil }), consul: c, bad: err}
+	s.Atomic = kv.Atomic{Remote: s.Remote, Change: s.change}
+	return s
 }
 
 type store struct {
 	*kv.Remote
+	kv.Atomic
 	consul *api.Client
 	bad    error // why there is no client
 }
@@ -237,8 +238,7 @@ func (s *store) Del(key string, opts ...kv.CallOption) error {
 	})
 }
 
-// change replaces the item as one step by what f makes of it, which is nil when
-// there is none.
+// change implements kv.Change.
 func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
 	for {
 		old, pair, err := s.read(ctx, key)
@@ -261,71 +261,4 @@ func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*k
 			return err
 		}
 	}
-}
-
-func (s *store) Add(item *kv.Item, opts ...kv.CallOption) error {
-	if err := kv.CheckItem(item); err != nil {
-		return err
-	}
-	return s.Do("add", item.Key, opts, nil, func(ctx context.Context) error {
-		return s.change(ctx, item.Key, func(old *kv.Item) (*kv.Item, error) {
-			if old != nil {
-				return nil, kv.ErrExists
-			}
-			return item, nil
-		})
-	})
-}
-
-func (s *store) CompareAndSwap(old []byte, item *kv.Item, opts ...kv.CallOption) error {
-	if err := kv.CheckItem(item); err != nil {
-		return err
-	}
-	return s.Do("compare and swap", item.Key, opts, nil, func(ctx context.Context) error {
-		return s.change(ctx, item.Key, func(is *kv.Item) (*kv.Item, error) {
-			switch {
-			case is == nil:
-				return nil, kv.ErrNotFound
-			case !bytes.Equal(is.Value, old):
-				return nil, kv.ErrConflict
-			}
-			return item, nil
-		})
-	})
-}
-
-func (s *store) Incr(key string, delta int64, opts ...kv.CallOption) (sum int64, _ error) {
-	err := s.Do("incr", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
-		return s.change(ctx, key, func(old *kv.Item) (_ *kv.Item, err error) {
-			next := &kv.Item{Key: key}
-			var value int64
-			if old != nil {
-				if value, err = kv.ParseNumber(old.Value); err != nil {
-					return nil, err
-				}
-				next.Expiration = old.Expiration
-			}
-			if sum, err = kv.Add(value, delta); err != nil {
-				return nil, err
-			}
-			next.Value = strconv.AppendInt(nil, sum, 10)
-			return next, nil
-		})
-	})
-	return sum, err
-}
-
-func (s *store) Touch(key string, expiration time.Duration, opts ...kv.CallOption) error {
-	bad := kv.CheckKey(key)
-	if bad == nil {
-		bad = kv.CheckExpiration(expiration)
-	}
-	return s.Do("touch", key, opts, bad, func(ctx context.Context) error {
-		return s.change(ctx, key, func(old *kv.Item) (*kv.Item, error) {
-			if old == nil {
-				return nil, kv.ErrNotFound
-			}
-			return &kv.Item{Key: key, Value: old.Value, Expiration: expiration}, nil
-		})
-	})
 }

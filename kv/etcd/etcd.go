@@ -7,11 +7,9 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -32,11 +30,13 @@ func NewKV(opts ...kv.Option) kv.KV {
 	}
 	s := &store{}
 	s.Remote = kv.NewRemote(o, failed, s.close)
+	s.Atomic = kv.Atomic{Remote: s.Remote, Change: s.change}
 	return s
 }
 
 type store struct {
 	*kv.Remote
+	kv.Atomic
 	mu     sync.Mutex
 	client *clientv3.Client // made by the first call
 	closed bool
@@ -211,9 +211,12 @@ func (s *store) Del(key string, opts ...kv.CallOption) error {
 	})
 }
 
-// change replaces the item as one step by what f makes of it, which is nil when
-// there is none.
-func (s *store) change(ctx context.Context, c *clientv3.Client, key string, f func(old *kv.Item) (*kv.Item, error)) error {
+// change implements kv.Change.
+func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
+	c, err := s.etcd()
+	if err != nil {
+		return err
+	}
 	for {
 		old, pair, err := s.read(ctx, c, key)
 		if err != nil && !errors.Is(err, kv.ErrNotFound) {
@@ -232,71 +235,4 @@ func (s *store) change(ctx context.Context, c *clientv3.Client, key string, f fu
 			return err
 		}
 	}
-}
-
-func (s *store) Add(item *kv.Item, opts ...kv.CallOption) error {
-	if err := kv.CheckItem(item); err != nil {
-		return err
-	}
-	return s.do("add", item.Key, opts, nil, func(ctx context.Context, c *clientv3.Client) error {
-		return s.change(ctx, c, item.Key, func(old *kv.Item) (*kv.Item, error) {
-			if old != nil {
-				return nil, kv.ErrExists
-			}
-			return item, nil
-		})
-	})
-}
-
-func (s *store) CompareAndSwap(old []byte, item *kv.Item, opts ...kv.CallOption) error {
-	if err := kv.CheckItem(item); err != nil {
-		return err
-	}
-	return s.do("compare and swap", item.Key, opts, nil, func(ctx context.Context, c *clientv3.Client) error {
-		return s.change(ctx, c, item.Key, func(is *kv.Item) (*kv.Item, error) {
-			switch {
-			case is == nil:
-				return nil, kv.ErrNotFound
-			case !bytes.Equal(is.Value, old):
-				return nil, kv.ErrConflict
-			}
-			return item, nil
-		})
-	})
-}
-
-func (s *store) Incr(key string, delta int64, opts ...kv.CallOption) (sum int64, _ error) {
-	err := s.do("incr", key, opts, kv.CheckKey(key), func(ctx context.Context, c *clientv3.Client) error {
-		return s.change(ctx, c, key, func(old *kv.Item) (_ *kv.Item, err error) {
-			next := &kv.Item{Key: key}
-			var value int64
-			if old != nil {
-				if value, err = kv.ParseNumber(old.Value); err != nil {
-					return nil, err
-				}
-				next.Expiration = old.Expiration
-			}
-			if sum, err = kv.Add(value, delta); err != nil {
-				return nil, err
-			}
-			next.Value = strconv.AppendInt(nil, sum, 10)
-			return next, nil
-		})
-	})
-	return sum, err
-}
-
-func (s *store) Touch(key string, expiration time.Duration, opts ...kv.CallOption) error {
-	bad := kv.CheckKey(key)
-	if bad == nil {
-		bad = kv.CheckExpiration(expiration)
-	}
-	return s.do("touch", key, opts, bad, func(ctx context.Context, c *clientv3.Client) error {
-		return s.change(ctx, c, key, func(old *kv.Item) (*kv.Item, error) {
-			if old == nil {
-				return nil, kv.ErrNotFound
-			}
-			return &kv.Item{Key: key, Value: old.Value, Expiration: expiration}, nil
-		})
-	})
 }
