@@ -2,15 +2,21 @@ package kv
 
 import (
 	"errors"
+	"fmt"
 
 	pb "github.com/micro/go-platform/kv/proto"
 )
 
-var errUnready = errors.New("items are being handed over")
+var (
+	errUnready = errors.New("items are being handed over")
+	errCutOff  = fmt.Errorf("%w: most members have not heard of this one lately", ErrUnavailable)
+)
 
 // apply does what a coordinator asks of this one member. While it runs no other
 // view comes in: what is written in a view is there when its items are handed
-// over. Items handed over come with view 0, which is everybody's.
+// over. Items handed over come with view 0, which is everybody's. All else needs
+// a lease: who is cut off together with most owners of a slot must not go on as
+// if nothing had happened while the others do.
 func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ error) {
 	p.installing.RLock()
 	defer p.installing.RUnlock()
@@ -21,6 +27,9 @@ func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ err
 	if view != 0 && view != v.digest {
 		return nil, errOtherView
 	}
+	if view != 0 && !p.lease.Load().holds(v) {
+		return nil, errCutOff
+	}
 	size := 0
 	results = make([]*pb.Result, 0, len(ops))
 	for _, op := range ops {
@@ -30,6 +39,9 @@ func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ err
 			break // the rest is asked for again
 		}
 		results = append(results, r)
+	}
+	if view != 0 && !p.lease.Load().holds(v) { // it may have been paused meanwhile
+		return nil, errCutOff
 	}
 	return results, nil
 }

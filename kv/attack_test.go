@@ -2,7 +2,6 @@ package kv_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -162,22 +161,7 @@ func TestLinearizable(t *testing.T) {
 				case <-time.After(3 * time.Millisecond): // the checker's work grows with the load
 				}
 				n := (id + i) % len(keys)
-				key, value := fmt.Sprint("shared", n), fmt.Sprint(id, ".", i)
-				switch (id + i/len(keys)) % 3 {
-				case 0:
-					keys[n].do(id, action{true, value}, func() (string, error) { return "", k.Put(&kv.Item{Key: key, Value: []byte(value)}) })
-				default:
-					keys[n].do(id, action{}, func() (string, error) {
-						item, err := k.Get(key)
-						if errors.Is(err, kv.ErrNotFound) {
-							return "", nil
-						}
-						if err != nil {
-							return "", err
-						}
-						return string(item.Value), nil
-					})
-				}
+				_ = keys[n].access(k, id, fmt.Sprint("shared", n), fmt.Sprint(id, ".", i), (id+i/len(keys))%3 == 0) // the history has it
 			}
 		})
 	}

@@ -61,3 +61,13 @@ func Linked(k KV) (n int) {
 	}
 	return n
 }
+
+// Owned returns how many of the members own the key.
+func Owned(key string, members ...KV) (n int) {
+	for _, k := range members {
+		if v := k.(*platform).view.Load(); v.ring.owns(slotOf(key), v.self) {
+			n++
+		}
+	}
+	return n
+}

@@ -73,12 +73,13 @@ func (p *platform) ask(n node) error {
 	defer cancel()
 	req := &pb.ProbeRequest{Namespace: p.options.Namespace, View: p.digest(), Synced: p.synced.Load()}
 	req.Self, req.Members = p.members.message()
+	called := time.Now()
 	rsp, err := p.service.Probe(ctx, req, p.to(n.address, 2*p.interval())...)
 	if err != nil || rsp.Self.GetId() != n.id { // somebody else has the address now
 		p.members.failed(n)
 		return err
 	}
-	removed, more := p.members.answered(n.address, rsp)
+	removed, more := p.members.answered(n.address, called, rsp)
 	if removed {
 		p.options.Logger.Warn("kv member was removed by the others while it did not answer, and starts empty", "id", p.members.self.id)
 	}
@@ -163,6 +164,7 @@ func (p *platform) watch(ctx context.Context) {
 func (p *platform) probe(ctx context.Context) {
 	ticker := time.NewTicker(p.interval())
 	defer ticker.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -173,10 +175,12 @@ func (p *platform) probe(ctx context.Context) {
 				p.install(false)
 			}
 		case <-p.probeNow:
-			if !wait(ctx, 2*time.Millisecond) {
+			// At once, but callers that fail ask for it all the time.
+			if !wait(ctx, max(2*time.Millisecond, p.interval()/10-time.Since(last))) {
 				return
 			}
 		}
+		last = time.Now()
 		for _, n := range p.members.alive() {
 			p.askSoon(n)
 		}

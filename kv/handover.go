@@ -31,6 +31,7 @@ func (p *platform) install(removed bool) {
 		p.installing.Lock()
 		p.view.Store(next)
 		p.installing.Unlock()
+		p.prolong(next)
 		p.prune(next)
 		poke(p.changed)
 		poke(p.probeNow)
@@ -40,7 +41,28 @@ func (p *platform) install(removed bool) {
 		stable := *now
 		stable.stable, stable.prev = true, &stable
 		p.view.Store(&stable)
+		p.members.settled()
 	}
+	p.prolong(now)
+}
+
+// lease is how long this member may answer for a view.
+type lease struct {
+	digest uint64
+	until  time.Time
+}
+
+// prolong is called by install.
+func (p *platform) prolong(v *view) {
+	l := &lease{v.digest, time.Time{}}
+	if v.self >= 0 {
+		l.until = p.members.lease(v.nodes)
+	}
+	p.lease.Store(l)
+}
+
+func (l *lease) holds(v *view) bool {
+	return l != nil && l.digest == v.digest && time.Now().Before(l.until)
 }
 
 // prune forgets the connections to those that left.

@@ -17,6 +17,8 @@ type member struct {
 	failing bool                 // it did not answer the last probe
 	view    uint64               // what it said it has
 	synced  uint64               // for which it has handed its items over
+	granted time.Time            // until then it does not remove this member, see lease
+	lost    bool                 // removed since the last stable view
 	saw     map[string]time.Time // when it had heard of others, by this clock
 }
 
@@ -94,10 +96,10 @@ func (m *members) news(req *pb.ProbeRequest) bool {
 	return ok && !x.gone && (x.view != req.View || x.synced != req.Synced)
 }
 
-// answered takes in what a member that was called at the address of the registry
-// said. It returns that this member was removed by the others, and who else
-// should be asked.
-func (m *members) answered(address string, rsp *pb.ProbeResponse) (removed bool, ask bool) {
+// answered takes in what a member said that was called, at some moment, at the
+// address of the registry. It returns that this member was removed by the others,
+// and who else should be asked.
+func (m *members) answered(address string, called time.Time, rsp *pb.ProbeResponse) (removed bool, ask bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	x := m.all[rsp.Self.Id]
@@ -116,6 +118,9 @@ func (m *members) answered(address string, rsp *pb.ProbeResponse) (removed bool,
 		if other.Id == m.self.id {
 			if other.Gone && other.Incarnation >= m.self.incarnation {
 				m.self.incarnation, removed = other.Incarnation+1, !m.leaving
+			} else if other.Incarnation == m.self.incarnation {
+				heard := called.Add(-time.Duration(other.HeardMs) * time.Millisecond)
+				x.granted = heard.Add(m.suspicion * 9 / 10) // clocks may differ in speed
 			}
 			continue
 		}
@@ -129,8 +134,8 @@ func (m *members) answered(address string, rsp *pb.ProbeResponse) (removed bool,
 			}
 		case other.Incarnation > known.incarnation:
 			ask = ask || !other.Gone
-		case other.Gone && other.Incarnation == known.incarnation && !known.gone && known.failing:
-			known.gone = true // nor does it answer here
+		case other.Gone && other.Incarnation == known.incarnation && !known.gone && known.failing && time.Since(known.heard) > m.suspicion:
+			known.gone, known.lost = true, true // nor does it answer here
 		}
 	}
 	return removed, ask
@@ -172,15 +177,17 @@ func (m *members) minority() bool {
 
 // bury removes the members of whom neither this one nor any other has heard for
 // the time of suspicion, if more than half of all have been heard; with just
-// half, those that the registry does not know either. It tells of the removed.
+// half, those that the registry does not know either. Those that were removed
+// since the last stable view count, or a half could shrink to its own. It tells
+// of the removed.
 func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 	m.mu.Lock()
-	silent, all := m.silent()
+	silent, lost, all := m.silent()
 	m.mu.Unlock()
-	if len(silent) == 0 || 2*len(silent) > all {
+	if len(silent) == 0 || 2*lost > all {
 		return nil
 	}
-	if 2*len(silent) == all {
+	if 2*lost == all {
 		known, err := registered() // asks the registry
 		if err != nil {
 			return nil
@@ -191,18 +198,56 @@ func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 	defer m.mu.Unlock()
 	for _, id := range silent {
 		if x := m.all[id]; x != nil && !x.gone && time.Since(x.heard) > m.suspicion {
-			x.gone = true
+			x.gone, x.lost = true, true
 			gone = append(gone, id)
 		}
 	}
 	return gone
 }
 
-// silent is called with the mutex held. all counts this member too.
-func (m *members) silent() (ids []string, all int) {
+// settled is called when a view is stable.
+func (m *members) settled() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, x := range m.all {
+		x.lost = false
+	}
+}
+
+// lease returns until when no other view can be stable without this member:
+// until then it may answer for this one. It is when the last of a majority may
+// remove it (C. Gray, D. Cheriton, "Leases", SOSP 1989), by what they said of
+// when they heard it.
+func (m *members) lease(nodes []node) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var until []time.Time
+	for _, n := range nodes {
+		if x := m.all[n.id]; n.id != m.self.id && x != nil && x.incarnation == n.incarnation {
+			until = append(until, x.granted)
+		}
+	}
+	need := len(nodes) / 2 // and this one
+	switch {
+	case need == 0:
+		return time.Now().Add(time.Hour) // alone
+	case len(until) < need:
+		return time.Time{}
+	}
+	slices.SortFunc(until, func(a, b time.Time) int { return b.Compare(a) })
+	return until[need-1]
+}
+
+// silent is called with the mutex held. all counts this member too, and lost
+// counts the silent and who was removed lately.
+func (m *members) silent() (ids []string, lost, all int) {
 	all = 1
 	now := time.Now()
 	for id, x := range m.all {
+		if x.lost {
+			all++
+			lost++
+		}
 		if x.gone {
 			continue
 		}
@@ -215,9 +260,10 @@ func (m *members) silent() (ids []string, all int) {
 		}
 		if now.Sub(last) > m.suspicion {
 			ids = append(ids, id)
+			lost++
 		}
 	}
-	return ids, all
+	return ids, lost, all
 }
 
 // agreed tells whether all other members have the view and have handed over what

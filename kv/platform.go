@@ -47,10 +47,11 @@ type platform struct {
 	// installing keeps operations of one view from those of the next: see do.
 	installing sync.RWMutex
 	view       atomic.Pointer[view] // nil before Start and after Stop
-	changed    chan struct{}        // a token: the view is another, or a member synced
-	discover   chan struct{}        // a token: somebody may have come
-	probeNow   chan struct{}        // a token
-	unlink     chan struct{}        // closed: links of others end
+	lease      atomic.Pointer[lease]
+	changed    chan struct{} // a token: the view is another, or a member synced
+	discover   chan struct{} // a token: somebody may have come
+	probeNow   chan struct{} // a token
+	unlink     chan struct{} // closed: links of others end
 	synced     atomic.Uint64
 
 	views  sync.Mutex // held by install

@@ -107,6 +107,10 @@ func (p *platform) gather(ctx context.Context, v *view, op *pb.Op, need int) ([]
 			good = append(good, a)
 		case <-timer.C:
 			more(len(owners))
+			if p.members.minority() {
+				return nil, errors.Join(append(errs, errCutOff)...)
+			}
+			timer.Reset(10 * hedge)
 		case <-ctx.Done():
 			return nil, errors.Join(append(errs, ErrUnavailable, ctx.Err())...)
 		}

@@ -1,0 +1,202 @@
+package kv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"go-micro.dev/v5/client"
+	mgrpc "go-micro.dev/v5/server/grpc"
+
+	"github.com/micro/go-platform/internal/netcut"
+	"github.com/micro/go-platform/internal/rpctest"
+	"github.com/micro/go-platform/kv"
+)
+
+// routes lead the members of two sides to each member by links of their own.
+type routes struct {
+	side  map[string]int // of a member, by its address
+	links [2]map[string]*netcut.Proxy
+}
+
+func newRoutes(tb testing.TB, sides map[string]int) *routes {
+	r := &routes{side: sides}
+	for from := range r.links {
+		r.links[from] = make(map[string]*netcut.Proxy)
+		for address := range sides {
+			r.links[from][address] = netcut.New(tb, address)
+		}
+	}
+	return r
+}
+
+// across does something to the links from one side to the other.
+func (r *routes) across(do func(*netcut.Proxy)) {
+	for from, links := range r.links {
+		for address, l := range links {
+			if r.side[address] != from {
+				do(l)
+			}
+		}
+	}
+}
+
+// routed is the client of a member of one side.
+type routed struct {
+	client.Client
+	routes *routes
+	side   int
+}
+
+func (c *routed) reroute(opts []client.CallOption) []client.CallOption {
+	return append(slices.Clone(opts), func(o *client.CallOptions) {
+		o.Address = slices.Clone(o.Address) // the option is used by other calls, too
+		for i, address := range o.Address {
+			o.Address[i] = c.routes.links[c.side][address].Addr
+		}
+	})
+}
+
+func (c *routed) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	return c.Client.Call(ctx, req, rsp, c.reroute(opts)...)
+}
+
+func (c *routed) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
+	return c.Client.Stream(ctx, req, c.reroute(opts)...)
+}
+
+// Two members of five are cut off from the other three, while callers on both
+// sides go on.
+func TestPartition(t *testing.T) {
+	c := newCluster(t, rpctest.GRPC, kv.Timeout(3*time.Second), kv.Suspicion(2*time.Second))
+	sides, listeners := make(map[string]int), make([]net.Listener, 5)
+	for i := range listeners {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners[i], sides[l.Addr().String()] = l, min(1, i/2)
+	}
+	r := newRoutes(t, sides)
+	var all []*member
+	for i, l := range listeners {
+		cl := c.net.Client(rpctest.GRPC, func(inner client.Client) client.Client { return &routed{inner, r, min(1, i/2)} })
+		all = append(all, c.memberOn(c.net.Server(rpctest.GRPC, "shop", mgrpc.Listener(l)), kv.Client(cl)))
+	}
+	minority, majority := all[:2], all[2:]
+	for _, m := range all {
+		kv.AwaitStable(t, m.KV, 5)
+	}
+	put(t, all[0], 100)
+
+	// Keys of which most owners are on the larger side: of the others, what was
+	// acknowledged last is lost with their owners.
+	var names []string
+	for i := 0; len(names) < 3; i++ {
+		if key := fmt.Sprint("shared", i); kv.Owned(key, all[2].KV, all[3].KV, all[4].KV) >= 2 {
+			names = append(names, key)
+		}
+	}
+	keys := []*history{{began: time.Now()}, {began: time.Now()}, {began: time.Now()}}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	var refused atomic.Int64
+	for id, m := range all {
+		wg.Go(func() {
+			pause := 5 * time.Millisecond
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(pause):
+				}
+				n := (id + i) % len(keys)
+				err := keys[n].access(m, id, names[n], fmt.Sprint(id, ".", i), (id+i/len(keys))%3 == 0)
+				pause = 5 * time.Millisecond
+				if err != nil {
+					pause = 300 * time.Millisecond // writes that may have been are dear to check
+				}
+				if err != nil && id < len(minority) {
+					refused.Add(1)
+				}
+			}
+		})
+	}
+	<-time.After(300 * time.Millisecond)
+	r.across((*netcut.Proxy).Cut)
+	for _, m := range majority {
+		kv.AwaitStable(t, m.KV, 3)
+	}
+	for i, m := range minority {
+		refuses(t, fmt.Sprint("member ", i), m)
+	}
+	put(t, majority[0], 200)
+	have(t, majority[1], 200)
+	r.across((*netcut.Proxy).Heal)
+	for _, m := range append(majority, minority...) { // these still have the view of before
+		kv.AwaitStable(t, m.KV, 5)
+	}
+	for _, m := range all {
+		have(t, m, 200)
+	}
+	close(stop)
+	wg.Wait()
+	if refused.Load() == 0 {
+		t.Error("the smaller side answered all along")
+	}
+	for n, h := range keys {
+		if len(h.events) < 20 {
+			t.Errorf("%s: %d operations only", names[n], len(h.events))
+		}
+		if porcupine.CheckOperationsTimeout(register, h.events, 30*time.Second) == porcupine.Illegal {
+			t.Errorf("%s: %d operations that no single machine could have shown", names[n], len(h.events))
+		}
+	}
+}
+
+// refuses checks that a member answers for no slot, not even for those whose
+// owners are all on its side.
+func refuses(t *testing.T, who string, k kv.KV) {
+	t.Helper()
+	for i := range 40 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		if item, err := k.Get(fmt.Sprint("key", i), kv.WithContext(ctx)); !errors.Is(err, kv.ErrUnavailable) {
+			t.Errorf("get of %s: %+v, %v", who, item, err)
+		}
+		cancel()
+		ctx, cancel = context.WithTimeout(context.Background(), time.Second)
+		if err := k.Put(&kv.Item{Key: fmt.Sprint("key", i)}, kv.WithContext(ctx)); !errors.Is(err, kv.ErrUnavailable) {
+			t.Errorf("put of %s: %v", who, err)
+		}
+		cancel()
+	}
+}
+
+// access reads or writes a key and records what was seen.
+func (h *history) access(k kv.KV, id int, key, value string, write bool) (failed error) {
+	if write {
+		h.do(id, action{true, value}, func() (string, error) {
+			failed = k.Put(&kv.Item{Key: key, Value: []byte(value)})
+			return "", failed
+		})
+		return failed
+	}
+	h.do(id, action{}, func() (string, error) {
+		item, err := k.Get(key)
+		if errors.Is(err, kv.ErrNotFound) {
+			return "", nil
+		}
+		if failed = err; err != nil {
+			return "", err
+		}
+		return string(item.Value), nil
+	})
+	return failed
+}
