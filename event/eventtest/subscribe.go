@@ -52,10 +52,8 @@ func types(t *testing.T, open Open) {
 func starts(t *testing.T, open Open) {
 	e := start(t, open)
 	old := publish(t, e, "x", "1", "2", "3")
-	// The clock of the log may tick slowly.
-	time.Sleep(50 * time.Millisecond)
-	between := time.Now()
-	time.Sleep(50 * time.Millisecond)
+	between := tick()
+	tick()
 	now := consume(t, e, nil, event.Types("probe", "x"))
 	live(t, e, now, "probe")
 	publish(t, e, "x", "4", "5")
@@ -70,6 +68,16 @@ func starts(t *testing.T, open Open) {
 		want := [][]string{{"1", "2", "3", "4", "5"}, {"3", "4", "5"}, {"4", "5"}}[i]
 		consume(t, e, nil, x, o, event.Durable(fmt.Sprint("start ", i))).want(want...)
 	}
+}
+
+// tick returns a time that is later than any before it, however coarse the
+// clock.
+func tick() time.Time {
+	before, now := time.Now(), time.Now()
+	for !now.After(before) {
+		now = time.Now()
+	}
+	return now
 }
 
 func historyThenLive(t *testing.T, open Open) {

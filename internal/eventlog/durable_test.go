@@ -128,6 +128,35 @@ func TestSettledIsRemembered(t *testing.T) {
 	})
 }
 
+// What was removed meanwhile holds up nothing, and is counted.
+func TestRemovedWhileUnsettled(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDisk()
+		l := open(t, d)
+		fill(t, l, "x", 0, 4)
+		m := join(t, l, "s", "m", ordered)
+		want(t, m, "all", "1 2 3 4")
+		if err := l.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"1", "3"} {
+			if n, err := d.Erase(t.Context(), id); err != nil || n != 1 {
+				t.Fatal(n, err)
+			}
+		}
+		l = open(t, d)
+		m = join(t, l, "s", "m", ordered)
+		want(t, m, "what is left", "1 3")
+		ack(m, 1, 3)
+		fill(t, l, "x", 4, 5)
+		want(t, m, "it goes on", "5")
+		wantStatus(t, l, "floor 4 lag 1 unsettled 1 members 1 delivered 3 redelivered 0 dead 0")
+		if n := l.Subscriptions("s")[0].Skipped; n != 2 {
+			t.Errorf("%d skipped, want 2", n)
+		}
+	})
+}
+
 // Without a word from Stop: what was settled is on disk within an instant.
 func TestSettledIsSavedSoon(t *testing.T) {
 	bubble(t, func(t *testing.T) {

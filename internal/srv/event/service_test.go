@@ -68,7 +68,7 @@ func TestHandlersOfTheContract(t *testing.T) {
 	}
 	go func() {
 		for streaming.Err() == nil {
-			_, _ = svc.Create(streaming, &pb.CreateRequest{Record: &pb.Record{Id: fmt.Sprint(time.Now().UnixNano()), Type: "live"}})
+			_, _ = svc.Create(streaming, &pb.CreateRequest{Record: &pb.Record{Id: fmt.Sprint(time.Now().UnixNano()), Type: "live"}}) // the next one will do
 			time.Sleep(10 * time.Millisecond) // between two
 		}
 	}()
@@ -189,7 +189,7 @@ func TestSubscriptionsAreVisible(t *testing.T) {
 	if err := e.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = e.Stop() }()
+	defer func() { _ = e.Stop() }() // nothing is queued
 	for i := range 10 {
 		if err := e.Publish(t.Context(), &event.Record{Data: fmt.Sprint(i)}); err != nil {
 			t.Fatal(err)
