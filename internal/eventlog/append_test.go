@@ -125,6 +125,29 @@ func TestAnErrorFailsItsCommitAlone(t *testing.T) {
 	})
 }
 
+// The store wrote and could not say so: the publisher tries again, and
+// followers get what is there.
+func TestCommitThatWasDoneAllTheSame(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDisk()
+		l := open(t, d)
+		f := follow(t, l, t.Context(), 0, nil)
+		d.set(errDisk)
+		d.lie = true
+		if _, err := appendOne(l, "1"); !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+		d.set(nil)
+		if r, err := appendOne(l, "1"); err != nil || !r.Duplicate || r.Sequence != 1 {
+			t.Errorf("again: %v, %v", r, err)
+		}
+		synctest.Wait()
+		if n := f.last.Load(); n != 1 {
+			t.Errorf("a follower is at %d of 1", n)
+		}
+	})
+}
+
 func TestRefusedRecords(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())

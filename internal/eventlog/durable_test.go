@@ -405,10 +405,57 @@ func TestHeldAcrossProcesses(t *testing.T) {
 		if strings.Contains(got, "2") || strings.Contains(got, "3") || !strings.Contains(got, "1") || !strings.Contains(got, "4") {
 			t.Errorf("delivered again: %q, want 1 and 4", got)
 		}
-		ack(m, 2)
+		ack(m, 1, 2, 4)
 		time.Sleep(2 * ackWait)
-		if got := now(t, other); strings.Contains(got, "2 ") {
-			t.Errorf("after its acknowledgement: %q", got)
+		want(t, m, "everything is acknowledged", "")
+		want(t, other, "everything is acknowledged", "")
+	})
+}
+
+// The log was killed before it saved what it heard: a member says it again,
+// also before the new process has read the records.
+func TestAcknowledgedBeforeItIsReadAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDisk()
+		l := open(t, d)
+		m := join(t, l, "s", "m")
+		fill(t, l, "x", 0, 2)
+		want(t, m, "all", "1 2")
+		if err := l.Stop(); err != nil { // with both unsettled
+			t.Fatal(err)
+		}
+		fresh := open(t, d)
+		fill(t, fresh, "x", 2, 4)
+		if err := fresh.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		d.reads = make(chan struct{})
+		l = open(t, d)
+		m = join(t, l, "s", "m")
+		synctest.Wait()
+		ack(m, 1, 3) // unsettled by the state, and beyond its end
+		close(d.reads)
+		want(t, m, "the others", "2 4")
+		ack(m, 2, 4)
+		wantStatus(t, l, "floor 4 lag 0 unsettled 0 members 1 delivered 2 redelivered 0 dead 0")
+	})
+}
+
+// Members that died are forgotten: only so many are let in.
+func TestDeadMembersAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := open(t, newDisk())
+		fill(t, l, "x", 0, 1)
+		for i := range 1100 {
+			m, err := l.Join(t.Context(), membership("s", fmt.Sprint("m", i), credit(1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := now(t, m); !strings.HasPrefix(got, "1") {
+				t.Fatalf("member %d got %q", i, got)
+			}
+			m.Detach()
+			time.Sleep(6 * time.Second)
 		}
 	})
 }
@@ -496,6 +543,42 @@ func TestBadMemberships(t *testing.T) {
 			t.Errorf("%d subscriptions were made", n)
 		}
 	})
+}
+
+func TestDamagedStatesAreRefused(t *testing.T) {
+	good := []byte{1, 3, 10, 1, 's', 9, 1, 4, 2}
+	for what, c := range map[string]struct {
+		name string
+		data []byte
+	}{
+		"empty":           {"s", []byte{}},
+		"another version": {"s", append([]byte{2}, good[1:]...)},
+		"a length beyond": {"s", []byte{1, 0xff, 0x7f, 10, 1, 's'}},
+		"cut off":         {"s", good[:len(good)-1]},
+		"another's":       {"t", good},
+	} {
+		m := eventlog.NewMemory()
+		if err := m.Commit(t.Context(), nil, []eventlog.State{{Name: c.name, Data: c.data}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := eventlog.Open(t.Context(), m, eventlog.Config{}); err == nil || !strings.Contains(err.Error(), c.name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	m := eventlog.NewMemory()
+	if err := m.Commit(t.Context(), nil, []eventlog.State{{Name: "s", Data: good}}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := eventlog.Open(t.Context(), m, eventlog.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := l.Subscriptions("s")[0]; s.Unsettled != 1 || s.Floor != 3 {
+		t.Errorf("the good one: %v", s)
+	}
+	if err := l.Stop(); err != nil {
+		t.Error(err)
+	}
 }
 
 // FuzzState reads the states of subscriptions that a broken disk may hold:

@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -24,6 +25,8 @@ type disk struct {
 	mu      sync.Mutex
 	commits []int // entries of each
 	fail    error
+	lie     bool          // commits are done all the same
+	reads   chan struct{} // a read waits until it is closed, when there is one
 	gate    chan struct{} // a commit takes one of it, when there is a gate
 }
 
@@ -39,10 +42,17 @@ func (d *disk) Commit(ctx context.Context, entries []*eventlog.Entry, states []e
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.commits = append(d.commits, len(entries))
-	if d.fail != nil {
-		return d.fail
+	if d.fail == nil || d.lie {
+		return errors.Join(d.Memory.Commit(ctx, entries, states), d.fail)
 	}
-	return d.Memory.Commit(ctx, entries, states)
+	return d.fail
+}
+
+func (d *disk) Read(ctx context.Context, after uint64, f event.Filter, limit int) ([]*pb.Record, uint64, error) {
+	if d.reads != nil {
+		<-d.reads
+	}
+	return d.Memory.Read(ctx, after, f, limit)
 }
 
 func (d *disk) set(fail error) {

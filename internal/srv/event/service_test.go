@@ -69,7 +69,7 @@ func TestHandlersOfTheContract(t *testing.T) {
 	go func() {
 		for streaming.Err() == nil {
 			_, _ = svc.Create(streaming, &pb.CreateRequest{Record: &pb.Record{Id: fmt.Sprint(time.Now().UnixNano()), Type: "live"}}) // the next one will do
-			time.Sleep(10 * time.Millisecond) // between two
+			time.Sleep(10 * time.Millisecond)                                                                                        // between two
 		}
 	}()
 	if m, err := stream.Recv(); err != nil || m.Record.GetType() != "live" {
