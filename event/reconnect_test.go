@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,6 +35,75 @@ func (a *away) try(name string) error {
 
 func (a *away) Append(context.Context, []*pb.Record) ([]*pb.Result, error) {
 	return nil, event.ErrUnavailable
+}
+
+// picky is a log that refuses a type.
+type picky struct{ event.Driver }
+
+func (picky) Start() error { return nil }
+func (picky) Stop() error  { return nil }
+
+func (picky) Append(_ context.Context, all []*pb.Record) ([]*pb.Result, error) {
+	results := make([]*pb.Result, len(all))
+	for i, r := range all {
+		results[i] = &pb.Result{Sequence: uint64(i) + 1}
+		if r.Type == "bad" {
+			results[i] = &pb.Result{Error: "bad type"}
+		}
+	}
+	return results, nil
+}
+
+// What the log refuses is told to the publisher, counted, and holds up nobody.
+func TestRefusedByTheLog(t *testing.T) {
+	e := event.NewPlugin("picky", picky{}, event.NewOptions())
+	if err := e.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[string]error) // by the one sender
+	for _, typ := range []string{"good", "bad", "better"} {
+		if err := e.PublishAsync(t.Context(), &event.Record{Type: typ}, func(r *event.Record, err error) { told[r.Type] = err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := e.Publish(t.Context(), &event.Record{Type: "bad"}); !errors.Is(err, event.ErrInvalid) {
+		t.Errorf("Publish: %v", err)
+	}
+	if err := e.Stop(); err != nil {
+		t.Error(err)
+	}
+	if len(told) != 3 || told["good"] != nil || told["better"] != nil || !errors.Is(told["bad"], event.ErrInvalid) || e.Dropped() != 1 {
+		t.Errorf("told %v, %d dropped", told, e.Dropped())
+	}
+}
+
+// PublishAsync waits while so many are underway, as long as its context says.
+func TestQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &away{tries: make(map[string][]time.Time)}
+		e := event.NewPlugin("away", a, event.NewOptions(event.Queue(5), event.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))))
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		queued := 0
+		var err error
+		for queued < 100 && err == nil {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err = e.PublishAsync(ctx, &event.Record{}, nil); err == nil {
+				queued++
+			}
+			cancel()
+		}
+		if queued < 5 || queued > 10 || !errors.Is(err, context.DeadlineExceeded) { // those of one request count once more
+			t.Errorf("%d queued, then %v", queued, err)
+		}
+		if err := e.Stop(); err == nil || e.Dropped() != uint64(queued)+1 { // and the one that found no room
+			t.Errorf("Stop: %v, %d dropped of %d", err, e.Dropped(), queued)
+		}
+	})
 }
 
 func (a *away) Follow(_ context.Context, _ event.Position, types []string, _ func(*event.Page) error) error {

@@ -3,6 +3,7 @@ package eventsrv_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/rpctest"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
@@ -55,7 +57,7 @@ func TestHandlersOfTheContract(t *testing.T) {
 		}(),
 		"Unsubscribe": func() error { _, err := svc.Unsubscribe(ctx, &pb.UnsubscribeRequest{Name: "x"}); return err }(),
 	} {
-		if call.Code(err) != 404 {
+		if call.Code(err) != 404 || !errors.Is(rpcerr.From(ctx, what, err), rpcerr.ErrNotFound) {
 			t.Errorf("%s of what is not there: %v", what, err)
 		}
 	}

@@ -266,6 +266,30 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// An id is known as long as the window, which is an hour here.
+func TestDedupeWindow(t *testing.T) {
+	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
+		if !strings.HasSuffix(t.Name(), "sql") && !strings.HasSuffix(t.Name(), "sqlite") {
+			return // the others go by clocks of their own
+		}
+		s, closeStore := open()
+		defer closeStore()
+		for i, age := range []time.Duration{2 * time.Hour, 50 * time.Minute} {
+			e := entry(i)
+			e.Record.Appended = time.Now().Add(-age).UnixNano()
+			commit(t, s, e)
+		}
+		again := []*eventlog.Entry{entry(0), entry(1)}
+		commit(t, s, again...)
+		if e := again[0]; e.Duplicate || e.Sequence != 3 {
+			t.Errorf("after two hours: duplicate %v, sequence %d; want a new one", e.Duplicate, e.Sequence)
+		}
+		if e := again[1]; !e.Duplicate || e.Sequence != 2 {
+			t.Errorf("after 50 minutes: duplicate %v, sequence %d; want the first", e.Duplicate, e.Sequence)
+		}
+	})
+}
+
 // A log under retention tells a reader what it missed.
 func TestSkippedIsTold(t *testing.T) {
 	m := eventlog.NewMemory()
