@@ -131,7 +131,7 @@ func TestCommitThatWasDoneAllTheSame(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDisk()
 		l := open(t, d)
-		f := follow(t, l, t.Context(), 0, nil)
+		f := follow(t.Context(), t, l, 0, nil)
 		d.set(errDisk)
 		d.lie = true
 		if _, err := appendOne(l, "1"); !errors.Is(err, errDisk) {

@@ -24,7 +24,7 @@ type follower struct {
 	over    chan error
 }
 
-func follow(t *testing.T, l *eventlog.Log, ctx context.Context, after uint64, hold <-chan struct{}) *follower {
+func follow(ctx context.Context, t *testing.T, l *eventlog.Log, after uint64, hold <-chan struct{}) *follower {
 	f := &follower{over: make(chan error, 1)}
 	f.last.Store(after)
 	go func() {
@@ -62,9 +62,9 @@ func TestFollowers(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		hold := make(chan struct{})
-		slow := follow(t, l, ctx, 0, hold)
-		fast := follow(t, l, ctx, 0, nil)
-		late := follow(t, l, ctx, 8990, nil)
+		slow := follow(ctx, t, l, 0, hold)
+		fast := follow(ctx, t, l, 0, nil)
+		late := follow(ctx, t, l, 8990, nil)
 		const end = 20_000
 		fill(t, l, "x", 9000, end)
 		synctest.Wait()
@@ -114,7 +114,7 @@ func TestSignsOfLife(t *testing.T) {
 		l := open(t, newDisk())
 		ctx, cancel := context.WithTimeout(t.Context(), 10*eventlog.LifeSign+time.Second)
 		defer cancel()
-		f := follow(t, l, ctx, 0, nil)
+		f := follow(ctx, t, l, 0, nil)
 		m := join(t, l, "s", "m")
 		for range 3 {
 			if d, err := receive(t, m); err != nil || len(d) > 0 {
@@ -247,7 +247,7 @@ func TestRetention(t *testing.T) {
 				if from, err := l.Resolve(t.Context(), pb.Start_BEGINNING, 0, 0, ""); err != nil || from != page.Skipped {
 					t.Errorf("the beginning is %d, %v; want %d", from, err, page.Skipped)
 				}
-				f := follow(t, l, t.Context(), 0, nil)
+				f := follow(t.Context(), t, l, 0, nil)
 				m = join(t, l, "durable", "m")
 				synctest.Wait()
 				if f.last.Load() != 1010 || f.skipped.Load() != page.Skipped {
@@ -277,7 +277,7 @@ func TestFollowersSeeWhatOthersAppend(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDisk()
 		l := open(t, shared{d})
-		f := follow(t, l, t.Context(), 0, nil)
+		f := follow(t.Context(), t, l, 0, nil)
 		for _, e := range copies([]*pb.Record{record("x", "1"), record("x", "2")}) {
 			if err := d.Commit(t.Context(), []*eventlog.Entry{e}, nil); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -80,12 +81,15 @@ func wantSequences(t *testing.T, what string, records []*pb.Record, want ...uint
 	}
 }
 
-// tick returns a time that is later than any before it, however coarse the
-// clock.
-func tick() int64 {
-	before, now := time.Now().UnixNano(), time.Now().UnixNano()
-	for now <= before {
-		now = time.Now().UnixNano()
+// between returns a time after all that was done and before all that will be,
+// however coarse the clock.
+func between() time.Time {
+	before, now := time.Now(), time.Now()
+	for !now.After(before) {
+		now = time.Now()
+	}
+	for !time.Now().After(now) {
+		runtime.Gosched()
 	}
 	return now
 }
@@ -100,8 +104,7 @@ func TestStores(t *testing.T) {
 			all = append(all, entry(i))
 		}
 		commit(t, s, all[:5]...)
-		between := tick()
-		tick()
+		middle := between().UnixNano()
 		for _, e := range all[5:] {
 			e.Record.Appended = time.Now().UnixNano()
 		}
@@ -138,7 +141,7 @@ func TestStores(t *testing.T) {
 		wantSequences(t, "a.*", read(0, filter(t, "a.*"), 2), 2, 5, 8, 10)
 		wantSequences(t, "a, b", read(0, filter(t, "a", "b"), 3), 1, 3, 4, 6, 7, 9)
 
-		for nano, want := range map[int64]uint64{1: 0, between: 5, time.Now().Add(time.Hour).UnixNano(): 10} {
+		for nano, want := range map[int64]uint64{1: 0, middle: 5, time.Now().Add(time.Hour).UnixNano(): 10} {
 			if got, err := s.Before(ctx, nano); err != nil || got != want {
 				t.Errorf("Before(%d): %d, %v; want %d", nano, got, err, want)
 			}
