@@ -328,12 +328,6 @@ func TestOrderedByKey(t *testing.T) {
 	})
 }
 
-// A member whose connection broke has a moment to come back.
-// A member that outlived the server's process goes on with what it handles.
-// The log was killed before it saved what it heard: a member says it again,
-// also before the new process has read the records.
-// Members that died are forgotten: only so many are let in.
-// However much credit it has, a subscription holds a bounded number of records.
 func TestUnsubscribe(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDisk()
@@ -375,6 +369,3 @@ func TestStartOfSubscriptions(t *testing.T) {
 		want(t, typed, "its types", "5")
 	})
 }
-
-// FuzzState reads the states of subscriptions that a broken disk may hold:
-// they are refused, or what is made of them can be saved and read again.

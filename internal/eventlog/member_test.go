@@ -38,6 +38,7 @@ func TestGroup(t *testing.T) {
 	})
 }
 
+// A member whose connection broke has a moment to come back.
 func TestBrokenConnection(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())
@@ -67,6 +68,7 @@ func TestBrokenConnection(t *testing.T) {
 	})
 }
 
+// A member that outlived the server's process goes on with what it handles.
 func TestHeldAcrossProcesses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDisk()
@@ -94,6 +96,8 @@ func TestHeldAcrossProcesses(t *testing.T) {
 	})
 }
 
+// The log was killed before it saved what it heard: a member says it again,
+// also before the new process has read the records.
 func TestAcknowledgedBeforeItIsReadAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDisk()
@@ -121,6 +125,7 @@ func TestAcknowledgedBeforeItIsReadAgain(t *testing.T) {
 	})
 }
 
+// Members that died are forgotten: only so many are let in.
 func TestDeadMembersAreForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())
@@ -139,6 +144,7 @@ func TestDeadMembersAreForgotten(t *testing.T) {
 	})
 }
 
+// However much credit it has, a subscription holds a bounded number of records.
 func TestWindowIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())

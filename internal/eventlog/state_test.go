@@ -44,6 +44,8 @@ func TestDamagedStatesAreRefused(t *testing.T) {
 	}
 }
 
+// FuzzState reads the states of subscriptions that a broken disk may hold:
+// they are refused, or what is made of them can be saved and read again.
 func FuzzState(f *testing.F) {
 	saved := func(t testing.TB, m *eventlog.Memory) []byte {
 		states, err := m.States(context.Background())
