@@ -73,7 +73,7 @@ func run(ctx context.Context, c settings, out io.Writer) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	fmt.Fprintf(out, "ready in %.1f s: auth-srv, trace-srv, monitor-srv, router-srv, config-srv, db-srv, event-srv, gateway, 2 x orders, 4 x stock; %d customers per second\n",
+	fmt.Fprintf(out, "ready in %.1f s: auth-srv, trace-srv, monitor-srv, router-srv, config-srv, db-srv, event-srv, 3 x gateway, 2 x orders, 4 x stock, 2 x scheduler; %d customers per second\n",
 		time.Since(begin).Seconds(), c.rate)
 	fmt.Fprintf(out, "orders-2 refuses one payment in ten, stock-2 is slow, stock-3 fails four times in five, stock-4 is the canary of v2; logs in %s\n", p.dir)
 	r := &report{platform: p, out: out, last: time.Now()}
