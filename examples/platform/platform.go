@@ -63,6 +63,9 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	if p.registry, err = daemon.NewRegistry(c.registry, c.registryAddress); err != nil {
 		return nil, err
 	}
+	if _, err := p.registry.ListServices(); err != nil { // services would wait for it
+		return nil, fmt.Errorf("registry %s: %w", c.registry, err)
+	}
 	if p.dir, err = os.MkdirTemp("", "go-platform-"); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 // victim is the gateway that is killed. Its farewell is not waited for.
 const victim = "gateway-2"
 
-// closing bounds each step of the end on a machine that has other things to do.
+// closing bounds each wait at the end, on a machine that has other things to do.
 const closing = 30 * time.Second
 
 // verdict prints promises and remembers whether one was broken.
@@ -37,16 +37,20 @@ func (v *verdict) promise(tried, kept bool, format string, args ...any) {
 // end closes the shop, checks the promises and returns the exit code.
 func (r *report) end(lasted time.Duration) int {
 	v := &verdict{report: r}
-	ctx, cancel := context.WithTimeout(context.Background(), closing)
-	defer cancel()
-	r.shift.wait(ctx)
+	r.printf("\nthe shop closes (Ctrl-C ends it at once)\n")
+	if r.reports == 1 { // whoever was killed comes back
+		r.play()
+	}
+	r.shift.wait()
 	r.customers.leave()
 	customers, nodes, orders := r.customers, append([]*node{r.customers.node}, r.nodes...), r.storedOrders()
 	missing := r.notifier.missing(orders)
-	settled, of, equal := r.settled(ctx)
-	sessions, lost, unread := customers.sessions.lost(ctx, r.ring())
+	settled, of, equal := r.settled()
+	sessions, lost, unread := customers.sessions.lost(r.ring())
 
 	stopped := r.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
 	if err := r.waterfall(ctx); err != nil {
 		r.printf("  no trace: %v\n", err)
 	}
@@ -124,7 +128,9 @@ func (v *verdict) silent(ctx context.Context, nodes []*node) (silent []string, _
 }
 
 // settled waits until the books have all orders that there were events of.
-func (r *report) settled(ctx context.Context) (settled, of int, equal bool) {
+func (r *report) settled() (settled, of int, equal bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
 	for {
 		orders, sum := r.notifier.orders()
 		b, err := readBooks(ctx, r.ring())

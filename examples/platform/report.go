@@ -46,7 +46,7 @@ func (r *report) print() {
 		r.printf("  no health: %v\n", err)
 	}
 	r.shares()
-	r.printf("  %s\n", r.shift.state())
+	r.printf("  the gateways keep %d sessions; %s\n", r.customers.sessions.count(), r.shift.state())
 	if err := r.waterfall(ctx); err != nil {
 		r.printf("  no trace: %v\n", err)
 	}
@@ -113,7 +113,9 @@ func (r *report) strangers(ctx context.Context) {
 // begins, the notifier and a gateway are killed and the leading scheduler is
 // paused; after the second those that were killed are replaced. The paused one
 // goes on by itself, once the other leads.
-func (r *report) play(ctx context.Context) {
+func (r *report) play() {
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
 	switch r.reports++; r.reports {
 	case 1:
 		r.told = errors.Join(r.operator.discount(ctx, 10), r.notifier.kill())

@@ -50,9 +50,17 @@ func (s *sessions) acknowledge(id string, is session) {
 	}
 }
 
+func (s *sessions) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.latest)
+}
+
 // lost reads every session back and returns how many there are, and how many of
 // them are gone or different.
-func (s *sessions) lost(ctx context.Context, ring kv.KV) (all, lost int, err error) {
+func (s *sessions) lost(ring kv.KV) (all, lost int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ids := range slices.Chunk(s.latest, kv.MaxMany) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/micro/go-platform/kv"
 )
@@ -83,7 +84,7 @@ func isClosed(c chan struct{}) bool {
 }
 
 // wait waits until a pause that began is over.
-func (s *shift) wait(ctx context.Context) {
+func (s *shift) wait() {
 	s.mu.Lock()
 	settled := s.settled
 	s.mu.Unlock()
@@ -92,7 +93,7 @@ func (s *shift) wait(ctx context.Context) {
 	}
 	select {
 	case <-settled:
-	case <-ctx.Done():
+	case <-time.After(closing):
 	}
 }
 
@@ -100,6 +101,9 @@ func (s *shift) wait(ctx context.Context) {
 func (s *shift) refused() (bool, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.paused == "" {
+		return false, "nobody was paused"
+	}
 	if !isClosed(s.settled) {
 		return false, fmt.Sprintf("%s led with token %d and was paused; nobody took over", s.paused, s.token)
 	}
@@ -115,12 +119,13 @@ func (s *shift) refused() (bool, string) {
 func (s *shift) state() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	over := isClosed(s.settled)
+	if s.paused != "" && !over {
+		return fmt.Sprintf("%s led with token %d and is paused, %d orders are settled", s.paused, s.token, s.orders)
+	}
 	text := fmt.Sprintf("%s leads with token %d, %d orders are settled", s.leader, s.latest, s.orders)
-	switch {
-	case s.settled != nil && isClosed(s.settled) && s.late != nil:
+	if over && s.late != nil {
 		text += fmt.Sprintf("; the late write of %s was refused: %v", s.paused, s.late)
-	case s.paused != "":
-		text += fmt.Sprintf("; %s is paused", s.paused)
 	}
 	return text
 }
