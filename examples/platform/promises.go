@@ -37,7 +37,7 @@ func (v *verdict) promise(tried, kept bool, format string, args ...any) {
 // end closes the shop, checks the promises and returns the exit code.
 func (r *report) end(lasted time.Duration) int {
 	v := &verdict{report: r}
-	r.printf("\nthe shop closes (Ctrl-C ends it at once)\n")
+	r.printf("\nthe shop closes\n")
 	if r.reports == 1 { // whoever was killed comes back
 		r.play()
 	}

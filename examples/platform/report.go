@@ -73,7 +73,7 @@ func (r *report) endpoints(ctx context.Context) error {
 	slices.SortFunc(rsp.Stats, func(a, b *monitorpb.Stats) int { return cmp.Compare(nodeName(a.Service), nodeName(b.Service)) })
 	for _, s := range rsp.Stats {
 		for _, e := range s.Endpoints {
-			if e.Side == monitorpb.Endpoint_SERVER && !strings.HasPrefix(e.Method, "KV.") {
+			if e.Side == monitorpb.Endpoint_SERVER {
 				r.printf("  %-11s %-28s %7d %7d %9.1f %9.1f\n", nodeName(s.Service), e.Method, e.Success.GetCount(),
 					e.Errors.GetCount()+e.Dropped.GetCount(), e.Success.GetP50(), e.Success.GetP99())
 			}
