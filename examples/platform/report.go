@@ -72,6 +72,7 @@ func (r *report) endpoints(ctx context.Context) error {
 	r.printf("  %-11s %-28s %7s %7s %9s %9s\n", "node", "endpoint", "calls", "errors", "p50 ms", "p99 ms")
 	slices.SortFunc(rsp.Stats, func(a, b *monitorpb.Stats) int { return cmp.Compare(nodeName(a.Service), nodeName(b.Service)) })
 	for _, s := range rsp.Stats {
+		slices.SortFunc(s.Endpoints, func(a, b *monitorpb.Endpoint) int { return cmp.Compare(a.Method, b.Method) })
 		for _, e := range s.Endpoints {
 			if e.Side == monitorpb.Endpoint_SERVER {
 				r.printf("  %-11s %-28s %7d %7d %9.1f %9.1f\n", nodeName(s.Service), e.Method, e.Success.GetCount(),
