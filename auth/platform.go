@@ -28,7 +28,7 @@ type platform struct {
 
 func newPlatform(opts []Option) *platform {
 	o := newOptions(opts)
-	p := &platform{opts: o, remote: &remote{opts: o}, verifier: newVerifier(o.audience, o.issuer, o.now)}
+	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(o.audience, o.issuer, o.now)}
 	p.own = renew.New(renew.Config[*Token]{Name: "own token", Fetch: p.remote.fetchToken, Logger: o.logger})
 	p.saved = &snapshot{path: o.snapshot, verifier: p.verifier, log: o.logger, dirty: make(chan struct{}, 1)}
 	p.stop = sync.OnceValue(p.shutdown)
