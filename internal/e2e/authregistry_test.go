@@ -33,14 +33,25 @@ type estate struct {
 	registryFlags, issuerFlags []string
 }
 
-func buildEstate(t *testing.T) *estate {
-	t.Helper()
-	e := &estate{yard: &yard{t, t.TempDir()}, data: t.TempDir()}
-	cmd := exec.Command("go", "build", "-o", e.dir, "./discovery/discovery-srv", "./auth/auth-srv", "./event/event-srv")
+// A registry that asks for tokens and an issuer of tokens that registers there.
+func TestAuthenticatedRegistry(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-o", dir, "./discovery/discovery-srv", "./auth/auth-srv", "./event/event-srv")
 	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	for name, test := range map[string]func(*estate){"RegistryFirst": (*estate).testRegistryFirst, "IssuerFirst": (*estate).testIssuerFirst} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time
+			test(newEstate(t, dir))
+		})
+	}
+}
+
+func newEstate(t *testing.T, dir string) *estate {
+	t.Helper()
+	e := &estate{yard: &yard{t, dir}, data: t.TempDir()}
 	e.registry, e.issuer, e.events = e.address(), e.address(), e.address()
 	e.registryFlags = []string{"--auth_address", e.issuer, "--data_dir", e.data}
 	e.issuerFlags = []string{"--http_address", "", "--data_dir", e.data}
@@ -96,10 +107,9 @@ func (e *estate) admin() (auth.Auth, discovery.Discovery) {
 	return a, d
 }
 
-// A registry that asks for tokens and an issuer of tokens that registers there,
-// started in the order that looks impossible.
-func TestAuthenticatedRegistry(t *testing.T) {
-	e := buildEstate(t)
+// The order that looks impossible.
+func (e *estate) testRegistryFirst() {
+	t := e.t
 	e.start()
 	a, d := e.admin()
 	services := []string{auth.ServiceName, discovery.ServiceName, "go.micro.srv.event"}
@@ -168,14 +178,13 @@ func TestAuthenticatedRegistry(t *testing.T) {
 }
 
 // auth-srv serves before there is a registry, and is found when there is one.
-func TestIssuerBeforeItsRegistry(t *testing.T) {
-	e := buildEstate(t)
+func (e *estate) testIssuerFirst() {
 	e.auth = e.run("auth-srv", e.issuer, e.onIt(e.issuerFlags...)...)
 	e.auth.serves()
 	e.discovery = e.run("discovery-srv", e.registry, e.registryFlags...)
 	e.discovery.serves()
 	_, d := e.admin()
-	rpctest.Eventually(t, "auth-srv is found", func() bool {
+	rpctest.Eventually(e.t, "auth-srv is found", func() bool {
 		s, err := d.GetService(auth.ServiceName)
 		return err == nil && len(s) == 1
 	})
