@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,7 +96,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if f.registerInterval < minRegisterInterval || f.registerInterval > maxRegisterInterval {
 		return Config{}, usageError{fmt.Errorf("--register_interval %v: want %v to %v", f.registerInterval, minRegisterInterval, maxRegisterInterval)}
 	}
-	reg, err := f.newRegistry(s, tlsConfig)
+	reg, err := f.newRegistry(s, tlsConfig, log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -120,7 +121,7 @@ const platform = "platform"
 
 // newRegistry returns the registry that the flags name. That of a service which
 // is a registry is the service.
-func (f *flags) newRegistry(s Service, tlsConfig *tls.Config) (registry.Registry, error) {
+func (f *flags) newRegistry(s Service, tlsConfig *tls.Config, log *slog.Logger) (registry.Registry, error) {
 	switch {
 	case f.registry != platform:
 		return NewRegistry(f.registry, f.registryAddress)
@@ -129,7 +130,7 @@ func (f *flags) newRegistry(s Service, tlsConfig *tls.Config) (registry.Registry
 		if err != nil {
 			return nil, err
 		}
-		return newPlatform(all, tlsConfig, f.registerInterval), nil
+		return newPlatform(all, tlsConfig, f.registerInterval, log), nil
 	case f.registryAddress != "":
 		return nil, usageError{errors.New("--registry_address: this service is the registry itself; others are named by --peers")}
 	case !f.insecure && f.authAddress == "":

@@ -3,6 +3,7 @@ package daemon
 import (
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -20,10 +21,10 @@ type platformRegistry struct {
 	joined  bool
 }
 
-func newPlatform(addresses []string, tlsConfig *tls.Config, interval time.Duration) *platformRegistry {
+func newPlatform(addresses []string, tlsConfig *tls.Config, interval time.Duration, log *slog.Logger) *platformRegistry {
 	p := &platformRegistry{}
 	p.Discovery = discovery.NewDiscovery(discovery.Addresses(addresses...), discovery.TLS(tlsConfig), discovery.Interval(interval),
-		discovery.Wrap(func(c client.Client) client.Client { // not before the first call
+		discovery.Logger(log), discovery.Wrap(func(c client.Client) client.Client { // not before the first call
 			if p.wrapper == nil {
 				return c
 			}

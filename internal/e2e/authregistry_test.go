@@ -179,12 +179,16 @@ func (e *estate) testRegistryFirst() {
 
 // auth-srv serves before there is a registry, and is found when there is one.
 func (e *estate) testIssuerFirst() {
+	t := e.t
 	e.auth = e.run("auth-srv", e.issuer, e.onIt(e.issuerFlags...)...)
 	e.auth.serves()
+	if out := e.auth.out.String(); strings.Contains(out, "registered route") {
+		t.Errorf("lines of a library:\n%s", out)
+	}
 	e.discovery = e.run("discovery-srv", e.registry, e.registryFlags...)
 	e.discovery.serves()
 	_, d := e.admin()
-	rpctest.Eventually(e.t, "auth-srv is found", func() bool {
+	rpctest.Eventually(t, "auth-srv is found", func() bool {
 		s, err := d.GetService(auth.ServiceName)
 		return err == nil && len(s) == 1
 	})
