@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/renew"
@@ -22,6 +23,7 @@ type platform struct {
 	remote *remote
 	own    *renew.Renewer[*Token]
 	group  lifecycle.Group
+	heard  atomic.Bool // the stream of keys, rules and revocations is up
 	saved  *snapshot
 	stop   func() error
 }
@@ -65,6 +67,10 @@ func (p *platform) Start() error {
 	}
 	return nil
 }
+
+// Following tells whether auth-srv can be heard of now: while it cannot, the
+// tokens of callers run out without being renewed.
+func (p *platform) Following() bool { return p.heard.Load() }
 
 // Stop implements Auth.
 func (p *platform) Stop() error { return p.stop() }

@@ -57,12 +57,14 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 		return false, err
 	}
 	defer stream.close()
+	defer p.heard.Store(false)
 	for {
 		change.Reset_ = change.Reset_ || !heard
 		if err := p.learn(change); err != nil {
 			return heard, fmt.Errorf("watch %s: %w", ServiceName, err)
 		}
 		heard = true
+		p.heard.Store(true)
 		if change, err = stream.recv(); err != nil {
 			return heard, rpcerr.From(ctx, "watch "+ServiceName, err)
 		}

@@ -67,6 +67,9 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 	}
 	e.OnStop(func(context.Context) error { return a.Stop() })
 	e.awaitKeys(ctx, a)
+	if f, ok := a.(interface{ Following() bool }); ok {
+		e.following = f.Following
+	}
 	e.Client = auth.ClientWrapper(a)(bare)
 	e.authenticate = auth.HandlerWrapper(a)
 	e.subscribe = auth.SubscriberWrapper(a)

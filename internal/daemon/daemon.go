@@ -84,6 +84,7 @@ type Env struct {
 	metrics *prometheus.Metrics
 
 	authenticate server.HandlerWrapper
+	following    func() bool
 	subscribe    server.SubscriberWrapper
 }
 
@@ -91,6 +92,11 @@ type check struct {
 	name string
 	fn   func(context.Context) error
 }
+
+// CallersCanRenew tells whether callers can have their tokens renewed now, as far
+// as this service knows: not while auth-srv is out of reach. Who then falls
+// silent may only have been refused.
+func (e *Env) CallersCanRenew() bool { return e.following == nil || e.following() }
 
 // OnStop adds f to what is done at the end, last added first. Its context ends
 // when the time for stopping does.
