@@ -13,7 +13,6 @@ import (
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpc"
-	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // callTimeout bounds a call to go.micro.srv.auth.
@@ -21,7 +20,8 @@ const callTimeout = 3 * time.Second
 
 // remote is go.micro.srv.auth as the plugin sees it.
 type remote struct {
-	opts options
+	opts    options
+	servers *rpc.Addrs
 
 	mu      sync.Mutex
 	client  client.Client
@@ -29,12 +29,14 @@ type remote struct {
 	closed  bool
 }
 
+func newRemote(o options) *remote { return &remote{opts: o, servers: rpc.NewAddrs(o.addresses...)} }
+
 // open acquires the client. It is idempotent and does nothing after close.
 func (r *remote) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.client == nil && !r.closed {
-		r.client, r.release = rpc.Acquire(r.opts.client, r.opts.tls)
+		r.client, r.release = r.servers.Acquire(r.opts.client, r.opts.tls)
 	}
 }
 
@@ -78,11 +80,14 @@ func (r *remote) fetchToken(ctx context.Context) (*Token, time.Duration, error) 
 		return nil, 0, err
 	}
 	ctx = plain(ctx, "")
-	rsp, err := pb.NewOauth2Service(ServiceName, c).Token(ctx, &pb.TokenRequest{
-		GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes,
-	}, rpc.Options(callTimeout)...)
+	req := &pb.TokenRequest{GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes}
+	var rsp *pb.TokenResponse
+	err = r.servers.Call(ctx, "own token", callTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = pb.NewOauth2Service(ServiceName, c).Token(ctx, req, opts...)
+		return err
+	})
 	if err != nil {
-		return nil, 0, rpcerr.From(ctx, "own token", err)
+		return nil, 0, err
 	}
 	t := fromWire(rsp.GetToken())
 	if _, ok := format(t); !ok {
@@ -119,9 +124,13 @@ func (r *remote) introspect(ctx context.Context, token string) error {
 		return err
 	}
 	ctx = plain(ctx, token)
-	rsp, err := pb.NewOauth2Service(ServiceName, c).Introspect(ctx, &pb.IntrospectRequest{AccessToken: token}, rpc.Options(callTimeout)...)
+	var rsp *pb.IntrospectResponse
+	err = r.servers.Call(ctx, "introspect", callTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = pb.NewOauth2Service(ServiceName, c).Introspect(ctx, &pb.IntrospectRequest{AccessToken: token}, opts...)
+		return err
+	})
 	if err != nil {
-		return rpcerr.From(ctx, "introspect", err)
+		return err
 	}
 	if !rsp.Active {
 		return fmt.Errorf("introspect: %w: not active", ErrInvalidToken)
@@ -148,8 +157,9 @@ func (r *remote) revokeAs(t *Token, as string) error {
 		return err
 	}
 	ctx := plain(context.Background(), as)
-	_, err = pb.NewOauth2Service(ServiceName, c).Revoke(ctx, &pb.RevokeRequest{
-		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
-	}, rpc.Options(callTimeout)...)
-	return rpcerr.From(ctx, "revoke", err)
+	req := &pb.RevokeRequest{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken}
+	return r.servers.Call(ctx, "revoke", callTimeout, func(opts ...client.CallOption) error {
+		_, err := pb.NewOauth2Service(ServiceName, c).Revoke(ctx, req, opts...)
+		return err
+	})
 }

@@ -34,7 +34,7 @@ func newPlatform(opts []Option) *platform {
 		p.under = p.opts.registry
 	}
 	if p.under == nil || p.opts.enabled {
-		p.lease = &remote{opts: p.opts}
+		p.lease = newRemote(p.opts)
 	}
 	source := regcache.Source(p.under)
 	if p.under == nil {

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -96,6 +97,12 @@ func startProcess(t *testing.T, path string, args ...string) *process {
 
 func (p *process) start() {
 	p.t.Helper()
+	p.launch()
+	p.serves()
+}
+
+func (p *process) launch() {
+	p.t.Helper()
 	p.out = &output{}
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Stderr, p.cmd.Env = p.out, p.env
@@ -109,7 +116,19 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+func (p *process) serves() {
+	p.t.Helper()
 	rpctest.Eventually(p.t, filepath.Base(p.path)+" serves", func() bool { return strings.Contains(p.out.String(), "msg=serving") })
+}
+
+// stop is SIGTERM, and waits for a clean end.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := errors.Join(p.cmd.Process.Signal(syscall.SIGTERM), p.cmd.Wait()); err != nil {
+		p.t.Errorf("%s: %v\n%s", filepath.Base(p.path), err, p.out.String())
+	}
 }
 
 // kill is kill -9; nothing happens when the process is gone already.

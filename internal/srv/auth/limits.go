@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -52,6 +53,8 @@ func checkAccount(r *pb.Record) error {
 		return invalid("account.id", "not 1 to %d letters, digits and . _ - @ /", maxID)
 	case !identifier(r.ClientId):
 		return invalid("account.client_id", "not 1 to %d letters, digits and . _ - @ /", maxID)
+	case r.Id == auth.ServiceName || r.ClientId == auth.ServiceName:
+		return invalid("account.id", "%s is this service itself", auth.ServiceName)
 	}
 	return checkFields(r, nil)
 }
