@@ -81,7 +81,11 @@ func (p *platform) connect() (pb.DBService, Options, error) {
 	if p.stopped {
 		return nil, options, fmt.Errorf("db: %w", lifecycle.ErrStopped)
 	}
-	if p.service == nil {
+	switch {
+	case p.service != nil:
+	case p.options.Service != nil:
+		p.service = p.options.Service
+	default:
 		var c client.Client
 		c, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
 		p.service = pb.NewDBService(ServiceName, c)
