@@ -85,15 +85,21 @@ func FuzzNames(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		_, table, err := place(&pb.Database{Table: name})
-		if err != nil {
+		database, _, databaseErr := place(&pb.Database{Name: name})
+		_, table, tableErr := place(&pb.Database{Table: name})
+		if (databaseErr == nil) != (tableErr == nil) {
+			t.Errorf("%q: %v as a database, %v as a table", name, databaseErr, tableErr)
+		}
+		if databaseErr != nil || tableErr != nil {
 			return
 		}
-		if name != "" && table != name || table == "" || len(table) > db.MaxName {
-			t.Errorf("%q became %q", name, table)
-		}
-		if strings.Trim(table, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || table[0] < 'a' || table[0] > 'z' {
-			t.Errorf("%q got through", table)
+		for _, got := range []string{database, table} {
+			if name != "" && got != name || got == "" || len(got) > db.MaxName {
+				t.Errorf("%q became %q", name, got)
+			}
+			if strings.Trim(got, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || got[0] < 'a' || got[0] > 'z' {
+				t.Errorf("%q got through", got)
+			}
 		}
 	})
 }
