@@ -12,6 +12,7 @@ import (
 
 	feature "github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -141,19 +142,19 @@ type discoveryHandler struct {
 
 // Heartbeats implements pb.DiscoveryHandler.
 func (h *discoveryHandler) Heartbeats(_ context.Context, req *pb.HeartbeatsRequest, rsp *pb.HeartbeatsResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
-	rsp.Heartbeats = cut(h.state.heartbeats(req.Service, req.Id, req.After), req.Limit, req.Offset)
+	rsp.Heartbeats = page.Cut(h.state.heartbeats(req.Service, req.Id, req.After), req.Limit, req.Offset)
 	return nil
 }
 
 // Endpoints implements pb.DiscoveryHandler.
 func (h *discoveryHandler) Endpoints(_ context.Context, req *pb.EndpointsRequest, rsp *pb.EndpointsResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
-	rsp.Endpoints = cut(h.state.endpoints(req.Service, req.Version), req.Limit, req.Offset)
+	rsp.Endpoints = page.Cut(h.state.endpoints(req.Service, req.Version), req.Limit, req.Offset)
 	return nil
 }
 

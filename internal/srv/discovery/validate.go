@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,7 +26,7 @@ const (
 )
 
 func invalid(field, format string, args ...any) error {
-	return fmt.Errorf("%s: %w: %s", field, rpcerr.ErrInvalid, fmt.Sprintf(format, args...))
+	return rpcerr.Invalid(field, format, args...)
 }
 
 // checkService refuses what cannot be registered by a peer on that host.
@@ -174,24 +173,4 @@ func checkTimes(intervalMs, ttlMs int64) (interval, ttl time.Duration, err error
 		return 0, 0, invalid("ttl_ms", "%d is not within %v and %v", ttlMs, minInterval, maxTTL)
 	}
 	return time.Duration(intervalMs) * time.Millisecond, time.Duration(ttlMs) * time.Millisecond, nil
-}
-
-// page checks and caps the limit and offset of a query.
-func page(limit, offset *int64) error {
-	switch {
-	case *limit < 0:
-		return invalid("limit", "%d is negative", *limit)
-	case *offset < 0:
-		return invalid("offset", "%d is negative", *offset)
-	case *limit == 0:
-		*limit = 100
-	}
-	*limit = min(*limit, 1000)
-	return nil
-}
-
-// cut returns one page of all.
-func cut[T any](all []T, limit, offset int64) []T {
-	all = all[min(offset, int64(len(all))):]
-	return all[:min(limit, int64(len(all)))]
 }
