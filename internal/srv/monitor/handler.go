@@ -2,14 +2,13 @@ package monitor
 
 import (
 	"context"
-	"net"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 	feature "github.com/micro/go-platform/monitor"
@@ -37,19 +36,7 @@ func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.Repor
 	if err := checkReport(req); err != nil {
 		return refuse(err)
 	}
-	return refuse(h.state.report(req, peerHost(ctx), time.Now()))
-}
-
-func peerHost(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return ""
-	}
-	host, _, err := net.SplitHostPort(p.Addr.String())
-	if err != nil {
-		return p.Addr.String()
-	}
-	return host
+	return refuse(h.state.report(req, daemon.PeerHost(ctx), time.Now()))
 }
 
 // HealthChecks implements pb.MonitorHandler.
