@@ -1,16 +1,13 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -55,24 +52,7 @@ type process struct {
 	// piped, when set, gets the process's standard input.
 	piped *io.Closer
 	cmd   *exec.Cmd
-	out   *output
-}
-
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+	run   *rpctest.Process
 }
 
 func buildServices(t *testing.T) string {
@@ -89,16 +69,15 @@ func buildServices(t *testing.T) string {
 func startProcess(t *testing.T, path string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, path: path, args: args}
-	p.start()
 	t.Cleanup(p.kill)
+	p.start()
 	return p
 }
 
 func (p *process) start() {
 	p.t.Helper()
-	p.out = &output{}
 	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Stderr, p.cmd.Env = p.out, p.env
+	p.cmd.Env = p.env
 	if p.piped != nil {
 		in, err := p.cmd.StdinPipe()
 		if err != nil {
@@ -106,16 +85,15 @@ func (p *process) start() {
 		}
 		*p.piped = in
 	}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	rpctest.Eventually(p.t, filepath.Base(p.path)+" serves", func() bool { return strings.Contains(p.out.String(), "msg=serving") })
+	p.run = rpctest.StartProcess(p.t, p.cmd)
+	p.run.Serving()
 }
 
-// kill is kill -9; nothing happens when the process is gone already.
+// kill is kill -9; nothing happens when the process is gone already, or never
+// came up.
 func (p *process) kill() {
-	if err := p.cmd.Process.Signal(syscall.SIGKILL); err == nil {
-		_ = p.cmd.Wait() // it says that it was killed
+	if p.run != nil {
+		p.run.Kill()
 	}
 }
 
