@@ -60,3 +60,17 @@ func TestStopWithoutStart(t *testing.T) {
 		t.Fatal("running after Stop")
 	}
 }
+
+func TestEveryEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	lifecycle.Every(ctx, time.Millisecond, func() {
+		if calls++; calls == 3 {
+			cancel()
+		}
+	})
+	if calls < 3 {
+		t.Errorf("%d calls, want 3", calls)
+	}
+	lifecycle.Every(ctx, time.Hour, func() { t.Error("called") })
+}

@@ -3,6 +3,8 @@ package discovery
 import (
 	"context"
 	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // When a lease is late, when it ends, and when many late ones are believed.
@@ -121,18 +123,11 @@ func (s *state) preserved(all int, lossy float64, longest time.Duration, now tim
 
 // sweeps is the loop.
 func (s *state) sweeps(ctx context.Context, judge func() bool) {
-	ticker := time.NewTicker(sweepInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if judge() {
-				s.sweep(time.Now())
-			}
+	lifecycle.Every(ctx, sweepInterval, func() {
+		if judge() {
+			s.sweep(time.Now())
 		}
-	}
+	})
 }
 
 // grant gives every lease a new term: nobody could be heard of.
