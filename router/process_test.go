@@ -39,8 +39,8 @@ func child() {
 	if err := s.Start(); err != nil {
 		panic(err)
 	}
-	_, _ = fmt.Fprintln(os.Stdout, s.Options().Address)
-	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
+	_, _ = fmt.Fprintln(os.Stdout, s.Options().Address) // the parent fails without it
+	_, _ = io.Copy(io.Discard, os.Stdin)                // ends with the parent
 }
 
 // spawn starts a node in a process of its own and registers it. Nobody takes

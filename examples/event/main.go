@@ -43,7 +43,7 @@ func main() {
 		err = run(ctx, reg, *orders, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "event:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "event:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }
@@ -73,7 +73,7 @@ func run(ctx context.Context, reg registry.Registry, orders int, out io.Writer) 
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(out, "published %d orders, each on disk\n", orders)
+	_, _ = fmt.Fprintf(out, "published %d orders, each on disk\n", orders) // it is only shown
 	return notify(ctx, e, orders, out)
 }
 
@@ -103,7 +103,7 @@ func notify(ctx context.Context, e event.Event, orders int, out io.Writer) error
 				}
 				return nil
 			}, event.Durable("notifier"), event.Types("order.*"), event.FromBeginning(), event.Ordered(), event.Prefetch(8))
-			_, _ = fmt.Fprintf(out, "notifier %s handled %d orders\n", name, handled)
+			_, _ = fmt.Fprintf(out, "notifier %s handled %d orders\n", name, handled) // it is only shown
 			if !errors.Is(err, context.Canceled) {
 				failures <- err
 			}
@@ -111,6 +111,6 @@ func notify(ctx context.Context, e event.Event, orders int, out io.Writer) error
 	}
 	notifiers.Wait()
 	close(failures)
-	_, _ = fmt.Fprintf(out, "%d of %d orders handled\n", total.Load(), orders)
+	_, _ = fmt.Fprintf(out, "%d of %d orders handled\n", total.Load(), orders) // it is only shown
 	return <-failures
 }

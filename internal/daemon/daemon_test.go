@@ -108,8 +108,8 @@ func TestReadiness(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = rsp.Body.Close() }()
-		body, _ := io.ReadAll(rsp.Body)
+		defer func() { _ = rsp.Body.Close() }() // the test is over
+		body, _ := io.ReadAll(rsp.Body)         // half a body shows below
 		return rsp.StatusCode, string(body)
 	}
 	defer http.DefaultClient.CloseIdleConnections()
