@@ -16,6 +16,7 @@ import (
 
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/atomicfile"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // snapshot keeps the state in a file: a line with the check sum of the rest, and
@@ -100,12 +101,7 @@ func (s *snapshot) loop(ctx context.Context) {
 			return
 		}
 		s.save()
-		timer := time.NewTimer(saveEvery)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		lifecycle.Sleep(ctx, saveEvery)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/atomicfile"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // maxSnapshot bounds the snapshot file, in bytes.
@@ -50,10 +51,7 @@ func (p *platform) keepSnapshot(ctx context.Context) {
 			return
 		case <-p.dirty:
 		}
-		select { // collect; the end is soon enough
-		case <-time.After(snapshotPause):
-		case <-ctx.Done():
-		}
+		lifecycle.Sleep(ctx, snapshotPause) // collect; the end is soon enough
 		p.saved(p.save(), &failed)
 	}
 }

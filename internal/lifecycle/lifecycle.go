@@ -97,3 +97,15 @@ func Every(ctx context.Context, d time.Duration, do func()) {
 		}
 	}
 }
+
+// Sleep returns true after d, or false as soon as ctx ends.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

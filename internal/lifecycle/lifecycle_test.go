@@ -74,3 +74,14 @@ func TestEveryEndsWithItsContext(t *testing.T) {
 	}
 	lifecycle.Every(ctx, time.Hour, func() { t.Error("called") })
 }
+
+func TestSleepEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	if !lifecycle.Sleep(ctx, time.Millisecond) {
+		t.Error("a sleep did not end by itself")
+	}
+	time.AfterFunc(5*time.Millisecond, cancel)
+	if lifecycle.Sleep(ctx, time.Hour) {
+		t.Error("a sleep of an hour is over")
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/atomicfile"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 const (
@@ -84,7 +85,7 @@ func (c *Cache) save(ctx context.Context) {
 	}
 	failed := false
 	for more := true; more; {
-		more = sleep(ctx, savePace)
+		more = lifecycle.Sleep(ctx, savePace)
 		if !c.unsaved.Swap(false) {
 			continue
 		}
