@@ -36,7 +36,9 @@ func (l *Limits) Admit(now time.Duration) func(now time.Duration) {
 
 // Typical returns the mean latency of a service's nodes, which is what retries
 // go by.
-func Typical(r Router, service string) time.Duration { return r.(*platform).find(service).pool.Typical() }
+func Typical(r Router, service string) time.Duration {
+	return r.(*platform).find(service).pool.Typical()
+}
 
 // Measure returns what is reported of these durations.
 func Measure(all ...time.Duration) *pb.Metrics {
