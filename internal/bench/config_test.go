@@ -84,7 +84,8 @@ func BenchmarkConfigGet(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer c.Stop()
-		readers(b, func() string { return c.Get("a", "b", "c").String("") }, func(i int) {
+		held := []config.Config{c} // as users do: the compiler does not see what is behind it
+		readers(b, func() string { return held[0].Get("a", "b", "c").String("") }, func(i int) {
 			_, data := document(i)
 			s.Update(data)
 		})
