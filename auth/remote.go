@@ -12,7 +12,6 @@ import (
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpc"
-	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // callTimeout bounds a call to go.micro.srv.auth.
@@ -20,12 +19,15 @@ const callTimeout = 3 * time.Second
 
 // remote is go.micro.srv.auth as the plugin sees it.
 type remote struct {
-	opts options
-	held rpc.Held
+	opts    options
+	servers *rpc.Addrs
+	held    rpc.Held
 }
 
+func newRemote(o options) *remote { return &remote{opts: o, servers: rpc.NewAddrs(o.addresses...)} }
+
 func (r *remote) open() {
-	r.held.Open(func() (client.Client, func()) { return rpc.Acquire(r.opts.client, r.opts.tls) })
+	r.held.Open(func() (client.Client, func()) { return r.servers.Acquire(r.opts.client, r.opts.tls) })
 }
 
 func (r *remote) get() (client.Client, error) {
@@ -58,11 +60,14 @@ func (r *remote) fetchToken(ctx context.Context) (*Token, time.Duration, error) 
 		return nil, 0, err
 	}
 	ctx = plain(ctx, "")
-	rsp, err := pb.NewOauth2Service(ServiceName, c).Token(ctx, &pb.TokenRequest{
-		GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes,
-	}, rpc.Options(callTimeout)...)
+	req := &pb.TokenRequest{GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes}
+	var rsp *pb.TokenResponse
+	err = r.servers.Call(ctx, "own token", callTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = pb.NewOauth2Service(ServiceName, c).Token(ctx, req, opts...)
+		return err
+	})
 	if err != nil {
-		return nil, 0, rpcerr.From(ctx, "own token", err)
+		return nil, 0, err
 	}
 	t := fromWire(rsp.GetToken())
 	if _, ok := format(t); !ok {
@@ -99,9 +104,13 @@ func (r *remote) introspect(ctx context.Context, token string) error {
 		return err
 	}
 	ctx = plain(ctx, token)
-	rsp, err := pb.NewOauth2Service(ServiceName, c).Introspect(ctx, &pb.IntrospectRequest{AccessToken: token}, rpc.Options(callTimeout)...)
+	var rsp *pb.IntrospectResponse
+	err = r.servers.Call(ctx, "introspect", callTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = pb.NewOauth2Service(ServiceName, c).Introspect(ctx, &pb.IntrospectRequest{AccessToken: token}, opts...)
+		return err
+	})
 	if err != nil {
-		return rpcerr.From(ctx, "introspect", err)
+		return err
 	}
 	if !rsp.Active {
 		return fmt.Errorf("introspect: %w: not active", ErrInvalidToken)
@@ -128,8 +137,9 @@ func (r *remote) revokeAs(t *Token, as string) error {
 		return err
 	}
 	ctx := plain(context.Background(), as)
-	_, err = pb.NewOauth2Service(ServiceName, c).Revoke(ctx, &pb.RevokeRequest{
-		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
-	}, rpc.Options(callTimeout)...)
-	return rpcerr.From(ctx, "revoke", err)
+	req := &pb.RevokeRequest{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken}
+	return r.servers.Call(ctx, "revoke", callTimeout, func(opts ...client.CallOption) error {
+		_, err := pb.NewOauth2Service(ServiceName, c).Revoke(ctx, req, opts...)
+		return err
+	})
 }

@@ -487,3 +487,16 @@ func TestStartWithoutServer(t *testing.T) {
 	boot(t, address, discoverysrv.Settings{})
 	eventuallyFound(t, d, "shop", "1")
 }
+
+// A thousand processes that began together do not send together for ever.
+func TestHeartbeatsAreJittered(t *testing.T) {
+	const interval = time.Second
+	least, most := interval, time.Duration(0)
+	for range 1000 {
+		d := discovery.Pace(interval)
+		least, most = min(least, d), max(most, d)
+	}
+	if least < interval*4/5 || most > interval || most-least < interval/10 {
+		t.Errorf("%v to %v", least, most)
+	}
+}

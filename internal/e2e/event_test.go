@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,17 +49,9 @@ func startEventSrv(t *testing.T) *eventSrv {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
 	s := &eventSrv{consul: backend.Consul(t).Addr, data: t.TempDir()}
 	s.process = startProcess(t, filepath.Join(dir, "event-srv"), "--registry", "consul", "--registry_address", s.consul,
-		"--broker", "memory", "--insecure", "--server_address", address, "--data_dir", s.data)
+		"--broker", "memory", "--insecure", "--server_address", freeAddress(t), "--data_dir", s.data)
 	return s
 }
 

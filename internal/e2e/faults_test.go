@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,6 +56,18 @@ type process struct {
 	run   *rpctest.Process
 }
 
+// freeAddress returns an address that a process keeps over restarts: the
+// registry takes its time to forget the killed ones.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }() // it served its purpose
+	return l.Addr().String()
+}
+
 func buildServices(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -76,6 +89,12 @@ func startProcess(t *testing.T, path string, args ...string) *process {
 
 func (p *process) start() {
 	p.t.Helper()
+	p.launch()
+	p.run.Serving()
+}
+
+func (p *process) launch() {
+	p.t.Helper()
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Env = p.env
 	if p.piped != nil {
@@ -86,7 +105,14 @@ func (p *process) start() {
 		*p.piped = in
 	}
 	p.run = rpctest.StartProcess(p.t, p.cmd)
-	p.run.Serving()
+}
+
+// stop is SIGTERM, and waits for a clean end.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.run.Terminate(); err != nil {
+		p.t.Errorf("%s: %v\n%s", filepath.Base(p.path), err, &p.run.Output)
+	}
 }
 
 // kill is kill -9; nothing happens when the process is gone already, or never

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/sync/fence"
 	merrors "go-micro.dev/v5/errors"
 )
 
@@ -21,9 +22,13 @@ var (
 	ErrNotFound        = errors.New("not found")             // 404
 	ErrExists          = errors.New("already exists")        // 409
 	ErrConflict        = errors.New("conflict")              // 412
+	ErrStale           = fence.ErrStale                      // 412, a conflict too, told apart by its status
 	ErrLimited         = errors.New("too many requests")     // 429
 	ErrUnavailable     = errors.New("service not available") // 503
 )
+
+// staleStatus is what other errors have the name of their code for.
+const staleStatus = "Stale Fencing Token"
 
 func sentinel(code int32) error {
 	switch code {
@@ -62,6 +67,9 @@ func To(id string, err error) error {
 	if err == nil || errors.As(err, &e) {
 		return err
 	}
+	if errors.Is(err, ErrStale) {
+		return &merrors.Error{Id: id, Code: 412, Detail: err.Error(), Status: staleStatus}
+	}
 	for _, code := range []int32{400, 401, 403, 404, 408, 409, 412, 429, 503} {
 		if errors.Is(err, sentinel(code)) {
 			return merrors.New(id, err.Error(), code)
@@ -87,6 +95,9 @@ func From(ctx context.Context, doing string, err error) error {
 	}
 	if found == nil {
 		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if e.Code == 412 && e.Status == staleStatus {
+		found = fmt.Errorf("%w: %w", ErrConflict, ErrStale)
 	}
 	if e.Detail == "" || e.Detail == found.Error() {
 		return fmt.Errorf("%s: %w", doing, found)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -48,6 +49,8 @@ func checkAccount(r *pb.Record) error {
 		return rpcerr.Invalid("account.id", "not 1 to %d letters, digits and . _ - @ /", maxID)
 	case !identifier(r.ClientId):
 		return rpcerr.Invalid("account.client_id", "not 1 to %d letters, digits and . _ - @ /", maxID)
+	case r.Id == auth.ServiceName || r.ClientId == auth.ServiceName:
+		return rpcerr.Invalid("account.id", "%s is this service itself", auth.ServiceName)
 	}
 	return checkFields(r, nil)
 }

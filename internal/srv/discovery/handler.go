@@ -49,7 +49,7 @@ func peerAddr(ctx context.Context) netip.Addr {
 // registrant returns who calls. Here the account of the caller joins it.
 func registrant(ctx context.Context, secret string) (owner, error) {
 	if len(secret) > maxSecret {
-		return owner{}, invalid("secret", "%d bytes, more than %d", len(secret), maxSecret)
+		return owner{}, rpcerr.Invalid("secret", "%d bytes, more than %d", len(secret), maxSecret)
 	}
 	o := owner{host: peerAddr(ctx).String()}
 	if secret != "" {
@@ -86,7 +86,7 @@ func (h *registryHandler) Deregister(ctx context.Context, req *pb.DeregisterRequ
 		return refuse(errReadOnly)
 	}
 	if req.Service == nil || len(req.Service.Nodes) > maxNodes {
-		return refuse(invalid("service", "missing, or more than %d nodes", maxNodes))
+		return refuse(rpcerr.Invalid("service", "missing, or more than %d nodes", maxNodes))
 	}
 	by, err := registrant(ctx, req.Secret)
 	if err != nil {
@@ -101,7 +101,7 @@ func (h *registryHandler) Renew(ctx context.Context, req *pb.RenewRequest, rsp *
 		return refuse(errReadOnly)
 	}
 	if len(req.Leases) > maxRenewals {
-		return refuse(invalid("leases", "%d, more than %d", len(req.Leases), maxRenewals))
+		return refuse(rpcerr.Invalid("leases", "%d, more than %d", len(req.Leases), maxRenewals))
 	}
 	now := time.Now()
 	for i, l := range req.Leases {

@@ -36,11 +36,12 @@ func bucket(id string) int {
 	return int(h.Sum32() % buckets)
 }
 
-// The terms carry the etag of the state of the record that they belong to, so
+// A row of records with a fence stays when its record is deleted, with nothing in
+// it but the fence. The terms carry the etag of the state of the record that they belong to, so
 // that whoever removes the terms of an old state cannot hit those of a new one.
 const (
 	createRecords = `CREATE TABLE IF NOT EXISTS %s.r_%s (id text PRIMARY KEY, created bigint, updated bigint, etag text,
-		terms frozen<map<text, text>>, metadata blob, data blob)`
+		terms frozen<map<text, text>>, metadata blob, data blob, fence text)`
 	createTerms = `CREATE TABLE IF NOT EXISTS %s.t_%s (k text, bucket int, v text, id text, etag text,
 		PRIMARY KEY ((k, bucket), v, id, etag))`
 )
@@ -182,7 +183,7 @@ func (s *store) Read(ctx context.Context, table, id string, eventual bool) (*dri
 	r := &driver.Record{ID: id}
 	err := s.query(table, `SELECT created, updated, etag, metadata, data FROM {r} WHERE id = ?`, id).
 		Consistency(level(eventual)).ScanContext(ctx, &r.Created, &r.Updated, &r.ETag, &r.Metadata, &r.Data)
-	if errors.Is(err, gocql.ErrNotFound) {
+	if errors.Is(err, gocql.ErrNotFound) || err == nil && r.ETag == "" {
 		return nil, rpcerr.ErrNotFound
 	}
 	if err = wrap(ctx, "read", err); errors.Is(err, driver.ErrNoTable) {
