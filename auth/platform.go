@@ -77,7 +77,7 @@ func (p *platform) Stop() error { return p.stop() }
 
 func (p *platform) shutdown() error {
 	err := p.group.Stop(lifecycle.FlushTimeout)
-	p.remote.close()
+	p.remote.held.Close()
 	if err != nil {
 		return fmt.Errorf("stop auth: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go-micro.dev/v5/client"
@@ -22,40 +21,21 @@ const callTimeout = 3 * time.Second
 type remote struct {
 	opts    options
 	servers *rpc.Addrs
-
-	mu      sync.Mutex
-	client  client.Client
-	release func()
-	closed  bool
+	held    rpc.Held
 }
 
 func newRemote(o options) *remote { return &remote{opts: o, servers: rpc.NewAddrs(o.addresses...)} }
 
-// open acquires the client. It is idempotent and does nothing after close.
 func (r *remote) open() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client == nil && !r.closed {
-		r.client, r.release = r.servers.Acquire(r.opts.client, r.opts.tls)
-	}
-}
-
-func (r *remote) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client != nil && !r.closed {
-		r.release()
-	}
-	r.closed = true
+	r.held.Open(func() (client.Client, func()) { return r.servers.Acquire(r.opts.client, r.opts.tls) })
 }
 
 func (r *remote) get() (client.Client, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client == nil || r.closed {
+	c, open := r.held.Get()
+	if !open {
 		return nil, fmt.Errorf("%s: not started: %w", ServiceName, ErrUnavailable)
 	}
-	return r.client, nil
+	return c, nil
 }
 
 type plainKey struct{}

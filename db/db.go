@@ -4,6 +4,7 @@
 package db
 
 import (
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -71,6 +72,7 @@ var (
 	ErrInvalid     = rpcerr.ErrInvalid     // the error names the field
 	ErrForbidden   = rpcerr.ErrForbidden   // the service refuses
 	ErrUnavailable = rpcerr.ErrUnavailable // db-srv or the database does not answer
+	ErrStopped     = lifecycle.ErrStopped  // Stop was called
 )
 
 // The bounds of records and searches, in bytes where not said otherwise.

@@ -54,7 +54,8 @@ func Table(name string) Option { return func(o *Options) { o.Table = name } }
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS sets how to connect to db-srv, default plain text.
+// TLS is used to reach db-srv when the client is not a grpc client with settings
+// of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
 // Timeout bounds a call without a context of its own, default 5 s.

@@ -8,7 +8,6 @@ import (
 	"go-micro.dev/v5/client"
 
 	pb "github.com/micro/go-platform/db/proto"
-	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -70,7 +69,7 @@ func (p *platform) connect() (pb.DBService, Options, error) {
 	p.mu.RLock()
 	service, options, err := p.service, p.options, p.invalid
 	if p.stopped {
-		err = fmt.Errorf("db: %w", lifecycle.ErrStopped)
+		err = fmt.Errorf("db: %w", ErrStopped)
 	}
 	p.mu.RUnlock()
 	if err != nil || service != nil {
@@ -79,7 +78,7 @@ func (p *platform) connect() (pb.DBService, Options, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return nil, options, fmt.Errorf("db: %w", lifecycle.ErrStopped)
+		return nil, options, fmt.Errorf("db: %w", ErrStopped)
 	}
 	switch {
 	case p.service != nil:

@@ -65,7 +65,7 @@ func (p *platform) shutdown() error {
 	p.own.close()
 	err := errors.Join(p.group.Stop(lifecycle.FlushTimeout), p.cache.Stop())
 	if p.lease != nil {
-		p.lease.close()
+		p.lease.held.Close()
 	}
 	if err != nil {
 		return fmt.Errorf("stop discovery: %w", err)

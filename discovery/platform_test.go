@@ -383,7 +383,7 @@ func TestMicroServices(t *testing.T) {
 		mine := started(t, plugin(t, []string{srv.address}))
 		eventuallyFound(t, mine, "greeter", "greeter-one", "greeter-two")
 		sel := selector.NewSelector(selector.Registry(mine))
-		t.Cleanup(func() { _ = sel.Close() })
+		t.Cleanup(func() { _ = sel.Close() }) // the test is over
 		c := discovery.ClientWrapper(mine)(net.Client(stack, func(c client.Client) client.Client { return c }))
 		if err := c.Init(client.Selector(sel), client.Registry(mine)); err != nil {
 			t.Fatal(err)

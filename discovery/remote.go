@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"go-micro.dev/v5/client"
@@ -26,36 +25,23 @@ type remote struct {
 	reads  *rpc.Addrs // any of them answers
 	writes *rpc.Addrs // not of a read replica
 	place  place      // of the cache's watcher
-
-	mu      sync.Mutex
-	client  client.Client
-	release func()
-	closed  bool
+	held   rpc.Held
 }
 
 // acquire returns the client, which it makes at the first use.
 func (r *remote) acquire() (client.Client, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+	r.held.Open(func() (client.Client, func()) {
+		c, release := r.reads.Acquire(r.opts.client, r.opts.tls)
+		for _, w := range slices.Backward(r.opts.wrappers) {
+			c = w(c)
+		}
+		return c, release
+	})
+	c, open := r.held.Get()
+	if !open {
 		return nil, fmt.Errorf("discovery: %w", ErrStopped)
 	}
-	if r.client == nil {
-		r.client, r.release = r.reads.Acquire(r.opts.client, r.opts.tls)
-		for _, w := range slices.Backward(r.opts.wrappers) {
-			r.client = w(r.client)
-		}
-	}
-	return r.client, nil
-}
-
-func (r *remote) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client != nil && !r.closed {
-		r.release()
-	}
-	r.closed = true
+	return c, nil
 }
 
 func newRemote(o options) *remote {

@@ -57,7 +57,7 @@ func Service(s *registry.Service) Option { return func(o *Options) { o.Service =
 // TLS is used to reach the servers; plain text when it is nil.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger takes what nobody else would report, slog.Default unless given.
+// Logger takes what nobody else would report, slog.Default() unless given.
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 // LockOptions are those of one lock.

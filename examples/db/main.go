@@ -44,7 +44,7 @@ func main() {
 		err = run(ctx, reg, *url, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "db:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "db:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }

@@ -101,7 +101,7 @@ func BenchmarkConfigGet(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer c.Close()
-		readers(b, func() string { v, _ := c.Get("a", "b", "c"); return v.String("") }, nil)
+		readers(b, func() string { v, _ := c.Get("a", "b", "c"); return v.String("") }, nil) // it is there
 	})
 	b.Run("koanf", func(b *testing.B) {
 		values, _ := document(0)

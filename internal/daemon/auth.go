@@ -16,6 +16,7 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	authpb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/atomicfile"
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -220,5 +221,5 @@ func writeCredentials(file string, c Credentials) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	return os.WriteFile(file, data, 0o600)
+	return atomicfile.Write(file, data)
 }

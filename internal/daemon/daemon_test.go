@@ -108,8 +108,8 @@ func TestReadiness(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = rsp.Body.Close() }()
-		body, _ := io.ReadAll(rsp.Body)
+		defer func() { _ = rsp.Body.Close() }() // the test is over
+		body, _ := io.ReadAll(rsp.Body)         // half a body shows below
 		return rsp.StatusCode, string(body)
 	}
 	defer http.DefaultClient.CloseIdleConnections()
@@ -185,7 +185,7 @@ func TestTyposAreAnswered(t *testing.T) {
 
 func TestRunsUntilToldToStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var errs syncBuffer
+	var errs rpctest.Buffer
 	done := make(chan int, 1)
 	go func() {
 		done <- daemon.Run(ctx, service(nil), []string{"test-srv", "--registry", "memory", "--broker", "memory", "--insecure"}, io.Discard, &errs)
@@ -195,21 +195,4 @@ func TestRunsUntilToldToStop(t *testing.T) {
 	if code := <-done; code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, errs.String())
 	}
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

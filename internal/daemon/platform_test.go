@@ -39,9 +39,9 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 		common = append(common, "--tls_"+name, path)
 	}
 	registry, issuer := freeAddress(t), freeAddress(t)
-	run := func(s daemon.Service, args ...string) *syncBuffer {
+	run := func(s daemon.Service, args ...string) *rpctest.Buffer {
 		ctx, cancel := context.WithCancel(context.Background())
-		errs, done := &syncBuffer{}, make(chan int, 1)
+		errs, done := &rpctest.Buffer{}, make(chan int, 1)
 		go func() {
 			done <- daemon.Run(ctx, s, append(common[:len(common):len(common)], args...), io.Discard, errs)
 		}()
@@ -56,7 +56,7 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 		return errs
 	}
 	on := []string{"--registry", "platform", "--registry_address", registry}
-	logs := []*syncBuffer{
+	logs := []*rpctest.Buffer{
 		run(discoverysrv.Service(), "--server_address", registry, "--auth_address", issuer),
 		run(authsrv.New(authsrv.Config{}), append(on, "--server_address", issuer, "--http_address", "")...),
 		run(service(nil), append(on, "--auth_address", issuer)...),
@@ -81,7 +81,7 @@ func TestFlagsOfARegistryThatAsksForTokens(t *testing.T) {
 		{"interval", service(nil), []string{"--register_interval", "1ms"}, "--register_interval"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var errs syncBuffer
+			var errs rpctest.Buffer
 			code := daemon.Run(t.Context(), c.srv, append([]string{"srv", "--broker", "memory"}, c.args...), io.Discard, &errs)
 			if code != 2 || !strings.Contains(errs.String(), c.want) {
 				t.Fatalf("exit code %d: %s", code, errs.String())

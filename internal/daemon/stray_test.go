@@ -27,7 +27,7 @@ func TestStrayLines(t *testing.T) {
 			})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			var errs syncBuffer
+			var errs rpctest.Buffer
 			done := make(chan int, 1)
 			go func() {
 				done <- daemon.Run(ctx, s, []string{"test-srv", "--registry", "memory", "--broker", "memory", "--insecure", "--log_level", level}, io.Discard, &errs)

@@ -68,7 +68,7 @@ func (e *estate) run(name, address string, args ...string) *process {
 	e.t.Cleanup(func() {
 		p.kill()
 		if e.t.Failed() {
-			e.t.Logf("%s:\n%s", name, p.out.String())
+			e.t.Logf("%s:\n%s", name, p.run.Output.String())
 		}
 	})
 	return p
@@ -83,7 +83,7 @@ func (e *estate) start() {
 	e.auth = e.run("auth-srv", e.issuer, e.onIt(e.issuerFlags...)...)
 	e.event = e.run("event-srv", e.events, e.onIt(e.registryFlags...)...)
 	for _, p := range []*process{e.discovery, e.auth, e.event} {
-		p.serves()
+		p.run.Serving()
 	}
 }
 
@@ -165,7 +165,7 @@ func (e *estate) testRegistryFirst() {
 	e.event.kill()
 	e.event.launch()
 	e.auth.start()
-	e.event.serves()
+	e.event.run.Serving()
 	rpctest.Eventually(t, "a service that waited is found", func() bool { return registered() && admitted() })
 	refused()
 
@@ -181,12 +181,12 @@ func (e *estate) testRegistryFirst() {
 func (e *estate) testIssuerFirst() {
 	t := e.t
 	e.auth = e.run("auth-srv", e.issuer, e.onIt(e.issuerFlags...)...)
-	e.auth.serves()
-	if out := e.auth.out.String(); strings.Contains(out, "registered route") {
+	e.auth.run.Serving()
+	if out := e.auth.run.Output.String(); strings.Contains(out, "registered route") {
 		t.Errorf("lines of a library:\n%s", out)
 	}
 	e.discovery = e.run("discovery-srv", e.registry, e.registryFlags...)
-	e.discovery.serves()
+	e.discovery.run.Serving()
 	_, d := e.admin()
 	rpctest.Eventually(t, "auth-srv is found", func() bool {
 		s, err := d.GetService(auth.ServiceName)

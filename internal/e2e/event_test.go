@@ -249,7 +249,7 @@ func TestFaultEventTornEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.start()
-	if out := srv.out.String(); !strings.Contains(out, "torn or damaged") || !strings.Contains(out, "ERROR") {
+	if out := srv.run.Output.String(); !strings.Contains(out, "torn or damaged") || !strings.Contains(out, "ERROR") {
 		t.Errorf("event-srv says only: %s", out)
 	}
 	r := &event.Record{}

@@ -1,18 +1,14 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -57,24 +53,7 @@ type process struct {
 	// piped, when set, gets the process's standard input.
 	piped *io.Closer
 	cmd   *exec.Cmd
-	out   *output
-}
-
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+	run   *rpctest.Process
 }
 
 // freeAddress returns an address that a process keeps over restarts: the
@@ -85,7 +64,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Close() }() // it served its purpose
 	return l.Addr().String()
 }
 
@@ -103,22 +82,21 @@ func buildServices(t *testing.T) string {
 func startProcess(t *testing.T, path string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, path: path, args: args}
-	p.start()
 	t.Cleanup(p.kill)
+	p.start()
 	return p
 }
 
 func (p *process) start() {
 	p.t.Helper()
 	p.launch()
-	p.serves()
+	p.run.Serving()
 }
 
 func (p *process) launch() {
 	p.t.Helper()
-	p.out = &output{}
 	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Stderr, p.cmd.Env = p.out, p.env
+	p.cmd.Env = p.env
 	if p.piped != nil {
 		in, err := p.cmd.StdinPipe()
 		if err != nil {
@@ -126,28 +104,22 @@ func (p *process) launch() {
 		}
 		*p.piped = in
 	}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-func (p *process) serves() {
-	p.t.Helper()
-	rpctest.Eventually(p.t, filepath.Base(p.path)+" serves", func() bool { return strings.Contains(p.out.String(), "msg=serving") })
+	p.run = rpctest.StartProcess(p.t, p.cmd)
 }
 
 // stop is SIGTERM, and waits for a clean end.
 func (p *process) stop() {
 	p.t.Helper()
-	if err := errors.Join(p.cmd.Process.Signal(syscall.SIGTERM), p.cmd.Wait()); err != nil {
-		p.t.Errorf("%s: %v\n%s", filepath.Base(p.path), err, p.out.String())
+	if err := p.run.Terminate(); err != nil {
+		p.t.Errorf("%s: %v\n%s", filepath.Base(p.path), err, &p.run.Output)
 	}
 }
 
-// kill is kill -9; nothing happens when the process is gone already.
+// kill is kill -9; nothing happens when the process is gone already, or never
+// came up.
 func (p *process) kill() {
-	if err := p.cmd.Process.Signal(syscall.SIGKILL); err == nil {
-		_ = p.cmd.Wait() // it says that it was killed
+	if p.run != nil {
+		p.run.Kill()
 	}
 }
 

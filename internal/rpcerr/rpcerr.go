@@ -54,6 +54,11 @@ func sentinel(code int32) error {
 	return nil
 }
 
+// Invalid is the ErrInvalid of a field of a request, named as on the wire.
+func Invalid(field, format string, args ...any) error {
+	return fmt.Errorf("%s: %w: %s", field, ErrInvalid, fmt.Sprintf(format, args...))
+}
+
 // To makes err what a handler of the service id may return: a go-micro error
 // whose code tells the sentinel that err wraps, 500 for any other. It passes
 // nil and go-micro errors through.

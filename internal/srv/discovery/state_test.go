@@ -211,7 +211,7 @@ func TestEventsAreOrderedAndBounded(t *testing.T) {
 	}
 	for range discoverysrv.MaxEvents {
 		w.register("2")
-		_ = w.Deregister("shop", "2", "secret", w.now)
+		_ = w.Deregister("shop", "2", "secret", w.now) // it is there
 	}
 	if _, ok := w.Since(2); ok {
 		t.Error("a revision that is forgotten")
@@ -301,7 +301,7 @@ func TestReplicasFollow(t *testing.T) {
 	// A renewal of what the replica does not know makes it begin again.
 	fresh := newWorld(t, 0)
 	c, _ = fresh.Follow(w.State, 0, true, w.now)
-	_ = fresh.Deregister("shop", "1", "secret", w.now)
+	_ = fresh.Deregister("shop", "1", "secret", w.now) // it is there
 	late := newWorld(t, 0)
 	w.Renew("shop", "1", "secret", 0, w.now)
 	if _, whole := late.Follow(w.State, c, true, w.now); whole {

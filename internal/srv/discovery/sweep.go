@@ -3,6 +3,8 @@ package discovery
 import (
 	"context"
 	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // When a lease is late, when it ends, and when many late ones are believed.
@@ -121,18 +123,11 @@ func (s *state) preserved(all int, lossy float64, longest time.Duration, now tim
 
 // sweeps is the loop.
 func (s *state) sweeps(ctx context.Context, judge func(now time.Time) bool) {
-	ticker := time.NewTicker(sweepInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if now := time.Now(); judge(now) {
-				s.sweep(now)
-			}
+	lifecycle.Every(ctx, sweepInterval, func() {
+		if now := time.Now(); judge(now) {
+			s.sweep(now)
 		}
-	}
+	})
 }
 
 // renewGrace is how long after the return of auth-srv all that waited for it
