@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -39,7 +40,26 @@ func NewOptions(opts ...Option) Options {
 		opt(&o)
 	}
 	o.Namespace = "/" + strings.Trim(o.Namespace, "/")
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
 	return o
+}
+
+// CheckOptions is for plugins: it names the option that cannot be.
+func CheckOptions(o Options) error {
+	if name := strings.TrimPrefix(o.Namespace, "/"); name != "" {
+		if err := CheckId(name); err != nil {
+			return fmt.Errorf("Namespace: %w", err)
+		}
+	}
+	for _, node := range o.Nodes {
+		host, port, err := net.SplitHostPort(node)
+		if err != nil || host == "" || port == "" || strings.Contains(host, "/") {
+			return fmt.Errorf("%w: Nodes: %q: want host:port", ErrInvalid, node)
+		}
+	}
+	return nil
 }
 
 // Namespace is the root of all keys, DefaultNamespace unless given: those who
@@ -149,9 +169,13 @@ type CallOptions struct {
 // CallOption changes one call.
 type CallOption func(*CallOptions)
 
-// WithContext bounds the call. Default: nothing does.
+// WithContext bounds the call. Default, and if it is nil: nothing does.
 func WithContext(ctx context.Context) CallOption {
-	return func(o *CallOptions) { o.Context = ctx }
+	return func(o *CallOptions) {
+		if ctx != nil {
+			o.Context = ctx
+		}
+	}
 }
 
 // NewCallOptions is for plugins.

@@ -80,8 +80,8 @@ type Lock interface {
 	Id() string
 	// Acquire waits for the lock until LockWait or the context of WithContext
 	// ends: the error is then context.DeadlineExceeded or the context's own. A
-	// server that cannot be reached is ErrUnavailable at once, but does not
-	// end a wait that has begun.
+	// server that cannot be reached is ErrUnavailable within five seconds, but
+	// does not end a wait that has begun.
 	Acquire(opts ...CallOption) error
 	// Release frees the lock if it is still owned, else it returns ErrLost, or
 	// ErrNotHeld when it was not acquired. It never frees somebody else's. When

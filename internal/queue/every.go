@@ -18,6 +18,9 @@ func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f f
 	if err := locks.CheckId(id); err != nil {
 		return fmt.Errorf("sync: every: %w", err)
 	}
+	if f == nil {
+		return fmt.Errorf("sync: every %s: %w: nothing to run", id, locks.ErrInvalid)
+	}
 	if period < minPeriod {
 		return fmt.Errorf("sync: every %s: %w: period %v: want at least %v", id, locks.ErrInvalid, period, minPeriod)
 	}

@@ -67,7 +67,7 @@ func (q *Queues) list(ctx context.Context, key string) (Queue, error) {
 	case ctx.Err() != nil:
 		return Queue{}, ctx.Err()
 	}
-	return Queue{}, fmt.Errorf("%w: %w", locks.ErrUnavailable, err)
+	return Queue{}, q.unavailable(err)
 }
 
 func first(q Queue) *registry.Node {
@@ -151,7 +151,7 @@ func (l *leader) observe(ctx context.Context, out chan *registry.Node) {
 				newest(out, first(state))
 			}
 			known, last = true, holder
-			err = l.queues.store.Wait(ctx, l.claim.queue, "", state)
+			err = l.queues.store.Wait(ctx, Ref{Queue: l.claim.queue}, state)
 		}
 		if err != nil && wait.Wait(ctx) != nil {
 			return

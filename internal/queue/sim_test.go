@@ -59,11 +59,11 @@ func (p *pausable) Enter(ctx context.Context, lease, key, name string, value []b
 	return p.Store.Enter(ctx, lease, key, name, value)
 }
 
-func (p *pausable) Leave(ctx context.Context, key, name string) error {
+func (p *pausable) Leave(ctx context.Context, ref queue.Ref) error {
 	if err := p.reach(ctx); err != nil {
 		return err
 	}
-	return p.Store.Leave(ctx, key, name)
+	return p.Store.Leave(ctx, ref)
 }
 
 // step is what a holder did: it got the lock with a token, or found that it

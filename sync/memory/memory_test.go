@@ -17,5 +17,12 @@ func TestSuite(t *testing.T) {
 	synctest.Run(t, synctest.Server{
 		New: func(_ testing.TB, opts ...sync.Option) sync.Sync { return server.NewSync(opts...) },
 		TTL: 200 * time.Millisecond, Expiry: 1,
+		Contenders: func(tb testing.TB, id string) int {
+			q, err := server.Store().List(tb.Context(), sync.DefaultNamespace+"/lock/"+id)
+			if err != nil {
+				tb.Error(err)
+			}
+			return len(q.Entries)
+		},
 	})
 }

@@ -72,7 +72,7 @@ func testCut(t *testing.T, r Remote) {
 	id := fresh()
 	held, next := newLock(t, cut, id, sync.LockTTL(r.TTL)), newLock(t, other, id, sync.LockTTL(r.TTL))
 	token := acquire(t, held)
-	waiting := queued(t, next)
+	waiting := r.queued(t, next)
 
 	link.Cut()
 	began := time.Now()
@@ -173,7 +173,7 @@ func testRestart(t *testing.T, r Remote) {
 	const ttl = 30 * time.Second
 	held, next := newLock(t, a, id, sync.LockTTL(ttl)), newLock(t, b, id, sync.LockTTL(ttl))
 	token := acquire(t, held)
-	waiting := queued(t, next)
+	waiting := r.queued(t, next)
 	r.Kill(t)
 	r.Restart(t)
 	if again, err := held.Token(); err != nil || again != token {
