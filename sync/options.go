@@ -28,7 +28,11 @@ type Options struct {
 	Service   *registry.Service
 	TLS       *tls.Config
 	Logger    *slog.Logger
+	Trace     Around
 }
+
+// Around calls work once and returns its error.
+type Around func(ctx context.Context, name string, work func(context.Context) error) error
 
 // Option changes a plugin that is being made.
 type Option func(*Options)
@@ -42,6 +46,9 @@ func NewOptions(opts ...Option) Options {
 	o.Namespace = "/" + strings.Trim(o.Namespace, "/")
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Trace == nil {
+		o.Trace = func(ctx context.Context, _ string, work func(context.Context) error) error { return work(ctx) }
 	}
 	return o
 }
@@ -79,6 +86,16 @@ func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
 // Logger takes what nobody else would report, slog.Default unless given.
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
+
+// Trace has a called around each Acquire, Release, Elect, Resign and run of
+// Every, with names such as "acquire orders/42". It opens a span when it is
+//
+//	func(ctx context.Context, name string, work func(context.Context) error) error {
+//		return trace.Do(ctx, t, name, work)
+//	}
+//
+// (sync does not import trace, which would bring grpc to whoever takes a lock).
+func Trace(a Around) Option { return func(o *Options) { o.Trace = a } }
 
 // LockOptions are those of one lock.
 type LockOptions struct {

@@ -59,8 +59,8 @@ type Sync interface {
 	// a lost lease is not repeated before the next period. A run that takes
 	// longer than the period delays the next.
 	//
-	// The context of f ends when the duty is lost to another process; token is
-	// its fencing token. Within a process the period is measured by the
+	// The context of f has the values of ctx and ends with it, and when the duty
+	// is lost to another process; token is its fencing token. Within a process the period is measured by the
 	// monotonic clock, between two by their wall clocks: one that is wrong can
 	// make the first run after a change of process early, or up to a period late.
 	Every(ctx context.Context, id string, period time.Duration, f func(ctx context.Context, token uint64)) error

@@ -353,6 +353,10 @@ func (q *Queues) abandon(t *ticket) {
 	t.ctx.cancel(locks.ErrNotHeld)
 }
 
+func (q *Queues) giveBack(ctx context.Context, name string, t *ticket) error {
+	return q.options.Trace(ctx, name, func(ctx context.Context) error { return q.release(ctx, t) })
+}
+
 // release gives back what a ticket holds. One that is lost goes with its
 // session.
 func (q *Queues) release(ctx context.Context, t *ticket) error {

@@ -291,7 +291,7 @@ type ticket struct {
 
 func newTicket(s *session, ref Ref) *ticket {
 	t := &ticket{session: s, ref: ref, lost: make(chan struct{})}
-	t.ctx = newLeaseContext(t)
+	t.ctx = newLeaseContext(context.Background(), t)
 	return t
 }
 
@@ -325,8 +325,8 @@ type leaseContext struct {
 	ticket *ticket
 }
 
-func newLeaseContext(t *ticket) *leaseContext {
-	ctx, cancel := context.WithCancelCause(context.Background())
+func newLeaseContext(parent context.Context, t *ticket) *leaseContext {
+	ctx, cancel := context.WithCancelCause(parent)
 	return &leaseContext{ctx, cancel, t}
 }
 
