@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/server"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/memory"
+	"go-micro.dev/v5/server"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }

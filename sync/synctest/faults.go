@@ -174,8 +174,31 @@ func testRestart(t *testing.T, r Remote) {
 	held, next := newLock(t, a, id, sync.LockTTL(ttl)), newLock(t, b, id, sync.LockTTL(ttl))
 	token := acquire(t, held)
 	waiting := r.queued(t, next)
+	seat := fresh()
+	seen, err := newLeader(t, b, seat).Observe(sync.WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := <-seen; n != nil {
+		t.Errorf("leader %v of an empty seat", n)
+	}
 	r.Kill(t)
 	r.Restart(t)
+	elected, err := newLeader(t, a, seat, sync.LeaderTTL(ttl)).Elect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-seen:
+		if n == nil {
+			t.Error("observed an empty seat")
+		}
+	case <-time.After(patience):
+		t.Error("Observe ended with the server")
+	}
+	if err := elected.Resign(); err != nil {
+		t.Error(err)
+	}
 	if again, err := held.Token(); err != nil || again != token {
 		t.Errorf("token after the restart: %d, %v", again, err)
 	}
