@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/consul"
@@ -90,4 +91,12 @@ func contenders(c *api.Client) func(testing.TB, string) int {
 		}
 		return len(keys)
 	}
+}
+
+func TestStore(t *testing.T) {
+	s, err := consul.NewStore(backend.Consul(t, backend.Shared).Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queuetest.Run(t, s)
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/etcd"
@@ -69,3 +70,5 @@ func contenders(c *clientv3.Client) func(testing.TB, string) int {
 		return int(rsp.Count)
 	}
 }
+
+func TestStore(t *testing.T) { queuetest.Run(t, etcd.NewStore(backend.Etcd(t, backend.Shared).Addr)) }

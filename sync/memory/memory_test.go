@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/memory"
@@ -26,3 +27,5 @@ func TestSuite(t *testing.T) {
 		},
 	})
 }
+
+func TestStore(t *testing.T) { queuetest.Run(t, memory.NewServer().Store()) }
