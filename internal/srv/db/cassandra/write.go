@@ -21,10 +21,15 @@ var errAgain = errors.New("lost a race")
 // have taken place.
 func (s *store) retry(ctx context.Context, doing, table string, creates bool, try func(first bool) error) error {
 	wait := backoff.Backoff{Min: 5 * time.Millisecond, Max: 200 * time.Millisecond}
-	created := false
+	created, altered := false, false
 	for first := true; ; first = false {
 		err := wrap(ctx, doing, try(first))
 		switch {
+		case errors.Is(err, errNoFence) && !s.fixed && !altered:
+			altered = true
+			if err := s.addFence(ctx, table); err != nil {
+				return err
+			}
 		case errors.Is(err, driver.ErrNoTable) && creates && !created:
 			created = true
 			if err := s.createTable(ctx, table); err != nil {

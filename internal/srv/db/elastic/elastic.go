@@ -195,7 +195,8 @@ func (s *store) ready(ctx context.Context, table string) error {
 		err = s.do(ctx, "create index", http.MethodPut, s.index(table), mapping(), nil)
 		var e *statusError
 		if errors.As(err, &e) && e.kind == "resource_already_exists_exception" {
-			err = nil
+			// Indices of releases before fencing tokens lack the field.
+			err = s.do(ctx, "add fields", http.MethodPut, s.index(table)+"/_mapping", mapping()["mappings"], nil)
 		}
 	}
 	if err == nil {

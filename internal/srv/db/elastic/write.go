@@ -33,6 +33,9 @@ func retry(ctx context.Context, doing string, try func() (again bool, err error)
 func (s *store) put(ctx context.Context, doing, table string, w driver.Write, h *held) error {
 	d := toDocument(w.Record)
 	d.Fence = max(w.Fence, h.Source.Fence)
+	if err := s.ready(ctx, table); err != nil { // old indices have to learn the field of the fence
+		return err
+	}
 	return s.do(ctx, doing, http.MethodPut, s.at(table, w.Record.ID, h), d, nil)
 }
 
@@ -45,9 +48,6 @@ func (s *store) at(table, id string, h *held) string {
 }
 
 func (s *store) Create(ctx context.Context, table string, w driver.Write) error {
-	if err := s.ready(ctx, table); err != nil {
-		return err
-	}
 	look := w.Fence != "" // without one, what is in the way turns up soon enough
 	return retry(ctx, "create", func() (bool, error) {
 		h := &held{}
@@ -92,11 +92,7 @@ func (s *store) Update(ctx context.Context, table string, w driver.Write) (isNew
 		case w.Match != "" && w.Match != h.Source.ETag:
 			return false, rpcerr.ErrConflict
 		}
-		if isNew = !h.there(); isNew {
-			if err := s.ready(ctx, table); err != nil {
-				return false, err
-			}
-		}
+		isNew = !h.there()
 		err = s.put(ctx, "update", table, w, h)
 		return status(err) == http.StatusConflict, err
 	})
@@ -119,16 +115,19 @@ func (s *store) Delete(ctx context.Context, table string, w driver.Write) error 
 		case w.Match != "" && w.Match != h.Source.ETag:
 			return false, rpcerr.ErrConflict
 		}
-		err = s.remove(ctx, s.at(table, w.Record.ID, h), max(w.Fence, h.Source.Fence))
+		err = s.remove(ctx, table, s.at(table, w.Record.ID, h), max(w.Fence, h.Source.Fence))
 		tried = status(err) == http.StatusConflict || status(err) == http.StatusNotFound
 		return tried, err
 	})
 }
 
 // remove deletes a document, or leaves nothing of it but the fence.
-func (s *store) remove(ctx context.Context, path, fence string) error {
+func (s *store) remove(ctx context.Context, table, path, fence string) error {
 	if fence == "" {
 		return s.do(ctx, "delete", http.MethodDelete, path, nil, nil)
+	}
+	if err := s.ready(ctx, table); err != nil {
+		return err
 	}
 	return s.do(ctx, "delete", http.MethodPut, path, object{"fence": fence}, nil)
 }
