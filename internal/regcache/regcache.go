@@ -173,7 +173,7 @@ func (c *Cache) GetService(name string, _ ...registry.GetOption) ([]*registry.Se
 	if len(s.open) == 0 {
 		return nil, registry.ErrNotFound
 	}
-	return clone(s.open), nil
+	return s.Open(), nil
 }
 
 // warm returns what is held, nil when there is nothing.
