@@ -99,8 +99,9 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 	)
 	n.routed = rpc.NewClient(rpc.Config{Registry: reg, Broker: brk, Logger: chatter, Selector: n.router})
 
-	n.shutdown = monitor.NewShutdown(n.monitor, leaver{srv, n},
+	n.shutdown = monitor.NewShutdown(n.monitor, srv,
 		n.router.Stop, n.config.Stop, n.trace.Stop, n.metrics.Stop, n.log.Stop)
+	n.shutdown.Leave = n.leave
 	n.shutdown.Propagation = 100 * time.Millisecond // within a process
 	n.service = micro.NewService(
 		micro.Client(n.routed), micro.Server(srv), micro.HandleSignal(false),
@@ -135,19 +136,13 @@ func ofCallers(w server.HandlerWrapper) server.HandlerWrapper {
 	}
 }
 
-// leaver has an instance hand over what it keeps when no call is left, while its
-// server still serves.
-type leaver struct {
-	server.Server
-	node *node
-}
-
-func (l leaver) Stop() error {
+// leave hands over what the instance keeps.
+func (n *node) leave() error {
 	var errs []error
-	for _, leave := range l.node.leaves {
+	for _, leave := range n.leaves {
 		errs = append(errs, leave())
 	}
-	return errors.Join(append(errs, l.Server.Stop())...)
+	return errors.Join(errs...)
 }
 
 // serve starts the server, then reports it.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/micro/go-platform/internal/lifecycle"
 	monitorpb "github.com/micro/go-platform/monitor/proto"
 )
 
@@ -135,7 +136,7 @@ func (r *report) settled() (settled, of int, equal bool) {
 		orders, sum := r.notifier.orders()
 		b, err := readBooks(ctx, r.ring())
 		equal = err == nil && b.Orders == orders && b.Sum == sum
-		if equal || !pause(ctx, 20*time.Millisecond) {
+		if equal || !lifecycle.Sleep(ctx, 20*time.Millisecond) {
 			return b.Orders, orders, equal
 		}
 	}

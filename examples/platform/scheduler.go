@@ -16,6 +16,7 @@ import (
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/sync"
@@ -109,7 +110,7 @@ func (s *scheduler) run(ctx context.Context, leader sync.Leader) {
 		if ctx.Err() == nil {
 			s.log.Warnf("does not lead any more: %v", err)
 		}
-		pause(ctx, settleEvery)
+		lifecycle.Sleep(ctx, settleEvery)
 	}
 }
 
@@ -121,7 +122,7 @@ func (s *scheduler) lead(ctx context.Context, seat sync.Elected) error {
 	}
 	came := s.follow(ctx, b.Cursor)
 	defer came.stop()
-	for pause(ctx, settleEvery) {
+	for lifecycle.Sleep(ctx, settleEvery) {
 		token, err := seat.Token() // looks at the clock, too
 		if err != nil {
 			return err
@@ -139,7 +140,7 @@ func (s *scheduler) lead(ctx context.Context, seat sync.Elected) error {
 
 func (s *scheduler) read(ctx context.Context) (b books, err error) {
 	for {
-		if b, err = readBooks(ctx, s.ring); !errors.Is(err, kv.ErrUnavailable) || !pause(ctx, settleEvery) {
+		if b, err = readBooks(ctx, s.ring); !errors.Is(err, kv.ErrUnavailable) || !lifecycle.Sleep(ctx, settleEvery) {
 			return b, err
 		}
 	}
@@ -165,7 +166,7 @@ func (s *scheduler) write(ctx context.Context, b books, token uint64) error {
 	}
 	for {
 		err := s.ring.Put(&kv.Item{Key: booksKey, Value: value}, kv.Fence(token), kv.WithContext(ctx))
-		if !errors.Is(err, kv.ErrUnavailable) || !pause(ctx, settleEvery) {
+		if !errors.Is(err, kv.ErrUnavailable) || !lifecycle.Sleep(ctx, settleEvery) {
 			return err
 		}
 	}
@@ -216,16 +217,4 @@ func (in *inbox) into(b *books) {
 		b.add(o.id, o.sequence)
 	}
 	in.orders = nil
-}
-
-// pause waits for d and returns whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

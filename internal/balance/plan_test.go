@@ -324,6 +324,11 @@ func TestExplain(t *testing.T) {
 		w.End(m, balance.Failed, false)
 	}
 	e := w.Explain(nil)
+	for _, n := range e.Nodes {
+		if want := map[bool]float64{true: 1}[n.Node.Id == "v2-1"]; n.Share != want {
+			t.Errorf("%s had %v of the calls, want %v", n.Node.Id, n.Share, want)
+		}
+	}
 	text := fmt.Sprintf("%+v", e)
 	for _, want := range []string{
 		"{Version:v2 Percent:10 Reason:rule r1: weight 10, priority 3}", "{Version:v3 Percent:0 Reason:rule r2: weight 0",
@@ -333,6 +338,10 @@ func TestExplain(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in %s", want, text)
 		}
+	}
+	w.now += int64(5 * time.Second) // and no tick
+	if text = fmt.Sprintf("%+v", w.Explain(nil)); !strings.Contains(text, "ejected until the probation that is due") {
+		t.Errorf("the ejection is over and no call came: %s", text)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -167,6 +168,9 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.env.metrics.Start(); err != nil {
 		return err
 	}
+	if err := canListen(r.env.Address); err != nil { // it would turn out when all it waits for is there
+		return err
+	}
 	if err := r.authenticated(ctx, s); err != nil {
 		return err
 	}
@@ -181,6 +185,14 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	admin, err := serveAdmin(r.env)
 	r.admin = admin
 	return err
+}
+
+func canListen(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err // it names the address
+	}
+	return l.Close()
 }
 
 // authenticated starts the service's own part with callers and calls of its own

@@ -175,6 +175,8 @@ func TestTyposAreAnswered(t *testing.T) {
 		{[]string{"--tls_cert", "no.pem", "--tls_key", "no.pem"}, 1, "--tls_cert: open no.pem"},
 		{[]string{"--registry", "memory", "--broker", "memory"}, 1, "--insecure"},
 		{[]string{"--registry", "memory", "--broker", "memory", "--insecure", "--server_address", "999.0.0.1:0"}, 1, "999.0.0.1"},
+		// Before auth-srv, which is not there, is waited for.
+		{[]string{"--registry", "memory", "--broker", "memory", "--auth_id", "x", "--auth_secret", "y", "--server_address", "999.0.0.1:0"}, 1, "999.0.0.1"},
 	} {
 		code, _, stderr := run(t, c.args...)
 		if code != c.code || !strings.Contains(stderr, c.want) {
