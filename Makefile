@@ -24,7 +24,7 @@ help: ## list the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## the whole platform in one process with live traffic; Ctrl-C ends it
-	@go build -o bin/ ./examples/platform && exec bin/platform
+	@echo building examples/platform; go build -o bin/ ./examples/platform && exec bin/platform
 
 build: ## the services' binaries, into bin/
 	@mkdir -p bin && go build -o bin/ ./*/*-srv

@@ -41,12 +41,12 @@ func TestTokenAttacks(t *testing.T) {
 	if err := json.Unmarshal(i.Keys(), &set); err != nil {
 		t.Fatal(err)
 	}
-	public, _ := base64.RawURLEncoding.DecodeString(set.Keys[0].X)
-	_, mine, _ := ed25519.GenerateKey(rand.Reader)
+	public, _ := base64.RawURLEncoding.DecodeString(set.Keys[0].X) // a wrong one fails below
+	_, mine, _ := ed25519.GenerateKey(rand.Reader)                 // the reader of random bits does not fail
 	myKey := map[string]any{"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(mine.Public().(ed25519.PublicKey))}
 	bySelf := func(header map[string]any) string {
 		header["typ"] = "at+jwt"
-		raw, _ := json.Marshal(header)
+		raw, _ := json.Marshal(header) // a map of strings
 		return resign(good, string(raw), func(in string) []byte { return ed25519.Sign(mine, []byte(in)) })
 	}
 	head := func(change map[string]any) string { return i.Sign(change, i.Claims("a", nil)) }
@@ -233,9 +233,9 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = a.Token()
+	_, _ = a.Token() // it is refused, which is logged
 	w.up()
-	_, _ = a.Token()
+	_, _ = a.Token() // it may be refused still
 	w.srv.fail.Store(0)
 	w.knows(a)
 	w.stop()

@@ -64,8 +64,8 @@ func SubscriberWrapper(a Auth, opts ...WrapperOption) server.SubscriberWrapper {
 
 type request struct{ service, method string }
 
-func (r request) Service() string { return r.service }
-func (r request) Method() string  { return r.method }
+func (r *request) Service() string { return r.service }
+func (r *request) Method() string  { return r.method }
 
 // ingress is where calls and messages come in.
 type ingress struct {
@@ -129,14 +129,15 @@ func (in *ingress) admit(ctx context.Context, head map[string]string, req reques
 	if len(md) > maxKeys || size > maxMetadata {
 		return nil, in.refuse(req, fmt.Errorf("metadata: %w: more than 8 KB or 64 keys", ErrInvalid))
 	}
-	t, err := in.verify(ctx, value, n, req)
-	if err != nil {
-		if !in.isOpen(req.method) {
-			return nil, in.refuse(req, err)
-		}
-		t = nil
+	a := &admitted{Context: ctx, ingress: in, request: req, raw: md}
+	t, err := in.verify(ctx, value, n, &a.request)
+	switch {
+	case err == nil:
+		a.token = t
+	case !in.isOpen(req.method):
+		return nil, in.refuse(req, err)
 	}
-	return &admitted{Context: ctx, ingress: in, token: t, raw: md}, nil
+	return a, nil
 }
 
 // scan reads what there is to know of metadata in one pass.
@@ -154,7 +155,7 @@ func scan(md map[string]string) (value string, n, size int) {
 
 var errTwo = fmt.Errorf("%w: more than one authorization", ErrInvalidToken)
 
-func (in *ingress) verify(ctx context.Context, value string, n int, req request) (*Token, error) {
+func (in *ingress) verify(ctx context.Context, value string, n int, req *request) (*Token, error) {
 	switch {
 	case n == 0:
 		return nil, errNoToken
@@ -180,7 +181,8 @@ func (in *ingress) refuse(req request, err error) error { return rpcerr.To(req.s
 type admitted struct {
 	context.Context
 	ingress *ingress
-	token   *Token // nil for an open method
+	request request // here, so that it needs no memory of its own
+	token   *Token  // nil for an open method
 	raw     metadata.Metadata
 	once    sync.Once
 	safe    metadata.Metadata

@@ -10,6 +10,7 @@ import (
 	"go-micro.dev/v5/client"
 
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/rpc"
 )
 
 // Bounds and defaults.
@@ -28,6 +29,7 @@ type Option func(*options)
 type options struct {
 	id, secret string
 	client     client.Client
+	addresses  []string
 	tls        *tls.Config
 	logger     *slog.Logger
 	audience   string
@@ -47,6 +49,15 @@ func Secret(secret string) Option { return func(o *options) { o.secret = secret 
 // Client is what go.micro.srv.auth is called with, client.DefaultClient unless
 // given. It may be one with this Auth's ClientWrapper around it.
 func Client(c client.Client) Option { return func(o *options) { o.client = c } }
+
+// Addresses are the "host:port" of auth-srvs. One is used until it fails, then
+// the next. They are never looked up: needed where the registry is a
+// discovery-srv, which asks for a token first, and wherever a registry shall not
+// decide who is sent the secret. Unless Client is given too, auth-srv is called
+// with a client of its own.
+func Addresses(addresses ...string) Option {
+	return func(o *options) { o.addresses = append(o.addresses, addresses...) }
+}
 
 // TLS is used to reach go.micro.srv.auth when the client is not a grpc client
 // with settings of its own.
@@ -82,7 +93,7 @@ func newOptions(opts []Option) options {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.client == nil {
+	if o.client == nil && len(o.addresses) == 0 {
 		o.client = client.DefaultClient
 	}
 	if o.logger == nil {
@@ -115,6 +126,11 @@ func (o *options) validate() error {
 		return bad("Scopes", "more than 64")
 	case o.snapshot != "" && !filepath.IsAbs(o.snapshot):
 		return bad("Snapshot", "must be an absolute path")
+	}
+	for _, a := range o.addresses {
+		if !rpc.IsAddress(a) {
+			return bad("Addresses", fmt.Sprintf("%.128q is not host:port", a))
+		}
 	}
 	for _, s := range o.scopes {
 		if !clean.Name(s, 128) {

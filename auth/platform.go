@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/renew"
@@ -22,13 +23,14 @@ type platform struct {
 	remote *remote
 	own    *renew.Renewer[*Token]
 	group  lifecycle.Group
+	heard  atomic.Bool // the stream of keys, rules and revocations is up
 	saved  *snapshot
 	stop   func() error
 }
 
 func newPlatform(opts []Option) *platform {
 	o := newOptions(opts)
-	p := &platform{opts: o, remote: &remote{opts: o}, verifier: newVerifier(o.audience, o.issuer, o.now)}
+	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(o.audience, o.issuer, o.now)}
 	p.own = renew.New(renew.Config[*Token]{Name: "own token", Fetch: p.remote.fetchToken, Logger: o.logger})
 	p.saved = &snapshot{path: o.snapshot, verifier: p.verifier, log: o.logger, dirty: make(chan struct{}, 1)}
 	p.stop = sync.OnceValue(p.shutdown)
@@ -66,12 +68,16 @@ func (p *platform) Start() error {
 	return nil
 }
 
+// Following tells whether auth-srv can be heard of now: while it cannot, the
+// tokens of callers run out without being renewed.
+func (p *platform) Following() bool { return p.heard.Load() }
+
 // Stop implements Auth.
 func (p *platform) Stop() error { return p.stop() }
 
 func (p *platform) shutdown() error {
 	err := p.group.Stop(lifecycle.FlushTimeout)
-	p.remote.close()
+	p.remote.held.Close()
 	if err != nil {
 		return fmt.Errorf("stop auth: %w", err)
 	}

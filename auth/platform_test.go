@@ -131,7 +131,7 @@ func TestTokenErrors(t *testing.T) {
 		}
 		begun := w.srv.calls.Load()
 		for range 1000 {
-			_, _ = a.Token()
+			_, _ = a.Token() // as above
 		}
 		if n := w.srv.calls.Load() - begun; n > 2 {
 			t.Errorf("%d: %d more requests", code, n)

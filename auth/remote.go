@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go-micro.dev/v5/client"
@@ -13,7 +12,6 @@ import (
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpc"
-	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // callTimeout bounds a call to go.micro.srv.auth.
@@ -21,39 +19,23 @@ const callTimeout = 3 * time.Second
 
 // remote is go.micro.srv.auth as the plugin sees it.
 type remote struct {
-	opts options
-
-	mu      sync.Mutex
-	client  client.Client
-	release func()
-	closed  bool
+	opts    options
+	servers *rpc.Addrs
+	held    rpc.Held
 }
 
-// open acquires the client. It is idempotent and does nothing after close.
+func newRemote(o options) *remote { return &remote{opts: o, servers: rpc.NewAddrs(o.addresses...)} }
+
 func (r *remote) open() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client == nil && !r.closed {
-		r.client, r.release = rpc.Acquire(r.opts.client, r.opts.tls)
-	}
-}
-
-func (r *remote) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client != nil && !r.closed {
-		r.release()
-	}
-	r.closed = true
+	r.held.Open(func() (client.Client, func()) { return r.servers.Acquire(r.opts.client, r.opts.tls) })
 }
 
 func (r *remote) get() (client.Client, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client == nil || r.closed {
+	c, open := r.held.Get()
+	if !open {
 		return nil, fmt.Errorf("%s: not started: %w", ServiceName, ErrUnavailable)
 	}
-	return r.client, nil
+	return c, nil
 }
 
 type plainKey struct{}
@@ -78,11 +60,14 @@ func (r *remote) fetchToken(ctx context.Context) (*Token, time.Duration, error) 
 		return nil, 0, err
 	}
 	ctx = plain(ctx, "")
-	rsp, err := pb.NewOauth2Service(ServiceName, c).Token(ctx, &pb.TokenRequest{
-		GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes,
-	}, rpc.Options(callTimeout)...)
+	req := &pb.TokenRequest{GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes}
+	var rsp *pb.TokenResponse
+	err = r.servers.Call(ctx, "own token", callTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = pb.NewOauth2Service(ServiceName, c).Token(ctx, req, opts...)
+		return err
+	})
 	if err != nil {
-		return nil, 0, rpcerr.From(ctx, "own token", err)
+		return nil, 0, err
 	}
 	t := fromWire(rsp.GetToken())
 	if _, ok := format(t); !ok {
@@ -119,9 +104,13 @@ func (r *remote) introspect(ctx context.Context, token string) error {
 		return err
 	}
 	ctx = plain(ctx, token)
-	rsp, err := pb.NewOauth2Service(ServiceName, c).Introspect(ctx, &pb.IntrospectRequest{AccessToken: token}, rpc.Options(callTimeout)...)
+	var rsp *pb.IntrospectResponse
+	err = r.servers.Call(ctx, "introspect", callTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = pb.NewOauth2Service(ServiceName, c).Introspect(ctx, &pb.IntrospectRequest{AccessToken: token}, opts...)
+		return err
+	})
 	if err != nil {
-		return rpcerr.From(ctx, "introspect", err)
+		return err
 	}
 	if !rsp.Active {
 		return fmt.Errorf("introspect: %w: not active", ErrInvalidToken)
@@ -148,8 +137,9 @@ func (r *remote) revokeAs(t *Token, as string) error {
 		return err
 	}
 	ctx := plain(context.Background(), as)
-	_, err = pb.NewOauth2Service(ServiceName, c).Revoke(ctx, &pb.RevokeRequest{
-		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
-	}, rpc.Options(callTimeout)...)
-	return rpcerr.From(ctx, "revoke", err)
+	req := &pb.RevokeRequest{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken}
+	return r.servers.Call(ctx, "revoke", callTimeout, func(opts ...client.CallOption) error {
+		_, err := pb.NewOauth2Service(ServiceName, c).Revoke(ctx, req, opts...)
+		return err
+	})
 }

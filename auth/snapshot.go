@@ -10,12 +10,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/atomicfile"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // snapshot keeps the state in a file: a line with the check sum of the rest, and
@@ -100,12 +101,7 @@ func (s *snapshot) loop(ctx context.Context) {
 			return
 		}
 		s.save()
-		timer := time.NewTimer(saveEvery)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		lifecycle.Sleep(ctx, saveEvery)
 	}
 }
 
@@ -116,28 +112,9 @@ func (s *snapshot) save() {
 	}
 	body, err := proto.Marshal(st.export())
 	if err == nil {
-		err = replace(s.path, append([]byte(snapshotMagic+checksum(body)+"\n"), body...))
+		err = atomicfile.Write(s.path, append([]byte(snapshotMagic+checksum(body)+"\n"), body...))
 	}
 	if err != nil {
 		s.log.Warn("cannot save the snapshot of keys and rules", "path", s.path, "error", err)
 	}
-}
-
-// replace writes a file so that there is always a whole one.
-func replace(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the first error is the one to tell
-		}
-	}()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }

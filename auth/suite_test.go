@@ -105,7 +105,7 @@ func TestDeletedAccount(t *testing.T) {
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = a.Stop() }()
+	defer func() { _ = a.Stop() }() // the test is over
 	token := r.account("shop.gone")
 	rpctest.Eventually(t, "it is good", func() bool { _, err := authorize(a, token); return err == nil })
 	if _, err := r.accounts.Delete(r.admin(), &pb.DeleteRequest{Id: "shop.gone"}); err != nil {

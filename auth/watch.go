@@ -11,6 +11,7 @@ import (
 
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -51,29 +52,67 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 	if err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithCancel(plain(ctx, own.AccessToken))
-	defer cancel()
-	dead := time.AfterFunc(deadAfter, cancel)
-	defer dead.Stop()
-	stream, err := pb.NewPolicyService(ServiceName, c).Watch(ctx, &pb.WatchRequest{}, client.WithDialTimeout(callTimeout))
+	stream, change, err := p.remote.watch(plain(ctx, own.AccessToken), c)
 	if err != nil {
-		return false, rpcerr.From(ctx, "watch "+ServiceName, err)
+		return false, err
 	}
-	defer func() { _ = stream.Close() }() // it only says that the stream is over
+	defer stream.close()
+	defer p.heard.Store(false)
 	for {
-		change, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return heard, fmt.Errorf("watch %s: %w", ServiceName, ErrUnavailable)
-		}
-		if err != nil {
-			return heard, rpcerr.From(ctx, "watch "+ServiceName, err)
-		}
-		dead.Reset(deadAfter)
 		change.Reset_ = change.Reset_ || !heard
 		if err := p.learn(change); err != nil {
 			return heard, fmt.Errorf("watch %s: %w", ServiceName, err)
 		}
 		heard = true
+		p.heard.Store(true)
+		if change, err = stream.recv(); err != nil {
+			return heard, rpcerr.From(ctx, "watch "+ServiceName, err)
+		}
+	}
+}
+
+// stream is one connection of a watcher.
+type stream struct {
+	pb.Policy_WatchService
+	ctx    context.Context
+	cancel context.CancelFunc
+	dead   *time.Timer
+}
+
+// watch begins a stream and returns after its first message.
+func (r *remote) watch(ctx context.Context, c client.Client) (s *stream, first *pb.WatchResponse, err error) {
+	err = r.servers.Call(ctx, "watch "+ServiceName, callTimeout, func(opts ...client.CallOption) (err error) {
+		s = &stream{}
+		s.ctx, s.cancel = context.WithCancel(ctx)
+		s.dead = time.AfterFunc(rpc.DefaultTimeout, s.cancel) // longer once it lives
+		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, &pb.WatchRequest{}, opts...)
+		if err == nil {
+			first, err = s.recv()
+		}
+		if err != nil {
+			s.close()
+		}
+		return err
+	})
+	return s, first, err
+}
+
+// recv returns ErrUnavailable when the server, or its silence, ended the stream.
+func (s *stream) recv() (*pb.WatchResponse, error) {
+	change, err := s.Recv()
+	if err == nil {
+		s.dead.Reset(deadAfter)
+	} else if errors.Is(err, io.EOF) || s.ctx.Err() != nil {
+		err = ErrUnavailable
+	}
+	return change, err
+}
+
+func (s *stream) close() {
+	s.dead.Stop()
+	s.cancel()
+	if s.Policy_WatchService != nil {
+		_ = s.Close() // it only says that the stream is over
 	}
 }
 

@@ -2,12 +2,9 @@ package auth
 
 import (
 	"context"
-	"maps"
-	"strings"
 	"sync/atomic"
 
 	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/header"
@@ -71,7 +68,7 @@ func ClientWrapper(a Auth, opts ...WrapperOption) client.Wrapper {
 }
 
 func around(c client.Client, a Auth, o wrapperOptions) *clientWrapper {
-	return &clientWrapper{Client: c, auth: a, options: o, view: header.NewView()}
+	return &clientWrapper{Client: c, auth: a, options: o, editor: header.NewEditor(Header)}
 }
 
 // Options has the wrapper carried on to the clients that plugins make of this
@@ -84,7 +81,7 @@ type clientWrapper struct {
 	client.Client
 	auth    Auth
 	options wrapperOptions
-	view    header.View
+	editor  *header.Editor
 	own     atomic.Pointer[ownHeader]
 }
 
@@ -131,20 +128,7 @@ type whose struct {
 // outgoing returns ctx with metadata that holds one authorization or none.
 func (w *clientWrapper) outgoing(ctx context.Context) (context.Context, whose) {
 	value, sent := w.authorization(ctx)
-	old := w.view.Of(ctx)
-	made := maps.Clone(old) // half the price of copying it by hand
-	if made == nil {
-		made = metadata.Metadata{}
-	}
-	for k := range old {
-		if len(k) == len(Header) && strings.EqualFold(k, Header) {
-			delete(made, k)
-		}
-	}
-	if value != "" {
-		made[Header] = value
-	}
-	return metadata.NewContext(ctx, made), sent
+	return w.editor.With(ctx, value), sent
 }
 
 func (w *clientWrapper) authorization(ctx context.Context) (string, whose) {

@@ -93,7 +93,7 @@ func TestWrappersOverSockets(t *testing.T) {
 			if err == nil || stack == rpctest.GRPC && c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("%s: stream: %v", name, err)
 			}
-			_ = c.client.Publish(ctx, c.client.NewMessage(rpctest.Topic, &echo.Event{Text: name}))
+			_ = c.client.Publish(ctx, c.client.NewMessage(rpctest.Topic, &echo.Event{Text: name})) // whether it is handled is looked at below
 		}
 		if err := allowed.Publish(ctx, allowed.NewMessage(rpctest.Topic, &echo.Event{Text: "last"})); err != nil {
 			t.Fatal(err)
@@ -254,7 +254,7 @@ func TestRefusedOwnTokenIsRenewed(t *testing.T) {
 	}
 	c := auth.ClientWrapper(a)(&sent{err: merrors.Unauthorized("s", "no")})
 	for range 100 {
-		_ = c.Call(context.Background(), nil, nil)
+		_ = c.Call(context.Background(), nil, nil) // refused, as above
 	}
 	rpctest.Eventually(t, "another token", func() bool { next, err := a.Token(); return err == nil && next != first })
 	if n := w.srv.calls.Load(); n != 2 {
@@ -330,12 +330,12 @@ func TestForgedMessages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req, _ := http.NewRequest(http.MethodPost, "http://"+services[0].Nodes[0].Address, bytes.NewReader(body))
+			req, _ := http.NewRequest(http.MethodPost, "http://"+services[0].Nodes[0].Address, bytes.NewReader(body)) // the URL is one
 			req.Header.Set("Micro-Topic", rpctest.Topic)
 			req.Header.Set("Content-Type", "application/json")
 			rsp, err := http.DefaultClient.Do(req)
 			if err == nil {
-				_ = rsp.Body.Close()
+				_ = rsp.Body.Close() // nobody reads it
 			}
 			http.DefaultClient.CloseIdleConnections()
 		}
@@ -358,7 +358,7 @@ func TestOrderOfWrappers(t *testing.T) {
 	if err := l.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Stop() })
+	t.Cleanup(func() { _ = l.Stop() }) // the test is over
 	clients := []client.Wrapper{auth.ClientWrapper(a), trace.ClientWrapper(tr, nil), log.ClientWrapper(l)}
 	handlers := []server.HandlerWrapper{auth.HandlerWrapper(a), trace.HandlerWrapper(tr, nil), log.HandlerWrapper(l)}
 	for n, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {

@@ -125,7 +125,7 @@ func TestAStaleReadDoesNotUndoAPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(s.answer)
-	timer := time.AfterFunc(200*time.Millisecond, func() { _ = w.Stop() })
+	timer := time.AfterFunc(200*time.Millisecond, func() { _ = w.Stop() }) // the test ends it too
 	defer timer.Stop()
 	if v, err := w.Next(); err == nil {
 		t.Errorf("the value went to %v", v.Int(0))

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/micro/go-platform/internal/atomicfile"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // maxSnapshot bounds the snapshot file, in bytes.
@@ -49,10 +51,7 @@ func (p *platform) keepSnapshot(ctx context.Context) {
 			return
 		case <-p.dirty:
 		}
-		select { // collect; the end is soon enough
-		case <-time.After(snapshotPause):
-		case <-ctx.Done():
-		}
+		lifecycle.Sleep(ctx, snapshotPause) // collect; the end is soon enough
 		p.saved(p.save(), &failed)
 	}
 }
@@ -81,25 +80,7 @@ func (p *platform) save() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(p.opts.SnapshotFile, content)
-}
-
-// replaceFile writes a file of mode 0600 that is there as a whole or not at all.
-func replaceFile(path string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // makes it 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the first error tells
-		}
-	}()
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(p.opts.SnapshotFile, content)
 }
 
 // restore gives sources the values of the snapshot file, once. They are replaced

@@ -21,6 +21,7 @@ type call struct {
 
 	match              *string
 	create, upsert     bool
+	token              uint64
 	metadata           Metadata
 	where              []*pb.Condition
 	order              string
@@ -51,7 +52,7 @@ func (c *call) bad(format string, args ...any) {
 
 func (c *call) err(method string) error {
 	if c.changes && (method == "read" || method == "search") {
-		c.bad("option IfMatch, CreateOnly, Upsert: not for %s", method)
+		c.bad("option IfMatch, CreateOnly, Upsert, Fence: not for %s", method)
 	}
 	if c.searching && method != "search" {
 		c.bad("option Where, OrderBy, Descending, After, More: not for %s", method)
@@ -102,6 +103,16 @@ func CreateOnly() CallOption { return func(c *call) { c.create, c.changes = true
 
 // Upsert makes Update create the record when there is none.
 func Upsert() CallOption { return func(c *call) { c.upsert, c.changes = true, true } }
+
+// Fence gives Create, Update, Delete and Put the fencing token of the lock that
+// the caller holds, see package sync. The highest token of the changes that
+// took place is remembered for each id of a table, for as long as the table is
+// there, whether the record is or not; a change with a lower one is refused with
+// ErrStale before anything else is looked at. Changes without a token are not
+// checked. 0 is no token.
+func Fence(token uint64) CallOption {
+	return func(c *call) { c.token, c.changes = token, true }
+}
 
 // Returning sets *r to the record as it was stored by Create, Update or Put or
 // found by Read or Get, with its times and etag.

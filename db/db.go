@@ -4,6 +4,7 @@
 package db
 
 import (
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -67,9 +68,11 @@ var (
 	ErrNotFound    = rpcerr.ErrNotFound    // no such record or database, or table if none may be created
 	ErrExists      = rpcerr.ErrExists      // there is a record of that id
 	ErrConflict    = rpcerr.ErrConflict    // the record is not what IfMatch says
+	ErrStale       = rpcerr.ErrStale       // the token of Fence is lower than one seen for the id; it is an ErrConflict too
 	ErrInvalid     = rpcerr.ErrInvalid     // the error names the field
 	ErrForbidden   = rpcerr.ErrForbidden   // the service refuses
 	ErrUnavailable = rpcerr.ErrUnavailable // db-srv or the database does not answer
+	ErrStopped     = lifecycle.ErrStopped  // Stop was called
 )
 
 // The bounds of records and searches, in bytes where not said otherwise.

@@ -8,6 +8,7 @@ import (
 
 	"go-micro.dev/v5/client"
 
+	pb "github.com/micro/go-platform/db/proto"
 	"github.com/micro/go-platform/internal/rpc"
 )
 
@@ -19,6 +20,7 @@ type Options struct {
 	TLS      *tls.Config
 	Timeout  time.Duration
 	Events   bool
+	Service  pb.DBService
 }
 
 // Option sets one of the Options.
@@ -52,7 +54,8 @@ func Table(name string) Option { return func(o *Options) { o.Table = name } }
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS sets how to connect to db-srv, default plain text.
+// TLS is used to reach db-srv when the client is not a grpc client with settings
+// of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
 // Timeout bounds a call without a context of its own, default 5 s.
@@ -64,3 +67,7 @@ func Timeout(d time.Duration) Option { return func(o *Options) { o.Timeout = d }
 // transactions the event cannot get lost. Default false; db-srv may be told to
 // publish all changes besides.
 func Events(publish bool) Option { return func(o *Options) { o.Events = publish } }
+
+// Service makes calls go to s instead of db-srv: it is for plugins that speak
+// its protocol, errors included. Client and TLS mean nothing then.
+func Service(s pb.DBService) Option { return func(o *Options) { o.Service = s } }

@@ -8,7 +8,6 @@ import (
 	"go-micro.dev/v5/client"
 
 	pb "github.com/micro/go-platform/db/proto"
-	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -70,7 +69,7 @@ func (p *platform) connect() (pb.DBService, Options, error) {
 	p.mu.RLock()
 	service, options, err := p.service, p.options, p.invalid
 	if p.stopped {
-		err = fmt.Errorf("db: %w", lifecycle.ErrStopped)
+		err = fmt.Errorf("db: %w", ErrStopped)
 	}
 	p.mu.RUnlock()
 	if err != nil || service != nil {
@@ -79,9 +78,13 @@ func (p *platform) connect() (pb.DBService, Options, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return nil, options, fmt.Errorf("db: %w", lifecycle.ErrStopped)
+		return nil, options, fmt.Errorf("db: %w", ErrStopped)
 	}
-	if p.service == nil {
+	switch {
+	case p.service != nil:
+	case p.options.Service != nil:
+		p.service = p.options.Service
+	default:
 		var c client.Client
 		c, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
 		p.service = pb.NewDBService(ServiceName, c)
@@ -152,14 +155,14 @@ func (p *platform) write(method string, r Record, opts []CallOption) error {
 	}
 	events := p.Options().Events
 	if c.create {
-		rsp, err := service.Create(c.ctx, &pb.CreateRequest{Database: c.place(), Record: m, Events: events}, callOpts...)
+		rsp, err := service.Create(c.ctx, &pb.CreateRequest{Database: c.place(), Record: m, Events: events, Token: c.token}, callOpts...)
 		if err != nil {
 			return failed(c.ctx, "create", r.Id(), err)
 		}
 		c.stored(r, rsp.Record)
 		return nil
 	}
-	req := &pb.UpdateRequest{Database: c.place(), Record: m, Events: events, Upsert: c.upsert}
+	req := &pb.UpdateRequest{Database: c.place(), Record: m, Events: events, Upsert: c.upsert, Token: c.token}
 	if c.match != nil {
 		req.IfMatch = *c.match
 	}
@@ -179,7 +182,7 @@ func (p *platform) Delete(id string, opts ...CallOption) error {
 	if c.create || c.upsert {
 		return fmt.Errorf("db: delete: %w: option CreateOnly, Upsert: not for delete", ErrInvalid)
 	}
-	req := &pb.DeleteRequest{Database: c.place(), Id: id, Events: p.Options().Events}
+	req := &pb.DeleteRequest{Database: c.place(), Id: id, Events: p.Options().Events, Token: c.token}
 	if c.match != nil {
 		req.IfMatch = *c.match
 	}

@@ -5,12 +5,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
 
+	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -28,6 +28,7 @@ type Option func(*options)
 
 type options struct {
 	client    client.Client
+	wrappers  []client.Wrapper // the first outermost
 	interval  time.Duration
 	registry  registry.Registry
 	enabled   bool
@@ -41,6 +42,11 @@ type options struct {
 // Client is what go.micro.srv.discovery is called with. On top of a registry
 // client.DefaultClient is used unless given, standalone a client of its own.
 func Client(c client.Client) Option { return func(o *options) { o.client = c } }
+
+// Wrap has the calls of go.micro.srv.discovery, and of nobody else, pass through
+// a wrapper: auth.ClientWrapper(a) gives them a token. Of several the
+// first one is the outermost.
+func Wrap(w client.Wrapper) Option { return func(o *options) { o.wrappers = append(o.wrappers, w) } }
 
 // Interval is how often leases are renewed, at the latest. Default 30 s, from
 // 10 ms to one hour.
@@ -106,7 +112,7 @@ func (o *options) validate() error {
 		return fmt.Errorf("discovery: options Registry and Addresses: %w: both were given", rpcerr.ErrInvalid)
 	}
 	for _, a := range o.addresses {
-		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
+		if !rpc.IsAddress(a) {
 			return fmt.Errorf("discovery: option Addresses: %w: %q is not host:port", rpcerr.ErrInvalid, a)
 		}
 	}

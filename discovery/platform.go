@@ -34,7 +34,7 @@ func newPlatform(opts []Option) *platform {
 		p.under = p.opts.registry
 	}
 	if p.under == nil || p.opts.enabled {
-		p.lease = &remote{opts: p.opts}
+		p.lease = newRemote(p.opts)
 	}
 	source := regcache.Source(p.under)
 	if p.under == nil {
@@ -65,7 +65,7 @@ func (p *platform) shutdown() error {
 	p.own.close()
 	err := errors.Join(p.group.Stop(lifecycle.FlushTimeout), p.cache.Stop())
 	if p.lease != nil {
-		p.lease.close()
+		p.lease.held.Close()
 	}
 	if err != nil {
 		return fmt.Errorf("stop discovery: %w", err)

@@ -383,7 +383,7 @@ func TestMicroServices(t *testing.T) {
 		mine := started(t, plugin(t, []string{srv.address}))
 		eventuallyFound(t, mine, "greeter", "greeter-one", "greeter-two")
 		sel := selector.NewSelector(selector.Registry(mine))
-		t.Cleanup(func() { _ = sel.Close() })
+		t.Cleanup(func() { _ = sel.Close() }) // the test is over
 		c := discovery.ClientWrapper(mine)(net.Client(stack, func(c client.Client) client.Client { return c }))
 		if err := c.Init(client.Selector(sel), client.Registry(mine)); err != nil {
 			t.Fatal(err)
@@ -486,4 +486,17 @@ func TestStartWithoutServer(t *testing.T) {
 	}
 	boot(t, address, discoverysrv.Settings{})
 	eventuallyFound(t, d, "shop", "1")
+}
+
+// A thousand processes that began together do not send together for ever.
+func TestHeartbeatsAreJittered(t *testing.T) {
+	const interval = time.Second
+	least, most := interval, time.Duration(0)
+	for range 1000 {
+		d := discovery.Pace(interval)
+		least, most = min(least, d), max(most, d)
+	}
+	if least < interval*4/5 || most > interval || most-least < interval/10 {
+		t.Errorf("%v to %v", least, most)
+	}
 }

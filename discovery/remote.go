@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
 
 	pb "github.com/micro/go-platform/discovery/proto"
-	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -24,69 +22,40 @@ const callTimeout = 2 * time.Second
 // finds it.
 type remote struct {
 	opts   options
-	reads  atomic.Int64 // the address that last answered
-	writes atomic.Int64
-	place  place // of the cache's watcher
-
-	mu      sync.Mutex
-	client  client.Client
-	release func()
-	closed  bool
+	reads  *rpc.Addrs // any of them answers
+	writes *rpc.Addrs // not of a read replica
+	place  place      // of the cache's watcher
+	held   rpc.Held
 }
 
 // acquire returns the client, which it makes at the first use.
 func (r *remote) acquire() (client.Client, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.closed:
+	r.held.Open(func() (client.Client, func()) {
+		c, release := r.reads.Acquire(r.opts.client, r.opts.tls)
+		for _, w := range slices.Backward(r.opts.wrappers) {
+			c = w(c)
+		}
+		return c, release
+	})
+	c, open := r.held.Get()
+	if !open {
 		return nil, fmt.Errorf("discovery: %w", ErrStopped)
-	case r.client != nil:
-	case len(r.opts.addresses) > 0 && r.opts.client == nil:
-		own := rpc.NewClient(rpc.Config{Registry: memreg.New(), TLS: r.opts.tls}) // nothing is looked up
-		r.client, r.release = own, own.Close
-	default:
-		r.client, r.release = rpc.Acquire(r.opts.client, r.opts.tls)
 	}
-	return r.client, nil
+	return c, nil
 }
 
-func (r *remote) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client != nil && !r.closed {
-		r.release()
-	}
-	r.closed = true
+func newRemote(o options) *remote {
+	return &remote{opts: o, reads: rpc.NewAddrs(o.addresses...), writes: rpc.NewAddrs(o.addresses...)}
 }
 
-// call has f call one address after the other, beginning with the one that
-// answered last, until one can be reached.
-func (r *remote) call(ctx context.Context, last *atomic.Int64, doing string, f func(context.Context, pb.RegistryService, ...client.CallOption) error) error {
+// call has f call the servers until one can be reached.
+func (r *remote) call(ctx context.Context, servers *rpc.Addrs, doing string, f func(context.Context, pb.RegistryService, ...client.CallOption) error) error {
 	c, err := r.acquire()
 	if err != nil {
 		return err
 	}
 	service := pb.NewRegistryService(ServiceName, c)
-	if len(r.opts.addresses) == 0 {
-		return rpcerr.From(ctx, doing, f(ctx, service, rpc.Options(callTimeout)...))
-	}
-	first := int(last.Load())
-	for i := range r.opts.addresses {
-		at := (first + i) % len(r.opts.addresses)
-		opts := append(rpc.Options(callTimeout), client.WithRetries(0), client.WithAddress(r.opts.addresses[at]))
-		err = rpcerr.From(ctx, doing, f(ctx, service, opts...))
-		if err == nil || !unreached(err) || ctx.Err() != nil {
-			last.Store(int64(at))
-			return err
-		}
-	}
-	return err
-}
-
-// unreached tells whether another server may do better.
-func unreached(err error) bool {
-	return errors.Is(err, rpcerr.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	return servers.Call(ctx, doing, callTimeout, func(opts ...client.CallOption) error { return f(ctx, service, opts...) })
 }
 
 // String names it in what regcache logs.
@@ -99,7 +68,7 @@ func (r *remote) GetService(name string, opts ...registry.GetOption) ([]*registr
 		opt(&o)
 	}
 	var rsp *pb.GetServiceResponse
-	err := r.call(orBackground(o.Context), &r.reads, "get service "+name, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
+	err := r.call(orBackground(o.Context), r.reads, "get service "+name, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
 		rsp, err = s.GetService(ctx, &pb.GetServiceRequest{Service: name}, opts...)
 		return err
 	})
@@ -119,7 +88,7 @@ func (r *remote) ListServices(opts ...registry.ListOption) ([]*registry.Service,
 		opt(&o)
 	}
 	var rsp *pb.ListServicesResponse
-	err := r.call(orBackground(o.Context), &r.reads, "list services", func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
+	err := r.call(orBackground(o.Context), r.reads, "list services", func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
 		rsp, err = s.ListServices(ctx, &pb.ListServicesRequest{}, opts...)
 		return err
 	})
@@ -151,7 +120,7 @@ func (r *remote) register(ctx context.Context, s *registry.Service, beat uint64)
 		Service: pb.FromService(s), Secret: r.opts.secret, Beat: beat,
 		IntervalMs: r.opts.interval.Milliseconds(), TtlMs: (TTLIntervals * r.opts.interval).Milliseconds(),
 	}
-	return r.call(ctx, &r.writes, "register "+s.Nodes[0].Id, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) error {
+	return r.call(ctx, r.writes, "register "+s.Nodes[0].Id, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) error {
 		_, err := s.Register(ctx, req, opts...)
 		return err
 	})
@@ -159,7 +128,7 @@ func (r *remote) register(ctx context.Context, s *registry.Service, beat uint64)
 
 func (r *remote) deregister(ctx context.Context, s *registry.Service, beat uint64) error {
 	req := &pb.DeregisterRequest{Service: pb.FromService(s), Secret: r.opts.secret, Beat: beat}
-	return r.call(ctx, &r.writes, "deregister "+s.Name, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) error {
+	return r.call(ctx, r.writes, "deregister "+s.Name, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) error {
 		_, err := s.Deregister(ctx, req, opts...)
 		return err
 	})
@@ -168,7 +137,7 @@ func (r *remote) deregister(ctx context.Context, s *registry.Service, beat uint6
 // renew sends the heartbeats of many nodes and returns the places of those that
 // the server does not know, and of those it refuses.
 func (r *remote) renew(ctx context.Context, leases []*pb.Lease) (rsp *pb.RenewResponse, err error) {
-	err = r.call(ctx, &r.writes, "renew leases", func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
+	err = r.call(ctx, r.writes, "renew leases", func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
 		rsp, err = s.Renew(ctx, &pb.RenewRequest{Leases: leases}, opts...)
 		return err
 	})

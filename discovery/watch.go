@@ -39,7 +39,7 @@ type stream struct {
 // open begins a stream and returns after its first message, so that nothing
 // that happens afterwards is missed.
 func (r *remote) open(ctx context.Context, service string, from place, snapshot bool) (s *stream, first *pb.WatchResponse, err error) {
-	err = r.call(ctx, &r.reads, "watch "+ServiceName, func(_ context.Context, api pb.RegistryService, opts ...client.CallOption) error {
+	err = r.call(ctx, r.reads, "watch "+ServiceName, func(_ context.Context, api pb.RegistryService, opts ...client.CallOption) error {
 		s = &stream{}
 		s.ctx, s.cancel = context.WithCancel(ctx)
 		s.dead = time.AfterFunc(callTimeout, s.cancel) // longer once it lives

@@ -54,7 +54,7 @@ type Event interface {
 	// everybody; see Durable.
 	Consume(ctx context.Context, c Consumer, opts ...ConsumeOption) error
 	// Dropped returns how many records were lost to subscribers of this Event
-	// by retention, and how many that PublishAsync queued were not appended.
+	// by retention, and how many given to PublishAsync were not appended.
 	Dropped() uint64
 	// Start begins to send what is queued. It does not wait for the log. It is
 	// idempotent and returns an error that names the option with a bad value.

@@ -74,11 +74,12 @@ func StreamName(s string) bool {
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS sets how to connect, default plain text.
+// TLS is used to reach event-srv when the client is not a grpc client with
+// settings of its own, and the servers of other plugins.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
 // Logger sets where lost and regained connections and records that were lost
-// are reported, default slog.Default.
+// are reported, default slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 // Trace has publications and handlers recorded as spans. The ids travel in the

@@ -19,7 +19,7 @@ func TestBeforeEventSrv(t *testing.T) {
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = e.Stop() }()
+		defer func() { _ = e.Stop() }() // what it holds was asserted before
 		if err := e.Publish(t.Context(), &event.Record{}); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("Publish without a log: %v", err)
 		}

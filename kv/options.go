@@ -96,7 +96,7 @@ func Server(s server.Server) Option { return func(o *Options) { o.Server = s } }
 // TLS sets how to connect to servers or members, default plain text.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger sets where loss and recovery are reported, default slog.Default.
+// Logger sets where loss and recovery are reported, default slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 // Validate is for plugins: it returns an error that names every option with a

@@ -303,7 +303,7 @@ func TestBadOutputOptions(t *testing.T) {
 	} {
 		s := &sink{}
 		b := buffer(s, opt)
-		if err := b.Start(); err == nil || !strings.Contains(err.Error(), option) {
+		if err := b.Start(); !errors.Is(err, log.ErrInvalid) || !strings.Contains(err.Error(), "option "+option) {
 			t.Errorf("%s: got %v", option, err)
 		}
 		if err := errors.Join(b.Send(numbered(1)), b.Close()); err != nil || len(s.read()) != 1 {

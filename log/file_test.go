@@ -112,8 +112,8 @@ func TestRotationLosesAndDoublesNothing(t *testing.T) {
 	}
 	wg.Wait()
 	logtest.Eventually(t, "gzip to be done", func() bool {
-		zipped, _ := filepath.Glob(path[:len(path)-4] + "-*.log.gz")
-		plain, _ := filepath.Glob(path[:len(path)-4] + "-*.log")
+		zipped, _ := filepath.Glob(path[:len(path)-4] + "-*.log.gz") // the pattern is a good one
+		plain, _ := filepath.Glob(path[:len(path)-4] + "-*.log")     // the pattern is a good one
 		return len(plain) == 0 && len(zipped) > 20
 	})
 	if err := l.Stop(); err != nil || l.Dropped() != 0 {

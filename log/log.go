@@ -14,6 +14,7 @@ import (
 
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // DefaultLevel is the level of a Log that was given none.
@@ -39,6 +40,8 @@ const (
 )
 
 var (
+	// ErrInvalid is wrapped by what is said of an option.
+	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned by an output that was closed and by the Start of a
 	// Log that was stopped.
 	ErrStopped = lifecycle.ErrStopped

@@ -67,7 +67,7 @@ func TestLevelJSON(t *testing.T) {
 func TestBadOptionsAreToldByStart(t *testing.T) {
 	l := log.NewLog(log.WithOutput(discard.NewOutput()), log.WithLevel(-1), log.WithExit(nil))
 	err := l.Start()
-	if err == nil || !strings.Contains(err.Error(), "WithLevel") || !strings.Contains(err.Error(), "WithExit") {
+	if !errors.Is(err, log.ErrInvalid) || !strings.Contains(err.Error(), "WithLevel") || !strings.Contains(err.Error(), "WithExit") {
 		t.Errorf("Start: %v", err)
 	}
 	l.Info("still works")

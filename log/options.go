@@ -100,7 +100,7 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 func (o *Options) fail(format string, args ...any) {
-	o.errs = append(o.errs, fmt.Errorf("log: "+format, args...))
+	o.errs = append(o.errs, fmt.Errorf("log: %w: option "+format, append([]any{ErrInvalid}, args...)...))
 }
 
 // apply returns a copy of o with the options applied, and what was wrong with

@@ -125,7 +125,7 @@ func (o *OutputOptions) check() error {
 	good := NewOutputOptions()
 	bad := func(wrong bool, option string, value any, repair func()) {
 		if wrong {
-			errs = append(errs, fmt.Errorf("%s: %v is out of range", option, value))
+			errs = append(errs, fmt.Errorf("%w: option %s: %v is out of range", ErrInvalid, option, value))
 			repair()
 		}
 	}

@@ -19,28 +19,29 @@ import (
 // ("success", "error", "dropped"), and of a failure error and code, and the ids
 // of the span. A level that is off costs no more than looking at it.
 func ClientWrapper(l Log) client.Wrapper {
-	return func(c client.Client) client.Client { return &loggedClient{Client: c, log: l} }
+	return func(c client.Client) client.Client { return &loggedClient{Client: c, log: l, clock: call.NewClock()} }
 }
 
 type loggedClient struct {
 	client.Client
-	log Log
+	log   Log
+	clock call.Clock
 }
 
 func (c *loggedClient) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
-	begun := time.Now()
+	begun := c.clock.Now()
 	err := c.Client.Call(ctx, req, rsp, opts...)
 	if level, ok := wanted(c.log, err); ok {
-		logCall(ctx, c.log, level, "client call", begun, err, about("call", req.Service(), req.Endpoint()))
+		logCall(ctx, c.log, level, "client call", c.clock.Now()-begun, err, about("call", req.Service(), req.Endpoint()))
 	}
 	return err
 }
 
 func (c *loggedClient) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
-	begun := time.Now()
+	begun := c.clock.Now()
 	done := func(err error) {
 		if level, ok := wanted(c.log, err); ok {
-			logCall(ctx, c.log, level, "client stream", begun, err, about("stream", req.Service(), req.Endpoint()))
+			logCall(ctx, c.log, level, "client stream", c.clock.Now()-begun, err, about("stream", req.Service(), req.Endpoint()))
 		}
 	}
 	s, err := c.Client.Stream(ctx, req, opts...)
@@ -52,10 +53,10 @@ func (c *loggedClient) Stream(ctx context.Context, req client.Request, opts ...c
 }
 
 func (c *loggedClient) Publish(ctx context.Context, msg client.Message, opts ...client.PublishOption) error {
-	begun := time.Now()
+	begun := c.clock.Now()
 	err := c.Client.Publish(ctx, msg, opts...)
 	if level, ok := wanted(c.log, err); ok {
-		logCall(ctx, c.log, level, "publish", begun, err, []Field{{"kind", "publish"}, {"topic", msg.Topic()}})
+		logCall(ctx, c.log, level, "publish", c.clock.Now()-begun, err, []Field{{"kind", "publish"}, {"topic", msg.Topic()}})
 	}
 	return err
 }
@@ -64,9 +65,10 @@ func (c *loggedClient) Publish(ctx context.Context, msg client.Message, opts ...
 // but of kind "handler" or "handler stream". A handler that panics is logged as
 // an error, and the panic goes on.
 func HandlerWrapper(l Log) server.HandlerWrapper {
+	clock := call.NewClock()
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		return func(ctx context.Context, req server.Request, rsp any) (err error) {
-			begun, panicked := time.Now(), true
+			begun, panicked := clock.Now(), true
 			defer func() {
 				failure := orPanic(err, panicked)
 				if level, ok := wanted(l, failure); ok {
@@ -74,7 +76,7 @@ func HandlerWrapper(l Log) server.HandlerWrapper {
 					if req.Stream() {
 						kind = "handler stream"
 					}
-					logCall(ctx, l, level, kind, begun, failure, about(kind, req.Service(), req.Endpoint()))
+					logCall(ctx, l, level, kind, clock.Now()-begun, failure, about(kind, req.Service(), req.Endpoint()))
 				}
 			}()
 			err = next(ctx, req, rsp)
@@ -87,13 +89,14 @@ func HandlerWrapper(l Log) server.HandlerWrapper {
 // SubscriberWrapper logs every message that a subscriber handled, of kind
 // "subscriber" with its topic.
 func SubscriberWrapper(l Log) server.SubscriberWrapper {
+	clock := call.NewClock()
 	return func(next server.SubscriberFunc) server.SubscriberFunc {
 		return func(ctx context.Context, msg server.Message) (err error) {
-			begun, panicked := time.Now(), true
+			begun, panicked := clock.Now(), true
 			defer func() {
 				failure := orPanic(err, panicked)
 				if level, ok := wanted(l, failure); ok {
-					logCall(ctx, l, level, "subscriber", begun, failure, []Field{{"kind", "subscriber"}, {"topic", msg.Topic()}})
+					logCall(ctx, l, level, "subscriber", clock.Now()-begun, failure, []Field{{"kind", "subscriber"}, {"topic", msg.Topic()}})
 				}
 			}()
 			err = next(ctx, msg)
@@ -125,9 +128,9 @@ func about(kind, service, endpoint string) []Field {
 	return []Field{{"kind", kind}, {"service", service}, {"endpoint", endpoint}}
 }
 
-func logCall(ctx context.Context, l Log, level Level, message string, begun time.Time, err error, fields []Field) {
+func logCall(ctx context.Context, l Log, level Level, message string, took time.Duration, err error, fields []Field) {
 	fields = append(fields,
-		Field{"duration", time.Since(begun).String()},
+		Field{"duration", took.String()},
 		Field{"status", call.Of(err).String()})
 	if level == ErrorLevel {
 		fields = append(fields, Field{"error", err.Error()})

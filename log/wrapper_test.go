@@ -139,7 +139,7 @@ func TestClientWrapper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = s.Recv(nil), s.Close()
+	_, _ = s.Recv(nil), s.Close() // what is logged is looked at
 	logged(t, rec, log.ErrorLevel, log.Fields{"error": "cut", "kind": "stream"})
 }
 
@@ -166,7 +166,7 @@ func TestHandlerWrapper(t *testing.T) {
 		logged(t, rec, log.ErrorLevel, log.Fields{"status": failure.status, "code": failure.code, "error": failure.err.Error()})
 	}
 	panics(t, func() {
-		_ = wrap(func(context.Context, server.Request, any) error { panic("boom") })(ctx, fakeRequest{}, nil)
+		_ = wrap(func(context.Context, server.Request, any) error { panic("boom") })(ctx, fakeRequest{}, nil) // it panics
 	})
 	logged(t, rec, log.ErrorLevel, log.Fields{"error": "panic", "status": "error"})
 }
@@ -194,7 +194,7 @@ func TestSubscriberWrapper(t *testing.T) {
 	}
 	logged(t, rec, log.ErrorLevel, log.Fields{"error": "broken", "topic": "topic"})
 	panics(t, func() {
-		_ = wrap(func(context.Context, server.Message) error { panic("boom") })(ctx, fakeMessage{})
+		_ = wrap(func(context.Context, server.Message) error { panic("boom") })(ctx, fakeMessage{}) // it panics
 	})
 	logged(t, rec, log.ErrorLevel, log.Fields{"error": "panic"})
 }

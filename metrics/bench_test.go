@@ -53,10 +53,10 @@ func wrapped(m metrics.Metrics) map[string]func() {
 	req, handled := &fakeRequest{service: "orders", endpoint: "Orders.Create"}, &serverRequest{service: "orders", endpoint: "Orders.Create"}
 	msg, received := &fakeMessage{topic: "news"}, &serverMessage{topic: "news"}
 	return map[string]func(){
-		"client call": func() { _ = c.Call(ctx, req, nil) },
-		"publish":     func() { _ = c.Publish(ctx, msg) },
-		"handler":     func() { _ = handler(ctx, handled, nil) },
-		"subscriber":  func() { _ = subscriber(ctx, received) },
+		"client call": func() { _ = c.Call(ctx, req, nil) },      // what it costs is looked at
+		"publish":     func() { _ = c.Publish(ctx, msg) },        // what it costs is looked at
+		"handler":     func() { _ = handler(ctx, handled, nil) }, // what it costs is looked at
+		"subscriber":  func() { _ = subscriber(ctx, received) },  // what it costs is looked at
 	}
 }
 

@@ -80,7 +80,7 @@ func DefaultBuckets() []int64 {
 
 func (o *Options) check(ok bool, format string, args ...any) bool {
 	if !ok && o.err == nil {
-		o.err = fmt.Errorf("metrics: "+format, args...)
+		o.err = fmt.Errorf("metrics: %w: option "+format, append([]any{ErrInvalid}, args...)...)
 	}
 	return ok
 }

@@ -6,11 +6,19 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/statsd"
 )
 
-// ErrStarted is returned by Init after Start.
-var ErrStarted = errors.New("metrics: Init after Start")
+var (
+	// ErrInvalid is wrapped by what Init and Start say of an option.
+	ErrInvalid = rpcerr.ErrInvalid
+	// ErrStarted is returned by Init after Start.
+	ErrStarted = errors.New("metrics: Init after Start")
+	// ErrStopped is returned by Start after Stop.
+	ErrStopped = lifecycle.ErrStopped
+)
 
 // telegraf is the default plugin, and in other dialects metrics/statsd.
 type telegraf struct {

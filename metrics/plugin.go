@@ -2,8 +2,6 @@ package metrics
 
 import (
 	"sync"
-
-	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // Plugin is what all plugins have in common, for those who write one: a Store, the options, and the states of Start and Stop. Embed it,
@@ -66,7 +64,7 @@ func (p *Plugin) Start() error {
 	case p.bad != nil:
 		return p.bad
 	case p.stopped:
-		return lifecycle.ErrStopped
+		return ErrStopped
 	case p.started:
 		return nil
 	}

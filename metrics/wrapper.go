@@ -37,14 +37,14 @@ type clientWrapper struct {
 }
 
 func (c *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
-	start := time.Now()
+	start := c.calls.clock.Now()
 	err := c.Client.Call(ctx, req, rsp, opts...)
 	c.calls.record(req.Service(), req.Endpoint(), start, err)
 	return err
 }
 
 func (c *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
-	start, service, method := time.Now(), req.Service(), req.Endpoint()
+	start, service, method := c.calls.clock.Now(), req.Service(), req.Endpoint()
 	stream, err := c.Client.Stream(ctx, req, opts...)
 	if err != nil {
 		c.calls.record(service, method, start, err)
@@ -56,7 +56,7 @@ func (c *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...
 }
 
 func (c *clientWrapper) Publish(ctx context.Context, msg client.Message, opts ...client.PublishOption) error {
-	start := time.Now()
+	start := c.publications.clock.Now()
 	err := c.Client.Publish(ctx, msg, opts...)
 	c.publications.record(msg.Topic(), "", start, err)
 	return err
@@ -71,7 +71,7 @@ func HandlerWrapper(m Metrics) server.HandlerWrapper {
 	names := &names{known: map[string]bool{}}
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		return func(ctx context.Context, req server.Request, rsp any) (err error) {
-			start, panicked := time.Now(), true
+			start, panicked := calls.clock.Now(), true
 			defer func() {
 				calls.end(names.of(req.Service()), req.Endpoint(), start, err, panicked)
 			}()
@@ -88,7 +88,7 @@ func SubscriberWrapper(m Metrics) server.SubscriberWrapper {
 	calls := newRecorder(m, "subscriber", "topic", "")
 	return func(next server.SubscriberFunc) server.SubscriberFunc {
 		return func(ctx context.Context, msg server.Message) (err error) {
-			start, panicked := time.Now(), true
+			start, panicked := calls.clock.Now(), true
 			defer func() { calls.end(msg.Topic(), "", start, err, panicked) }()
 			err = next(ctx, msg)
 			panicked = false
@@ -99,6 +99,7 @@ func SubscriberWrapper(m Metrics) server.SubscriberWrapper {
 
 // recorder records calls of one role.
 type recorder struct {
+	clock  call.Clock
 	ended  *Vec[outcome]
 	errors *Vec[Counter]
 }
@@ -112,6 +113,7 @@ type outcome struct {
 func newRecorder(m Metrics, role, first, second string) *recorder {
 	calls, duration := m.Counter(role+".calls"), m.Histogram(role+".duration_us")
 	return &recorder{
+		clock: call.NewClock(),
 		ended: newVec([]string{first, second, "status"}, func(f Fields) outcome {
 			return outcome{calls.WithFields(f), duration.WithFields(f)}
 		}),
@@ -119,11 +121,11 @@ func newRecorder(m Metrics, role, first, second string) *recorder {
 	}
 }
 
-func (r *recorder) record(first, second string, start time.Time, err error) {
+func (r *recorder) record(first, second string, start time.Duration, err error) {
 	r.done(first, second, start, err, call.Of(err))
 }
 
-func (r *recorder) end(first, second string, start time.Time, err error, panicked bool) {
+func (r *recorder) end(first, second string, start time.Duration, err error, panicked bool) {
 	result := call.Of(err)
 	if panicked {
 		result = call.Failure
@@ -131,8 +133,8 @@ func (r *recorder) end(first, second string, start time.Time, err error, panicke
 	r.done(first, second, start, err, result)
 }
 
-func (r *recorder) done(first, second string, start time.Time, err error, result call.Result) {
-	took := time.Since(start)
+func (r *recorder) done(first, second string, start time.Duration, err error, result call.Result) {
+	took := r.clock.Now() - start
 	o := r.ended.With(first, second, result.String())
 	o.calls.Incr(1)
 	o.duration.Record(took.Microseconds())

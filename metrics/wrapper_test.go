@@ -158,7 +158,7 @@ func TestClientStreamCountsAtItsEnd(t *testing.T) {
 		if err := stream.Recv(nil); !errors.Is(err, o.err) {
 			t.Errorf("Recv returned %v", err)
 		}
-		_ = stream.Close()
+		_ = stream.Close() // it has ended
 		check(t, r, "client", call, o.status, o.code)
 	}
 }
@@ -184,8 +184,8 @@ func TestPanicIsCountedAndGoesOn(t *testing.T) {
 	r := recorder.NewMetrics()
 	handler := metrics.HandlerWrapper(r)(func(context.Context, server.Request, any) error { panic("boom") })
 	subscriber := metrics.SubscriberWrapper(r)(func(context.Context, server.Message) error { panic("boom") })
-	panics(t, func() { _ = handler(context.Background(), serverRequest{service: "orders", endpoint: "O.C"}, nil) })
-	panics(t, func() { _ = subscriber(context.Background(), serverMessage{topic: "news"}) })
+	panics(t, func() { _ = handler(context.Background(), serverRequest{service: "orders", endpoint: "O.C"}, nil) }) // it panics
+	panics(t, func() { _ = subscriber(context.Background(), serverMessage{topic: "news"}) })                        // it panics
 	check(t, r, "server", metrics.Fields{"service": "orders", "method": "O.C"}, "error", "0")
 	check(t, r, "subscriber", metrics.Fields{"topic": "news"}, "error", "0")
 }
@@ -205,7 +205,7 @@ func TestSpoofedServiceNamesAreBounded(t *testing.T) {
 	r := recorder.NewMetrics()
 	handler := metrics.HandlerWrapper(r)(func(context.Context, server.Request, any) error { return nil })
 	for i := range 10_000 {
-		_ = handler(context.Background(), serverRequest{service: fmt.Sprint("made-up-", i), endpoint: "O.C"}, nil)
+		_ = handler(context.Background(), serverRequest{service: fmt.Sprint("made-up-", i), endpoint: "O.C"}, nil) // the handler returns nil
 	}
 	series, others := 0, int64(0)
 	r.Each(func(kind metrics.Kind, _ string, f metrics.Fields) {

@@ -128,7 +128,7 @@ func (m *platform) shutdown() error {
 	m.checker.stop()
 	errs := []error{m.group.Stop(lifecycle.FlushTimeout), m.queue.Stop()}
 	if m.remote != nil {
-		m.remote.close()
+		m.remote.held.Close()
 	}
 	if hung := m.checker.hung(ctx); len(hung) > 0 {
 		errs = append(errs, fmt.Errorf("health checks still run: %s", strings.Join(hung, ", ")))

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	"go-micro.dev/v5/client"
@@ -18,11 +17,7 @@ import (
 type remote struct {
 	opts  options
 	nodes nodes // that are not ready, as far as we know
-
-	mu      sync.Mutex
-	client  client.Client
-	release func()
-	closed  bool
+	held  rpc.Held
 
 	down    atomic.Bool // the last report did not arrive
 	refused bool        // the last report was; of the sender
@@ -35,25 +30,14 @@ func newRemote(o options) *remote {
 
 func (r *remote) String() string { return "platform" }
 
-// open acquires the client. It is idempotent and does nothing after close.
 func (r *remote) open() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client == nil && !r.closed {
-		r.client, r.release = rpc.Acquire(r.opts.client, r.opts.tls)
-	}
+	r.held.Open(func() (client.Client, func()) { return rpc.Acquire(r.opts.client, r.opts.tls) })
 }
 
-func (r *remote) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client != nil && !r.closed {
-		r.release()
-	}
-	r.closed = true
+func (r *remote) service() pb.MonitorService {
+	c, _ := r.held.Get() // after the Close the call may fail
+	return pb.NewMonitorService(ServiceName, c)
 }
-
-func (r *remote) service() pb.MonitorService { return pb.NewMonitorService(ServiceName, r.client) }
 
 // Report implements Reporter.
 func (r *remote) Report(ctx context.Context, report *pb.ReportRequest) error {
@@ -84,9 +68,10 @@ func (r *remote) refuse(report *pb.ReportRequest, err error) {
 // are best effort, and nobody can tell who published: go.micro.srv.monitor
 // shows what they say, but it changes no route.
 func (r *remote) publish(ctx context.Context, report *pb.ReportRequest) {
+	c, _ := r.held.Get() // as in service
 	send := func(topic string, m proto.Message) {
-		msg := r.client.NewMessage(topic, m, client.WithMessageContentType("application/protobuf"))
-		_ = r.client.Publish(ctx, msg) // best effort: the queue tells that the server is away
+		msg := c.NewMessage(topic, m, client.WithMessageContentType("application/protobuf"))
+		_ = c.Publish(ctx, msg) // best effort: the queue tells that the server is away
 	}
 	send(StatusTopic, report.Current)
 	for _, check := range report.Checks {

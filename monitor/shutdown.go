@@ -18,13 +18,17 @@ const DefaultPropagation = time.Second
 
 // Shutdown ends a service in the order that costs no call: DRAINING is reported,
 // the node leaves the registry, callers get time to learn it, calls in flight
-// end, the server and its subscribers stop, what is left to flush is flushed,
-// and STOPPED is reported. go-micro's own Stop leaves out the waiting: callers
+// end, Leave is called, the server and its subscribers stop, what is left to
+// flush is flushed, and STOPPED is reported. go-micro's own Stop leaves out the waiting: callers
 // go on calling for as long as they have the node cached.
 type Shutdown struct {
 	// Propagation is DefaultPropagation unless set. It should exceed the time
 	// that the registry's watchers take.
 	Propagation time.Duration
+	// Leave is called, unless nil, when no call is left, while the server still
+	// serves: what other nodes need of this one is handed over then, for example
+	// by the Stop of a KV.
+	Leave func() error
 
 	monitor  Monitor
 	server   server.Server
@@ -70,7 +74,11 @@ func (s *Shutdown) stop(ctx context.Context) error {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	errs = append(errs, s.idle(ctx), s.server.Stop())
+	errs = append(errs, s.idle(ctx))
+	if s.Leave != nil {
+		errs = append(errs, s.Leave())
+	}
+	errs = append(errs, s.server.Stop())
 	for _, flush := range s.flush {
 		errs = append(errs, flush())
 	}

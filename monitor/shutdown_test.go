@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/server"
 
@@ -22,6 +23,7 @@ import (
 type instance struct {
 	shutdown *monitor.Shutdown
 	reports  *recorder.Recorder
+	address  string
 }
 
 func startInstance(t *testing.T, net *rpctest.Net, flush ...func() error) *instance {
@@ -31,7 +33,7 @@ func startInstance(t *testing.T, net *rpctest.Net, flush ...func() error) *insta
 		return func(ctx context.Context, req server.Request, rsp any) error { return wrapper(next)(ctx, req, rsp) }
 	}))
 	m := recorder.NewMonitor(monitor.Server(srv))
-	i := &instance{monitor.NewShutdown(m, srv, flush...), m}
+	i := &instance{shutdown: monitor.NewShutdown(m, srv, flush...), reports: m}
 	i.shutdown.Propagation = 50 * time.Millisecond
 	wrapper = i.shutdown.HandlerWrapper()
 	if err := echo.RegisterEchoHandler(srv, &rpctest.Echo{}); err != nil {
@@ -40,6 +42,7 @@ func startInstance(t *testing.T, net *rpctest.Net, flush ...func() error) *insta
 	if err := errors.Join(srv.Start(), m.Start()); err != nil {
 		t.Fatal(err)
 	}
+	i.address = srv.Options().Address
 	return i
 }
 
@@ -102,6 +105,18 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 		statuses = i.reports.Statuses()
 		return errors.New("flush failed")
 	})
+	left := false
+	i.shutdown.Leave = func() error {
+		if len(served) == 0 {
+			t.Error("left before the call in flight had ended")
+		}
+		_, err := svc.Call(context.Background(), &echo.Request{}, client.WithAddress(i.address))
+		if err != nil {
+			t.Errorf("left when the server did not serve any more: %v", err)
+		}
+		left = err == nil
+		return nil
+	}
 	began := make(chan struct{})
 	go func() {
 		close(began)
@@ -115,6 +130,9 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Errorf("the call in flight failed: %v", err)
+	}
+	if !left {
+		t.Error("it did not leave")
 	}
 	if slices.Contains(statuses, monitor.StatusStopped) || !slices.Contains(statuses, monitor.StatusDraining) {
 		t.Errorf("statuses when flushing: %v, want DRAINING and not STOPPED", statuses)

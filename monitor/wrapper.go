@@ -3,7 +3,6 @@ package monitor
 import (
 	"context"
 	"errors"
-	"time"
 
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/server"
@@ -19,24 +18,25 @@ var errPanic = errors.New("panicked")
 // with its whole duration when it is over; one that is never closed nor read to
 // its end is not.
 func ClientWrapper(m Monitor) client.Wrapper {
-	return func(c client.Client) client.Client { return &clientWrapper{c, m} }
+	return func(c client.Client) client.Client { return &clientWrapper{c, m, call.NewClock()} }
 }
 
 type clientWrapper struct {
 	client.Client
 	monitor Monitor
+	clock   call.Clock
 }
 
 func (w *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
-	begun := time.Now()
+	begun := w.clock.Now()
 	err := w.Client.Call(ctx, req, rsp, opts...)
-	w.monitor.RecordStat(req, time.Since(begun), err)
+	w.monitor.RecordStat(req, w.clock.Now()-begun, err)
 	return err
 }
 
 func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
-	begun := time.Now()
-	done := func(err error) { w.monitor.RecordStat(req, time.Since(begun), err) }
+	begun := w.clock.Now()
+	done := func(err error) { w.monitor.RecordStat(req, w.clock.Now()-begun, err) }
 	stream, err := w.Client.Stream(ctx, req, opts...)
 	if err != nil {
 		done(err)
@@ -46,19 +46,20 @@ func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...
 }
 
 func (w *clientWrapper) Publish(ctx context.Context, msg client.Message, opts ...client.PublishOption) error {
-	begun := time.Now()
+	begun := w.clock.Now()
 	err := w.Client.Publish(ctx, msg, opts...)
-	w.monitor.RecordStat(topic{msg.Topic(), pb.Endpoint_PUBLISHER}, time.Since(begun), err)
+	w.monitor.RecordStat(topic{msg.Topic(), pb.Endpoint_PUBLISHER}, w.clock.Now()-begun, err)
 	return err
 }
 
 // HandlerWrapper records unary and streaming handlers. A panic is recorded as
 // an error and goes on.
 func HandlerWrapper(m Monitor) server.HandlerWrapper {
+	clock := call.NewClock()
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		return func(ctx context.Context, req server.Request, rsp any) error {
-			begun, err := time.Now(), errPanic
-			defer func() { m.RecordStat(req, time.Since(begun), err) }()
+			begun, err := clock.Now(), errPanic
+			defer func() { m.RecordStat(req, clock.Now()-begun, err) }()
 			err = next(ctx, req, rsp)
 			return err
 		}
@@ -67,11 +68,12 @@ func HandlerWrapper(m Monitor) server.HandlerWrapper {
 
 // SubscriberWrapper records subscribers as HandlerWrapper does handlers.
 func SubscriberWrapper(m Monitor) server.SubscriberWrapper {
+	clock := call.NewClock()
 	return func(next server.SubscriberFunc) server.SubscriberFunc {
 		return func(ctx context.Context, msg server.Message) error {
-			begun, err := time.Now(), errPanic
+			begun, err := clock.Now(), errPanic
 			defer func() {
-				m.RecordStat(topic{msg.Topic(), pb.Endpoint_SUBSCRIBER}, time.Since(begun), err)
+				m.RecordStat(topic{msg.Topic(), pb.Endpoint_SUBSCRIBER}, clock.Now()-begun, err)
 			}()
 			err = next(ctx, msg)
 			return err

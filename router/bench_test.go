@@ -58,8 +58,8 @@ func BenchmarkSelect(b *testing.B) {
 func BenchmarkMark(b *testing.B) {
 	r := newBench(b, 100)
 	router.CallWrapper(r)
-	next, _ := r.Select("shop.stock")
-	node, _ := next()
+	next, _ := r.Select("shop.stock") // what it costs is looked at
+	node, _ := next()                 // what it costs is looked at
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -85,8 +85,8 @@ func (benchRequest) Stream() bool     { return false }
 
 func BenchmarkRecord(b *testing.B) {
 	r := newBench(b, 100)
-	next, _ := r.Select("shop.stock")
-	node, _ := next()
+	next, _ := r.Select("shop.stock") // what it costs is looked at
+	node, _ := next()                 // what it costs is looked at
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -187,14 +187,14 @@ func TestCostsAreBounded(t *testing.T) {
 		r := newBench(t, nodes)
 		cl := router.ClientWrapper(r)(&goMicro{selector: r})
 		if n := testing.AllocsPerRun(100, func() {
-			next, _ := r.Select("shop.stock")
-			node, _ := next()
+			next, _ := r.Select("shop.stock") // what it costs is looked at
+			node, _ := next()                 // what it costs is looked at
 			r.Mark("shop.stock", node, nil)
 		}); n > 2 {
 			t.Errorf("%d nodes: Select, Next, Mark: %v allocations", nodes, n)
 		}
 		req := client.Request(benchRequest{})
-		if n := testing.AllocsPerRun(100, func() { _ = cl.Call(t.Context(), req, nil) }); n > 4 {
+		if n := testing.AllocsPerRun(100, func() { _ = cl.Call(t.Context(), req, nil) }); n > 4 { // what it costs is looked at
 			t.Errorf("%d nodes: Call: %v allocations", nodes, n)
 		}
 	}

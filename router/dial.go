@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // How nodes that were unreachable are dialled: at most so many at a time.
@@ -17,7 +19,7 @@ const (
 
 // dial finds out which unreachable nodes are back, so that no call has to.
 func (p *platform) dial(ctx context.Context) {
-	every(ctx, dialInterval, func() {
+	lifecycle.Every(ctx, dialInterval, func() {
 		free := make(chan struct{}, maxDials)
 		var dials sync.WaitGroup
 		defer dials.Wait()

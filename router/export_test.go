@@ -34,6 +34,12 @@ func (l *Limits) Admit(now time.Duration) func(now time.Duration) {
 	return func(now time.Duration) { got.release(int64(now), true) }
 }
 
+// Typical returns the mean latency of a service's nodes, which is what retries
+// go by.
+func Typical(r Router, service string) time.Duration {
+	return r.(*platform).find(service).pool.Typical()
+}
+
 // Measure returns what is reported of these durations.
 func Measure(all ...time.Duration) *pb.Metrics {
 	h := &histogram{}

@@ -259,7 +259,7 @@ const idleTicks = int32(time.Hour / tickInterval)
 
 // tick renews averages and verdicts.
 func (p *platform) tick(ctx context.Context) {
-	every(ctx, tickInterval, func() {
+	lifecycle.Every(ctx, tickInterval, func() {
 		for name, s := range *p.services.Load() {
 			if p.set.notReady != nil {
 				s.pool.Ready(p.set.notReady)
@@ -282,7 +282,7 @@ func (p *platform) drop(name string) {
 
 // sync takes over what became of the nodes of services that were found.
 func (p *platform) sync(ctx context.Context) {
-	every(ctx, tickInterval, func() {
+	lifecycle.Every(ctx, tickInterval, func() {
 		for name, s := range *p.services.Load() {
 			if s.registered.Load() {
 				p.refresh(name, s)
@@ -293,7 +293,7 @@ func (p *platform) sync(ctx context.Context) {
 
 // resolve looks for those that only router-srv knows, which may take long.
 func (p *platform) resolve(ctx context.Context) {
-	every(ctx, time.Second, func() {
+	lifecycle.Every(ctx, time.Second, func() {
 		for name, s := range *p.services.Load() {
 			if ctx.Err() == nil && !s.registered.Load() {
 				p.refresh(name, s)
@@ -311,19 +311,6 @@ func (p *platform) refresh(name string, s *service) {
 		s.register(nil)
 	}
 	s.refresh()
-}
-
-func every(ctx context.Context, d time.Duration, do func()) {
-	ticker := time.NewTicker(d)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			do()
-		}
-	}
 }
 
 // Reset implements Router.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/router/proto"
@@ -57,7 +58,7 @@ func (r *reporter) stop() error {
 
 func (r *reporter) dropped() uint64 { return r.queue.Dropped() }
 
-func (r *reporter) loop(ctx context.Context) { every(ctx, r.p.set.interval, r.turn) }
+func (r *reporter) loop(ctx context.Context) { lifecycle.Every(ctx, r.p.set.interval, r.turn) }
 
 // turn ends the windows of all services.
 func (r *reporter) turn() {

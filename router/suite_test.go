@@ -7,7 +7,6 @@ import (
 	"go-micro.dev/v5/selector"
 
 	"github.com/micro/go-platform/internal/rpctest"
-	"github.com/micro/go-platform/router"
 	"github.com/micro/go-platform/router/routertest"
 )
 
@@ -16,13 +15,14 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(inChild) != "" {
+		os.Exit(m.Run())
+	}
 	rpctest.Main(m)
 }
 
 func TestPlatform(t *testing.T) {
-	routertest.Run(t, func(_ *testing.T, opts ...selector.Option) router.Router {
-		return router.NewRouter(append([]selector.Option{router.Standalone()}, opts...)...)
-	})
+	routertest.Run(t, standalone)
 }
 
 // TestGoMicro runs the suite over go-micro's own selector, which shows that it

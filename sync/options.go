@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -27,7 +28,11 @@ type Options struct {
 	Service   *registry.Service
 	TLS       *tls.Config
 	Logger    *slog.Logger
+	Trace     Around
 }
+
+// Around calls work once and returns its error.
+type Around func(ctx context.Context, name string, work func(context.Context) error) error
 
 // Option changes a plugin that is being made.
 type Option func(*Options)
@@ -39,7 +44,29 @@ func NewOptions(opts ...Option) Options {
 		opt(&o)
 	}
 	o.Namespace = "/" + strings.Trim(o.Namespace, "/")
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Trace == nil {
+		o.Trace = func(ctx context.Context, _ string, work func(context.Context) error) error { return work(ctx) }
+	}
 	return o
+}
+
+// CheckOptions is for plugins: it names the option that cannot be.
+func CheckOptions(o Options) error {
+	if name := strings.TrimPrefix(o.Namespace, "/"); name != "" {
+		if err := CheckId(name); err != nil {
+			return fmt.Errorf("Namespace: %w", err)
+		}
+	}
+	for _, node := range o.Nodes {
+		host, port, err := net.SplitHostPort(node)
+		if err != nil || host == "" || port == "" || strings.Contains(host, "/") {
+			return fmt.Errorf("%w: Nodes: %q: want host:port", ErrInvalid, node)
+		}
+	}
+	return nil
 }
 
 // Namespace is the root of all keys, DefaultNamespace unless given: those who
@@ -57,8 +84,18 @@ func Service(s *registry.Service) Option { return func(o *Options) { o.Service =
 // TLS is used to reach the servers; plain text when it is nil.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger takes what nobody else would report, slog.Default unless given.
+// Logger takes what nobody else would report, slog.Default() unless given.
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
+
+// Trace has a called around each Acquire, Release, Elect, Resign and run of
+// Every, with names such as "acquire orders/42". It opens a span when it is
+//
+//	func(ctx context.Context, name string, work func(context.Context) error) error {
+//		return trace.Do(ctx, t, name, work)
+//	}
+//
+// (sync does not import trace, which would bring grpc to whoever takes a lock).
+func Trace(a Around) Option { return func(o *Options) { o.Trace = a } }
 
 // LockOptions are those of one lock.
 type LockOptions struct {
@@ -149,9 +186,13 @@ type CallOptions struct {
 // CallOption changes one call.
 type CallOption func(*CallOptions)
 
-// WithContext bounds the call. Default: nothing does.
+// WithContext bounds the call. Default, and if it is nil: nothing does.
 func WithContext(ctx context.Context) CallOption {
-	return func(o *CallOptions) { o.Context = ctx }
+	return func(o *CallOptions) {
+		if ctx != nil {
+			o.Context = ctx
+		}
+	}
 }
 
 // NewCallOptions is for plugins.

@@ -59,8 +59,8 @@ type Sync interface {
 	// a lost lease is not repeated before the next period. A run that takes
 	// longer than the period delays the next.
 	//
-	// The context of f ends when the duty is lost to another process; token is
-	// its fencing token. Within a process the period is measured by the
+	// The context of f has the values of ctx and ends with it, and when the duty
+	// is lost to another process; token is its fencing token. Within a process the period is measured by the
 	// monotonic clock, between two by their wall clocks: one that is wrong can
 	// make the first run after a change of process early, or up to a period late.
 	Every(ctx context.Context, id string, period time.Duration, f func(ctx context.Context, token uint64)) error
@@ -80,8 +80,8 @@ type Lock interface {
 	Id() string
 	// Acquire waits for the lock until LockWait or the context of WithContext
 	// ends: the error is then context.DeadlineExceeded or the context's own. A
-	// server that cannot be reached is ErrUnavailable at once, but does not
-	// end a wait that has begun.
+	// server that cannot be reached is ErrUnavailable within five seconds, but
+	// does not end a wait that has begun.
 	Acquire(opts ...CallOption) error
 	// Release frees the lock if it is still owned, else it returns ErrLost, or
 	// ErrNotHeld when it was not acquired. It never frees somebody else's. When

@@ -3,7 +3,6 @@ package trace
 import (
 	"context"
 
-	"go-micro.dev/v5/metadata"
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/server"
 
@@ -12,17 +11,18 @@ import (
 
 // callerHeader is where go-micro's services say who they are. Nobody checks
 // it: it is good for a name in a picture.
-const callerHeader = "Micro-From-Service"
+const callerHeader = "micro-from-service"
 
 // HandlerWrapper records a span of the service for every call and stream that
 // its handlers serve, joined to the caller's. A handler that panics is recorded
 // as failed; the panic goes on.
 func HandlerWrapper(t Trace, service *registry.Service) server.HandlerWrapper {
+	view := header.NewView()
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		return func(ctx context.Context, req server.Request, rsp any) error {
-			md := req.Header() // of the rpc stack: saves a copy of the metadata
+			md := req.Header() // of the rpc stack
 			if md == nil {
-				md, _ = metadata.FromContext(ctx)
+				md = view.Of(ctx)
 			}
 			ctx, s := serve(ctx, t, md, req.Endpoint(), service, AnnServerRequest)
 			err := errPanic
@@ -36,11 +36,12 @@ func HandlerWrapper(t Trace, service *registry.Service) server.HandlerWrapper {
 // SubscriberWrapper records a span of the service for every message that its
 // subscribers handle, joined to the publisher's.
 func SubscriberWrapper(t Trace, service *registry.Service) server.SubscriberWrapper {
+	view := header.NewView()
 	return func(next server.SubscriberFunc) server.SubscriberFunc {
 		return func(ctx context.Context, msg server.Message) error {
 			md := msg.Header()
 			if md == nil {
-				md, _ = metadata.FromContext(ctx)
+				md = view.Of(ctx)
 			}
 			ctx, s := serve(ctx, t, md, msg.Topic(), service, AnnServerSubscription)
 			err := errPanic

@@ -63,7 +63,7 @@ func (o Options) Validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("trace: option "+format, args...))
+			errs = append(errs, fmt.Errorf("trace: %w: option "+format, append([]any{ErrInvalid}, args...)...))
 		}
 	}
 	check(o.BatchSize > 0 && o.BatchSize <= MaxBatchSize, "BatchSize: %d is not within 1..%d", o.BatchSize, MaxBatchSize)
@@ -112,10 +112,11 @@ func Service(s *registry.Service) Option { return func(o *Options) { o.Service =
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS sets how to connect to the server, default plain text.
+// TLS is used to reach trace-srv when the client is not a grpc client with
+// settings of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger sets where loss and recovery are reported, default slog.Default.
+// Logger sets where loss and recovery are reported, default slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 // SampleRatio sets the share of new traces that are recorded, 0..1, default 1.

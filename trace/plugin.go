@@ -10,6 +10,7 @@ import (
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // Exporter is where the spans of a Plugin go.
@@ -159,5 +160,9 @@ func (p *Plugin) shutdown() error {
 // String implements Trace.
 func (p *Plugin) String() string { return p.name }
 
-// ErrStopped is returned by Start and Collect after Stop.
-var ErrStopped = lifecycle.ErrStopped
+var (
+	// ErrInvalid is wrapped by what Start says of an option.
+	ErrInvalid = rpcerr.ErrInvalid
+	// ErrStopped is returned by Start and Collect after Stop.
+	ErrStopped = lifecycle.ErrStopped
+)

@@ -104,5 +104,14 @@ func (t *Tracer) WriteHeader(md map[string]string, s *Span) map[string]string {
 	return inject(md, s, t.formats)
 }
 
+// SoleHeader returns the traceparent of s, and whether WriteHeader would write
+// that and nothing else.
+func (t *Tracer) SoleHeader(s *Span) (value string, sole bool) {
+	if t.formats != W3C || s.state != "" || s.Debug {
+		return "", false
+	}
+	return s.traceparent()
+}
+
 // FromHeader implements Trace. It knows all formats.
 func (t *Tracer) FromHeader(md map[string]string) (*Span, bool) { return extract(md, t.trustDebug) }

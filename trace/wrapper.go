@@ -11,6 +11,7 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/header"
 	"github.com/micro/go-platform/internal/rpc"
 )
 
@@ -18,6 +19,12 @@ import (
 // than its NewHeader.
 type headerWriter interface {
 	WriteHeader(md map[string]string, s *Span) map[string]string
+}
+
+// soleWriter is implemented by a Trace that may have one header to write and no
+// other, which costs no copy of the metadata of its own.
+type soleWriter interface {
+	SoleHeader(s *Span) (value string, sole bool)
 }
 
 func writer(t Trace) func(map[string]string, *Span) map[string]string {
@@ -32,18 +39,22 @@ func writer(t Trace) func(map[string]string, *Span) map[string]string {
 // a stream ends with the stream, or with its context. All metadata is kept but
 // the headers of other spans.
 func ClientWrapper(t Trace, service *registry.Service) client.Wrapper {
-	write := writer(t)
-	var wrap client.Wrapper
-	wrap = func(c client.Client) client.Client {
-		return &tracedClient{Client: c, trace: t, write: write, service: service, wrap: wrap}
+	made := tracedClient{trace: t, write: writer(t), editor: header.NewEditor(names[hTraceparent], names[:]...), service: service}
+	made.sole, _ = t.(soleWriter)
+	made.wrap = func(c client.Client) client.Client {
+		wrapped := made
+		wrapped.Client = c
+		return &wrapped
 	}
-	return wrap
+	return made.wrap
 }
 
 type tracedClient struct {
 	client.Client
 	trace   Trace
 	write   func(map[string]string, *Span) map[string]string
+	sole    soleWriter // nil: t writes whatever it wants
+	editor  *header.Editor
 	service *registry.Service
 	wrap    client.Wrapper
 }
@@ -85,14 +96,13 @@ func (c *tracedClient) Publish(ctx context.Context, msg client.Message, opts ...
 	return err
 }
 
-// begin opens a span and copies the metadata once, to put its ids there. A
+// begin opens a span and puts its ids into the metadata. A
 // handler that was not wrapped leaves the caller's ids in the metadata: they
 // are as good as a span in the context.
 func (c *tracedClient) begin(ctx context.Context, name, peer string, t AnnotationType) (context.Context, *Span) {
-	md, _ := metadata.FromContext(ctx)
 	parent, ok := c.trace.FromContext(ctx)
 	if !ok {
-		parent, _ = c.trace.FromHeader(md)
+		parent, _ = c.trace.FromHeader(c.editor.Of(ctx))
 	}
 	s := c.trace.NewSpan(parent)
 	s.Name = name
@@ -105,7 +115,17 @@ func (c *tracedClient) begin(ctx context.Context, name, peer string, t Annotatio
 		}
 		s.add(Annotation{Timestamp: s.Timestamp, Type: t, Service: s.Source}, "")
 	}
-	return metadata.NewContext(c.trace.NewContext(ctx, s), c.write(md, s)), s
+	return c.send(c.trace.NewContext(ctx, s), s), s
+}
+
+func (c *tracedClient) send(ctx context.Context, s *Span) context.Context {
+	if c.sole != nil {
+		if value, sole := c.sole.SoleHeader(s); sole {
+			return c.editor.With(ctx, value)
+		}
+	}
+	md, _ := metadata.FromContext(ctx)
+	return metadata.NewContext(ctx, c.write(md, s))
 }
 
 func (c *tracedClient) end(s *Span, t AnnotationType, err error) {

@@ -239,13 +239,13 @@ func TestPanicsGoOn(t *testing.T) {
 		f()
 	}
 	panics("handler", func() {
-		_ = trace.HandlerWrapper(r, nil)(func(context.Context, server.Request, any) error { panic("x") })(context.Background(), req, nil)
+		_ = trace.HandlerWrapper(r, nil)(func(context.Context, server.Request, any) error { panic("x") })(context.Background(), req, nil) // it panics
 	})
 	panics("subscriber", func() {
-		_ = trace.SubscriberWrapper(r, nil)(func(context.Context, server.Message) error { panic("x") })(context.Background(), message{})
+		_ = trace.SubscriberWrapper(r, nil)(func(context.Context, server.Message) error { panic("x") })(context.Background(), message{}) // it panics
 	})
 	panics("work", func() {
-		_ = trace.Do(context.Background(), r, "work", func(context.Context) error { panic("x") })
+		_ = trace.Do(context.Background(), r, "work", func(context.Context) error { panic("x") }) // it panics
 	})
 }
 

@@ -113,9 +113,9 @@ func newIDP(t *testing.T) *idp {
 	p := &idp{issuer: authtest.NewIssuer(t)}
 	p.active.Store(true)
 	mux := http.NewServeMux()
-	answer := func(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+	answer := func(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) } // the client may be gone
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.meta) })
-	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) { p.keys.Add(1); _, _ = w.Write(p.issuer.Keys()) })
+	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) { p.keys.Add(1); _, _ = w.Write(p.issuer.Keys()) }) // the client may be gone
 	mux.HandleFunc("/introspect", func(w http.ResponseWriter, r *http.Request) {
 		p.asked.Add(1)
 		if id, secret, _ := r.BasicAuth(); id != "svc" || secret != "s3cret" {
@@ -332,7 +332,7 @@ func TestOptionsAreNamed(t *testing.T) {
 		if err := a.Start(); !errors.Is(err, auth.ErrInvalid) || !strings.Contains(err.Error(), "option "+option) {
 			t.Errorf("%s: %v", option, err)
 		}
-		_ = a.Stop()
+		_ = a.Stop() // it did not start
 	}
 }
 

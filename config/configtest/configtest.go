@@ -223,8 +223,8 @@ func testScan(t *testing.T, n New) {
 		Name: "shop", Port: 8080, Timeout: 2 * time.Second, Debug: true, Tags: []string{"a", "b"},
 		At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Nested: &nested{0.5, -3}, Limits: map[string]int{"x": 1, "y": 2}, Kept: "kept",
 	}
-	a, _ := json.Marshal(got)
-	b, _ := json.Marshal(want)
+	a, _ := json.Marshal(got)  // what JSON was made of
+	b, _ := json.Marshal(want) // what JSON was made of
 	if !bytes.Equal(a, b) {
 		t.Errorf("got %s, want %s", a, b)
 	}
@@ -354,7 +354,7 @@ func testExplain(t *testing.T, n New) {
 		var b strings.Builder
 		_, _ = fmt.Fprintf(&b, "%s from %s:", e.Value.Bytes(), e.Source) // a Builder does not fail
 		for _, l := range e.Layers {
-			_, _ = fmt.Fprintf(&b, " %s=%s,%v", l.Source, l.Value.Bytes(), l.Effective)
+			_, _ = fmt.Fprintf(&b, " %s=%s,%v", l.Source, l.Value.Bytes(), l.Effective) // a Builder does not fail
 		}
 		return b.String()
 	}

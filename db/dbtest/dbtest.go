@@ -55,6 +55,10 @@ func Run(t *testing.T, s Subject) {
 		{"OneWriterWins", oneWins},
 		{"OneCreatorWins", oneCreates},
 		{"AllWritersSucceed", allWrite},
+		{"Fence", fences},
+		{"FencedDelete", fencedDelete},
+		{"FenceScope", fenceScope},
+		{"FencedWriters", fencedWriters},
 		{"Context", contexts},
 		{"Lifecycle", lifecycle},
 		{"BadOptions", badOptions},
@@ -181,7 +185,7 @@ func lifecycle(t *testing.T, s *suite) {
 	for range 2 {
 		must(t, d.Stop())
 	}
-	if _, err := d.Read(s.id("x")); err == nil || errors.Is(err, db.ErrNotFound) {
+	if _, err := d.Read(s.id("x")); !errors.Is(err, db.ErrStopped) {
 		t.Errorf("read after Stop: %v", err)
 	}
 	unstarted := s.subject.New(t, db.Table(s.table))

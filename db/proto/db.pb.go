@@ -6,7 +6,7 @@
 
 // Records of go.micro.srv.db. Errors are go-micro's: 400 names the field that
 // is not valid, 404, 409 and 412 are "not found", "already exists" and
-// "conflict", 502 says that the database behind the service does not answer.
+// "conflict" (with the status "Stale Fencing Token" for one of these), 502 says that the database behind the service does not answer.
 
 package db
 
@@ -396,6 +396,7 @@ type CreateRequest struct {
 	Database      *Database              `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
 	Record        *Record                `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
 	Events        bool                   `protobuf:"varint,3,opt,name=events,proto3" json:"events,omitempty"` // publish the change
+	Token         uint64                 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`   // fencing token: a lower one than that of an earlier change to the id is refused; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -449,6 +450,13 @@ func (x *CreateRequest) GetEvents() bool {
 		return x.Events
 	}
 	return false
+}
+
+func (x *CreateRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
 }
 
 type CreateResponse struct {
@@ -606,6 +614,7 @@ type UpdateRequest struct {
 	Events        bool                   `protobuf:"varint,3,opt,name=events,proto3" json:"events,omitempty"`
 	IfMatch       string                 `protobuf:"bytes,4,opt,name=if_match,json=ifMatch,proto3" json:"if_match,omitempty"` // the etag the record must have; empty: any
 	Upsert        bool                   `protobuf:"varint,5,opt,name=upsert,proto3" json:"upsert,omitempty"`                 // create the record when it is not there
+	Token         uint64                 `protobuf:"varint,6,opt,name=token,proto3" json:"token,omitempty"`                   // as of CreateRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -675,6 +684,13 @@ func (x *UpdateRequest) GetUpsert() bool {
 	return false
 }
 
+func (x *UpdateRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
 type UpdateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Record        *Record                `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"` // without bytes
@@ -725,6 +741,7 @@ type DeleteRequest struct {
 	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	Events        bool                   `protobuf:"varint,3,opt,name=events,proto3" json:"events,omitempty"`
 	IfMatch       string                 `protobuf:"bytes,4,opt,name=if_match,json=ifMatch,proto3" json:"if_match,omitempty"`
+	Token         uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"` // as of CreateRequest; it is kept when the record is gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -785,6 +802,13 @@ func (x *DeleteRequest) GetIfMatch() string {
 		return x.IfMatch
 	}
 	return ""
+}
+
+func (x *DeleteRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
 }
 
 type DeleteResponse struct {
@@ -1123,11 +1147,12 @@ const file_db_proto_db_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aP\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
-	"\x05value\x18\x02 \x01(\v2\x15.go.platform.db.ValueR\x05value:\x028\x01\"\x8d\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.go.platform.db.ValueR\x05value:\x028\x01\"\xa3\x01\n" +
 	"\rCreateRequest\x124\n" +
 	"\bdatabase\x18\x01 \x01(\v2\x18.go.platform.db.DatabaseR\bdatabase\x12.\n" +
 	"\x06record\x18\x02 \x01(\v2\x16.go.platform.db.RecordR\x06record\x12\x16\n" +
-	"\x06events\x18\x03 \x01(\bR\x06events\"@\n" +
+	"\x06events\x18\x03 \x01(\bR\x06events\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\"@\n" +
 	"\x0eCreateResponse\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.go.platform.db.RecordR\x06record\"\x92\x01\n" +
 	"\vReadRequest\x124\n" +
@@ -1135,20 +1160,22 @@ const file_db_proto_db_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12=\n" +
 	"\vconsistency\x18\x03 \x01(\x0e2\x1b.go.platform.db.ConsistencyR\vconsistency\">\n" +
 	"\fReadResponse\x12.\n" +
-	"\x06record\x18\x01 \x01(\v2\x16.go.platform.db.RecordR\x06record\"\xc0\x01\n" +
+	"\x06record\x18\x01 \x01(\v2\x16.go.platform.db.RecordR\x06record\"\xd6\x01\n" +
 	"\rUpdateRequest\x124\n" +
 	"\bdatabase\x18\x01 \x01(\v2\x18.go.platform.db.DatabaseR\bdatabase\x12.\n" +
 	"\x06record\x18\x02 \x01(\v2\x16.go.platform.db.RecordR\x06record\x12\x16\n" +
 	"\x06events\x18\x03 \x01(\bR\x06events\x12\x19\n" +
 	"\bif_match\x18\x04 \x01(\tR\aifMatch\x12\x16\n" +
-	"\x06upsert\x18\x05 \x01(\bR\x06upsert\"@\n" +
+	"\x06upsert\x18\x05 \x01(\bR\x06upsert\x12\x14\n" +
+	"\x05token\x18\x06 \x01(\x04R\x05token\"@\n" +
 	"\x0eUpdateResponse\x12.\n" +
-	"\x06record\x18\x01 \x01(\v2\x16.go.platform.db.RecordR\x06record\"\x88\x01\n" +
+	"\x06record\x18\x01 \x01(\v2\x16.go.platform.db.RecordR\x06record\"\x9e\x01\n" +
 	"\rDeleteRequest\x124\n" +
 	"\bdatabase\x18\x01 \x01(\v2\x18.go.platform.db.DatabaseR\bdatabase\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06events\x18\x03 \x01(\bR\x06events\x12\x19\n" +
-	"\bif_match\x18\x04 \x01(\tR\aifMatch\"\x10\n" +
+	"\bif_match\x18\x04 \x01(\tR\aifMatch\x12\x14\n" +
+	"\x05token\x18\x05 \x01(\x04R\x05token\"\x10\n" +
 	"\x0eDeleteResponse\"\xc7\x01\n" +
 	"\tCondition\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +

@@ -3,7 +3,7 @@
 
 // Records of go.micro.srv.db. Errors are go-micro's: 400 names the field that
 // is not valid, 404, 409 and 412 are "not found", "already exists" and
-// "conflict", 502 says that the database behind the service does not answer.
+// "conflict" (with the status "Stale Fencing Token" for one of these), 502 says that the database behind the service does not answer.
 
 package db
 

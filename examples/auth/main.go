@@ -45,7 +45,7 @@ func main() {
 		err = run(ctx, reg, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "auth:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "auth:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }
@@ -151,10 +151,10 @@ func (s *shop) play(ctx context.Context, admin *administrator, out io.Writer) er
 	buy, look := s.newClient(auth.ClientWrapper(gateway)), s.newClient(auth.ClientWrapper(guest))
 	say := func(who string, err error, rsp *Order) {
 		if err != nil {
-			_, _ = fmt.Fprintf(out, "%s: refused (forbidden %t, bad token %t): %v\n", who, errors.Is(err, auth.ErrForbidden), errors.Is(err, auth.ErrInvalidToken), err)
+			_, _ = fmt.Fprintf(out, "%s: refused (forbidden %t, bad token %t): %v\n", who, errors.Is(err, auth.ErrForbidden), errors.Is(err, auth.ErrInvalidToken), err) // it is only shown
 			return
 		}
-		_, _ = fmt.Fprintf(out, "%s: %s\n", who, rsp.Text)
+		_, _ = fmt.Fprintf(out, "%s: %s\n", who, rsp.Text) // it is only shown
 	}
 	rsp, err := s.order(ctx, buy)
 	say("gateway", err, rsp)
@@ -168,7 +168,7 @@ func (s *shop) play(ctx context.Context, admin *administrator, out io.Writer) er
 	for ctx.Err() == nil {
 		if rsp, err = s.order(ctx, buy); errors.Is(err, auth.ErrInvalidToken) {
 			say("gateway", err, rsp)
-			_, _ = fmt.Fprintf(out, "its account was deleted %v before\n", time.Since(deleted).Round(time.Millisecond))
+			_, _ = fmt.Fprintf(out, "its account was deleted %v before\n", time.Since(deleted).Round(time.Millisecond)) // it is only shown
 			return nil
 		}
 	}

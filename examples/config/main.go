@@ -47,7 +47,7 @@ func main() {
 		err = run(ctx, reg, os.Stdout)
 	}
 	if err != nil && ctx.Err() == nil {
-		_, _ = fmt.Fprintln(os.Stderr, "config:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "config:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }
@@ -170,7 +170,7 @@ func (t *town) until(ctx context.Context, what string, ok func(greetings string)
 			all = append(all, g.greeting())
 		}
 		if said := strings.Join(all, " "); ok(said) {
-			_, _ = fmt.Fprintf(t.out, "%-32s %s\n", what+":", said)
+			_, _ = fmt.Fprintf(t.out, "%-32s %s\n", what+":", said) // it is only shown
 			return nil
 		}
 		select {
@@ -198,7 +198,7 @@ func (t *town) audit(ctx context.Context) error {
 		return err
 	}
 	for _, c := range rsp.Changes {
-		_, _ = fmt.Fprintf(t.out, "revision %d: %s %s by %s %s\n", c.Change.Revision, c.Action, c.Change.Path, c.Change.Author, c.Change.Comment)
+		_, _ = fmt.Fprintf(t.out, "revision %d: %s %s by %s %s\n", c.Change.Revision, c.Action, c.Change.Path, c.Change.Author, c.Change.Comment) // it is only shown
 	}
 	return nil
 }

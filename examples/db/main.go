@@ -3,6 +3,9 @@
 //
 //	consul agent -dev &                     # or -registry memory
 //	go run ./examples/db
+//
+// It uses the db-srv that it finds there, with the account of devauth, and
+// brings one of its own where there is none.
 package main
 
 import (
@@ -23,6 +26,7 @@ import (
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
 	dbsrv "github.com/micro/go-platform/internal/srv/db"
@@ -31,7 +35,7 @@ import (
 func main() {
 	kind := flag.String("registry", "consul", "consul, etcd, nats, mdns or memory")
 	address := flag.String("registry_address", "", "`host:port` of the registry, empty for its usual one")
-	url := flag.String("database_url", "sqlite::memory:", "where db-srv keeps the records, see db-srv --help")
+	url := flag.String("database_url", "sqlite::memory:", "where a db-srv of its own keeps the records, see db-srv --help")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -40,26 +44,31 @@ func main() {
 		err = run(ctx, reg, *url, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "db:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "db:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }
 
-// run boots db-srv in this process and uses it as any other service would.
 func run(ctx context.Context, reg registry.Registry, url string, out io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	b := broker.NewMemoryBroker()
 	if err := b.Connect(); err != nil {
 		return err
 	}
+	own := rpc.NewClient(rpc.Config{Registry: reg, Broker: b, Logger: microlog.New(log)})
+	defer own.Close()
+	if services, found := reg.GetService(db.ServiceName); found == nil && len(services) > 0 {
+		c, stop, err := devauth.Wrap(own)
+		if err != nil {
+			return err
+		}
+		return errors.Join(shop(ctx, c, out), stop())
+	}
 	srv, err := daemon.Start(ctx, dbsrv.Service(), daemon.Config{Registry: reg, Broker: b, Logger: log, DatabaseURL: url, Insecure: true})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, srv.Stop()) }()
-	c := rpc.NewClient(rpc.Config{Registry: reg, Broker: b, Logger: microlog.New(log)})
-	defer c.Close()
-	return shop(ctx, c, out)
+	return errors.Join(shop(ctx, own, out), srv.Stop())
 }
 
 type item struct {

@@ -2,15 +2,23 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpctest"
+	authsrv "github.com/micro/go-platform/internal/srv/auth"
+	dbsrv "github.com/micro/go-platform/internal/srv/db"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
+
+const want = "the clerks sold 10 of 10 apples\norder more: Pear, 3 left\norder more: Apple, 0 left\n"
 
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -19,8 +27,31 @@ func TestRun(t *testing.T) {
 	if err := run(ctx, memreg.New(), "sqlite::memory:", &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	const want = "the clerks sold 10 of 10 apples\norder more: Pear, 3 left\norder more: Apple, 0 left\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+// With a db-srv that wants tokens it is the developer's account that gets in.
+func TestAuthenticated(t *testing.T) {
+	net, dir := rpctest.New(t), t.TempDir()
+	secure := func(c *daemon.Config) { c.Insecure, c.DataDir = false, dir }
+	net.Boot(authsrv.New(authsrv.Config{}), secure)
+	net.Boot(dbsrv.Service(), secure)
+	secret, err := os.ReadFile(filepath.Join(dir, authsrv.AdminFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var out strings.Builder
+	t.Setenv(devauth.EnvID, authsrv.AdminID)
+	t.Setenv(devauth.EnvSecret, "wrong")
+	if err := run(ctx, net.Registry, "", &out); err == nil {
+		t.Fatal("it gets in with a wrong secret")
+	}
+	t.Setenv(devauth.EnvSecret, strings.TrimSpace(string(secret)))
+	if err := run(ctx, net.Registry, "", &out); err != nil || out.String() != want {
+		t.Errorf("%v, got\n%swant\n%s", err, out.String(), want)
 	}
 }

@@ -61,7 +61,7 @@ func main() {
 		err = run(ctx, reg, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "discovery:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "discovery:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }
@@ -186,7 +186,7 @@ func (t *town) call(ctx context.Context, out io.Writer) error {
 		case <-ctx.Done():
 			return nil
 		case <-second.C:
-			_, _ = fmt.Fprintf(out, "one answered %3d, two %3d, three %3d, failed %d | nodes: %s\n",
+			_, _ = fmt.Fprintf(out, "one answered %3d, two %3d, three %3d, failed %d | nodes: %s\n", // it is only shown
 				answered["one"], answered["two"], answered["three"], failed, nodes(d))
 			clear(answered)
 			failed = 0

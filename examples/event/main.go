@@ -43,7 +43,7 @@ func main() {
 		err = run(ctx, reg, *orders, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "event:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "event:", err) // nowhere is left to tell
 		os.Exit(1)
 	}
 }
@@ -73,7 +73,9 @@ func run(ctx context.Context, reg registry.Registry, orders int, out io.Writer) 
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(out, "published %d orders, each on disk\n", orders)
+	if _, err := fmt.Fprintf(out, "published %d orders, each on disk\n", orders); err != nil {
+		return err
+	}
 	return notify(ctx, e, orders, out)
 }
 
@@ -103,14 +105,13 @@ func notify(ctx context.Context, e event.Event, orders int, out io.Writer) error
 				}
 				return nil
 			}, event.Durable("notifier"), event.Types("order.*"), event.FromBeginning(), event.Ordered(), event.Prefetch(8))
-			_, _ = fmt.Fprintf(out, "notifier %s handled %d orders\n", name, handled)
-			if !errors.Is(err, context.Canceled) {
-				failures <- err
+			if errors.Is(err, context.Canceled) {
+				_, err = fmt.Fprintf(out, "notifier %s handled %d orders\n", name, handled)
 			}
+			failures <- err
 		})
 	}
 	notifiers.Wait()
-	close(failures)
-	_, _ = fmt.Fprintf(out, "%d of %d orders handled\n", total.Load(), orders)
-	return <-failures
+	_, err := fmt.Fprintf(out, "%d of %d orders handled\n", total.Load(), orders)
+	return errors.Join(err, <-failures, <-failures)
 }

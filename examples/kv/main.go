@@ -42,7 +42,7 @@ func main() {
 		err = run(ctx, reg, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "kv:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "kv:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }
@@ -103,7 +103,7 @@ func run(ctx context.Context, reg registry.Registry, out io.Writer) (err error) 
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(out, "%d sessions are kept by 3 instances\n", visitors)
+	_, _ = fmt.Fprintf(out, "%d sessions are kept by 3 instances\n", visitors) // it is only shown
 	if err := shop[2].crash(); err != nil {
 		return err
 	}
@@ -113,6 +113,6 @@ func run(ctx context.Context, reg registry.Registry, out io.Writer) (err error) 
 			kept++
 		}
 	}
-	_, _ = fmt.Fprintf(out, "one crashed, %d sessions are still there\n", kept)
+	_, _ = fmt.Fprintf(out, "one crashed, %d sessions are still there\n", kept) // it is only shown
 	return shop[2].stop()
 }

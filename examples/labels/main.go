@@ -98,7 +98,7 @@ func (d *demo) round(title string) {
 	}
 	e, err := d.router.Explain(stage.Service)
 	if d.err = err; err == nil {
-		_, _ = fmt.Fprintf(d.out, "%s: of 100 users %d go to v1 and %d to v2, testers to %s\n%s\n", title, users["v1"], users["v2"], tester, e)
+		_, _ = fmt.Fprintf(d.out, "%s: of 100 users %d go to v1 and %d to v2, testers to %s\n%s\n", title, users["v1"], users["v2"], tester, e) // it is only shown
 	}
 }
 

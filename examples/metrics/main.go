@@ -79,7 +79,7 @@ func plugin(collector, serve string) (metrics.Metrics, func(), error) {
 		// What Stop has sent is in the socket: read it, then leave.
 		_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		<-done
-		_ = conn.Close()
+		_ = conn.Close() // it was only read
 	}
 	return send(conn.LocalAddr().String()), end, nil
 }
@@ -119,7 +119,7 @@ func listenHTTP(addr string, handler http.Handler) (func(), error) {
 		}
 	}()
 	fmt.Printf("http://%s/metrics\n", l.Addr())
-	return func() { _ = server.Close() }, nil
+	return func() { _ = server.Close() }, nil // it was only asked
 }
 
 // shop takes some orders a second until ctx ends.

@@ -49,7 +49,7 @@ func main() {
 		err = run(ctx, reg, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "monitor:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "monitor:", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }
@@ -160,7 +160,7 @@ func (s *shop) call(ctx context.Context, out io.Writer) error {
 		case <-ctx.Done():
 			return nil
 		case <-second.C:
-			_, _ = fmt.Fprintf(out, "one answered %3d, two %3d, failed %d | %s\n", answered["one"], answered["two"], failed, s.verdict(ctx))
+			_, _ = fmt.Fprintf(out, "one answered %3d, two %3d, failed %d | %s\n", answered["one"], answered["two"], failed, s.verdict(ctx)) // it is only shown
 			clear(answered)
 			failed = 0
 		case <-pause.C:

@@ -1,7 +1,12 @@
 // The platform in one process: auth-srv, trace-srv, monitor-srv, router-srv,
-// config-srv, db-srv, event-srv and a small shop of real go-micro services that call each other
-// over real sockets, authorized, routed, configured, traced, measured, logged
-// and monitored through the wrappers of this project.
+// config-srv, db-srv, event-srv and a small shop of real go-micro services that
+// call each other over real sockets, authorized, routed, configured, traced,
+// measured, logged and monitored through the wrappers of this project. The
+// gateways keep the sessions in a ring, the orders are in a database, two
+// schedulers settle them in turn.
+//
+// While customers buy, a gateway and the consumer of the orders' events are
+// killed, and the leading scheduler is paused until the other leads.
 //
 //	go run ./examples/platform            until Ctrl-C
 //	go run ./examples/platform -for 10s   ends by itself, with a summary
@@ -33,6 +38,10 @@ func main() {
 	flag.StringVar(&c.registryAddress, "registry_address", "", "`host:port` of the registry, empty for its usual one")
 	flag.IntVar(&c.rate, "rate", 50, "customers per second")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "platform: unexpected argument %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
 	code, err := run(ctx, c, os.Stdout)
@@ -73,7 +82,7 @@ func run(ctx context.Context, c settings, out io.Writer) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	fmt.Fprintf(out, "ready in %.1f s: auth-srv, trace-srv, monitor-srv, router-srv, config-srv, db-srv, event-srv, gateway, 2 x orders, 4 x stock; %d customers per second\n",
+	fmt.Fprintf(out, "ready in %.1f s: auth-srv, trace-srv, monitor-srv, router-srv, config-srv, db-srv, event-srv, 3 x gateway, 2 x orders, 4 x stock, 2 x scheduler; %d customers per second\n",
 		time.Since(begin).Seconds(), c.rate)
 	fmt.Fprintf(out, "orders-2 refuses one payment in ten, stock-2 is slow, stock-3 fails four times in five, stock-4 is the canary of v2; logs in %s\n", p.dir)
 	r := &report{platform: p, out: out, last: time.Now()}
@@ -93,7 +102,7 @@ func run(ctx context.Context, c settings, out io.Writer) (int, error) {
 			running = false
 		case <-ticker.C:
 			r.print()
-			r.play(ctx)
+			r.play()
 		}
 	}
 	return r.end(time.Since(begin)), nil

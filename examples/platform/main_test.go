@@ -18,7 +18,11 @@ func TestThePlatformKeepsItsPromises(t *testing.T) {
 	if err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v", code, err)
 	}
-	for _, want := range []string{"calls/s", "Stock.Reserve", "shop.orders", "DEGRADED", "stock serves", "rule canary", "no rule matches", "kept"} {
+	for _, want := range []string{
+		"calls/s", "Stock.Reserve", "shop.orders", "DEGRADED", "stock serves", "rule canary", "no rule matches", "kept",
+		"kept     a change of configuration", "kept     of every order", "kept     sessions survive",
+		"kept     a paused leader's late write is refused (scheduler-", "stale fencing token", "kept     each order is settled once",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report lacks %q", want)
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +22,7 @@ import (
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/monitor"
@@ -34,7 +37,11 @@ type node struct {
 	plain   *rpc.Client   // to the platform's services
 	authed  client.Client // plain, as this service
 	routed  *rpc.Client   // to the shop's
-	ends    []func() error
+	says    *slog.Logger
+	wire    *wire
+	ring    kv.KV          // of a gateway
+	leaves  []func() error // before the server stops
+	ends    []func() error // after it
 
 	log     log.Log
 	metrics metrics.Metrics
@@ -53,43 +60,48 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 	self := &registry.Service{Name: service, Version: version}
 
 	// Clients and a server of its own: go-micro's defaults are shared by all
-	// services of a process, and there are eight of them in this one.
+	// services of a process, and there are a dozen of them in this one.
 	// What go-micro says of itself goes to the service's log.
+	if n.wire, err = newWire(); err != nil {
+		return nil, err
+	}
+	reg, brk := &wiredRegistry{p.registry, n.wire}, &wiredBroker{p.broker, n.wire}
 	n.log = log.NewLog(
 		log.WithOutput(log.NewOutput(log.OutputName(filepath.Join(p.dir, name+".log")))),
 		log.WithFields(log.Fields{"service": service, "node": name}),
 	)
-	says := slog.New(log.NewSlogHandler(n.log))
-	chatter := microlog.New(says)
-	n.plain = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter})
+	n.says = slog.New(log.NewSlogHandler(n.log))
+	chatter := microlog.New(n.says)
+	n.plain = rpc.NewClient(rpc.Config{Registry: reg, Broker: brk, Logger: chatter})
 	srv := mgrpc.NewServer(
 		server.Name(service), server.Id(name+"-"+uuid.NewString()), server.Version(version),
-		server.Address("127.0.0.1:0"), server.Registry(p.registry), server.Broker(p.broker),
+		mgrpc.Listener(n.wire), server.Registry(reg), server.Broker(brk),
 		server.RegisterTTL(90*time.Second), server.RegisterInterval(30*time.Second), server.WithLogger(chatter),
 	)
-	if n.auth, err = p.operator.member(ctx, service, n.plain, "shop"); err != nil {
+	if n.auth, err = p.operator.member(ctx, service, n.plain, n.says, "shop"); err != nil {
 		return nil, err
 	}
 	// The plugins call the platform's services as this one.
 	n.authed = auth.ClientWrapper(n.auth)(n.plain)
 
 	n.metrics = metrics.NewMetrics(
-		metrics.Collectors([]string{p.collector.address()}), metrics.Namespace("shop"), metrics.BatchInterval(time.Second),
+		metrics.Collectors([]string{p.collector.address()}), metrics.Namespace("shop"), metrics.BatchInterval(time.Second), metrics.Logger(n.says),
 	)
-	n.trace = trace.NewTrace(trace.Client(n.authed), trace.Service(self), trace.BatchInterval(time.Second))
+	n.trace = trace.NewTrace(trace.Client(n.authed), trace.Service(self), trace.BatchInterval(time.Second), trace.Logger(n.says))
 	n.monitor = monitor.NewMonitor(
-		monitor.Client(n.authed), monitor.Server(srv), monitor.Interval(p.every/2),
+		monitor.Client(n.authed), monitor.Server(srv), monitor.Interval(p.every/2), monitor.Logger(n.says),
 		monitor.WatchLoss("trace", n.trace), monitor.WatchLoss("log", n.log),
 	)
-	n.config = config.NewConfig(config.WithOptionalSource(config.NewSource(config.SourceName(configID), config.SourceClient(n.authed))))
+	n.config = config.NewConfig(config.Logger(n.says), config.WithOptionalSource(config.NewSource(config.SourceName(configID), config.SourceClient(n.authed))))
 	n.router = router.NewRouter(
-		selector.Registry(p.registry), router.Client(n.authed), router.Server(srv), router.Logger(says),
-		router.Interval(500*time.Millisecond), router.NotReady(n.monitor.NotReady), router.Idempotent("Stock.Reserve"),
+		selector.Registry(reg), router.Client(n.authed), router.Server(srv), router.Logger(n.says),
+		router.Interval(500*time.Millisecond), router.NotReady(n.monitor.NotReady), router.Idempotent("Stock.Reserve", "Gateway.Fill"),
 	)
-	n.routed = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker, Logger: chatter, Selector: n.router})
+	n.routed = rpc.NewClient(rpc.Config{Registry: reg, Broker: brk, Logger: chatter, Selector: n.router})
 
 	n.shutdown = monitor.NewShutdown(n.monitor, srv,
 		n.router.Stop, n.config.Stop, n.trace.Stop, n.metrics.Stop, n.log.Stop)
+	n.shutdown.Leave = n.leave
 	n.shutdown.Propagation = 100 * time.Millisecond // within a process
 	n.service = micro.NewService(
 		micro.Client(n.routed), micro.Server(srv), micro.HandleSignal(false),
@@ -98,8 +110,8 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 			monitor.ClientWrapper(n.monitor), auth.ClientWrapper(n.auth), router.ClientWrapper(n.router),
 		),
 		micro.WrapHandler(
-			n.shutdown.HandlerWrapper(), trace.HandlerWrapper(n.trace, self), metrics.HandlerWrapper(n.metrics),
-			monitor.HandlerWrapper(n.monitor), log.HandlerWrapper(n.log), auth.HandlerWrapper(n.auth),
+			n.shutdown.HandlerWrapper(), ofCallers(trace.HandlerWrapper(n.trace, self)), ofCallers(metrics.HandlerWrapper(n.metrics)),
+			ofCallers(monitor.HandlerWrapper(n.monitor)), log.HandlerWrapper(n.log), auth.HandlerWrapper(n.auth),
 		),
 	)
 	for _, start := range []func() error{n.log.Start, n.metrics.Start, n.trace.Start, n.config.Start, n.router.Start} {
@@ -108,6 +120,29 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 		}
 	}
 	return n, nil
+}
+
+// ofCallers leaves w out of what the members of a ring tell each other: these are
+// hundreds of calls a second that no customer made.
+func ofCallers(w server.HandlerWrapper) server.HandlerWrapper {
+	return func(next server.HandlerFunc) server.HandlerFunc {
+		wrapped := w(next)
+		return func(ctx context.Context, req server.Request, rsp any) error {
+			if strings.HasPrefix(req.Endpoint(), "KV.") {
+				return next(ctx, req, rsp)
+			}
+			return wrapped(ctx, req, rsp)
+		}
+	}
+}
+
+// leave hands over what the instance keeps.
+func (n *node) leave() error {
+	var errs []error
+	for _, leave := range n.leaves {
+		errs = append(errs, leave())
+	}
+	return errors.Join(errs...)
 }
 
 // serve starts the server, then reports it.
@@ -129,6 +164,16 @@ func (n *node) dropped() uint64 {
 	return n.router.Dropped() + n.trace.Dropped() + n.log.Dropped() + n.metrics.Dropped() + n.monitor.Dropped()
 }
 
+// kill is as much of kill -9 as there is within a process: from one moment to
+// the next nobody hears of the instance again. What is left of it ends by itself,
+// and cannot tell anybody.
+func (n *node) kill(graves *sync.WaitGroup) {
+	n.wire.cut()
+	n.routed.Close()
+	n.plain.Close()
+	graves.Go(func() { _ = n.stop() }) // the dead do not complain
+}
+
 // stop ends the instance without losing a call.
 func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -139,6 +184,7 @@ func (n *node) stop() error {
 	}
 	n.routed.Close()
 	n.plain.Close()
+	n.wire.cut()
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.name, err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ func newNotifier(ctx context.Context, p *platform) (*notifier, error) {
 	n := &notifier{told: map[string]int{}}
 	n.plain = rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker})
 	var err error
-	if n.auth, err = p.operator.member(ctx, "shop.notifier", n.plain, "shop"); err != nil {
+	if n.auth, err = p.operator.member(ctx, "shop.notifier", n.plain, slog.Default(), "shop"); err != nil {
 		return nil, err
 	}
 	return n, n.begin()
@@ -75,7 +76,7 @@ func (n *notifier) kill() error {
 // missing returns how many of the orders nobody was told of, waiting for those
 // that are on their way.
 func (n *notifier) missing(orders []string) int {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(closing); ; time.Sleep(20 * time.Millisecond) {
 		missing := 0
 		n.mu.Lock()
 		for _, id := range orders {
@@ -88,6 +89,17 @@ func (n *notifier) missing(orders []string) int {
 			return missing
 		}
 	}
+}
+
+// orders returns how many orders there were events of, and the sum of their
+// hashes.
+func (n *notifier) orders() (count int, sum uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id := range n.told {
+		sum += hashOf(id)
+	}
+	return len(n.told), sum
 }
 
 func (n *notifier) stop() error {

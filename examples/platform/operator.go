@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"go-micro.dev/v5/client"
 
@@ -66,7 +67,8 @@ func newOperator(p *platform, secret string, public bool) (*operator, error) {
 func (o *operator) setRules(ctx context.Context) error {
 	for _, r := range []*authpb.Rule{
 		{Id: "platform", Roles: []string{"platform", "admin", "shop"}, Services: []string{"go.micro.srv.*"}},
-		{Id: "customers-buy", Accounts: []string{"shop.customers"}, Services: []string{gatewayName}},
+		{Id: "customers-buy", Accounts: []string{"shop.customers"}, Services: []string{gatewayName}, Methods: []string{"Gateway.*"}},
+		{Id: "gateways-ring", Accounts: []string{gatewayName, schedulerName}, Services: []string{gatewayName}, Methods: []string{"KV.*"}},
 		{Id: "gateway-orders", Accounts: []string{gatewayName}, Services: []string{ordersName}},
 		{Id: "orders-reserve", Accounts: []string{ordersName}, Services: []string{stockName}, Methods: []string{"Stock.Reserve"}},
 	} {
@@ -100,7 +102,7 @@ func (o *operator) discount(ctx context.Context, percent int) error {
 }
 
 // member returns the Auth of a service, started. Its instances share an account.
-func (o *operator) member(ctx context.Context, service string, c client.Client, roles ...string) (auth.Auth, error) {
+func (o *operator) member(ctx context.Context, service string, c client.Client, says *slog.Logger, roles ...string) (auth.Auth, error) {
 	secret, ok := o.secrets[service]
 	if !ok {
 		secret = rand.Text()
@@ -111,7 +113,7 @@ func (o *operator) member(ctx context.Context, service string, c client.Client, 
 		}
 		o.secrets[service] = secret
 	}
-	a := auth.NewAuth(auth.Id(service), auth.Secret(secret), auth.Client(c))
+	a := auth.NewAuth(auth.Id(service), auth.Secret(secret), auth.Client(c), auth.Logger(says))
 	return a, a.Start()
 }
 
@@ -119,12 +121,12 @@ func (o *operator) member(ctx context.Context, service string, c client.Client, 
 // returns what they were told.
 func (o *operator) strangers(ctx context.Context, p *platform) (nobody, somebody error) {
 	buy := func(c client.Client) error {
-		_, err := shop.NewGatewayService(gatewayName, c).Buy(ctx, &shop.Item{Name: "book"})
+		_, err := shop.NewGatewayService(gatewayName, c).Buy(ctx, &shop.BuyRequest{})
 		return err
 	}
 	c := rpc.NewClient(rpc.Config{Registry: p.registry, Broker: p.broker})
 	defer c.Close()
-	a, err := o.member(ctx, "shop.stranger", c)
+	a, err := o.member(ctx, "shop.stranger", c, slog.Default())
 	if err != nil {
 		return err, err
 	}

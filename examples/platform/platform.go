@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ import (
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
 	tracesrv "github.com/micro/go-platform/internal/srv/trace"
+	"github.com/micro/go-platform/kv"
 )
 
 // platform is everything that runs.
@@ -31,7 +33,10 @@ type platform struct {
 	registry  registry.Registry
 	broker    broker.Broker
 	daemons   []*daemon.Running
-	nodes     []*node
+	nodes     []*node        // of the shop, that live
+	graves    sync.WaitGroup // of those that were killed
+	locks     *locks
+	shift     shift           // of the schedulers
 	stocks    []*stockHandler // stock-1 to stock-4
 	collector collector
 	customers *customers
@@ -58,10 +63,16 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	if p.registry, err = daemon.NewRegistry(c.registry, c.registryAddress); err != nil {
 		return nil, err
 	}
+	if _, err := p.registry.ListServices(); err != nil { // services would wait for it
+		return nil, fmt.Errorf("registry %s: %w", c.registry, err)
+	}
 	if p.dir, err = os.MkdirTemp("", "go-platform-"); err != nil {
 		return nil, err
 	}
 	if p.broker, err = membroker.New(); err != nil {
+		return nil, err
+	}
+	if p.locks, err = newLocks(c); err != nil {
 		return nil, err
 	}
 	if err := p.collector.listen(); err != nil {
@@ -107,13 +118,12 @@ func (p *platform) openShop(ctx context.Context) error {
 		stock("stock-1", "v1", time.Millisecond, 0), stock("stock-2", "v1", 100*time.Millisecond, 0), stock("stock-3", "v1", time.Millisecond, 5),
 		stock("stock-4", "v2", time.Millisecond, 0),
 		orders("orders-1", 0), orders("orders-2", 10),
-		gateway("gateway-1"),
+		gateway("gateway-1"), gateway("gateway-2"), gateway("gateway-3"),
+		newScheduler("scheduler-1"), newScheduler("scheduler-2"),
 	} {
-		n, err := open(ctx, p)
-		if err != nil {
+		if err := p.open(ctx, open); err != nil {
 			return err
 		}
-		p.nodes = append(p.nodes, n)
 	}
 	var err error
 	if p.notifier, err = newNotifier(ctx, p); err != nil {
@@ -129,6 +139,37 @@ func (p *platform) openShop(ctx context.Context) error {
 	return nil
 }
 
+func (p *platform) open(ctx context.Context, open func(context.Context, *platform) (*node, error)) error {
+	n, err := open(ctx, p)
+	if err == nil {
+		p.nodes = append(p.nodes, n)
+	}
+	return err
+}
+
+// kill ends the node as hard as can be, and returns how many calls it was at.
+func (p *platform) kill(name string) (inFlight int64) {
+	p.nodes = slices.DeleteFunc(p.nodes, func(n *node) bool {
+		if n.name != name {
+			return false
+		}
+		inFlight = n.shutdown.InFlight()
+		n.kill(&p.graves)
+		return true
+	})
+	return inFlight
+}
+
+// ring is the sessions' as one of the living gateways has it.
+func (p *platform) ring() kv.KV {
+	for _, n := range p.nodes {
+		if n.ring != nil {
+			return n.ring
+		}
+	}
+	return nil
+}
+
 // stop ends the shop from the customers down, then what watches it.
 func (p *platform) stop() error {
 	var errs []error
@@ -138,7 +179,8 @@ func (p *platform) stop() error {
 	for i := len(p.nodes); i > 0; i-- {
 		errs = append(errs, p.nodes[i-1].stop())
 	}
-	p.nodes, p.customers = nil, nil
+	p.nodes = nil
+	p.graves.Wait()
 	return errors.Join(errs...)
 }
 
@@ -147,6 +189,12 @@ func (p *platform) stored(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.orders = append(p.orders, id)
+}
+
+func (p *platform) storedOrders() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.orders)
 }
 
 // stopDaemons ends what the report still asked after the shop was closed.

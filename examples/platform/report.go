@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,10 +25,11 @@ type report struct {
 	lastCalls int64
 	lastErrs  int64
 
-	whole   int  // traces that were read back complete
-	refused bool // strangers were
+	cutOff  int64 // calls that the killed gateway was at
+	whole   int   // traces that were read back complete
+	refused bool  // strangers were
 	reports int
-	told    error // what became of the change of configuration
+	told    error // what went wrong with what happens to the shop
 }
 
 func (r *report) printf(format string, args ...any) { fmt.Fprintf(r.out, format, args...) }
@@ -44,6 +46,7 @@ func (r *report) print() {
 		r.printf("  no health: %v\n", err)
 	}
 	r.shares()
+	r.printf("  the gateways keep %d sessions; %s\n", r.customers.sessions.count(), r.shift.state())
 	if err := r.waterfall(ctx); err != nil {
 		r.printf("  no trace: %v\n", err)
 	}
@@ -69,6 +72,7 @@ func (r *report) endpoints(ctx context.Context) error {
 	r.printf("  %-11s %-28s %7s %7s %9s %9s\n", "node", "endpoint", "calls", "errors", "p50 ms", "p99 ms")
 	slices.SortFunc(rsp.Stats, func(a, b *monitorpb.Stats) int { return cmp.Compare(nodeName(a.Service), nodeName(b.Service)) })
 	for _, s := range rsp.Stats {
+		slices.SortFunc(s.Endpoints, func(a, b *monitorpb.Endpoint) int { return cmp.Compare(a.Method, b.Method) })
 		for _, e := range s.Endpoints {
 			if e.Side == monitorpb.Endpoint_SERVER {
 				r.printf("  %-11s %-28s %7d %7d %9.1f %9.1f\n", nodeName(s.Service), e.Method, e.Success.GetCount(),
@@ -79,14 +83,12 @@ func (r *report) endpoints(ctx context.Context) error {
 	return nil
 }
 
-// nodeName shortens "shop.stock-stock-1-<uuid>" to "stock-1".
-func nodeName(s *monitorpb.Service) string {
-	id := strings.TrimPrefix(s.Nodes[0].Id, s.Name+"-")
-	if i := len(id) - len("-00000000-0000-0000-0000-000000000000"); i > 0 {
-		id = id[:i]
-	}
-	return id
-}
+func nodeName(s *monitorpb.Service) string { return short(s.Nodes[0].Id) }
+
+var nodeID = regexp.MustCompile(`shop\.\w+-(\w+(?:-\d+)?)-[0-9a-f]{8}-[0-9a-f-]{27}`)
+
+// short makes "stock-1" of each "shop.stock-stock-1-<uuid>".
+func short(text string) string { return nodeID.ReplaceAllString(text, "$1") }
 
 // health is monitor-srv's verdict.
 func (r *report) health(ctx context.Context) error {
@@ -95,7 +97,7 @@ func (r *report) health(ctx context.Context) error {
 		return err
 	}
 	for _, v := range rsp.Verdicts {
-		r.printf("  %-16s %-9s %d of %d nodes ready  %s\n", v.Service, v.State, v.Ready, v.Nodes, strings.Join(v.Reasons, "; "))
+		r.printf("  %-16s %-9s %d of %d nodes ready  %s\n", v.Service, v.State, v.Ready, v.Nodes, short(strings.Join(v.Reasons, "; ")))
 	}
 	return nil
 }
@@ -104,21 +106,27 @@ func (r *report) health(ctx context.Context) error {
 func (r *report) strangers(ctx context.Context) {
 	nobody, somebody := r.operator.strangers(ctx, r.platform)
 	r.refused = call.Code(nobody) == 401 && call.Code(somebody) == 403
-	for who, err := range map[string]error{"nobody": nobody, "a stranger": somebody} {
-		r.printf("  %s wants to buy: %v\n", who, err)
-	}
+	r.printf("nobody wants to buy: %d %s\n", call.Code(nobody), call.Parse(nobody).Detail)
+	r.printf("a stranger wants to buy: %d %s\n", call.Code(somebody), call.Parse(somebody).Detail)
 }
 
-// play is what happens to the shop while it runs: a sale begins after the first
-// report; the notifier is killed after it and comes back after the second.
-func (r *report) play(ctx context.Context) {
+// play is what happens to the shop while it runs: after the first report a sale
+// begins, the notifier and a gateway are killed and the leading scheduler is
+// paused; after the second those that were killed are replaced. The paused one
+// goes on by itself, once the other leads.
+func (r *report) play() {
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
 	switch r.reports++; r.reports {
 	case 1:
 		r.told = errors.Join(r.operator.discount(ctx, 10), r.notifier.kill())
-		r.printf("  the operator begins a sale: discount 10 %%; the notifier is killed\n")
+		r.cutOff = r.kill(victim)
+		r.shift.pauseLeader()
+		r.printf("  the operator begins a sale: discount 10 %%\n")
+		r.printf("  the notifier is killed, so is %s; the leading scheduler is paused\n", victim)
 	case 2:
-		r.told = errors.Join(r.told, r.notifier.begin())
-		r.printf("  the notifier is back\n")
+		r.told = errors.Join(r.told, r.notifier.begin(), r.open(ctx, gateway("gateway-4")))
+		r.printf("  the notifier is back, gateway-4 replaces %s\n", victim)
 	}
 }
 
@@ -133,88 +141,6 @@ func (r *report) shares() {
 			r.printf("  no shares: %v\n", err)
 			return
 		}
-		r.printf("  %s\n", strings.ReplaceAll(strings.TrimSpace(why.String()), "\n", "\n  "))
+		r.printf("  %s\n", strings.ReplaceAll(short(strings.TrimSpace(why.String())), "\n", "\n  "))
 	}
-}
-
-// end closes the shop, checks the promises and returns the exit code.
-func (r *report) end(lasted time.Duration) int {
-	p := r.platform
-	customers := p.customers
-	customers.leave()
-	bought, refused, failed := customers.bought.Load(), customers.refused.Load(), customers.failed.Load()
-	nodes := append([]*node{customers.node}, p.nodes...)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	stopped := p.stop()
-	if err := r.waterfall(ctx); err != nil {
-		r.printf("  no trace: %v\n", err)
-	}
-	missing := p.notifier.missing(p.orders)
-	var dropped uint64
-	for _, n := range nodes {
-		dropped += n.dropped()
-	}
-	silent, err := r.notStopped(ctx)
-
-	r.printf("\nafter %.0f s: %d bought, %d refused as promised, %d failed\n", lasted.Seconds(), bought, refused, failed)
-	kept := true
-	promise := func(ok bool, format string, args ...any) {
-		mark := "kept  "
-		if !ok {
-			mark, kept = "BROKEN", false
-		}
-		r.printf("  %s  %s\n", mark, fmt.Sprintf(format, args...))
-	}
-	if f := customers.failure.Load(); f != nil {
-		r.printf("  first failure: %v\n", *f)
-	}
-	served := make([]int64, len(p.stocks))
-	for i, h := range p.stocks {
-		served[i] = h.calls.Load()
-	}
-	canary := 100 * float64(served[3]) / float64(max(served[0]+served[1]+served[2]+served[3], 1))
-	promise(bought > 0 && failed*100 <= bought, "hardly a call fails, though stock-3 fails four times in five (%d of %d)", failed, bought+failed)
-	promise(r.refused, "an unknown caller, and one whom no rule allows it, are refused")
-	promise(served[1] < served[0]/2 && served[2] < served[0]/2, "the slow and the failing node get less than half of a good one's calls (%d, %d, %d)", served[1], served[2], served[0])
-	promise(canary > 3 && canary < 20, "the canary gets about %d %% (%.1f)", canaryPercent, canary)
-	promise(r.told == nil && customers.full.Load() > 0 && customers.reduced.Load() > 0, "a change of configuration reaches the shop while it sells (%d at full price, %d reduced) %s",
-		customers.full.Load(), customers.reduced.Load(), text(r.told))
-	promise(len(p.orders) > 0 && missing == 0, "of every order that was stored the notifier was told, though it was killed (%d orders, %d missing)", len(p.orders), missing)
-	promise(r.whole > 0, "a trace of all services is read back from trace-srv as one tree (%d were)", r.whole)
-	promise(dropped == 0, "no telemetry is dropped (%d was)", dropped)
-	promise(err == nil && len(silent) == 0, "every node reported STOPPED to monitor-srv %s", strings.Join(silent, " "))
-	promise(stopped == nil, "every service ends cleanly %s", text(stopped))
-	ended := p.stopDaemons()
-	promise(ended == nil, "the platform's services end cleanly %s", text(ended))
-	if !kept {
-		return 1
-	}
-	return 0
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return "(" + strings.ReplaceAll(err.Error(), "\n", "; ") + ")"
-}
-
-// notStopped returns the nodes of the shop that monitor-srv did not hear a
-// farewell from.
-func (r *report) notStopped(ctx context.Context) ([]string, error) {
-	rsp, err := r.operator.monitor.Status(ctx, &monitorpb.StatusRequest{})
-	if err != nil {
-		return nil, err
-	}
-	var silent []string
-	for _, s := range rsp.Statuses {
-		if s.Status != monitorpb.Status_STOPPED {
-			silent = append(silent, nodeName(s.Service)+" "+s.Status.String())
-		}
-	}
-	if len(rsp.Statuses) != 8 {
-		silent = append(silent, fmt.Sprintf("(%d nodes known, not 8)", len(rsp.Statuses)))
-	}
-	return silent, nil
 }

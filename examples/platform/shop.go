@@ -15,9 +15,10 @@ import (
 
 // The services by the names they register.
 const (
-	gatewayName = "shop.gateway"
-	ordersName  = "shop.orders"
-	stockName   = "shop.stock"
+	gatewayName   = "shop.gateway"
+	ordersName    = "shop.orders"
+	stockName     = "shop.stock"
+	schedulerName = "shop.scheduler"
 )
 
 // ordersTable is where orders are stored; its changes are events.
@@ -33,31 +34,6 @@ const (
 // refused is the status of a payment that orders-2 refuses: the only failure
 // there should be.
 const refused = 409
-
-type gatewayHandler struct{ orders shop.OrdersService }
-
-func (h *gatewayHandler) Buy(ctx context.Context, item *shop.Item, receipt *shop.Receipt) error {
-	placed, err := h.orders.Place(ctx, item)
-	if err != nil {
-		return err
-	}
-	receipt.Order, receipt.Discount = placed.Order, placed.Discount
-	return nil
-}
-
-func gateway(name string) func(context.Context, *platform) (*node, error) {
-	return func(ctx context.Context, p *platform) (*node, error) {
-		n, err := newNode(ctx, p, gatewayName, "v1", name)
-		if err != nil {
-			return nil, err
-		}
-		h := &gatewayHandler{shop.NewOrdersService(ordersName, n.call())}
-		if err := shop.RegisterGatewayHandler(n.service.Server(), h); err != nil {
-			return nil, err
-		}
-		return n, n.serve()
-	}
-}
 
 type ordersHandler struct {
 	platform    *platform
@@ -77,7 +53,7 @@ func (h *ordersHandler) Place(ctx context.Context, item *shop.Item, receipt *sho
 	if _, err := h.stock.Reserve(ctx, item); err != nil {
 		return err
 	}
-	receipt.Order = fmt.Sprintf("%s/%d", h.node.name, number)
+	receipt.Order, receipt.Item = fmt.Sprintf("%s/%d", h.node.name, number), item.Name
 	receipt.Discount = int64(h.node.config.Get("discount").Int(0))
 	return h.store(ctx, receipt.Order, item)
 }

@@ -42,11 +42,14 @@ func (r *report) waterfall(ctx context.Context) error {
 
 func clamp(n, high int64) int64 { return min(max(n, 0), high) }
 
-// latest returns the newest trace that has all its spans: those of the last
-// second are still on their way.
+// underway is how long spans may be, while the shop runs: each instance sends
+// its own once a second.
+const underway = 1500 * time.Millisecond
+
+// latest returns the newest trace that has all its spans.
 func (r *report) latest(ctx context.Context) (*tracepb.TreeResponse, error) {
 	found, err := r.operator.traces.Search(ctx, &tracepb.SearchRequest{
-		Name: "Stock.Reserve", Service: stockName, Reverse: true, Limit: 20, To: time.Now().UnixMicro(),
+		Name: "Stock.Reserve", Service: stockName, Reverse: true, Limit: 20, To: time.Now().Add(-underway).UnixMicro(),
 	})
 	if err != nil {
 		return nil, err

@@ -95,7 +95,7 @@ func call(ctx context.Context, c client.Client, r router.Router, out io.Writer) 
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintf(out, "%d calls, %d failed\n%s\n", calls.Swap(0), failed.Swap(0), e)
+			_, _ = fmt.Fprintf(out, "%d calls, %d failed\n%s\n", calls.Swap(0), failed.Swap(0), e) // it is only shown
 		}
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,25 +12,10 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
-// screen ends the program once it printed what is wanted.
-type screen struct {
-	strings.Builder
-	want string
-	end  func()
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	n, err := s.Builder.Write(p)
-	if strings.Contains(s.String(), s.want) {
-		s.end()
-	}
-	return n, err
-}
-
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out := &screen{want: "for failing", end: cancel}
+	out := &rpctest.Buffer{Until: "for failing", Then: cancel}
 	if err := run(ctx, memreg.New(), out); err != nil {
 		t.Fatal(err)
 	}

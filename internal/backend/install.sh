@@ -193,6 +193,7 @@ table() {
 	jar_row kafka 'kafka_2.13-*.jar'
 	jar_row cassandra 'cassandra-all-*.jar'
 	jar_row opensearch 'opensearch-2*.jar'
+	jar_row elasticsearch 'elasticsearch-7*.jar'
 }
 
 everything() {
@@ -202,7 +203,7 @@ everything() {
 	step golangci-lint lint
 	step consul consul
 	step java java_runtime
-	for name in zipkin kafka cassandra opensearch; do
+	for name in zipkin kafka cassandra opensearch elasticsearch; do
 		step "$name" maven "$name"
 	done
 	table

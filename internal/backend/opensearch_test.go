@@ -7,10 +7,13 @@ import (
 	"github.com/micro/go-platform/internal/backend"
 )
 
-func TestOpenSearch(t *testing.T) {
-	s := backend.OpenSearch(t)
+func TestOpenSearch(t *testing.T) { search(t, backend.OpenSearch(t)) }
+
+func TestElasticsearch(t *testing.T) { search(t, backend.Elasticsearch(t)) }
+
+func search(t *testing.T, s *backend.Server) {
 	call(t, http.MethodPut, s.URL+"/shop/_doc/1?refresh=true", `{"name":"Zoë","age":41}`, http.StatusCreated)
-	search := func() {
+	find := func() {
 		t.Helper()
 		var found struct {
 			Hits struct {
@@ -26,8 +29,8 @@ func TestOpenSearch(t *testing.T) {
 			t.Fatalf("hits = %v; want Zoë", hits)
 		}
 	}
-	search()
+	find()
 	s.Kill(t)
 	s.Restart(t)
-	search()
+	find()
 }

@@ -10,6 +10,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // Backoff counts the failures of one loop. It is not safe for concurrent use.
@@ -39,14 +41,10 @@ func (b *Backoff) Next() time.Duration {
 
 // Wait sleeps for Next, or returns the context's error as soon as it ends.
 func (b *Backoff) Wait(ctx context.Context) error {
-	timer := time.NewTimer(b.Next())
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !lifecycle.Sleep(ctx, b.Next()) {
 		return ctx.Err()
 	}
+	return nil
 }
 
 // Reset forgets the failures: call it after a success.

@@ -66,7 +66,7 @@ func (p *Pool) Explain(c *Call) Explanation {
 	e.Versions = t.lanes(pl, sticky)
 	total := 0.0
 	for _, m := range p.members {
-		total += m.Load.calls
+		total += m.Load.recent()
 	}
 	for _, members := range [...][]*Member{p.members, p.draining} {
 		for _, m := range members {
@@ -133,11 +133,11 @@ func (p *Pool) state(t *table, pl *plan, m *Member, total float64) NodeState {
 	l := m.Load
 	latency, _ := unpack(l.latency.Load())
 	s := NodeState{
-		Node: m.Node, Version: m.Version, Zone: m.Zone, Calls: l.calls, Weight: m.Weight,
+		Node: m.Node, Version: m.Version, Zone: m.Zone, Calls: l.recent(), Weight: m.Weight,
 		Latency: time.Duration(latency), InFlight: l.InFlight(), Streams: int(l.streams.Load()), Success: l.success,
 	}
 	if total > 0 {
-		s.Share = l.calls / total
+		s.Share = s.Calls / total
 	}
 	s.Reasons = p.reasons(t, pl, m)
 	return s
@@ -152,7 +152,11 @@ func (p *Pool) reasons(t *table, pl *plan, m *Member) (why []string) {
 	reason, out := t.out[l]
 	switch phase := l.phase.Load(); {
 	case out && phase == open:
-		why = append(why, fmt.Sprintf("ejected for %v, %s: %s", time.Duration(l.until-p.conf.Now()).Round(time.Millisecond), times(l.times), reason))
+		left := "until the probation that is due"
+		if d := time.Duration(l.until - p.conf.Now()); d > 0 {
+			left = fmt.Sprint("for ", d.Round(time.Millisecond))
+		}
+		why = append(why, fmt.Sprintf("ejected %s, %s: %s", left, times(l.times), reason))
 	case out:
 		why = append(why, "left out: "+reason)
 	case phase == open:

@@ -65,6 +65,10 @@ func (l *Load) count(now int64, dt time.Duration, p *Pool) {
 	}
 }
 
+// recent is how many calls ended in the last seconds, those of the window that is
+// under way too.
+func (l *Load) recent() float64 { return l.calls + float64(uint32(l.window.Load())) }
+
 // rate is the part of recent calls that failed.
 func (l *Load) rate() float64 {
 	if l.calls == 0 {

@@ -134,9 +134,9 @@ func TestACanaryIsStickyAndGrows(t *testing.T) {
 			t.Errorf("weight %d got %.2f %% of 100 000 users", weight, got)
 		}
 		for i := range 2000 {
-			first, _ := w.Pick(user(i), nil)
+			first, _ := w.Pick(user(i), nil) // a nil member fails below
 			for range 3 {
-				if m, _ := w.Pick(user(i), nil); m.Version != first.Version {
+				if m, _ := w.Pick(user(i), nil); m.Version != first.Version { // a nil member fails below
 					t.Fatalf("user %d went to %s, then to %s", i, first.Version, m.Version)
 				}
 			}
@@ -162,9 +162,9 @@ func TestAUserStaysWithAVersionWithoutRules(t *testing.T) {
 		t.Errorf("v2 has one of four nodes and %.2f %% of the users", got)
 	}
 	for i := range 1000 {
-		first, _ := w.Pick(user(i), nil)
+		first, _ := w.Pick(user(i), nil) // a nil member fails below
 		for range 3 {
-			if m, _ := w.Pick(user(i), nil); m.Version != first.Version {
+			if m, _ := w.Pick(user(i), nil); m.Version != first.Version { // a nil member fails below
 				t.Fatalf("user %d went to %s, then to %s", i, first.Version, m.Version)
 			}
 		}
@@ -287,7 +287,7 @@ func TestWeights(t *testing.T) {
 		seen := map[string]float64{}
 		const n = 100_000
 		for range n {
-			m, _ := w.Pick(nil, nil)
+			m, _ := w.Pick(nil, nil) // a nil member fails below
 			seen[m.Node.Id] += 100.0 / n
 		}
 		for id, want := range map[string]float64{"v1-0": 6.25, "v1-1": 31.25, "v1-2": 62.5} {
@@ -324,6 +324,11 @@ func TestExplain(t *testing.T) {
 		w.End(m, balance.Failed, false)
 	}
 	e := w.Explain(nil)
+	for _, n := range e.Nodes {
+		if want := map[bool]float64{true: 1}[n.Node.Id == "v2-1"]; n.Share != want {
+			t.Errorf("%s had %v of the calls, want %v", n.Node.Id, n.Share, want)
+		}
+	}
 	text := fmt.Sprintf("%+v", e)
 	for _, want := range []string{
 		"{Version:v2 Percent:10 Reason:rule r1: weight 10, priority 3}", "{Version:v3 Percent:0 Reason:rule r2: weight 0",
@@ -333,6 +338,10 @@ func TestExplain(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in %s", want, text)
 		}
+	}
+	w.now += int64(5 * time.Second) // and no tick
+	if text = fmt.Sprintf("%+v", w.Explain(nil)); !strings.Contains(text, "ejected until the probation that is due") {
+		t.Errorf("the ejection is over and no call came: %s", text)
 	}
 }
 

@@ -104,7 +104,7 @@ func candidates(n int) (all []balance.Candidate) {
 }
 
 func index(n *registry.Node) (i int) {
-	_, _ = fmt.Sscanf(n.Id, "n%d", &i)
+	_, _ = fmt.Sscanf(n.Id, "n%d", &i) // they are named so
 	return i
 }
 

@@ -40,7 +40,7 @@ func thousandRules() ([]*pb.Rule, *policy.Call) {
 	for i := range rules {
 		rules[i] = &pb.Rule{
 			Id: fmt.Sprintf("rule-%03d", i), Effect: policy.Allow,
-			Accounts: []string{fmt.Sprintf("shop.caller-%d", i%250)}, Services: []string{fmt.Sprintf("shop.service-%d", i%101)}, Methods: []string{"Orders.*"},
+			Accounts: []string{fmt.Sprintf("shop.caller-%d", i%250)}, Services: []string{fmt.Sprintf("shop.service-%d", i%101)}, Methods: []string{"Orders.*", "Echo.*"},
 		}
 	}
 	return rules, &policy.Call{
@@ -79,7 +79,7 @@ func (a watches) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Policy
 
 // startedAuth returns the default plugin of a caller that rules allow, and its
 // issuer.
-func startedAuth(b *testing.B) (auth.Auth, *authtest.Issuer, *policy.Call) {
+func startedAuth(b testing.TB) (auth.Auth, *authtest.Issuer, *policy.Call) {
 	b.Helper()
 	rules, call := thousandRules()
 	issuer := authtest.NewIssuer(b)

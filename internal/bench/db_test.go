@@ -111,6 +111,7 @@ func benchDB(b *testing.B, databaseURL string, direct *sql.DB, err error) {
 			b.ReportMetric(statement, "µs-sql")
 			b.ReportMetric(rpc, "µs-rpc")
 			b.ReportMetric(total-statement-rpc, "µs-own")
+			b.ReportMetric(total/(statement+rpc), "db/(sql+rpc)")
 			b.ReportMetric(0, "ns/op")
 		})
 	}

@@ -2,6 +2,9 @@ package bench_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -169,4 +172,54 @@ func BenchmarkEventLatency(b *testing.B) {
 		cancel()
 		<-over
 	})
+}
+
+// tracedAppends is the appends of one traced process.
+const tracedAppends = 200
+
+// BenchmarkEventSyncs counts what the other figures rest on: each contestant
+// syncs once for an append of a lone publisher. One iteration is this binary
+// once more under strace, where there is one.
+func BenchmarkEventSyncs(b *testing.B) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		b.Log("nobody counts without strace")
+		return
+	}
+	for _, log := range []string{"event-srv-sqlite", "event-nats", "jetstream"} {
+		b.Run(log, func(b *testing.B) {
+			per := 0.0
+			for b.Loop() {
+				// The benchmark appends one record first, to find its pace.
+				per = float64(syncs(b, strace, log)) / (tracedAppends + 1)
+			}
+			b.ReportMetric(per, "syncs/append")
+			b.ReportMetric(0, "ns/op") // that of strace
+			if per < 1 || per > 1.3 {  // more than one: checkpoints, and what is made at the start
+				b.Errorf("%.2f syncs per append, want about 1", per)
+			}
+		})
+	}
+}
+
+func syncs(b *testing.B, strace, log string) (n int) {
+	b.Helper()
+	table := filepath.Join(b.TempDir(), "counts")
+	out, err := exec.Command(strace, "-f", "-c", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-U", "calls,name", "-o", table,
+		os.Args[0], "-test.run", "^$", "-test.bench", "^BenchmarkEventAppend$/^1-publisher$/^"+log+"$", "-test.benchtime", fmt.Sprint(tracedAppends, "x")).CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	lines, err := os.ReadFile(table)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, line := range strings.Split(string(lines), "\n") {
+		var calls int
+		var name string
+		if _, err := fmt.Sscan(line, &calls, &name); err == nil && strings.HasSuffix(name, "sync") {
+			n += calls
+		}
+	}
+	return n
 }

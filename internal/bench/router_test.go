@@ -16,9 +16,9 @@ import (
 	"github.com/micro/go-platform/router"
 )
 
-func routerNodes(b *testing.B, nodes int) *memreg.Registry {
+func routerNodes(b testing.TB, service string, nodes int) *memreg.Registry {
 	b.Helper()
-	s := &registry.Service{Name: "stock", Version: "v1"}
+	s := &registry.Service{Name: service, Version: "v1"}
 	for i := range nodes {
 		s.Nodes = append(s.Nodes, &registry.Node{Id: fmt.Sprintf("stock-0b6fbeb1-5c37-4b9a-8a54-%04d", i), Address: fmt.Sprintf("10.0.0.1:%d", i)})
 	}
@@ -30,7 +30,7 @@ func routerNodes(b *testing.B, nodes int) *memreg.Registry {
 }
 
 func newRouter(b *testing.B, nodes int) router.Router {
-	r := router.NewRouter(selector.Registry(routerNodes(b, nodes)), router.Standalone())
+	r := router.NewRouter(selector.Registry(routerNodes(b, "stock", nodes)), router.Standalone())
 	b.Cleanup(func() { _ = r.Stop() }) // nothing is sent anywhere
 	if _, err := r.Select("stock"); err != nil {
 		b.Fatal(err)
@@ -43,7 +43,7 @@ func BenchmarkRouterSelect(b *testing.B) {
 	for _, nodes := range []int{3, 100, 1000} {
 		ours := newRouter(b, nodes)
 		router.CallWrapper(ours) // as with the wrappers: durations come from there
-		theirs := selector.NewSelector(selector.Registry(routerNodes(b, nodes)))
+		theirs := selector.NewSelector(selector.Registry(routerNodes(b, "stock", nodes)))
 		b.Cleanup(func() { _ = theirs.Close() }) // it never fails
 		for _, c := range []struct {
 			name string
@@ -132,10 +132,11 @@ func BenchmarkRouterRecord(b *testing.B) {
 }
 
 // clientCore is what go-micro's clients do around a call: options, Select,
-// Next, call wrappers, Mark. The call does nothing.
+// Next, call wrappers, Mark.
 type clientCore struct {
 	client.Client
 	selector selector.Selector
+	call     client.CallFunc
 }
 
 func (c *clientCore) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
@@ -147,7 +148,7 @@ func (c *clientCore) Call(ctx context.Context, req client.Request, rsp any, opts
 	if err != nil {
 		return err
 	}
-	call := client.CallFunc(func(context.Context, *registry.Node, client.Request, any, client.CallOptions) error { return nil })
+	call := c.call
 	for i := len(o.CallWrappers); i > 0; i-- {
 		call = o.CallWrappers[i-1](call)
 	}
@@ -176,16 +177,17 @@ func (fixedSelector) Mark(string, *registry.Node, error) {}
 func BenchmarkRouterCall(b *testing.B) {
 	req, ctx := client.NewRequest("stock", "Stock.Get", nil), context.Background()
 	r := newRouter(b, 100)
-	theirs := selector.NewSelector(selector.Registry(routerNodes(b, 100)))
+	theirs := selector.NewSelector(selector.Registry(routerNodes(b, "stock", 100)))
 	b.Cleanup(func() { _ = theirs.Close() }) // it never fails
 	node := &registry.Node{}
+	call := func(context.Context, *registry.Node, client.Request, any, client.CallOptions) error { return nil }
 	for _, c := range []struct {
 		name string
 		c    client.Client
 	}{
-		{"none", &clientCore{selector: fixedSelector{next: func() (*registry.Node, error) { return node, nil }}}},
-		{"ours", router.ClientWrapper(r)(&clientCore{selector: r})},
-		{"go-micro", &clientCore{selector: theirs}},
+		{"none", &clientCore{selector: fixedSelector{next: func() (*registry.Node, error) { return node, nil }}, call: call}},
+		{"ours", router.ClientWrapper(r)(&clientCore{selector: r, call: call})},
+		{"go-micro", &clientCore{selector: theirs, call: call}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"slices"
@@ -16,41 +16,32 @@ import (
 // call without wrappers, with ours and with the usual ones, taken in turns so
 // that all three see the same machine.
 func BenchmarkSockets(b *testing.B) {
-	stacks := []struct {
-		name string
-		wrap func(client.Client, func(server.HandlerWrapper)) (client.Client, func())
-	}{
-		{"none", func(c client.Client, _ func(server.HandlerWrapper)) (client.Client, func()) { return c, func() {} }},
-		{"ours", func(c client.Client, handler func(server.HandlerWrapper)) (client.Client, func()) {
-			clients, handlers, stop := ourWrappers(b)
-			for _, w := range handlers {
-				handler(w)
-			}
-			for _, w := range clients {
-				c = w(c)
-			}
-			return c, stop
-		}},
-		{"usual", func(c client.Client, handler func(server.HandlerWrapper)) (client.Client, func()) {
-			u, stop := newUsual()
-			handler(u.handler)
-			return u.client(c), stop
-		}},
-	}
 	net := rpctest.New(b)
 	var calls []func() error
-	for _, s := range stacks {
+	serve := func(name string, c client.Client, handlers ...server.HandlerWrapper) {
 		var opts []server.Option
-		c, stop := s.wrap(net.Client(rpctest.GRPC), func(w server.HandlerWrapper) { opts = append(opts, server.WrapHandler(w)) })
-		defer stop()
-		net.Serve(rpctest.GRPC, s.name, opts...)
-		svc, ctx := echo.NewEchoService(s.name, c), incoming()
+		for _, w := range handlers {
+			opts = append(opts, server.WrapHandler(w))
+		}
+		net.Serve(rpctest.GRPC, name, opts...)
+		svc, ctx := echo.NewEchoService(name, c), incoming()
 		calls = append(calls, func() error {
 			_, err := svc.Call(ctx, &echo.Request{Text: "hi"})
 			return err
 		})
 	}
-	took := make([][]time.Duration, len(stacks))
+	serve("none", net.Client(rpctest.GRPC))
+	clients, handlers, r := ourWrappers(b, net.Registry)
+	ours := net.ClientOf(rpctest.GRPC, r)
+	for _, w := range clients {
+		ours = w(ours)
+	}
+	slices.Reverse(handlers) // go-micro takes the outermost first
+	serve("ours", ours, handlers...)
+	usual := newUsual(b)
+	serve("usual", usual.client(net.Client(rpctest.GRPC)), usual.handler)
+
+	took := make([][]time.Duration, len(calls))
 	for b.Loop() {
 		for i, call := range calls {
 			begin := time.Now()
@@ -60,12 +51,11 @@ func BenchmarkSockets(b *testing.B) {
 			took[i] = append(took[i], time.Since(begin))
 		}
 	}
-	median := func(i int) float64 {
-		slices.Sort(took[i])
-		return float64(took[i][len(took[i])/2].Nanoseconds()) / 1000
-	}
-	b.ReportMetric(median(0), "µs-none")
-	b.ReportMetric(median(1)-median(0), "µs-ours-adds")
-	b.ReportMetric(median(2)-median(0), "µs-usual-adds")
+	none := median(took[0])
+	b.ReportMetric(micros(none), "µs-none")
+	b.ReportMetric(micros(median(took[1])-none), "µs-ours-adds")
+	b.ReportMetric(micros(median(took[2])-none), "µs-usual-adds")
 	b.ReportMetric(0, "ns/op")
 }
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

@@ -47,7 +47,7 @@ func TestWatchStreamEndsOnce(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		stream fakeStream
-		use    func(client.Stream)
+		use    func(client.Stream) // what it returns is the stream's, which is not looked at
 		want   error
 	}{
 		{"read to the end", fakeStream{recv: io.EOF}, func(s client.Stream) { _ = s.Recv(nil); _ = s.Close() }, nil},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	authpb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/atomicfile"
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -44,11 +45,16 @@ const BootstrapFile = "auth-bootstrap"
 // authenticated starts the plugin that authenticates callers and gives the
 // service's own calls its token.
 func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
+	if len(e.AuthAddresses) == 0 { // then the registry knows where it is
+		if err := e.join(nil); err != nil {
+			return err
+		}
+	}
 	who, err := e.credentials(ctx, bare)
 	if err != nil {
 		return err
 	}
-	opts := []auth.Option{auth.Id(who.ID), auth.Secret(who.Secret), auth.Service(e.Name), auth.Client(bare), auth.Logger(e.Logger)}
+	opts := []auth.Option{auth.Id(who.ID), auth.Secret(who.Secret), auth.Service(e.Name), auth.Client(bare), auth.Logger(e.Logger), auth.Addresses(e.AuthAddresses...)}
 	if e.DataDir != "" {
 		dir, err := filepath.Abs(e.DataDir)
 		if err != nil {
@@ -62,10 +68,13 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 	}
 	e.OnStop(func(context.Context) error { return a.Stop() })
 	e.awaitKeys(ctx, a)
+	if f, ok := a.(interface{ Following() bool }); ok {
+		e.following = f.Following
+	}
 	e.Client = auth.ClientWrapper(a)(bare)
 	e.authenticate = auth.HandlerWrapper(a)
 	e.subscribe = auth.SubscriberWrapper(a)
-	return nil
+	return e.join(auth.ClientWrapper(a))
 }
 
 // keysTimeout bounds how long a start waits for what tokens are verified with.
@@ -91,15 +100,17 @@ func (e *Env) awaitKeys(ctx context.Context, a auth.Auth) {
 	}
 }
 
-// ownAuthentication is for auth-srv, which cannot ask itself over the wire.
-func (e *Env) ownAuthentication(s Service) (err error) {
-	e.authenticate, err = s.Authenticate(e)
+// issues is authenticated for the service that makes the tokens. It takes no
+// messages.
+func (e *Env) issues(self Issuer) error {
+	e.Client = self.Identify(e.Client)
+	e.authenticate = self.Authenticate
 	e.subscribe = func(server.SubscriberFunc) server.SubscriberFunc {
 		return func(_ context.Context, msg server.Message) error {
 			return fmt.Errorf("%s: %w", msg.Topic(), rpcerr.ErrUnauthenticated)
 		}
 	}
-	return err
+	return e.join(self.Identify)
 }
 
 // guard puts authenticate in. go-micro asks for it at every call.
@@ -154,9 +165,10 @@ func (e *Env) enrol(ctx context.Context, c client.Client) (Credentials, error) {
 		file = filepath.Join(e.DataDir, BootstrapFile)
 	}
 	wait := backoff.Backoff{Max: 2 * time.Second}
+	servers := rpc.NewAddrs(e.AuthAddresses...)
 	said := false
 	for {
-		got, err := enrolOnce(ctx, c, e.Name, file)
+		got, err := enrolOnce(ctx, servers, c, e.Name, file)
 		if err == nil {
 			return got, nil
 		}
@@ -164,7 +176,7 @@ func (e *Env) enrol(ctx context.Context, c client.Client) (Credentials, error) {
 			return Credentials{}, fmt.Errorf("enrol at auth-srv: %w", err)
 		}
 		if !said {
-			e.Logger.Info("waiting for auth-srv to enrol at", "bootstrap", file, "error", err)
+			e.Logger.Info("waiting for auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses, "error", err)
 			said = true
 		}
 		if wait.Wait(ctx) != nil {
@@ -173,15 +185,19 @@ func (e *Env) enrol(ctx context.Context, c client.Client) (Credentials, error) {
 	}
 }
 
-func enrolOnce(ctx context.Context, c client.Client, id, file string) (Credentials, error) {
+func enrolOnce(ctx context.Context, servers *rpc.Addrs, c client.Client, id, file string) (Credentials, error) {
 	secret, err := os.ReadFile(file)
 	if err != nil {
 		return Credentials{}, err
 	}
-	rsp, err := authpb.NewAccountService("go.micro.srv.auth", c).Enrol(ctx,
-		&authpb.EnrolRequest{Id: id, Secret: strings.TrimSpace(string(secret))}, rpc.Options(rpc.DefaultTimeout)...)
+	req := &authpb.EnrolRequest{Id: id, Secret: strings.TrimSpace(string(secret))}
+	var rsp *authpb.EnrolResponse
+	err = servers.Call(ctx, "enrol", rpc.DefaultTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = authpb.NewAccountService(auth.ServiceName, c).Enrol(ctx, req, opts...)
+		return err
+	})
 	if err != nil {
-		return Credentials{}, rpcerr.From(ctx, "enrol", err)
+		return Credentials{}, err
 	}
 	return Credentials{ID: rsp.Account.ClientId, Secret: rsp.Account.ClientSecret}, nil
 }
@@ -205,5 +221,5 @@ func writeCredentials(file string, c Credentials) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	return os.WriteFile(file, data, 0o600)
+	return atomicfile.Write(file, data)
 }

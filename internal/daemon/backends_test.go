@@ -3,8 +3,6 @@ package daemon_test
 import (
 	"os"
 	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/micro/go-platform/internal/backend"
@@ -51,22 +49,13 @@ func TestProcessesOnRealRegistriesAndBrokers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := append([]string{"--insecure", "--data_dir", t.TempDir()}, c.args(t)...)
-			var errs syncBuffer
 			cmd := exec.Command(os.Args[0], args...)
 			cmd.Env = append(os.Environ(), asMain+"=1")
-			cmd.Stderr = &errs
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- cmd.Wait() }()
-			t.Cleanup(func() { _ = cmd.Process.Kill() })
-			rpctest.Eventually(t, "it serves", func() bool { return strings.Contains(errs.String(), "msg=serving") })
-			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-done; err != nil {
-				t.Fatalf("after SIGTERM: %v\n%s", err, errs.String())
+			p := rpctest.StartProcess(t, cmd)
+			t.Cleanup(p.Kill)
+			p.Serving()
+			if err := p.Terminate(); err != nil {
+				t.Fatalf("after SIGTERM: %v\n%s", err, &p.Output)
 			}
 		})
 	}

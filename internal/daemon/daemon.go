@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -37,10 +38,16 @@ type Service struct {
 	// Start registers the handlers on env.Server and begins the background
 	// work. It must not block. What it opened it closes through env.OnStop.
 	Start func(ctx context.Context, env *Env) error
-	// Authenticate, if not nil, makes the wrapper that authenticates callers in
-	// place of the common one, which asks go.micro.srv.auth. It is called after
-	// Start, and not at all when the service is insecure.
-	Authenticate func(env *Env) (server.HandlerWrapper, error)
+	// Issuer, if not nil, is for go.micro.srv.auth, which cannot ask itself over
+	// the wire. It is called after Start, and not at all when the service is
+	// insecure.
+	Issuer func() Issuer
+}
+
+// Issuer is a service that makes tokens.
+type Issuer struct {
+	Authenticate server.HandlerWrapper // of its callers
+	Identify     client.Wrapper        // gives its own calls its token
 }
 
 // Config is what the common flags say. Registry and Broker are required, but
@@ -56,8 +63,11 @@ type Config struct {
 	TLS         *tls.Config
 	Insecure    bool        // serve callers that are not authenticated
 	Credentials Credentials // of the service at auth-srv
-	Version     string
-	Logger      *slog.Logger
+	// AuthAddresses are the "host:port" of auth-srvs; empty: they are looked up.
+	AuthAddresses    []string
+	RegisterInterval time.Duration // default DefaultRegisterInterval
+	Version          string
+	Logger           *slog.Logger
 }
 
 // Env is what a Service finds when it starts.
@@ -75,6 +85,7 @@ type Env struct {
 	metrics *prometheus.Metrics
 
 	authenticate server.HandlerWrapper
+	following    func() bool
 	subscribe    server.SubscriberWrapper
 }
 
@@ -82,6 +93,11 @@ type check struct {
 	name string
 	fn   func(context.Context) error
 }
+
+// CallersCanRenew tells whether callers can have their tokens renewed now, as far
+// as this service knows: not while auth-srv is out of reach. Who then falls
+// silent may only have been refused.
+func (e *Env) CallersCanRenew() bool { return e.following == nil || e.following() }
 
 // OnStop adds f to what is done at the end, last added first. Its context ends
 // when the time for stopping does.
@@ -98,10 +114,12 @@ func (e *Env) Handle(pattern string, h http.Handler) { e.admin.Handle(pattern, h
 // StopTimeout bounds a graceful stop.
 const StopTimeout = 10 * time.Second
 
-// The lease of a service at the registry and how often it is renewed.
+// How often a service renews its lease at the registry, which lasts three times
+// as long; discovery-srv has rules of its own.
 const (
-	registerTTL      = 90 * time.Second
-	registerInterval = 30 * time.Second
+	DefaultRegisterInterval = 30 * time.Second
+	minRegisterInterval     = 100 * time.Millisecond
+	maxRegisterInterval     = 10 * time.Minute
 )
 
 // Running is a started service.
@@ -120,6 +138,9 @@ func Start(ctx context.Context, s Service, c Config) (*Running, error) {
 	}
 	if c.Address == "" {
 		c.Address = "127.0.0.1:0"
+	}
+	if c.RegisterInterval == 0 {
+		c.RegisterInterval = DefaultRegisterInterval
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -147,30 +168,50 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.env.metrics.Start(); err != nil {
 		return err
 	}
-	if s.Authenticate == nil && !r.env.Insecure {
-		if err := r.env.authenticated(ctx, r.env.Client); err != nil {
-			return err
-		}
-	}
-	if err := s.Start(ctx, r.env); err != nil {
+	if err := canListen(r.env.Address); err != nil { // it would turn out when all it waits for is there
 		return err
 	}
-	if s.Authenticate != nil && !r.env.Insecure {
-		if err := r.env.ownAuthentication(s); err != nil {
-			return err
-		}
+	if err := r.authenticated(ctx, s); err != nil {
+		return err
 	}
 	if err := r.env.Server.Start(); err != nil {
 		return fmt.Errorf("listen on %s: %w", r.env.Address, err)
 	}
 	srv := r.env.Server
 	r.env.OnStop(func(context.Context) error { return srv.Stop() })
-	if err := registered(ctx, r.env); err != nil {
+	if err := registered(ctx, r.env, s.Issuer != nil); err != nil {
 		return err
 	}
 	admin, err := serveAdmin(r.env)
 	r.admin = admin
 	return err
+}
+
+func canListen(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err // it names the address
+	}
+	return l.Close()
+}
+
+// authenticated starts the service's own part with callers and calls of its own
+// authenticated, in the order that it takes.
+func (r *Running) authenticated(ctx context.Context, s Service) error {
+	e := r.env
+	switch {
+	case e.Insecure:
+		return errors.Join(e.join(nil), s.Start(ctx, e))
+	case s.Issuer == nil:
+		if err := e.authenticated(ctx, e.Client); err != nil {
+			return err
+		}
+		return s.Start(ctx, e)
+	}
+	if err := s.Start(ctx, e); err != nil {
+		return err
+	}
+	return e.issues(s.Issuer())
 }
 
 // Address returns the "host:port" the service listens on.

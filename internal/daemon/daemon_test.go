@@ -108,8 +108,8 @@ func TestReadiness(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = rsp.Body.Close() }()
-		body, _ := io.ReadAll(rsp.Body)
+		defer func() { _ = rsp.Body.Close() }() // the test is over
+		body, _ := io.ReadAll(rsp.Body)         // half a body shows below
 		return rsp.StatusCode, string(body)
 	}
 	defer http.DefaultClient.CloseIdleConnections()
@@ -175,6 +175,8 @@ func TestTyposAreAnswered(t *testing.T) {
 		{[]string{"--tls_cert", "no.pem", "--tls_key", "no.pem"}, 1, "--tls_cert: open no.pem"},
 		{[]string{"--registry", "memory", "--broker", "memory"}, 1, "--insecure"},
 		{[]string{"--registry", "memory", "--broker", "memory", "--insecure", "--server_address", "999.0.0.1:0"}, 1, "999.0.0.1"},
+		// Before auth-srv, which is not there, is waited for.
+		{[]string{"--registry", "memory", "--broker", "memory", "--auth_id", "x", "--auth_secret", "y", "--server_address", "999.0.0.1:0"}, 1, "999.0.0.1"},
 	} {
 		code, _, stderr := run(t, c.args...)
 		if code != c.code || !strings.Contains(stderr, c.want) {
@@ -185,7 +187,7 @@ func TestTyposAreAnswered(t *testing.T) {
 
 func TestRunsUntilToldToStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var errs syncBuffer
+	var errs rpctest.Buffer
 	done := make(chan int, 1)
 	go func() {
 		done <- daemon.Run(ctx, service(nil), []string{"test-srv", "--registry", "memory", "--broker", "memory", "--insecure"}, io.Discard, &errs)
@@ -195,21 +197,4 @@ func TestRunsUntilToldToStop(t *testing.T) {
 	if code := <-done; code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, errs.String())
 	}
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

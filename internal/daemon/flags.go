@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"go-micro.dev/v5/broker"
@@ -34,6 +36,8 @@ type flags struct {
 	databaseURL, dataDir      string
 	insecure                  bool
 	credentials               Credentials
+	authAddress               string
+	registerInterval          time.Duration
 	logLevel                  string
 	tlsCert, tlsKey, tlsCA    string
 }
@@ -49,6 +53,7 @@ func (f *flags) common(s Service) []cli.Flag {
 	return []cli.Flag{
 		text("registry", kind, "where services find each other: "+strings.Join(registries(), ", "), &f.registry),
 		text("registry_address", "", "`HOST:PORT,...` of the registry; for platform, of the discovery-srvs", &f.registryAddress),
+		&cli.DurationFlag{Name: "register_interval", Value: DefaultRegisterInterval, Usage: "how often the registration is renewed, 100ms to 10m; who misses three is gone", Destination: &f.registerInterval, EnvVars: []string{"MICRO_REGISTER_INTERVAL"}},
 		text("broker", "http", "what carries topics: "+strings.Join(brokers(), ", "), &f.broker),
 		text("broker_address", "", "`HOST:PORT,...` of the broker", &f.brokerAddress),
 		text("server_address", "127.0.0.1:0", "`HOST:PORT` to serve on, port 0 for a free one", &f.address),
@@ -57,6 +62,7 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("database_url", "", "`URL` of the database, sqlite:///path/file.db or mysql://user:password@host:3306/name; a file in data_dir when empty", &f.databaseURL),
 		text("data_dir", defaultDataDir(), "`DIR` for the service's files", &f.dataDir),
 		&cli.BoolFlag{Name: "insecure", Usage: "serve callers that are not authenticated", Destination: &f.insecure, EnvVars: []string{"MICRO_INSECURE"}},
+		text("auth_address", "", "`HOST:PORT,...` of auth-srv, where the registry shall not be asked for it or wants a token first, as a discovery-srv", &f.authAddress),
 		text("auth_id", "", "client `ID` of the service at auth-srv; when empty it enrols itself and remembers", &f.credentials.ID),
 		text("auth_secret", "", "its `SECRET`, better given as MICRO_AUTH_SECRET: others see a command line", &f.credentials.Secret),
 		text("auth_bootstrap", "", "`FILE` to enrol with, from auth-srv's data_dir; that of the own data_dir when empty", &f.credentials.Bootstrap),
@@ -83,7 +89,14 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	reg, err := f.newRegistry(s)
+	authAddresses, err := addresses("auth_address", f.authAddress)
+	if err != nil {
+		return Config{}, err
+	}
+	if f.registerInterval < minRegisterInterval || f.registerInterval > maxRegisterInterval {
+		return Config{}, usageError{fmt.Errorf("--register_interval %v: want %v to %v", f.registerInterval, minRegisterInterval, maxRegisterInterval)}
+	}
+	reg, err := f.newRegistry(s, tlsConfig, log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -98,7 +111,8 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
 		DatabaseURL: f.databaseURL, DataDir: f.dataDir,
-		TLS: tlsConfig, Insecure: f.insecure, Credentials: f.credentials, Version: version(), Logger: log,
+		TLS: tlsConfig, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
+		RegisterInterval: f.registerInterval, Version: version(), Logger: log,
 	}, nil
 }
 
@@ -107,14 +121,30 @@ const platform = "platform"
 
 // newRegistry returns the registry that the flags name. That of a service which
 // is a registry is the service.
-func (f *flags) newRegistry(s Service) (registry.Registry, error) {
-	if f.registry != platform || s.Registry == nil {
+func (f *flags) newRegistry(s Service, tlsConfig *tls.Config, log *slog.Logger) (registry.Registry, error) {
+	switch {
+	case f.registry != platform:
 		return NewRegistry(f.registry, f.registryAddress)
-	}
-	if f.registryAddress != "" {
+	case s.Registry == nil:
+		all, err := platformAddresses(f.registryAddress)
+		if err != nil {
+			return nil, err
+		}
+		return newPlatform(all, tlsConfig, f.registerInterval, log), nil
+	case f.registryAddress != "":
 		return nil, usageError{errors.New("--registry_address: this service is the registry itself; others are named by --peers")}
+	case !f.insecure && f.authAddress == "":
+		return nil, usageError{errors.New("--auth_address: a registry that asks for tokens cannot look auth-srv up in itself; " +
+			"give its address, or --insecure if everybody who reaches this service may use it")}
 	}
 	return s.Registry(), nil
+}
+
+func platformAddresses(value string) ([]string, error) {
+	if value == "" {
+		return nil, usageError{errors.New("--registry_address: --registry platform needs the address of a discovery-srv")}
+	}
+	return addresses("registry_address", value)
 }
 
 func registries() []string { return []string{"memory", "mdns", "consul", "etcd", "nats", platform} }
@@ -129,7 +159,7 @@ func NewRegistry(kind, addresses string) (registry.Registry, error) {
 	}
 	switch kind {
 	case platform:
-		return newPlatform(addresses)
+		return openPlatform(addresses)
 	case "memory":
 		return memreg.New(), nil
 	case "mdns":
@@ -144,11 +174,14 @@ func NewRegistry(kind, addresses string) (registry.Registry, error) {
 	return nil, choiceError("registry", kind, registries())
 }
 
-func newPlatform(addresses string) (registry.Registry, error) {
-	if addresses == "" {
-		return nil, usageError{errors.New("--registry_address: --registry platform needs the address of a discovery-srv")}
+// openPlatform is for those who need no token: examples whose discovery-srv
+// runs --insecure.
+func openPlatform(value string) (registry.Registry, error) {
+	all, err := platformAddresses(value)
+	if err != nil {
+		return nil, err
 	}
-	d := discovery.NewDiscovery(discovery.Addresses(strings.Split(addresses, ",")...))
+	d := discovery.NewDiscovery(discovery.Addresses(all...))
 	if err := d.Start(); err != nil {
 		return nil, usageError{err}
 	}

@@ -76,6 +76,7 @@ func (f *flags) serve(ctx context.Context, s Service, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer takeStrays(c.Logger)()
 	starting, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
 	running, err := Start(starting, s, c)

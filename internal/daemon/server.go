@@ -1,8 +1,8 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -40,8 +40,8 @@ func newServer(name, id string, c Config, subscribers []server.SubscriberWrapper
 		server.Advertise(c.Advertise),
 		server.Registry(c.Registry),
 		server.Broker(membroker.Shared(c.Broker)),
-		server.RegisterTTL(registerTTL),
-		server.RegisterInterval(registerInterval),
+		server.RegisterTTL(3 * c.RegisterInterval),
+		server.RegisterInterval(c.RegisterInterval),
 		server.WithLogger(microlog.New(c.Logger)),
 		mgrpc.MaxMsgSize(rpc.MaxMessage),
 		mgrpc.Options(
@@ -64,24 +64,53 @@ func newServer(name, id string, c Config, subscribers []server.SubscriberWrapper
 	return mgrpc.NewServer(opts...)
 }
 
+// issuerPatience is how long the start of go.micro.srv.auth waits for a registry
+// that may wait for go.micro.srv.auth.
+const issuerPatience = 5 * time.Second
+
 // registered waits until the registry knows the server: go-micro's Start
-// returns nil when it could not register.
-func registered(ctx context.Context, env *Env) error {
-	o := env.Server.Options()
-	id := o.Name + "-" + o.Id
+// returns nil when it could not register. An issuer serves nevertheless: others
+// reach it by its address, and it goes on registering.
+func registered(ctx context.Context, env *Env, issuer bool) error {
+	if !issuer {
+		return awaitRegistration(ctx, env)
+	}
+	env.Ready("registry", func(context.Context) error { return lookup(env) })
+	short, cancel := context.WithTimeout(ctx, issuerPatience)
+	defer cancel()
+	if err := awaitRegistration(short, env); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		env.Logger.Warn("serving without being registered, will go on trying", "error", err)
+	}
+	return nil
+}
+
+func awaitRegistration(ctx context.Context, env *Env) error {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		services, err := o.Registry.GetService(o.Name)
-		if err == nil && hasNode(services, id) {
+		err := lookup(env)
+		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not registered at %s: %w", o.Registry.String(), errors.Join(ctx.Err(), err))
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case <-ticker.C:
 		}
 	}
+}
+
+// lookup tells whether the registry knows the server.
+func lookup(env *Env) error {
+	o := env.Server.Options()
+	services, err := o.Registry.GetService(o.Name)
+	if err != nil || !hasNode(services, o.Name+"-"+o.Id) {
+		return fmt.Errorf("not registered at %s: %w", o.Registry.String(), cmp.Or(err, registry.ErrNotFound))
+	}
+	return nil
 }
 
 func hasNode(services []*registry.Service, id string) bool {

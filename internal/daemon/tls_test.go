@@ -67,7 +67,7 @@ func TestTLSFiles(t *testing.T) {
 	args := []string{"test-srv", "--registry", "memory", "--broker", "memory", "--insecure",
 		"--tls_cert", write("cert.pem", cert), "--tls_key", write("key.pem", key), "--tls_ca", write("ca.pem", ca.PEM())}
 	ctx, cancel := context.WithCancel(context.Background())
-	var errs syncBuffer
+	var errs rpctest.Buffer
 	done := make(chan int, 1)
 	go func() { done <- daemon.Run(ctx, service(nil), args, io.Discard, &errs) }()
 	rpctest.Eventually(t, "it serves", func() bool { return strings.Contains(errs.String(), "msg=serving") })

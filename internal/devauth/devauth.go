@@ -13,6 +13,7 @@ import (
 	"go-micro.dev/v5/client"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/internal/atomicfile"
 )
 
 // The environment variables, and the file in the user's cache directory.
@@ -70,7 +71,7 @@ func Save(a Account) (remove func() error, err error) {
 		err = os.MkdirAll(filepath.Dir(path), 0o700)
 	}
 	if err == nil {
-		err = os.WriteFile(path, data, 0o600)
+		err = atomicfile.Write(path, data)
 	}
 	return func() error { return os.Remove(path) }, err
 }

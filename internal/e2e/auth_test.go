@@ -122,8 +122,8 @@ func callWithoutToken(c client.Client, service string, e *registry.Endpoint) err
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.Close() }()
-	_ = s.Send(&emptypb.Empty{}) // of a stream that has ended already Recv tells why
+	defer func() { _ = s.Close() }() // the test is over
+	_ = s.Send(&emptypb.Empty{})     // of a stream that has ended already Recv tells why
 	return s.Recv(&emptypb.Empty{})
 }
 

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,9 +14,11 @@ import (
 	"go-micro.dev/v5/registry/consul"
 
 	"github.com/micro/go-platform/db"
+	"github.com/micro/go-platform/db/dbtest"
 	"github.com/micro/go-platform/event"
 	eventpb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -31,18 +31,6 @@ type dbPlatform struct {
 	events  *process
 	db      db.DB
 	history eventpb.EventService
-}
-
-// freeAddress returns an address that a process keeps over restarts: the
-// registry takes its time to forget the killed ones.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // startDB starts both; database is the URL that records are kept at, empty for
@@ -77,32 +65,53 @@ func startDB(t *testing.T, database string) *dbPlatform {
 	return p
 }
 
-// write creates records by several callers until stopped, and returns the
-// acknowledged ids.
-func (p *dbPlatform) write(round int) (stop func() []string) {
-	var mu sync.Mutex
-	var acknowledged []string
-	var over atomic.Bool
-	var callers sync.WaitGroup
-	for w := range 4 {
-		callers.Go(func() {
-			for i := 0; !over.Load(); i++ {
-				id := fmt.Sprintf("%d/%d/%d", round, w, i)
+// writers create records until stopped.
+type writers struct {
+	t       *testing.T
+	cancel  context.CancelFunc
+	callers sync.WaitGroup
+
+	mu           sync.Mutex
+	acknowledged []string // ids
+}
+
+func (p *dbPlatform) write(round int) *writers {
+	ctx, cancel := context.WithCancel(p.t.Context())
+	w := &writers{t: p.t, cancel: cancel}
+	for caller := range 4 {
+		w.callers.Go(func() {
+			wait := backoff.Backoff{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}
+			for i := 0; ctx.Err() == nil; i++ {
+				id := fmt.Sprintf("%d/%d/%d", round, caller, i)
 				if err := p.db.Create(db.NewRecord(id, db.Metadata{"round": round}, nil)); err != nil {
-					time.Sleep(5 * time.Millisecond) // the service is dead: no busy loop
+					_ = wait.Wait(ctx) // the service is dead, or the loop ends
 					continue
 				}
-				mu.Lock()
-				acknowledged = append(acknowledged, id)
-				mu.Unlock()
+				w.mu.Lock()
+				w.acknowledged = append(w.acknowledged, id)
+				w.mu.Unlock()
 			}
 		})
 	}
-	return func() []string {
-		over.Store(true)
-		callers.Wait()
-		return acknowledged
+	return w
+}
+
+// more waits until n further records were acknowledged.
+func (w *writers) more(n int) {
+	w.t.Helper()
+	count := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.acknowledged)
 	}
+	before := count()
+	dbtest.Eventually(w.t, fmt.Sprintf("%d more are acknowledged", n), func() bool { return count() >= before+n })
+}
+
+func (w *writers) stop() []string {
+	w.cancel()
+	w.callers.Wait()
+	return w.acknowledged
 }
 
 // told returns how many events there are for each record.
@@ -150,21 +159,20 @@ func killDBSrv(t *testing.T, p *dbPlatform) {
 	}
 	acknowledged := 0
 	for round := range kills {
-		stop := p.write(round)
-		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond) // when it dies is the point
+		w := p.write(round)
+		w.more(1 + rand.IntN(100)) // when it dies is the point
 		if round%2 == 1 {
 			// From here on what is committed cannot be published.
 			p.events.kill()
-			time.Sleep(100 * time.Millisecond)
+			w.more(1 + rand.IntN(20))
 		}
 		p.dbSrv.kill()
-		time.Sleep(20 * time.Millisecond)
 		if round%2 == 1 {
 			p.events.start()
 		}
 		p.dbSrv.start()
-		time.Sleep(50 * time.Millisecond)
-		ids := stop()
+		w.more(1)
+		ids := w.stop()
 		acknowledged += len(ids)
 		for _, id := range ids {
 			if _, err := p.db.Read(id); err != nil {
@@ -180,11 +188,10 @@ func killDBSrv(t *testing.T, p *dbPlatform) {
 		stored[r.Id()] = true
 	}
 	var told map[string]int
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if told = p.told(); len(told) >= len(stored) {
-			break
-		}
-	}
+	dbtest.Eventually(t, "all changes are told", func() bool {
+		told = p.told()
+		return len(told) >= len(stored)
+	})
 	for id := range stored {
 		if told[id] != 1 {
 			t.Errorf("%d events tell of %s", told[id], id)

@@ -1,16 +1,14 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -55,24 +53,19 @@ type process struct {
 	// piped, when set, gets the process's standard input.
 	piped *io.Closer
 	cmd   *exec.Cmd
-	out   *output
+	run   *rpctest.Process
 }
 
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+// freeAddress returns an address that a process keeps over restarts: the
+// registry takes its time to forget the killed ones.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }() // it served its purpose
+	return l.Addr().String()
 }
 
 func buildServices(t *testing.T) string {
@@ -89,16 +82,21 @@ func buildServices(t *testing.T) string {
 func startProcess(t *testing.T, path string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, path: path, args: args}
-	p.start()
 	t.Cleanup(p.kill)
+	p.start()
 	return p
 }
 
 func (p *process) start() {
 	p.t.Helper()
-	p.out = &output{}
+	p.launch()
+	p.run.Serving()
+}
+
+func (p *process) launch() {
+	p.t.Helper()
 	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Stderr, p.cmd.Env = p.out, p.env
+	p.cmd.Env = p.env
 	if p.piped != nil {
 		in, err := p.cmd.StdinPipe()
 		if err != nil {
@@ -106,16 +104,22 @@ func (p *process) start() {
 		}
 		*p.piped = in
 	}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	rpctest.Eventually(p.t, filepath.Base(p.path)+" serves", func() bool { return strings.Contains(p.out.String(), "msg=serving") })
+	p.run = rpctest.StartProcess(p.t, p.cmd)
 }
 
-// kill is kill -9; nothing happens when the process is gone already.
+// stop is SIGTERM, and waits for a clean end.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.run.Terminate(); err != nil {
+		p.t.Errorf("%s: %v\n%s", filepath.Base(p.path), err, &p.run.Output)
+	}
+}
+
+// kill is kill -9; nothing happens when the process is gone already, or never
+// came up.
 func (p *process) kill() {
-	if err := p.cmd.Process.Signal(syscall.SIGKILL); err == nil {
-		_ = p.cmd.Wait() // it says that it was killed
+	if p.run != nil {
+		p.run.Kill()
 	}
 }
 

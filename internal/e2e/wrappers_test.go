@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 			continue
 		}
 		if err := run(spec); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, err)
+			_, _ = fmt.Fprintln(os.Stderr, err) // the exit code tells too
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // LifeSign is how often those who wait are told that nothing happened, so
@@ -139,7 +140,7 @@ func (l *Log) expire(ctx context.Context) {
 		case more:
 			continue
 		}
-		if !pause(ctx, every) {
+		if !lifecycle.Sleep(ctx, every) {
 			return
 		}
 	}

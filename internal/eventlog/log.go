@@ -341,7 +341,7 @@ func (l *Log) saver(ctx context.Context) {
 			return
 		case <-l.save:
 		}
-		if !pause(ctx, saveInterval) {
+		if !lifecycle.Sleep(ctx, saveInterval) {
 			return
 		}
 		err := l.Flush(ctx)
@@ -366,20 +366,9 @@ func (l *Log) saver(ctx context.Context) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // poll looks for what others appended.
 func (l *Log) poll(ctx context.Context) {
-	for pause(ctx, pollInterval) {
+	for lifecycle.Sleep(ctx, pollInterval) {
 		expired, last, err := l.store.Bounds(ctx)
 		if err != nil {
 			continue // whoever reads or appends is told

@@ -92,3 +92,56 @@ func keyOf(ctx context.Context) any {
 	_, _ = metadata.FromContext(a)
 	return a.key
 }
+
+// Whatever the order of two editors, and whether they are next to each other,
+// the metadata is what Delete and Set would have made of it, and the caller's is
+// not touched.
+func TestEditor(t *testing.T) {
+	type other struct{}
+	auth, trace := header.NewEditor("authorization"), header.NewEditor("traceparent", "b3", "X-B3-TraceId")
+	base := metadata.Metadata{"Authorization": "old", "AUTHORIZATION": "older", "B3": "x", "x-b3-traceid": "y", "keep": "me"}
+	before := maps.Clone(base)
+	plain := metadata.NewContext(context.Background(), base)
+	between := func(ctx context.Context) context.Context { return context.WithValue(ctx, other{}, 1) }
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		want metadata.Metadata
+	}{
+		"one":              {auth.With(plain, "new"), metadata.Metadata{"authorization": "new", "B3": "x", "x-b3-traceid": "y", "keep": "me"}},
+		"both":             {auth.With(trace.With(plain, "t"), "new"), metadata.Metadata{"authorization": "new", "traceparent": "t", "keep": "me"}},
+		"other order":      {trace.With(auth.With(plain, "new"), "t"), metadata.Metadata{"authorization": "new", "traceparent": "t", "keep": "me"}},
+		"apart":            {auth.With(between(trace.With(plain, "t")), "new"), metadata.Metadata{"authorization": "new", "traceparent": "t", "keep": "me"}},
+		"removed":          {auth.With(auth.With(plain, "new"), ""), metadata.Metadata{"B3": "x", "x-b3-traceid": "y", "keep": "me"}},
+		"three":            {trace.With(auth.With(trace.With(plain, "t"), "new"), "u"), metadata.Metadata{"authorization": "new", "traceparent": "u", "keep": "me"}},
+		"none before":      {auth.With(context.Background(), "new"), metadata.Metadata{"authorization": "new"}},
+		"replaced between": {auth.With(metadata.NewContext(trace.With(plain, "t"), metadata.Metadata{"b": "c"}), "new"), metadata.Metadata{"authorization": "new", "b": "c"}},
+	} {
+		for range 2 { // made once
+			got, _ := metadata.FromContext(c.ctx)
+			if !maps.Equal(got, c.want) {
+				t.Errorf("%s: got %v, want %v", name, got, c.want)
+			}
+			got["mine"] = "x"
+		}
+	}
+	if !maps.Equal(base, before) {
+		t.Errorf("the caller's metadata changed: %v", base)
+	}
+	if ctx := auth.With(between(plain), "new"); ctx.Value(other{}) != 1 {
+		t.Error("other values are lost")
+	}
+}
+
+func TestEditorGrowsOnce(t *testing.T) {
+	auth, trace := header.NewEditor("authorization"), header.NewEditor("traceparent")
+	for _, n := range []int{4, 7, 8, 9, 40} {
+		base := metadata.Metadata{}
+		for i := range n {
+			base[string(rune('a'+i))] = "x"
+		}
+		ctx, v := metadata.NewContext(context.Background(), base), header.NewView()
+		if got := len(v.Of(auth.With(trace.With(ctx, "t"), "a"))); got != n+2 {
+			t.Errorf("%d keys of %d", got, n+2)
+		}
+	}
+}

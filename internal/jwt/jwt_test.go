@@ -37,8 +37,8 @@ func TestParseKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	big, _ := rsa.GenerateKey(rand.Reader, 2048)
+	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader) // the reader of random bits does not fail
+	big, _ := rsa.GenerateKey(rand.Reader, 2048)               // the reader of random bits does not fail
 	good := jose.JSONWebKey{Key: public, KeyID: "k", Algorithm: "EdDSA", Use: "sig"}
 	many := make([]any, jwt.MaxKeys+1)
 	for i := range many {

@@ -82,3 +82,30 @@ func (g *Group) Stop(bound time.Duration) error {
 		return ErrStopTimeout
 	}
 }
+
+// Every calls do each time d has passed, until ctx ends. Calls do not overlap;
+// those that one was too slow for are left out.
+func Every(ctx context.Context, d time.Duration, do func()) {
+	ticker := time.NewTicker(d)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			do()
+		}
+	}
+}
+
+// Sleep returns true after d, or false as soon as ctx ends.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -60,3 +60,28 @@ func TestStopWithoutStart(t *testing.T) {
 		t.Fatal("running after Stop")
 	}
 }
+
+func TestEveryEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	lifecycle.Every(ctx, time.Millisecond, func() {
+		if calls++; calls == 3 {
+			cancel()
+		}
+	})
+	if calls < 3 {
+		t.Errorf("%d calls, want 3", calls)
+	}
+	lifecycle.Every(ctx, time.Hour, func() { t.Error("called") })
+}
+
+func TestSleepEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	if !lifecycle.Sleep(ctx, time.Millisecond) {
+		t.Error("a sleep did not end by itself")
+	}
+	time.AfterFunc(5*time.Millisecond, cancel)
+	if lifecycle.Sleep(ctx, time.Hour) {
+		t.Error("a sleep of an hour is over")
+	}
+}

@@ -38,17 +38,32 @@ func TestRecordsAreCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	got[0].Nodes[0].Metadata["zone"] = "stolen"
-	again, _ := r.GetService("shop")
+	again, err := r.GetService("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if again[0].Nodes[0].Address != "127.0.0.1:1" || again[0].Nodes[0].Metadata["zone"] != "a" {
 		t.Fatalf("a caller changed the record: %+v", again[0].Nodes[0])
 	}
+}
+
+func watch(t *testing.T, r *memreg.Registry) registry.Watcher {
+	t.Helper()
+	w, err := r.Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }
 
 func TestNewDataForAKnownNode(t *testing.T) {
 	r := memreg.New()
 	register(t, r, svc("v1", node("1", "127.0.0.1:1")), 0)
 	register(t, r, svc("v1", node("1", "127.0.0.1:2")), 0)
-	got, _ := r.GetService("shop")
+	got, err := r.GetService("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(got[0].Nodes) != 1 || got[0].Nodes[0].Address != "127.0.0.1:2" {
 		t.Fatalf("got %+v", got[0].Nodes[0])
 	}
@@ -77,7 +92,7 @@ func TestARenewedLeaseStays(t *testing.T) {
 	r := memreg.New()
 	register(t, r, svc("v1", node("1", "127.0.0.1:1")), time.Millisecond)
 	register(t, r, svc("v1", node("1", "127.0.0.1:1")), time.Hour)
-	w, _ := r.Watch()
+	w := watch(t, r)
 	defer w.Stop()
 	register(t, r, svc("v2", node("2", "127.0.0.1:2")), time.Millisecond)
 	for range 2 { // v2 comes and goes, later than v1's first lease
@@ -88,12 +103,14 @@ func TestARenewedLeaseStays(t *testing.T) {
 	if got, err := r.GetService("shop"); err != nil || len(got) != 1 || got[0].Version != "v1" {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	_ = r.Deregister(svc("v1", node("1", "")))
+	if err := r.Deregister(svc("v1", node("1", ""))); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestASlowWatcherLosesNothing(t *testing.T) {
 	r := memreg.New()
-	w, _ := r.Watch()
+	w := watch(t, r)
 	const n = 500
 	for i := range n {
 		register(t, r, svc("v1", node(fmt.Sprint(i), "127.0.0.1:1")), 0)
@@ -113,7 +130,7 @@ func TestASlowWatcherLosesNothing(t *testing.T) {
 
 func TestAWatcherNobodyReadsIsStopped(t *testing.T) {
 	r := memreg.New()
-	w, _ := r.Watch()
+	w := watch(t, r)
 	for i := range 10001 {
 		register(t, r, svc("v1", node("1", fmt.Sprint(i))), 0)
 	}

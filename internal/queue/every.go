@@ -18,10 +18,13 @@ func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f f
 	if err := locks.CheckId(id); err != nil {
 		return fmt.Errorf("sync: every: %w", err)
 	}
+	if f == nil {
+		return fmt.Errorf("sync: every %s: %w: nothing to run", id, locks.ErrInvalid)
+	}
 	if period < minPeriod {
 		return fmt.Errorf("sync: every %s: %w: period %v: want at least %v", id, locks.ErrInvalid, period, minPeriod)
 	}
-	d := &duty{queues: q, period: period, key: q.key("last", id), f: f}
+	d := &duty{queues: q, id: id, period: period, key: q.key("last", id), f: f}
 	c := claim{queue: q.key("every", id), ttl: locks.DefaultLockTTL}
 	var wait backoff.Backoff
 	for {
@@ -45,6 +48,7 @@ func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f f
 
 type duty struct {
 	queues *Queues
+	id     string
 	period time.Duration
 	key    string
 	f      func(context.Context, uint64)
@@ -52,9 +56,9 @@ type duty struct {
 
 // serve runs the duty until it is lost or ctx ends.
 func (d *duty) serve(ctx context.Context, t *ticket) error {
-	life, cancel := context.WithCancel(t.ctx)
-	defer cancel()
-	defer context.AfterFunc(ctx, cancel)()
+	life := newLeaseContext(ctx, t)
+	defer life.cancel(nil)
+	defer context.AfterFunc(t.ctx, func() { life.cancel(context.Cause(t.ctx)) })()
 	last, err := d.queues.store.Load(life, d.key)
 	if err != nil {
 		return err
@@ -72,7 +76,8 @@ func (d *duty) serve(ctx context.Context, t *ticket) error {
 			return err
 		}
 		if token, err := t.check(); err == nil {
-			d.f(life, token)
+			// A run has no error to tell.
+			_ = d.queues.options.Trace(life, "run "+d.id, func(ctx context.Context) error { d.f(ctx, token); return nil })
 		}
 		pause = max(0, d.period-time.Since(began))
 	}

@@ -67,7 +67,7 @@ func (q *Queues) list(ctx context.Context, key string) (Queue, error) {
 	case ctx.Err() != nil:
 		return Queue{}, ctx.Err()
 	}
-	return Queue{}, fmt.Errorf("%w: %w", locks.ErrUnavailable, err)
+	return Queue{}, q.unavailable(err)
 }
 
 func first(q Queue) *registry.Node {
@@ -84,14 +84,19 @@ func (l *leader) Elect(opts ...locks.CallOption) (locks.Elected, error) {
 	if !l.begin() {
 		return nil, fmt.Errorf("sync: elect %s: %w", l.id, locks.ErrHeld)
 	}
-	t, err := l.queues.acquire(locks.NewCallOptions(opts...).Context, l.claim)
+	ctx := locks.NewCallOptions(opts...).Context
+	var t *ticket
+	err := l.queues.options.Trace(ctx, "elect "+l.id, func(ctx context.Context) (err error) {
+		t, err = l.queues.acquire(ctx, l.claim)
+		return err
+	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = false
 	if err != nil {
 		return nil, fmt.Errorf("sync: elect %s: %w", l.id, err)
 	}
-	seat := &elected{id: l.id, queues: l.queues, ticket: t, revoked: make(chan struct{})}
+	seat := &elected{id: l.id, queues: l.queues, ticket: t, values: context.WithoutCancel(ctx), revoked: make(chan struct{})}
 	context.AfterFunc(t.ctx, func() { close(seat.revoked) })
 	l.seat = seat
 	return l.seat, nil
@@ -151,7 +156,7 @@ func (l *leader) observe(ctx context.Context, out chan *registry.Node) {
 				newest(out, first(state))
 			}
 			known, last = true, holder
-			err = l.queues.store.Wait(ctx, l.claim.queue, "", state)
+			err = l.queues.store.Wait(ctx, Ref{Queue: l.claim.queue}, state)
 		}
 		if err != nil && wait.Wait(ctx) != nil {
 			return
@@ -172,6 +177,7 @@ type elected struct {
 	id      string
 	queues  *Queues
 	ticket  *ticket
+	values  context.Context // of Elect
 	revoked chan struct{}
 
 	mu       sync.Mutex
@@ -198,9 +204,9 @@ func (e *elected) Resign() error {
 	if again {
 		return fmt.Errorf("sync: resign %s: %w", e.id, locks.ErrNotHeld)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
+	ctx, cancel := context.WithTimeout(e.values, lifecycle.FlushTimeout)
 	defer cancel()
-	if err := e.queues.release(ctx, e.ticket); err != nil {
+	if err := e.queues.giveBack(ctx, "resign "+e.id, e.ticket); err != nil {
 		return fmt.Errorf("sync: resign %s: %w", e.id, err)
 	}
 	return nil

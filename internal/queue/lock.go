@@ -47,7 +47,11 @@ func (l *lock) Acquire(opts ...locks.CallOption) error {
 		ctx, cancel = context.WithTimeout(ctx, l.wait)
 		defer cancel()
 	}
-	t, err := l.queues.acquire(ctx, l.claim)
+	var t *ticket
+	err := l.queues.options.Trace(ctx, "acquire "+l.id, func(ctx context.Context) (err error) {
+		t, err = l.queues.acquire(ctx, l.claim)
+		return err
+	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting, l.ticket = false, t
@@ -79,7 +83,7 @@ func (l *lock) Release(opts ...locks.CallOption) error {
 	}
 	ctx, cancel := context.WithTimeout(locks.NewCallOptions(opts...).Context, lifecycle.FlushTimeout)
 	defer cancel()
-	if err := l.queues.release(ctx, t); err != nil {
+	if err := l.queues.giveBack(ctx, "release "+l.id, t); err != nil {
 		return fmt.Errorf("sync: release %s: %w", l.id, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"go-micro.dev/v5/registry"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -31,7 +32,7 @@ type Queues struct {
 	mu       sync.Mutex
 	stopped  bool
 	sessions map[time.Duration]*session
-	opening  sync.Mutex // one Grant at a time
+	opening  singleflight.Group // by TTL
 }
 
 // New returns the Sync of a store, or one whose Start returns err if that is
@@ -43,8 +44,8 @@ func New(store Store, o locks.Options, err error) *Queues {
 	if o.Service != nil && len(o.Service.Nodes) > 0 {
 		q.node = o.Service.Nodes[0]
 	}
-	if err == nil && len(o.Namespace) > 1 {
-		q.failed = locks.CheckId(strings.TrimPrefix(o.Namespace, "/"))
+	if err := locks.CheckOptions(o); err != nil {
+		q.failed = err // tells more than what was made of it
 	}
 	return q
 }
@@ -90,31 +91,70 @@ func (q *Queues) Stop() error {
 	return err
 }
 
-// run starts a goroutine that Stop waits for.
-func (q *Queues) run(f func(context.Context)) error {
+// begin announces work that Stop waits for, until wg.Done.
+func (q *Queues) begin() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.stopped || !q.group.Running() {
 		return locks.ErrStopped
 	}
-	q.wg.Go(func() { f(q.ctx) })
+	q.wg.Add(1)
 	return nil
 }
 
-// session returns the one with this TTL, granting it if there is none.
+// run starts a goroutine that Stop waits for.
+func (q *Queues) run(f func(context.Context)) error {
+	if err := q.begin(); err != nil {
+		return err
+	}
+	go func() {
+		defer q.wg.Done()
+		f(q.ctx)
+	}()
+	return nil
+}
+
+// session returns the one with this TTL, granting it if there is none. All who
+// ask for it meanwhile share the answer, each waits as long as it likes.
 func (q *Queues) session(ctx context.Context, ttl time.Duration) (*session, error) {
-	q.opening.Lock()
-	defer q.opening.Unlock()
-	q.mu.Lock()
-	s, ok := q.sessions[ttl]
-	q.mu.Unlock()
-	if ok && s.alive() {
+	if s := q.current(ttl); s != nil {
 		return s, nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	opened := q.opening.DoChan(ttl.String(), func() (any, error) { return q.open(ttl) })
+	select {
+	case r := <-opened:
+		s, _ := r.Val.(*session) // nil with an error
+		return s, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (q *Queues) current(ttl time.Duration) *session {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s, ok := q.sessions[ttl]; ok && s.alive() {
+		return s
+	}
+	return nil
+}
+
+func (q *Queues) open(ttl time.Duration) (*session, error) {
+	if err := q.begin(); err != nil {
+		return nil, err
+	}
+	defer q.wg.Done()
+	if s := q.current(ttl); s != nil {
+		return s, nil
+	}
+	ctx, cancel := context.WithTimeout(q.ctx, callTimeout)
 	defer cancel()
-	s, err := grant(bounded, q, ttl)
-	if err != nil {
+	s, err := grant(ctx, q, ttl)
+	switch {
+	case err == nil:
+	case q.ctx.Err() != nil:
+		return nil, locks.ErrStopped
+	default:
 		return nil, err
 	}
 	q.mu.Lock()
@@ -158,24 +198,25 @@ type claim struct {
 }
 
 // turn tells whether a contender with these ahead of it has what it wants, and
-// if not, which entry it waits for; "" is any change.
-func (c claim) turn(ahead []Entry) (mine bool, wait string, err error) {
+// if not, which entry it waits for; one without a name is any change.
+func (c claim) turn(ahead []Entry) (mine bool, wait Ref, err error) {
+	wait.Queue = c.queue
 	blocking := 0
 	for _, e := range ahead {
 		v := parse(e)
 		if v.Slots != c.value.Slots {
-			return false, "", fmt.Errorf("%w: another contender has Slots %d, this one %d", locks.ErrConflict, max(v.Slots, 1), max(c.value.Slots, 1))
+			return false, wait, fmt.Errorf("%w: another contender has Slots %d, this one %d", locks.ErrConflict, max(v.Slots, 1), max(c.value.Slots, 1))
 		}
 		if c.value.Shared && v.Shared {
 			continue
 		}
-		blocking, wait = blocking+1, e.Name
+		blocking, wait.Name, wait.Order = blocking+1, e.Name, e.Order
 	}
 	if blocking < max(c.value.Slots, 1) {
-		return true, "", nil
+		return true, wait, nil
 	}
 	if c.value.Slots > 1 {
-		wait = ""
+		wait.Name, wait.Order = "", 0
 	}
 	return false, wait, nil
 }
@@ -206,9 +247,15 @@ func (q *Queues) acquire(ctx context.Context, c claim) (*ticket, error) {
 		case errors.Is(err, locks.ErrConflict), errors.Is(err, locks.ErrStopped):
 			return nil, err
 		default:
-			return nil, fmt.Errorf("%w: %w", locks.ErrUnavailable, err)
+			return nil, q.unavailable(err)
 		}
 	}
+}
+
+// unavailable hides the deadline of one call, which a caller shall not take for
+// its own, and tells where the server should be.
+func (q *Queues) unavailable(err error) error {
+	return fmt.Errorf("%w: %s: %s", locks.ErrUnavailable, strings.Join(append([]string{q.String()}, q.options.Nodes...), " "), err.Error())
 }
 
 // errDisplaced tells that a contender has to begin again.
@@ -220,8 +267,8 @@ func (q *Queues) enter(ctx context.Context, c claim, data []byte) (*ticket, Queu
 	if err != nil {
 		return nil, Queue{}, err
 	}
-	t := newTicket(s, Ref{c.queue, uuid.NewString()})
-	if !s.add(t) {
+	t := s.join(c.queue)
+	if t == nil {
 		return nil, Queue{}, errDisplaced
 	}
 	bounded, cancel := context.WithTimeout(ctx, min(s.left(), callTimeout))
@@ -234,9 +281,15 @@ func (q *Queues) enter(ctx context.Context, c claim, data []byte) (*ticket, Queu
 	}
 	if err != nil {
 		s.drop(t)
+		s.doubt(t)
 		return nil, Queue{}, err
 	}
-	s.entered(t)
+	_, me, ok := state.split(t.ref.Name)
+	if !ok {
+		s.drop(t)
+		return nil, Queue{}, errDisplaced // it was removed at once
+	}
+	s.entered(t, me.Order)
 	return t, state, nil
 }
 
@@ -251,14 +304,13 @@ func (q *Queues) await(ctx context.Context, c claim, t *ticket, state Queue) (er
 			q.abandon(t)
 		}
 	}()
-	var wait backoff.Backoff
+	var pause backoff.Backoff
 	for {
 		ahead, me, ok := state.split(t.ref.Name)
-		if !ok {
+		if !ok || me.Order != t.ref.Order {
 			return errDisplaced
 		}
-		t.token = me.Order
-		mine, name, err := c.turn(ahead)
+		mine, wait, err := c.turn(ahead)
 		if err != nil {
 			return err
 		}
@@ -266,7 +318,7 @@ func (q *Queues) await(ctx context.Context, c claim, t *ticket, state Queue) (er
 			return nil
 		}
 		for {
-			err := t.session.store.Wait(ctx, c.queue, name, state)
+			err := t.session.store.Wait(ctx, wait, state)
 			if err == nil {
 				state, err = q.read(ctx, c.queue)
 			}
@@ -274,10 +326,10 @@ func (q *Queues) await(ctx context.Context, c claim, t *ticket, state Queue) (er
 				return errDisplaced
 			}
 			if err == nil {
-				wait.Reset()
+				pause.Reset()
 				break
 			}
-			if err := wait.Wait(ctx); err != nil {
+			if err := pause.Wait(ctx); err != nil {
 				return errDisplaced
 			}
 		}
@@ -295,9 +347,14 @@ func (q *Queues) read(ctx context.Context, key string) (Queue, error) {
 func (q *Queues) abandon(t *ticket) {
 	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout/2)
 	defer cancel()
-	t.session.drop(t)
-	_ = t.session.sweep(ctx, t.ref) // the session does it later
+	if t.session.drop(t) {
+		_ = t.session.leave(ctx, t) // the session tries again
+	}
 	t.ctx.cancel(locks.ErrNotHeld)
+}
+
+func (q *Queues) giveBack(ctx context.Context, name string, t *ticket) error {
+	return q.options.Trace(ctx, name, func(ctx context.Context) error { return q.release(ctx, t) })
 }
 
 // release gives back what a ticket holds. One that is lost goes with its
@@ -310,13 +367,13 @@ func (q *Queues) release(ctx context.Context, t *ticket) error {
 		return locks.ErrLost
 	}
 	t.ctx.cancel(locks.ErrNotHeld)
-	switch err := t.session.sweep(ctx, t.ref); {
+	switch err := t.session.leave(ctx, t); {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("freed later, at the latest when its lease ends: %w", ctx.Err())
 	default:
-		return fmt.Errorf("%w: freed later, at the latest when its lease ends: %w", locks.ErrUnavailable, err)
+		return fmt.Errorf("freed later, at the latest when its lease ends: %w", q.unavailable(err))
 	}
 }
 

@@ -3,9 +3,13 @@ package queue
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	locks "github.com/micro/go-platform/sync"
@@ -28,9 +32,16 @@ type session struct {
 	mu      sync.Mutex
 	over    bool
 	tickets map[string]*ticket
-	litter  map[Ref]struct{} // entries that may be there and should not
-	idle    int              // renewals in a row without a ticket
+	litter  map[Ref]int // entries that may be there and should not, and how often to remove them
+	names   []string    // to be used again
+	idle    int         // renewals in a row without a ticket
+
+	dirty chan struct{} // litter that does not wait for the next renewal
 }
+
+// unsure is how many times an entry is removed of which nobody knows whether it
+// was made: the request that makes it may still be on its way.
+const unsure = 3
 
 // grant begins a lease. A lease that may have been granted by a call that
 // failed ends by itself.
@@ -42,7 +53,7 @@ func grant(ctx context.Context, q *Queues, ttl time.Duration) (*session, error) 
 	}
 	s := &session{
 		queue: q, store: q.store, asked: ttl, ttl: granted, lease: lease, base: began,
-		done: make(chan struct{}), tickets: map[string]*ticket{}, litter: map[Ref]struct{}{},
+		done: make(chan struct{}), tickets: map[string]*ticket{}, litter: map[Ref]int{}, dirty: make(chan struct{}, 1),
 	}
 	s.deadline.Store(int64(granted))
 	return s, nil
@@ -62,13 +73,9 @@ func (s *session) renew(ctx context.Context) {
 	defer s.end()
 	wait := s.ttl / 3
 	for {
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if s.pause(ctx, wait) != nil {
 			s.revoke()
 			return
-		case <-timer.C:
 		}
 		if !s.alive() {
 			return
@@ -95,22 +102,64 @@ func (s *session) renew(ctx context.Context) {
 	}
 }
 
+// pause waits for d, sweeping what is in a hurry, or returns the error of ctx.
+func (s *session) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-s.dirty:
+			bounded, cancel := context.WithTimeout(ctx, min(s.ttl/10, lifecycle.FlushTimeout, s.left()))
+			s.clean(bounded)
+			cancel()
+		}
+	}
+}
+
+// hurry asks for the litter to be swept at once.
+func (s *session) hurry() {
+	select {
+	case s.dirty <- struct{}{}:
+	default: // it will be
+	}
+}
+
 // tidy finds entries that somebody removed and removes those that were left.
 // What fails now is done at the next renewal.
 func (s *session) tidy(ctx context.Context) {
-	held, litter := s.entries()
-	if len(held) > 0 {
+	if held := s.held(); len(held) > 0 {
 		missing, err := s.store.Missing(ctx, s.lease, held)
 		if err == nil {
 			s.lose(missing)
 		}
 	}
+	s.clean(ctx)
+}
+
+func (s *session) clean(ctx context.Context) {
+	s.mu.Lock()
+	litter := slices.Collect(maps.Keys(s.litter))
+	s.mu.Unlock()
 	for _, ref := range litter {
-		_ = s.sweep(ctx, ref) // again at the next renewal
+		if s.store.Leave(ctx, ref) == nil { // else again at the next renewal
+			s.swept(ref)
+		}
 	}
 }
 
-func (s *session) entries() (held, litter []Ref) {
+func (s *session) swept(ref Ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.litter[ref]--; s.litter[ref] <= 0 {
+		delete(s.litter, ref)
+	}
+}
+
+func (s *session) held() (held []Ref) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tickets {
@@ -118,17 +167,14 @@ func (s *session) entries() (held, litter []Ref) {
 			held = append(held, t.ref)
 		}
 	}
-	for ref := range s.litter {
-		litter = append(litter, ref)
-	}
-	return held, litter
+	return held
 }
 
 func (s *session) lose(refs []Ref) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ref := range refs {
-		if t, ok := s.tickets[ref.Name]; ok {
+		if t, ok := s.tickets[ref.Name]; ok && t.ref == ref {
 			delete(s.tickets, ref.Name)
 			t.lose()
 		}
@@ -175,62 +221,77 @@ func (s *session) revoke() {
 	}
 }
 
-// add registers a ticket whose entry is about to be made, or refuses when the
-// session is over.
-func (s *session) add(t *ticket) bool {
+// join returns a ticket whose entry is about to be made, nil when the session
+// is over.
+func (s *session) join(queue string) *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
-		return false
+		return nil
 	}
-	s.tickets[t.ref.Name] = t
-	return true
+	var name string
+	if last := len(s.names) - 1; last >= 0 {
+		name, s.names = s.names[last], s.names[:last]
+	} else {
+		name = uuid.NewString()
+	}
+	t := newTicket(s, Ref{Queue: queue, Name: name})
+	s.tickets[name] = t
+	return t
 }
 
 // entered tells that the ticket's entry was made: from now on it is missed.
-func (s *session) entered(t *ticket) {
+func (s *session) entered(t *ticket, order uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.entered = true
+	t.entered, t.ref.Order = true, order
 }
 
-// drop forgets a ticket and tells whether it was still held. Its entry is
-// litter until swept.
+// drop forgets a ticket and tells whether it was still held.
 func (s *session) drop(t *ticket) (held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, held = s.tickets[t.ref.Name]
-	delete(s.tickets, t.ref.Name)
-	if !s.over {
-		s.litter[t.ref] = struct{}{}
+	held = s.tickets[t.ref.Name] == t
+	if held {
+		delete(s.tickets, t.ref.Name)
 	}
 	return held
 }
 
-// sweep removes litter from the server.
-func (s *session) sweep(ctx context.Context, ref Ref) error {
-	if err := s.store.Leave(ctx, ref.Queue, ref.Name); err != nil {
-		return err
-	}
+// leave removes the entry of a ticket that was dropped, now or in the background.
+func (s *session) leave(ctx context.Context, t *ticket) error {
+	err := s.store.Leave(ctx, t.ref)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.litter, ref)
-	return nil
+	if err == nil {
+		s.names = append(s.names, t.ref.Name)
+		return nil
+	}
+	s.litter[t.ref] = 1
+	s.hurry()
+	return err
+}
+
+// doubt is leave for a ticket of which nobody knows whether its entry was made.
+func (s *session) doubt(t *ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.litter[t.ref] = unsure
+	s.hurry()
 }
 
 // ticket is one acquisition, from entering the queue until it is given back.
 type ticket struct {
 	session *session
-	ref     Ref
+	ref     Ref  // its order, which is the fencing token, is known once it entered
 	entered bool // guarded by the session's mu
-	token   uint64
 	lost    chan struct{}
 	ctx     *leaseContext
 }
 
 func newTicket(s *session, ref Ref) *ticket {
 	t := &ticket{session: s, ref: ref, lost: make(chan struct{})}
-	t.ctx = newLeaseContext(t)
+	t.ctx = newLeaseContext(context.Background(), t)
 	return t
 }
 
@@ -253,7 +314,7 @@ func (t *ticket) check() (uint64, error) {
 	if t.isLost() {
 		return 0, locks.ErrLost
 	}
-	return t.token, nil
+	return t.ref.Order, nil
 }
 
 // leaseContext ends with a ticket. Its Err looks at the clock, so that a
@@ -264,8 +325,8 @@ type leaseContext struct {
 	ticket *ticket
 }
 
-func newLeaseContext(t *ticket) *leaseContext {
-	ctx, cancel := context.WithCancelCause(context.Background())
+func newLeaseContext(parent context.Context, t *ticket) *leaseContext {
+	ctx, cancel := context.WithCancelCause(parent)
 	return &leaseContext{ctx, cancel, t}
 }
 

@@ -35,12 +35,13 @@ type Store interface {
 	// the queue up to and with it.
 	Enter(ctx context.Context, lease, queue, name string, value []byte) (Queue, error)
 	// Leave removes an entry; one that is not there is no error.
-	Leave(ctx context.Context, queue, name string) error
+	Leave(ctx context.Context, entry Ref) error
 	// List returns the whole queue.
 	List(ctx context.Context, queue string) (Queue, error)
 	// Wait returns when something may have changed since from was read: when
-	// the entry name is gone, or, without a name, at any change.
-	Wait(ctx context.Context, queue, name string, from Queue) error
+	// the entry is gone, also when another one has its name since, or, if the
+	// entry has no name, at any change of its queue.
+	Wait(ctx context.Context, entry Ref, from Queue) error
 	// Missing returns those of the lease's entries that are not there any more.
 	Missing(ctx context.Context, lease string, entries []Ref) ([]Ref, error)
 
@@ -53,8 +54,14 @@ type Store interface {
 	String() string
 }
 
-// Ref names an entry.
-type Ref struct{ Queue, Name string }
+// Ref is an entry. A name is used again when its entry is gone and nothing that
+// was asked about it can be on its way: a store that keeps what was deleted for a
+// while, as etcd does until it compacts, would else get slower with every
+// acquisition. The Order tells such entries apart.
+type Ref struct {
+	Queue, Name string
+	Order       uint64 // 0 if not known
+}
 
 // Entry is one contender.
 type Entry struct {

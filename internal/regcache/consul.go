@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // consulWait is how long Consul holds a blocking query.
@@ -92,7 +93,7 @@ func (f *consul) loop(ctx context.Context, me int, ask query) {
 		if index = now; lost {
 			index = 0
 		}
-		if !sleep(ctx, consulPace) {
+		if !lifecycle.Sleep(ctx, consulPace) {
 			return
 		}
 	}

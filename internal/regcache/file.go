@@ -8,10 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"go-micro.dev/v5/registry"
+
+	"github.com/micro/go-platform/internal/atomicfile"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 const (
@@ -83,7 +85,7 @@ func (c *Cache) save(ctx context.Context) {
 	}
 	failed := false
 	for more := true; more; {
-		more = sleep(ctx, savePace)
+		more = lifecycle.Sleep(ctx, savePace)
 		if !c.unsaved.Swap(false) {
 			continue
 		}
@@ -98,8 +100,8 @@ func (c *Cache) save(ctx context.Context) {
 	}
 }
 
-// write replaces the file: readers and crashes see the old one or the new one.
-func (c *Cache) write() (err error) {
+// write replaces the file.
+func (c *Cache) write() error {
 	var services []*registry.Service
 	for _, r := range *c.names.Load() {
 		if s := r.snapshot.Load(); s != nil {
@@ -110,18 +112,5 @@ func (c *Cache) write() (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.opts.file), ".registry-*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // what matters is why it was not written
-		}
-	}()
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), c.opts.file)
+	return atomicfile.Write(c.opts.file, text)
 }

@@ -11,6 +11,7 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 const workers = 4 // fetches at once
@@ -87,7 +88,7 @@ func (c *Cache) refresh(ctx context.Context) {
 		}
 		if c.fetchDue(ctx, now) {
 			failing.Reset()
-		} else if !sleep(ctx, failing.Next()) {
+		} else if !lifecycle.Sleep(ctx, failing.Next()) {
 			return
 		}
 		timer.Reset(time.Until(c.soonest(next)))

@@ -38,7 +38,6 @@
 package regcache
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -174,7 +173,7 @@ func (c *Cache) GetService(name string, _ ...registry.GetOption) ([]*registry.Se
 	if len(s.open) == 0 {
 		return nil, registry.ErrNotFound
 	}
-	return clone(s.open), nil
+	return s.Open(), nil
 }
 
 // warm returns what is held, nil when there is nothing.
@@ -315,16 +314,4 @@ func (c *Cache) ListServices(opts ...registry.ListOption) ([]*registry.Service, 
 		}
 	}
 	return clone(all), nil
-}
-
-// sleep waits unless ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

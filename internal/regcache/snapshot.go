@@ -31,6 +31,10 @@ type Snapshot struct {
 // Draining tells whether any node is.
 func (s *Snapshot) Draining() bool { return len(s.Nodes) < s.total }
 
+// Open returns copies of the Services, which the caller may change as
+// Cache.GetService says, without the nodes that are draining.
+func (s *Snapshot) Open() []*registry.Service { return clone(s.open) }
+
 // newSnapshot orders the services and takes them over.
 func newSnapshot(name string, revision uint64, services []*registry.Service) *Snapshot {
 	s := &Snapshot{Name: name, Services: services, Revision: revision}

@@ -24,9 +24,6 @@ type Config struct {
 	Broker   broker.Broker
 	TLS      *tls.Config // nil: plain text
 	Logger   logger.Logger
-	// LookupTTL bounds how long the nodes of a service are remembered, so that
-	// a service that moved is found again. Default 10 s.
-	LookupTTL time.Duration
 	// Selector chooses the nodes in place of one of the client's own. Its owner
 	// closes it.
 	Selector selector.Selector
@@ -43,15 +40,15 @@ type Client struct {
 // NewClient returns a client with a selector of its own, which shares nothing
 // with go-micro's global defaults. It does no I/O.
 func NewClient(c Config) *Client {
-	if c.LookupTTL <= 0 {
-		c.LookupTTL = 10 * time.Second
+	if c.Registry == nil {
+		c.Registry = registry.DefaultRegistry
 	}
 	if c.Logger == nil {
 		c.Logger = logger.DefaultLogger
 	}
 	cl := &Client{}
 	if c.Selector == nil {
-		cl.selector = selector.NewSelector(selector.Registry(c.Registry), lookupTTL(c.LookupTTL))
+		cl.selector = newNodes(c.Registry)
 		c.Selector = cl.selector
 	}
 	opts := []client.Option{
@@ -74,17 +71,7 @@ func NewClient(c Config) *Client {
 	return cl
 }
 
-func lookupTTL(ttl time.Duration) selector.Option {
-	return func(o *selector.Options) {
-		if o.Context == nil {
-			o.Context = context.Background()
-		}
-		// go-micro reads the plain string key.
-		o.Context = context.WithValue(o.Context, "selector_ttl", ttl) //nolint:staticcheck,revive // see above
-	}
-}
-
-// Close closes every connection and the selector's watchers. Calls in flight
+// Close closes every connection and the selector's cache. Calls in flight
 // fail.
 func (c *Client) Close() {
 	if c.selector != nil {

@@ -75,8 +75,7 @@ func TestADeadNodeCostsNoCall(t *testing.T) {
 			failed++
 		}
 	}
-	// One dead of two: one call in 16 meets it four times in a row.
-	if failed > 20 {
+	if failed > 0 { // the second try meets another node
 		t.Errorf("%d of 100 calls failed", failed)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/sync/fence"
 	merrors "go-micro.dev/v5/errors"
 )
 
@@ -21,9 +22,13 @@ var (
 	ErrNotFound        = errors.New("not found")             // 404
 	ErrExists          = errors.New("already exists")        // 409
 	ErrConflict        = errors.New("conflict")              // 412
+	ErrStale           = fence.ErrStale                      // 412, a conflict too, told apart by its status
 	ErrLimited         = errors.New("too many requests")     // 429
 	ErrUnavailable     = errors.New("service not available") // 503
 )
+
+// staleStatus is what other errors have the name of their code for.
+const staleStatus = "Stale Fencing Token"
 
 func sentinel(code int32) error {
 	switch code {
@@ -49,6 +54,11 @@ func sentinel(code int32) error {
 	return nil
 }
 
+// Invalid is the ErrInvalid of a field of a request, named as on the wire.
+func Invalid(field, format string, args ...any) error {
+	return fmt.Errorf("%s: %w: %s", field, ErrInvalid, fmt.Sprintf(format, args...))
+}
+
 // To makes err what a handler of the service id may return: a go-micro error
 // whose code tells the sentinel that err wraps, 500 for any other. It passes
 // nil and go-micro errors through.
@@ -56,6 +66,9 @@ func To(id string, err error) error {
 	var e *merrors.Error
 	if err == nil || errors.As(err, &e) {
 		return err
+	}
+	if errors.Is(err, ErrStale) {
+		return &merrors.Error{Id: id, Code: 412, Detail: err.Error(), Status: staleStatus}
 	}
 	for _, code := range []int32{400, 401, 403, 404, 408, 409, 412, 429, 503} {
 		if errors.Is(err, sentinel(code)) {
@@ -82,6 +95,9 @@ func From(ctx context.Context, doing string, err error) error {
 	}
 	if found == nil {
 		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if e.Code == 412 && e.Status == staleStatus {
+		found = fmt.Errorf("%w: %w", ErrConflict, ErrStale)
 	}
 	if e.Detail == "" || e.Detail == found.Error() {
 		return fmt.Errorf("%s: %w", doing, found)

@@ -33,6 +33,20 @@ func TestSentinelsSurviveTheWire(t *testing.T) {
 	}
 }
 
+// A stale token is told from another conflict, by those who know it.
+func TestStaleSurvivesTheWire(t *testing.T) {
+	sent := rpcerr.To("go.micro.srv.x", fmt.Errorf("%w: 5, have seen 7", rpcerr.ErrStale))
+	for _, received := range []error{sent, errors.New(sent.Error())} {
+		got := rpcerr.From(context.Background(), "db: update", received)
+		if !errors.Is(got, rpcerr.ErrStale) || !errors.Is(got, rpcerr.ErrConflict) || !strings.Contains(got.Error(), "5, have seen 7") {
+			t.Errorf("came back as %v", got)
+		}
+	}
+	if got := rpcerr.From(context.Background(), "x", rpcerr.To("x", rpcerr.ErrConflict)); errors.Is(got, rpcerr.ErrStale) {
+		t.Errorf("a conflict came back as %v", got)
+	}
+}
+
 func TestUnknownErrorsAre500(t *testing.T) {
 	var e *merrors.Error
 	if !errors.As(rpcerr.To("x", errors.New("disk on fire")), &e) || e.Code != 500 {

@@ -1,6 +1,7 @@
 package metricstest
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +18,8 @@ func RunLifecycle(t *testing.T, build New) {
 		must(t, m.Start())
 		must(t, m.Stop())
 		must(t, m.Stop())
-		if m.Start() == nil {
-			t.Error("Start after Stop: no error")
+		if err := m.Start(); !errors.Is(err, metrics.ErrStopped) {
+			t.Errorf("Start after Stop: %v", err)
 		}
 	})
 	t.Run("stop before start", func(t *testing.T) {
@@ -88,12 +89,12 @@ func Bad() map[string]metrics.Option {
 func badOptions(t *testing.T, build New) {
 	for name, bad := range Bad() {
 		m := build(t, bad)
-		if err := m.Start(); err == nil || !strings.Contains(err.Error(), name) {
+		if err := m.Start(); !errors.Is(err, metrics.ErrInvalid) || !strings.Contains(err.Error(), "option "+name) {
 			t.Errorf("Start with a bad %s: %v, want an error that names it", name, err)
 		}
 		_ = m.Stop() // must not hang; what it says is not at issue
 		m = build(t)
-		if err := m.Init(bad); err == nil || !strings.Contains(err.Error(), name) {
+		if err := m.Init(bad); !errors.Is(err, metrics.ErrInvalid) || !strings.Contains(err.Error(), "option "+name) {
 			t.Errorf("Init with a bad %s: %v, want an error that names it", name, err)
 		}
 		must(t, m.Start())

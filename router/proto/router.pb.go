@@ -216,7 +216,9 @@ type Node struct {
 	// version to another.
 	Weight int64 `protobuf:"varint,5,opt,name=weight,proto3" json:"weight,omitempty"`
 	// An ejected node gets no calls, unless fewer than half of the candidates
-	// are left: then ejections count for nothing (panic). Its weight stays.
+	// would be left, those that the caller ejected itself being out too. Then
+	// what is said here counts for nothing, and of the caller's own ejections the
+	// worst stay in force, up to half of the candidates (panic). Its weight stays.
 	Ejected bool `protobuf:"varint,6,opt,name=ejected,proto3" json:"ejected,omitempty"`
 	// Why it is ejected, one of: consecutive_failures, failure_percentage,
 	// success_rate, each followed by ": " and figures for people.

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/consul"
@@ -23,9 +24,9 @@ func TestSuite(t *testing.T) {
 	addr := backend.Consul(t, backend.Shared).Addr
 	synctest.Run(t, synctest.Server{
 		New: func(_ testing.TB, opts ...sync.Option) sync.Sync {
-			return consul.NewSync(append(opts, sync.Nodes(addr))...)
+			return consul.NewSync(append([]sync.Option{sync.Nodes(addr)}, opts...)...)
 		},
-		TTL: 15 * time.Second, Expiry: 1.5,
+		TTL: 15 * time.Second, Expiry: 1.5, Contenders: contenders(client(t, addr)),
 	})
 }
 
@@ -33,15 +34,12 @@ func TestSuite(t *testing.T) {
 // take minutes.
 func TestFaults(t *testing.T) {
 	server := backend.Consul(t, backend.Args(`-hcl=session_ttl_min = "1s"`))
+	c := client(t, server.Addr)
 	synctest.RunFaults(t, synctest.Remote{
-		Server: synctest.Server{TTL: 4 * time.Second, Expiry: 1.5},
+		Server: synctest.Server{TTL: 4 * time.Second, Expiry: 1.5, Contenders: contenders(c)},
 		Addr:   server.Addr, At: consul.NewSync, Kill: server.Kill, Restart: server.Restart,
 		Remove: func(tb testing.TB, namespace string) {
-			c, err := api.NewClient(&api.Config{Address: server.Addr})
-			if err == nil {
-				_, err = c.KV().DeleteTree(strings.TrimPrefix(namespace, "/")+"/", nil)
-			}
-			if err != nil {
+			if _, err := c.KV().DeleteTree(strings.TrimPrefix(namespace, "/")+"/", nil); err != nil {
 				tb.Fatal(err)
 			}
 		},
@@ -63,15 +61,42 @@ func TestShortTTLIsRaised(t *testing.T) {
 	if err := l.Acquire(); err != nil {
 		t.Fatal(err)
 	}
-	c, err := api.NewClient(&api.Config{Address: addr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sessions, _, err := c.Session().List(nil)
+	sessions, _, err := client(t, addr).Session().List(nil)
 	if err != nil || len(sessions) != 1 || sessions[0].TTL != "10s" || len(sessions[0].NodeChecks) != 0 {
 		t.Errorf("sessions %+v, %v", sessions, err)
 	}
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+func client(tb testing.TB, addr string) *api.Client {
+	tb.Helper()
+	c := api.DefaultConfig()
+	c.Address = addr
+	made, err := api.NewClient(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Transport.CloseIdleConnections)
+	return made
+}
+
+func contenders(c *api.Client) func(testing.TB, string) int {
+	return func(tb testing.TB, id string) int {
+		tb.Helper()
+		keys, _, err := c.KV().Keys(strings.TrimPrefix(sync.DefaultNamespace, "/")+"/lock/"+id+"/", "", nil)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return len(keys)
+	}
+}
+
+func TestStore(t *testing.T) {
+	s, err := consul.NewStore(backend.Consul(t, backend.Shared).Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queuetest.Run(t, s)
 }

@@ -61,8 +61,8 @@ func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte
 	return q, nil
 }
 
-func (s *store) Leave(ctx context.Context, key, name string) error {
-	_, err := s.consul.KV().Delete(path(key, name), (&api.WriteOptions{}).WithContext(ctx))
+func (s *store) Leave(ctx context.Context, ref queue.Ref) error {
+	_, err := s.consul.KV().Delete(path(ref.Queue, ref.Name), (&api.WriteOptions{}).WithContext(ctx))
 	return err
 }
 
@@ -76,32 +76,32 @@ func (s *store) List(ctx context.Context, key string) (queue.Queue, error) {
 
 // Wait looks again when the index went back, as it does when Consul was
 // restored from a snapshot.
-func (s *store) Wait(ctx context.Context, key, name string, from queue.Queue) error {
+func (s *store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error {
 	index := from.Revision
 	for {
-		now, there, err := s.query(ctx, key, name, index)
+		now, there, err := s.query(ctx, ref, index)
 		if err != nil {
 			return err
 		}
-		if now < index || name == "" && now != index || name != "" && !there {
+		if now < index || ref.Name == "" && now != index || ref.Name != "" && !there {
 			return nil
 		}
 		index = now
 	}
 }
 
-// query blocks until the key, or the prefix, is newer than index.
-func (s *store) query(ctx context.Context, key, name string, index uint64) (now uint64, there bool, err error) {
+// query blocks until the entry, or the queue, is newer than index.
+func (s *store) query(ctx context.Context, ref queue.Ref, index uint64) (now uint64, there bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, poll*2)
 	defer cancel()
 	o := (&api.QueryOptions{RequireConsistent: true, WaitIndex: index, WaitTime: poll}).WithContext(ctx)
 	var meta *api.QueryMeta
-	if name == "" {
-		_, meta, err = s.consul.KV().Keys(prefix(key), "", o)
+	if ref.Name == "" {
+		_, meta, err = s.consul.KV().Keys(prefix(ref.Queue), "", o)
 	} else {
 		var pair *api.KVPair
-		pair, meta, err = s.consul.KV().Get(path(key, name), o)
-		there = pair != nil && pair.Session != ""
+		pair, meta, err = s.consul.KV().Get(path(ref.Queue, ref.Name), o)
+		there = pair != nil && pair.Session != "" && pair.CreateIndex == ref.Order
 	}
 	if err != nil {
 		return 0, false, err

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/etcd"
@@ -23,26 +25,50 @@ func TestSuite(t *testing.T) {
 	addr := backend.Etcd(t, backend.Shared).Addr
 	synctest.Run(t, synctest.Server{
 		New: func(_ testing.TB, opts ...sync.Option) sync.Sync {
-			return etcd.NewSync(append(opts, sync.Nodes(addr))...)
+			return etcd.NewSync(append([]sync.Option{sync.Nodes(addr)}, opts...)...)
 		},
-		TTL: 2 * time.Second, Expiry: 1,
+		TTL: 2 * time.Second, Expiry: 1, Contenders: contenders(client(t, addr)),
 	})
 }
 
 func TestFaults(t *testing.T) {
 	server := backend.Etcd(t)
+	c := client(t, server.Addr)
 	synctest.RunFaults(t, synctest.Remote{
-		Server: synctest.Server{TTL: 3 * time.Second, Expiry: 1.5}, // etcd looks for expired leases twice a second
+		// etcd looks for expired leases twice a second.
+		Server: synctest.Server{TTL: 3 * time.Second, Expiry: 1.5, Contenders: contenders(c)},
 		Addr:   server.Addr, At: etcd.NewSync, Kill: server.Kill, Restart: server.Restart,
 		Remove: func(tb testing.TB, namespace string) {
-			c, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Addr}})
-			if err != nil {
-				tb.Fatal(err)
-			}
-			defer func() { _ = c.Close() }()
 			if _, err := c.Delete(context.Background(), namespace+"/", clientv3.WithPrefix()); err != nil {
 				tb.Fatal(err)
 			}
 		},
 	})
 }
+
+func client(tb testing.TB, addresses ...string) *clientv3.Client {
+	tb.Helper()
+	c, err := clientv3.New(clientv3.Config{Endpoints: addresses, Logger: zap.NewNop()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return c
+}
+
+func contenders(c *clientv3.Client) func(testing.TB, string) int {
+	return func(tb testing.TB, id string) int {
+		tb.Helper()
+		rsp, err := c.Get(tb.Context(), sync.DefaultNamespace+"/lock/"+id+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return int(rsp.Count)
+	}
+}
+
+func TestStore(t *testing.T) { queuetest.Run(t, etcd.NewStore(backend.Etcd(t, backend.Shared).Addr)) }

@@ -42,12 +42,12 @@ func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte
 	return fromRange(key, (*clientv3.GetResponse)(rsp.Responses[1].GetResponseRange()), rsp.Header.Revision), nil
 }
 
-func (s *store) Leave(ctx context.Context, key, name string) error {
+func (s *store) Leave(ctx context.Context, ref queue.Ref) error {
 	c, err := s.etcd()
 	if err != nil {
 		return err
 	}
-	_, err = c.Delete(ctx, path(key, name))
+	_, err = c.Delete(ctx, path(ref.Queue, ref.Name))
 	return err
 }
 
@@ -63,7 +63,7 @@ func (s *store) List(ctx context.Context, key string) (queue.Queue, error) {
 	return fromRange(key, rsp.Get(), rsp.Get().Header.Revision), nil
 }
 
-func (s *store) Wait(ctx context.Context, key, name string, from queue.Queue) error {
+func (s *store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error {
 	c, err := s.etcd()
 	if err != nil {
 		return err
@@ -71,10 +71,10 @@ func (s *store) Wait(ctx context.Context, key, name string, from queue.Queue) er
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	opts := []clientv3.OpOption{clientv3.WithRev(int64(from.Revision) + 1)}
-	if name == "" {
+	if ref.Name == "" {
 		opts = append(opts, clientv3.WithPrefix())
 	}
-	for rsp := range c.Watch(ctx, path(key, name), opts...) {
+	for rsp := range c.Watch(ctx, path(ref.Queue, ref.Name), opts...) {
 		if rsp.CompactRevision != 0 { // too long ago to tell
 			return nil
 		}
@@ -82,7 +82,7 @@ func (s *store) Wait(ctx context.Context, key, name string, from queue.Queue) er
 			return err
 		}
 		for _, e := range rsp.Events {
-			if name == "" || e.Type == clientv3.EventTypeDelete {
+			if ref.Name == "" || e.Type == clientv3.EventTypeDelete {
 				return nil
 			}
 		}

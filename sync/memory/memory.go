@@ -87,7 +87,7 @@ func (s *Server) remove(key string, which func(entry) bool) {
 }
 
 func (s *Server) has(ref queue.Ref) bool {
-	return slices.ContainsFunc(s.queues[ref.Queue], func(e entry) bool { return e.Name == ref.Name })
+	return slices.ContainsFunc(s.queues[ref.Queue], func(e entry) bool { return e.Name == ref.Name && e.Order == ref.Order })
 }
 
 func (s *Server) list(key string) queue.Queue {
@@ -138,10 +138,10 @@ func (s store) Enter(_ context.Context, lease, key, name string, value []byte) (
 	return s.list(key), nil
 }
 
-func (s store) Leave(_ context.Context, key, name string) error {
+func (s store) Leave(_ context.Context, ref queue.Ref) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(key, func(e entry) bool { return e.Name == name })
+	s.remove(ref.Queue, func(e entry) bool { return e.Name == ref.Name })
 	s.change()
 	return nil
 }
@@ -152,13 +152,13 @@ func (s store) List(_ context.Context, key string) (queue.Queue, error) {
 	return s.list(key), nil
 }
 
-func (s store) Wait(ctx context.Context, key, name string, from queue.Queue) error {
+func (s store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error {
 	for {
 		s.mu.Lock()
 		changed, revision := s.changed, s.revision
-		gone := name != "" && !s.has(queue.Ref{Queue: key, Name: name})
+		gone := ref.Name != "" && !s.has(ref)
 		s.mu.Unlock()
-		if gone || name == "" && revision != from.Revision {
+		if gone || ref.Name == "" && revision != from.Revision {
 			return nil
 		}
 		select {

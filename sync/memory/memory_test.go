@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/memory"
@@ -17,5 +18,14 @@ func TestSuite(t *testing.T) {
 	synctest.Run(t, synctest.Server{
 		New: func(_ testing.TB, opts ...sync.Option) sync.Sync { return server.NewSync(opts...) },
 		TTL: 200 * time.Millisecond, Expiry: 1,
+		Contenders: func(tb testing.TB, id string) int {
+			q, err := server.Store().List(tb.Context(), sync.DefaultNamespace+"/lock/"+id)
+			if err != nil {
+				tb.Error(err)
+			}
+			return len(q.Entries)
+		},
 	})
 }
+
+func TestStore(t *testing.T) { queuetest.Run(t, memory.NewServer().Store()) }

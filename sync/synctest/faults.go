@@ -72,7 +72,7 @@ func testCut(t *testing.T, r Remote) {
 	id := fresh()
 	held, next := newLock(t, cut, id, sync.LockTTL(r.TTL)), newLock(t, other, id, sync.LockTTL(r.TTL))
 	token := acquire(t, held)
-	waiting := queued(t, next)
+	waiting := r.queued(t, next)
 
 	link.Cut()
 	began := time.Now()
@@ -173,9 +173,32 @@ func testRestart(t *testing.T, r Remote) {
 	const ttl = 30 * time.Second
 	held, next := newLock(t, a, id, sync.LockTTL(ttl)), newLock(t, b, id, sync.LockTTL(ttl))
 	token := acquire(t, held)
-	waiting := queued(t, next)
+	waiting := r.queued(t, next)
+	seat := fresh()
+	seen, err := newLeader(t, b, seat).Observe(sync.WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := <-seen; n != nil {
+		t.Errorf("leader %v of an empty seat", n)
+	}
 	r.Kill(t)
 	r.Restart(t)
+	elected, err := newLeader(t, a, seat, sync.LeaderTTL(ttl)).Elect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-seen:
+		if n == nil {
+			t.Error("observed an empty seat")
+		}
+	case <-time.After(patience):
+		t.Error("Observe ended with the server")
+	}
+	if err := elected.Resign(); err != nil {
+		t.Error(err)
+	}
 	if again, err := held.Token(); err != nil || again != token {
 		t.Errorf("token after the restart: %d, %v", again, err)
 	}

@@ -10,16 +10,17 @@ import (
 	"github.com/micro/go-platform/sync"
 )
 
-// queued starts an Acquire and returns when it surely waits in the queue behind
-// those before it.
-func queued(t *testing.T, l sync.Lock) chan error {
+// queued starts an Acquire and returns when it waits in the queue behind those
+// before it.
+func (s Server) queued(t *testing.T, l sync.Lock) chan error {
 	t.Helper()
-	done := make(chan error, 1)
+	done, before := make(chan error, 1), s.Contenders(t, l.Id())
 	go func() { done <- l.Acquire() }()
+	eventually(t, patience, "a contender", func() bool { return len(done) > 0 || s.Contenders(t, l.Id()) > before })
 	select {
 	case err := <-done:
 		t.Fatalf("did not wait: %v", err)
-	case <-time.After(150 * time.Millisecond):
+	case <-time.After(20 * time.Millisecond): // time to be wrong
 	}
 	return done
 }
@@ -34,7 +35,7 @@ func testOrder(t *testing.T, s Server) {
 	done := make([]chan error, n)
 	for i := range n {
 		waiting[i] = newLock(t, []sync.Sync{a, b}[i%2], id)
-		done[i] = queued(t, waiting[i])
+		done[i] = s.queued(t, waiting[i])
 	}
 	release(t, held)
 	for i := range n {
@@ -96,9 +97,9 @@ func testReadWrite(t *testing.T, s Server) {
 	acquire(t, reader1)
 	acquire(t, reader2)
 	writer := newLock(t, a, id)
-	written := queued(t, writer)
+	written := s.queued(t, writer)
 	late := newLock(t, b, id, sync.Shared())
-	lateRead := queued(t, late) // or writers would starve
+	lateRead := s.queued(t, late) // or writers would starve
 	release(t, reader1)
 	select {
 	case err := <-written:
@@ -130,8 +131,8 @@ func testSemaphore(t *testing.T, s Server) {
 		held = append(held, l)
 	}
 	one, two := newLock(t, a, id, sync.Slots(n)), newLock(t, b, id, sync.Slots(n))
-	first := queued(t, one)
-	second := queued(t, two)
+	first := s.queued(t, one)
+	second := s.queued(t, two)
 	want(t, "other Slots", newLock(t, b, id, sync.Slots(n+1), sync.LockWait(patience)).Acquire(), sync.ErrConflict)
 	want(t, "no Slots", newLock(t, b, id, sync.LockWait(patience)).Acquire(), sync.ErrConflict)
 	release(t, held[1])

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,9 @@ type Server struct {
 	// last renewal it ends a lease at the latest, as a part of the TTL.
 	TTL    time.Duration
 	Expiry float64
+	// Contenders returns how many hold or wait for the lock id in the default
+	// namespace, as the server has it.
+	Contenders func(tb testing.TB, id string) int
 }
 
 // patience is how long things may take that take a moment.
@@ -200,7 +204,7 @@ func testBadInput(t *testing.T, s Server) {
 	for name, o := range map[string]sync.LockOption{
 		"LockTTL": sync.LockTTL(0), "LockTTL ": sync.LockTTL(sync.MaxLockTTL + 1), "LockWait": sync.LockWait(-1), "Slots": sync.Slots(0),
 	} {
-		if _, err := a.Lock("x", o); !errors.Is(err, sync.ErrInvalid) {
+		if _, err := a.Lock("x", o); !errors.Is(err, sync.ErrInvalid) || !strings.Contains(err.Error(), strings.TrimSpace(name)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -212,7 +216,14 @@ func testBadInput(t *testing.T, s Server) {
 		t.Errorf("LeaderNode: %v", err)
 	}
 	want(t, "period", a.Every(context.Background(), "x", 0, nil), sync.ErrInvalid)
-	want(t, "namespace", s.New(t, sync.Namespace("/a/../b")).Start(), sync.ErrInvalid)
+	want(t, "nothing to run", a.Every(context.Background(), "x", time.Second, nil), sync.ErrInvalid)
+	for name, x := range map[string]sync.Sync{
+		"Namespace": s.New(t, sync.Namespace("/a/../b")), "Nodes": s.New(t, sync.Nodes("localhost")), "Nodes: \"http://a:1\"": s.New(t, sync.Nodes("http://a:1")),
+	} {
+		if err := x.Start(); !errors.Is(err, sync.ErrInvalid) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func testNamespaces(t *testing.T, s Server) {

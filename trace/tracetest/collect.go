@@ -124,8 +124,8 @@ func lifecycle(t *testing.T, s Subject) {
 			t.Fatalf("stop: %v", err)
 		}
 	}
-	if err := tr.Start(); err == nil {
-		t.Error("Start after Stop succeeded")
+	if err := tr.Start(); !errors.Is(err, trace.ErrStopped) {
+		t.Errorf("Start after Stop: %v", err)
 	}
 	if err := tr.Collect(tr.NewSpan(nil)); err == nil {
 		t.Error("Collect after Stop kept the span")
@@ -151,7 +151,7 @@ func badOptions(t *testing.T, s Subject) {
 		"Collectors":     trace.Collectors([]string{""}),
 	} {
 		tr := s.New(t, opt)
-		if err := tr.Start(); err == nil || !strings.Contains(err.Error(), name) {
+		if err := tr.Start(); !errors.Is(err, trace.ErrInvalid) || !strings.Contains(err.Error(), "option "+name) {
 			t.Errorf("%s: Start returned %v", name, err)
 		}
 		if err := tr.Stop(); err != nil {

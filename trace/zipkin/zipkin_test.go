@@ -38,7 +38,7 @@ func read(t *testing.T, url, id string) (spans []model.SpanModel) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = rsp.Body.Close() }()
+	defer func() { _ = rsp.Body.Close() }() // the test is over
 	body, err := io.ReadAll(rsp.Body)
 	switch {
 	case err != nil:

@@ -101,7 +101,7 @@ func TestIndexReset(t *testing.T) {
 	index.Store(100)
 	var zero atomic.Int64
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked, _ := strconv.ParseInt(r.URL.Query().Get("index"), 10, 64)
+		asked, _ := strconv.ParseInt(r.URL.Query().Get("index"), 10, 64) // 0 when there is none
 		if asked == 0 {
 			zero.Add(1)
 		}

@@ -30,7 +30,7 @@ func clearAll() {
 	for _, pair := range os.Environ() {
 		if strings.HasPrefix(pair, "PLATFORM_TEST_") {
 			name, _, _ := strings.Cut(pair, "=")
-			_ = os.Unsetenv(name)
+			_ = os.Unsetenv(name) // it is the name of a variable
 		}
 	}
 }

@@ -4,7 +4,8 @@
 // 	protoc        v3.21.12
 // source: examples/platform/proto/shop.proto
 
-// A small shop: the gateway sells, orders are placed, stock is reserved.
+// A small shop: the gateway keeps the visitors' carts and sells them, orders are
+// placed, stock is reserved.
 
 package shop
 
@@ -23,6 +24,170 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type FillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Visitor       string                 `protobuf:"bytes,2,opt,name=visitor,proto3" json:"visitor,omitempty"`
+	Item          string                 `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FillRequest) Reset() {
+	*x = FillRequest{}
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FillRequest) ProtoMessage() {}
+
+func (x *FillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FillRequest.ProtoReflect.Descriptor instead.
+func (*FillRequest) Descriptor() ([]byte, []int) {
+	return file_examples_platform_proto_shop_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *FillRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *FillRequest) GetVisitor() string {
+	if x != nil {
+		return x.Visitor
+	}
+	return ""
+}
+
+func (x *FillRequest) GetItem() string {
+	if x != nil {
+		return x.Item
+	}
+	return ""
+}
+
+type BuyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuyRequest) Reset() {
+	*x = BuyRequest{}
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuyRequest) ProtoMessage() {}
+
+func (x *BuyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuyRequest.ProtoReflect.Descriptor instead.
+func (*BuyRequest) Descriptor() ([]byte, []int) {
+	return file_examples_platform_proto_shop_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *BuyRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+type Cart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Visitor       string                 `protobuf:"bytes,2,opt,name=visitor,proto3" json:"visitor,omitempty"`
+	Items         []string               `protobuf:"bytes,3,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cart) Reset() {
+	*x = Cart{}
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cart) ProtoMessage() {}
+
+func (x *Cart) ProtoReflect() protoreflect.Message {
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cart.ProtoReflect.Descriptor instead.
+func (*Cart) Descriptor() ([]byte, []int) {
+	return file_examples_platform_proto_shop_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Cart) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *Cart) GetVisitor() string {
+	if x != nil {
+		return x.Visitor
+	}
+	return ""
+}
+
+func (x *Cart) GetItems() []string {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -32,7 +197,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_examples_platform_proto_shop_proto_msgTypes[0]
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -44,7 +209,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_examples_platform_proto_shop_proto_msgTypes[0]
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -57,7 +222,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_examples_platform_proto_shop_proto_rawDescGZIP(), []int{0}
+	return file_examples_platform_proto_shop_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Item) GetName() string {
@@ -71,13 +236,14 @@ type Receipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Order         string                 `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
 	Discount      int64                  `protobuf:"varint,2,opt,name=discount,proto3" json:"discount,omitempty"` // percent
+	Item          string                 `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`          // that was bought
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_examples_platform_proto_shop_proto_msgTypes[1]
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -89,7 +255,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_examples_platform_proto_shop_proto_msgTypes[1]
+	mi := &file_examples_platform_proto_shop_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -102,7 +268,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_examples_platform_proto_shop_proto_rawDescGZIP(), []int{1}
+	return file_examples_platform_proto_shop_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Receipt) GetOrder() string {
@@ -119,18 +285,38 @@ func (x *Receipt) GetDiscount() int64 {
 	return 0
 }
 
+func (x *Receipt) GetItem() string {
+	if x != nil {
+		return x.Item
+	}
+	return ""
+}
+
 var File_examples_platform_proto_shop_proto protoreflect.FileDescriptor
 
 const file_examples_platform_proto_shop_proto_rawDesc = "" +
 	"\n" +
-	"\"examples/platform/proto/shop.proto\x12\x10go.platform.shop\"\x1a\n" +
+	"\"examples/platform/proto/shop.proto\x12\x10go.platform.shop\"U\n" +
+	"\vFillRequest\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\x12\x18\n" +
+	"\avisitor\x18\x02 \x01(\tR\avisitor\x12\x12\n" +
+	"\x04item\x18\x03 \x01(\tR\x04item\"&\n" +
+	"\n" +
+	"BuyRequest\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\"P\n" +
+	"\x04Cart\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\x12\x18\n" +
+	"\avisitor\x18\x02 \x01(\tR\avisitor\x12\x14\n" +
+	"\x05items\x18\x03 \x03(\tR\x05items\"\x1a\n" +
 	"\x04Item\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\";\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"O\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\tR\x05order\x12\x1a\n" +
-	"\bdiscount\x18\x02 \x01(\x03R\bdiscount2E\n" +
-	"\aGateway\x12:\n" +
-	"\x03Buy\x12\x16.go.platform.shop.Item\x1a\x19.go.platform.shop.Receipt\"\x002F\n" +
+	"\bdiscount\x18\x02 \x01(\x03R\bdiscount\x12\x12\n" +
+	"\x04item\x18\x03 \x01(\tR\x04item2\x8c\x01\n" +
+	"\aGateway\x12?\n" +
+	"\x04Fill\x12\x1d.go.platform.shop.FillRequest\x1a\x16.go.platform.shop.Cart\"\x00\x12@\n" +
+	"\x03Buy\x12\x1c.go.platform.shop.BuyRequest\x1a\x19.go.platform.shop.Receipt\"\x002F\n" +
 	"\x06Orders\x12<\n" +
 	"\x05Place\x12\x16.go.platform.shop.Item\x1a\x19.go.platform.shop.Receipt\"\x002G\n" +
 	"\x05Stock\x12>\n" +
@@ -148,20 +334,25 @@ func file_examples_platform_proto_shop_proto_rawDescGZIP() []byte {
 	return file_examples_platform_proto_shop_proto_rawDescData
 }
 
-var file_examples_platform_proto_shop_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_examples_platform_proto_shop_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_examples_platform_proto_shop_proto_goTypes = []any{
-	(*Item)(nil),    // 0: go.platform.shop.Item
-	(*Receipt)(nil), // 1: go.platform.shop.Receipt
+	(*FillRequest)(nil), // 0: go.platform.shop.FillRequest
+	(*BuyRequest)(nil),  // 1: go.platform.shop.BuyRequest
+	(*Cart)(nil),        // 2: go.platform.shop.Cart
+	(*Item)(nil),        // 3: go.platform.shop.Item
+	(*Receipt)(nil),     // 4: go.platform.shop.Receipt
 }
 var file_examples_platform_proto_shop_proto_depIdxs = []int32{
-	0, // 0: go.platform.shop.Gateway.Buy:input_type -> go.platform.shop.Item
-	0, // 1: go.platform.shop.Orders.Place:input_type -> go.platform.shop.Item
-	0, // 2: go.platform.shop.Stock.Reserve:input_type -> go.platform.shop.Item
-	1, // 3: go.platform.shop.Gateway.Buy:output_type -> go.platform.shop.Receipt
-	1, // 4: go.platform.shop.Orders.Place:output_type -> go.platform.shop.Receipt
-	1, // 5: go.platform.shop.Stock.Reserve:output_type -> go.platform.shop.Receipt
-	3, // [3:6] is the sub-list for method output_type
-	0, // [0:3] is the sub-list for method input_type
+	0, // 0: go.platform.shop.Gateway.Fill:input_type -> go.platform.shop.FillRequest
+	1, // 1: go.platform.shop.Gateway.Buy:input_type -> go.platform.shop.BuyRequest
+	3, // 2: go.platform.shop.Orders.Place:input_type -> go.platform.shop.Item
+	3, // 3: go.platform.shop.Stock.Reserve:input_type -> go.platform.shop.Item
+	2, // 4: go.platform.shop.Gateway.Fill:output_type -> go.platform.shop.Cart
+	4, // 5: go.platform.shop.Gateway.Buy:output_type -> go.platform.shop.Receipt
+	4, // 6: go.platform.shop.Orders.Place:output_type -> go.platform.shop.Receipt
+	4, // 7: go.platform.shop.Stock.Reserve:output_type -> go.platform.shop.Receipt
+	4, // [4:8] is the sub-list for method output_type
+	0, // [0:4] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -178,7 +369,7 @@ func file_examples_platform_proto_shop_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_examples_platform_proto_shop_proto_rawDesc), len(file_examples_platform_proto_shop_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

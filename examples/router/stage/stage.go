@@ -50,7 +50,7 @@ func Main(name string, run func(context.Context, registry.Registry, io.Writer) e
 		err = run(ctx, reg, os.Stdout)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, name+":", err)
+		_, _ = fmt.Fprintln(os.Stderr, name+":", err) // there is nobody else to tell
 		os.Exit(1)
 	}
 }

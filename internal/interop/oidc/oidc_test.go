@@ -92,6 +92,7 @@ func (p *provider) client(id string) {
 }
 
 func (p *provider) metadata(w http.ResponseWriter, _ *http.Request) {
+	// The client may be gone, here and below.
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"issuer": p.URL, "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
 		"introspection_endpoint": p.URL + "/introspect", "revocation_endpoint": p.URL + "/revoke",
@@ -100,7 +101,7 @@ func (p *provider) metadata(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (p *provider) keys(w http.ResponseWriter, _ *http.Request) {
-	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &p.key.PublicKey, KeyID: "fosite-1", Algorithm: "RS256", Use: "sig"}}})
+	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &p.key.PublicKey, KeyID: "fosite-1", Algorithm: "RS256", Use: "sig"}}}) // as above
 }
 
 func (p *provider) session() *foauth2.JWTSession {
@@ -150,7 +151,7 @@ func (p *provider) issue(t *testing.T, id string, scopes ...string) string {
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = a.Stop() }()
+	defer func() { _ = a.Stop() }() // the test is over
 	token, err := a.Token()
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +188,7 @@ func TestFositeWrongSecret(t *testing.T) {
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = a.Stop() }()
+	defer func() { _ = a.Stop() }() // the test is over
 	if _, err := a.Token(); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("got %v", err)
 	}

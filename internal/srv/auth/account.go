@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -17,26 +18,6 @@ import (
 type accountHandler struct {
 	*provider
 	insecure bool
-}
-
-// Page sizes.
-const (
-	defaultLimit = 100
-	maxLimit     = 1000
-)
-
-// page checks and caps the limit and offset of a query.
-func page(limit, offset *int64) error {
-	switch {
-	case *limit < 0:
-		return invalid("limit", "%d is negative", *limit)
-	case *offset < 0:
-		return invalid("offset", "%d is negative", *offset)
-	case *limit == 0:
-		*limit = defaultLimit
-	}
-	*limit = min(*limit, maxLimit)
-	return nil
 }
 
 func wireRecord(a *account) *pb.Record {
@@ -99,14 +80,14 @@ func (h *accountHandler) Read(ctx context.Context, req *pb.ReadRequest, rsp *pb.
 // Update implements pb.AccountHandler.
 func (h *accountHandler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.UpdateResponse) error {
 	if req.Account == nil || req.Account.Id == "" {
-		return refuse(invalid("account.id", "missing"))
+		return refuse(rpcerr.Invalid("account.id", "missing"))
 	}
 	if len(req.Fields) == 0 {
-		return refuse(invalid("fields", "none is named"))
+		return refuse(rpcerr.Invalid("fields", "none is named"))
 	}
 	for _, f := range req.Fields {
 		if !slices.Contains([]string{"type", "client_secret", "metadata", "scopes", "roles", "redirect_uris", "disabled"}, f) {
-			return refuse(invalid("fields", "%.32q cannot be updated", f))
+			return refuse(rpcerr.Invalid("fields", "%.32q cannot be updated", f))
 		}
 	}
 	if err := checkFields(req.Account, req.Fields); err != nil {
@@ -115,7 +96,7 @@ func (h *accountHandler) Update(ctx context.Context, req *pb.UpdateRequest, rsp 
 	kept := ""
 	if slices.Contains(req.Fields, "client_secret") {
 		if req.Account.ClientSecret == "" {
-			return refuse(invalid("account.client_secret", "missing"))
+			return refuse(rpcerr.Invalid("account.client_secret", "missing"))
 		}
 		var err error
 		if kept, err = h.clients.hasher.hash(ctx, req.Account.ClientSecret); err != nil {
@@ -168,7 +149,7 @@ func edit(a *account, req *pb.UpdateRequest, secret string) {
 // Delete implements pb.AccountHandler.
 func (h *accountHandler) Delete(ctx context.Context, req *pb.DeleteRequest, _ *pb.DeleteResponse) error {
 	if req.Id == "" {
-		return refuse(invalid("id", "missing"))
+		return refuse(rpcerr.Invalid("id", "missing"))
 	}
 	if err := h.store.DeleteAccount(ctx, req.Id, now()+1, h.feed.lastExpiry(time.Now())); err != nil {
 		return refuse(err)
@@ -178,7 +159,7 @@ func (h *accountHandler) Delete(ctx context.Context, req *pb.DeleteRequest, _ *p
 
 // Search implements pb.AccountHandler.
 func (h *accountHandler) Search(ctx context.Context, req *pb.SearchRequest, rsp *pb.SearchResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	found, err := h.store.SearchAccounts(ctx, req.ClientId, req.Type, req.Limit, req.Offset)
@@ -209,7 +190,7 @@ func (h *accountHandler) Enrol(ctx context.Context, req *pb.EnrolRequest, rsp *p
 		return refuse(fmt.Errorf("%w: wrong bootstrap secret", rpcerr.ErrUnauthenticated))
 	}
 	if !strings.HasPrefix(req.Id, platformPrefix) || len(req.Id) == len(platformPrefix) || !identifier(req.Id) || req.Id == auth.ServiceName {
-		return refuse(invalid("id", "want the name of a platform service, %s...", platformPrefix))
+		return refuse(rpcerr.Invalid("id", "want the name of a platform service, %s...", platformPrefix))
 	}
 	rsp.Account, err = h.create(ctx, &pb.Record{
 		Id: req.Id, ClientId: req.Id, Type: "service", Scopes: []string{ScopeService}, Roles: []string{RolePlatform},

@@ -1,7 +1,6 @@
 package authsrv_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -433,9 +431,8 @@ func TestIntrospectionAndRevocation(t *testing.T) {
 
 // Attack: reading the logs and the answers for secrets.
 func TestNoSecretsInLogs(t *testing.T) {
-	var mu sync.Mutex
-	var out bytes.Buffer
-	log := slog.New(slog.NewTextHandler(lockedWriter{&mu, &out}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var out rpctest.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	old := slog.Default()
 	slog.SetDefault(log)
 	defer slog.SetDefault(old)
@@ -459,8 +456,6 @@ func TestNoSecretsInLogs(t *testing.T) {
 	} {
 		fmt.Fprintln(&answers, err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
 	for what, secret := range map[string]string{
 		"admin": adminSecret, "client": secretOf("ann"), "wrong": wrong, "code": given, "verifier": verifier,
 		"access token": token.AccessToken, "refresh token": token.RefreshToken, "bootstrap": bootstrap,
@@ -472,15 +467,4 @@ func TestNoSecretsInLogs(t *testing.T) {
 			t.Errorf("%s secret in an error", what)
 		}
 	}
-}
-
-type lockedWriter struct {
-	mu *sync.Mutex
-	w  io.Writer
-}
-
-func (l lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

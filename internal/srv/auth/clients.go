@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -21,6 +22,9 @@ var errSecret = fmt.Errorf("%w: unknown client or wrong secret", rpcerr.ErrUnaut
 
 // errGuessing is returned without looking at the secret.
 var errGuessing = fmt.Errorf("%w: too many wrong secrets, try again in a minute", rpcerr.ErrLimited)
+
+// errBusy is returned when too many secrets wait to be looked at.
+var errBusy = fmt.Errorf("%w: too many secrets to check", rpcerr.ErrLimited)
 
 // How many wrong secrets are let through in one to two windows. A client that
 // knew its secret at the same peer within a day is held to the first alone, so
@@ -53,6 +57,28 @@ type clients struct {
 	pairs    *recent[pair]
 	ids      *recent[string]
 	peers    *recent[string]
+	waiting  waiting
+}
+
+// waiting counts by peer the checks that wait for a hash or compute it.
+type waiting struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (w *waiting) enter(peer string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.of[peer]++
+	return w.of[peer]
+}
+
+func (w *waiting) leave(peer string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of[peer]--; w.of[peer] == 0 {
+		delete(w.of, peer)
+	}
 }
 
 // maxRemembered bounds each of the tables, which are some 10 MB when full.
@@ -66,6 +92,7 @@ func newClients(s Store, h *hasher) *clients {
 		pairs:    newRecent[pair](guessWindow, maxRemembered),
 		ids:      newRecent[string](guessWindow, maxRemembered),
 		peers:    newRecent[string](guessWindow, maxRemembered),
+		waiting:  waiting{of: map[string]int{}},
 	}
 	_, _ = rand.Read(c.key[:]) // it never fails
 	return c
@@ -127,6 +154,11 @@ func (c *clients) prove(ctx context.Context, who pair, proof [32]byte, kept, sec
 			return nil, errGuessing
 		}
 		c.count(who, 1, now)
+		defer c.waiting.leave(who.peer)
+		if c.waiting.enter(who.peer) > maxOfPeer {
+			c.count(who, -1, now)
+			return nil, errBusy
+		}
 		l := &c.hasher.unknown
 		if c.familiar.has(who, now) {
 			l = &c.hasher.known

@@ -39,10 +39,7 @@ func (r request) Method() string   { return r.method }
 // its guard.
 func Guard(ctx context.Context, t testing.TB, s daemon.Service, method string) (passed bool, err error) {
 	t.Helper()
-	wrap, err := s.Authenticate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	wrap := s.Issuer().Authenticate
 	err = wrap(func(context.Context, server.Request, any) error { passed = true; return nil })(ctx, request{method: method}, nil)
 	return passed, err
 }
@@ -60,7 +57,7 @@ func Follow(t testing.TB, url, issuer string) *Follower {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() { _ = db.Close() }) // the test is over
 	f, err := newFeed(t.Context(), &sqlStore{db}, slog.Default(), issuer, rotation{DefaultKeyRotation, DefaultTokenLifetime})
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +142,7 @@ func (f *Follower) Tokens(t testing.TB) (good string, bad map[string]string) {
 	good = sign(jose.EdDSA, ours, nil, base(none))
 	parts := strings.Split(good, ".")
 	for _, alg := range []string{"none", "NONE", "nOnE", ""} {
-		head, _ := json.Marshal(map[string]string{"alg": alg, "typ": tokenType, "kid": k.kid})
+		head, _ := json.Marshal(map[string]string{"alg": alg, "typ": tokenType, "kid": k.kid}) // a map of strings
 		bad["alg "+alg] = base64.RawURLEncoding.EncodeToString(head) + "." + parts[1] + "."
 	}
 	twice := `{"sub":"x","sub":"admin",` + string(mustDecode(t, parts[1]))[1:]
@@ -183,7 +180,7 @@ func NewChecker(t testing.TB, id string) *Checker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() { _ = db.Close() }) // the test is over
 	c := &Checker{newClients(&sqlStore{db}, newHasher())}
 	a, _, err := newAccount(t.Context(), c.clients.hasher, &pb.Record{Id: id, ClientId: id, Type: "service", ClientSecret: "the secret"})
 	if err != nil {

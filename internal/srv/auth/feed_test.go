@@ -35,7 +35,7 @@ func (e *env) watch(ctx context.Context) *watcher {
 			m, err := stream.Recv()
 			if err != nil {
 				w.done <- err
-				_ = stream.Close()
+				_ = stream.Close() // it only says that the stream is over
 				return
 			}
 			w.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/atomicfile"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -102,17 +103,8 @@ func remove(path string) error {
 
 // writeSecret replaces a file by one that nobody else could ever read.
 func writeSecret(path, secret string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".secret-*") // of mode 0600
-	if err != nil {
+	if err := atomicfile.Write(path, []byte(secret+"\n")); err != nil {
 		return fmt.Errorf("leave a secret: %w", err)
-	}
-	_, err = fmt.Fprintln(tmp, secret)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("leave a secret: %w", errors.Join(err, os.Remove(tmp.Name())))
 	}
 	return nil
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/micro/go-platform/internal/rpcerr"
+	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
@@ -66,6 +68,27 @@ func TestFlood(t *testing.T) {
 	// it takes beside the flood is for the processors to say: see the log.
 	if bound := 15 * median(quiet); median(flooded) > bound {
 		t.Errorf("median %v in a flood, want at most %v", median(flooded), bound)
+	}
+}
+
+// A flood from one place leaves room for first logins from another one.
+func TestFloodOfOnePeerLeavesRoom(t *testing.T) {
+	checker := authsrv.NewChecker(t, "normal")
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer wg.Wait()
+	defer cancel()
+	var refused atomic.Int64
+	for i := range 90 {
+		wg.Go(func() {
+			if err := checker.Check(ctx, "10.1.0.1", fmt.Sprint("c", i), "wrong"); errors.Is(err, rpcerr.ErrLimited) {
+				refused.Add(1)
+			}
+		})
+	}
+	rpctest.Eventually(t, "the flood is there", func() bool { return refused.Load() > 0 })
+	if err := checker.Check(t.Context(), "10.1.0.2", "normal", "the secret"); err != nil {
+		t.Errorf("first login in a flood: %v", err)
 	}
 }
 

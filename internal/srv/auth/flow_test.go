@@ -246,7 +246,7 @@ func TestTokenExchange(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := payload(t, second.Token.AccessToken)
-	act, _ := json.Marshal(p["act"])
+	act, _ := json.Marshal(p["act"]) // it came from JSON
 	if p["sub"] != "ann" || p["scope"] != "read" || p["client_id"] != "stock" || string(act) != `{"act":{"sub":"orders"},"sub":"stock"}` {
 		t.Errorf("claims %v", p)
 	}

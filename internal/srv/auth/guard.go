@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"go-micro.dev/v5/metadata"
 	"go-micro.dev/v5/server"
@@ -66,9 +65,7 @@ func (f *feed) guard(next server.HandlerFunc) server.HandlerFunc {
 			return refuse(fmt.Errorf("%w: %s needs the scope %q", rpcerr.ErrForbidden, req.Endpoint(), ScopeAdmin))
 		}
 		ctx = context.WithValue(ctx, claimsKey{}, c)
-		return next(auth.WithToken(ctx, &auth.Token{
-			AccessToken: raw, TokenType: "Bearer", ExpiresAt: time.Unix(c.Expires, 0), Scopes: c.scopes(), Metadata: c.metadata(),
-		}), req, rsp)
+		return next(auth.WithToken(ctx, c.token(raw)), req, rsp)
 	}
 }
 

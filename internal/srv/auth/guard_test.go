@@ -8,6 +8,7 @@ import (
 
 	"go-micro.dev/v5/metadata"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
@@ -227,6 +228,18 @@ func TestLargestToken(t *testing.T) {
 	} {
 		if _, err := e.account.Create(e.admin(), &pb.CreateRequest{Account: r}); code(err) != 400 {
 			t.Errorf("a larger one: %v", err)
+		}
+	}
+}
+
+// auth-srv shows others tokens of an account that nobody can be given.
+func TestNobodyElseIsThisService(t *testing.T) {
+	e := start(t)
+	for _, r := range []*pb.Record{
+		{Id: auth.ServiceName, Type: "service"}, {Id: "a", ClientId: auth.ServiceName, Type: "service"},
+	} {
+		if _, err := e.account.Create(e.admin(), &pb.CreateRequest{Account: r}); code(err) != 400 {
+			t.Errorf("%v: %v", r, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -32,14 +33,10 @@ const (
 	maxRedirect     = 512
 )
 
-func invalid(field, format string, args ...any) error {
-	return fmt.Errorf("%s: %w: %s", field, rpcerr.ErrInvalid, fmt.Sprintf(format, args...))
-}
-
 // checkAccount refuses what an account cannot be, and fills in its ids.
 func checkAccount(r *pb.Record) error {
 	if r == nil {
-		return invalid("account", "missing")
+		return rpcerr.Invalid("account", "missing")
 	}
 	if r.Id == "" {
 		r.Id = uuid.NewString()
@@ -49,9 +46,11 @@ func checkAccount(r *pb.Record) error {
 	}
 	switch {
 	case !identifier(r.Id):
-		return invalid("account.id", "not 1 to %d letters, digits and . _ - @ /", maxID)
+		return rpcerr.Invalid("account.id", "not 1 to %d letters, digits and . _ - @ /", maxID)
 	case !identifier(r.ClientId):
-		return invalid("account.client_id", "not 1 to %d letters, digits and . _ - @ /", maxID)
+		return rpcerr.Invalid("account.client_id", "not 1 to %d letters, digits and . _ - @ /", maxID)
+	case r.Id == auth.ServiceName || r.ClientId == auth.ServiceName:
+		return rpcerr.Invalid("account.id", "%s is this service itself", auth.ServiceName)
 	}
 	return checkFields(r, nil)
 }
@@ -94,7 +93,7 @@ func identifier(s string) bool {
 
 func checkType(r *pb.Record) error {
 	if r.Type != "service" && r.Type != "user" {
-		return invalid("account.type", `%.20q is neither "service" nor "user"`, r.Type)
+		return rpcerr.Invalid("account.type", `%.20q is neither "service" nor "user"`, r.Type)
 	}
 	return nil
 }
@@ -102,7 +101,7 @@ func checkType(r *pb.Record) error {
 // checkSecret allows none: then one is made.
 func checkSecret(r *pb.Record) error {
 	if n := len(r.ClientSecret); n > 0 && (n < minSecret || n > maxSecret || !utf8.ValidString(r.ClientSecret)) {
-		return invalid("account.client_secret", "not %d to %d bytes of UTF-8", minSecret, maxSecret)
+		return rpcerr.Invalid("account.client_secret", "not %d to %d bytes of UTF-8", minSecret, maxSecret)
 	}
 	return nil
 }
@@ -110,7 +109,7 @@ func checkSecret(r *pb.Record) error {
 func checkAccountMetadata(m map[string]string) error {
 	for k := range m {
 		if strings.HasPrefix(k, requestPrefix) {
-			return invalid("account.metadata", "keys must not begin with %q", requestPrefix)
+			return rpcerr.Invalid("account.metadata", "keys must not begin with %q", requestPrefix)
 		}
 	}
 	return checkPairs("account.metadata", m, maxMetadataKeys, maxMetadata)
@@ -119,11 +118,11 @@ func checkAccountMetadata(m map[string]string) error {
 func checkPairs(field string, m map[string]string, keys, bytes int) error {
 	for k, v := range m {
 		if !clean.Name(k, 256) || v != "" && !clean.Name(v, bytes) {
-			return invalid(field, "keys and values must be printable")
+			return rpcerr.Invalid(field, "keys and values must be printable")
 		}
 	}
 	if len(m) > keys || len(encode(m)) > bytes {
-		return invalid(field, "more than %d keys, or %d bytes of JSON", keys, bytes)
+		return rpcerr.Invalid(field, "more than %d keys, or %d bytes of JSON", keys, bytes)
 	}
 	return nil
 }
@@ -133,28 +132,28 @@ func checkPairs(field string, m map[string]string, keys, bytes int) error {
 func checkNames(field string, names []string) error {
 	for i, n := range names {
 		if n == "" || len(n) > maxID || strings.ContainsFunc(n, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }) {
-			return invalid(field, "each must be 1 to %d characters of ASCII without space, quote and backslash", maxID)
+			return rpcerr.Invalid(field, "each must be 1 to %d characters of ASCII without space, quote and backslash", maxID)
 		}
 		if strings.Contains(n, "*") {
-			return invalid(field, "%q: patterns are for policies", n)
+			return rpcerr.Invalid(field, "%q: patterns are for policies", n)
 		}
 		if slices.Contains(names[:i], n) {
-			return invalid(field, "%q twice", n)
+			return rpcerr.Invalid(field, "%q twice", n)
 		}
 	}
 	if len(names) > maxNames || len(encode(names)) > maxNamesBytes {
-		return invalid(field, "more than %d, or %d bytes of JSON", maxNames, maxNamesBytes)
+		return rpcerr.Invalid(field, "more than %d, or %d bytes of JSON", maxNames, maxNamesBytes)
 	}
 	return nil
 }
 
 func checkRedirects(uris []string) error {
 	if len(uris) > maxRedirects {
-		return invalid("account.redirect_uris", "more than %d", maxRedirects)
+		return rpcerr.Invalid("account.redirect_uris", "more than %d", maxRedirects)
 	}
 	for _, u := range uris {
 		if why := faultOfRedirect(u); why != "" {
-			return invalid("account.redirect_uris", "%.64q %s", u, why)
+			return rpcerr.Invalid("account.redirect_uris", "%.64q %s", u, why)
 		}
 	}
 	return nil

@@ -185,7 +185,7 @@ func (e *env) do(r *http.Request) *answer {
 		e.Fatal(err)
 	}
 	a := &answer{status: rsp.StatusCode, header: rsp.Header, body: string(body), json: map[string]any{}}
-	_ = json.Unmarshal(body, &a.json)
+	_ = json.Unmarshal(body, &a.json) // many answers are not JSON
 	return a
 }
 

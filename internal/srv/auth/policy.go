@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/policy"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -37,7 +38,7 @@ func (h *policyHandler) Update(ctx context.Context, req *pb.PolicyUpdateRequest,
 // put keeps a rule that the engine takes, alone and with all others.
 func (h *policyHandler) put(ctx context.Context, r *pb.Rule, update bool) (*pb.Rule, error) {
 	if r == nil {
-		return nil, invalid("rule", "missing")
+		return nil, rpcerr.Invalid("rule", "missing")
 	}
 	if err := policy.Validate(r); err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func (h *policyHandler) Read(_ context.Context, req *pb.PolicyReadRequest, rsp *
 // Delete implements pb.PolicyHandler.
 func (h *policyHandler) Delete(ctx context.Context, req *pb.PolicyDeleteRequest, _ *pb.PolicyDeleteResponse) error {
 	if req.Id == "" {
-		return refuse(invalid("id", "missing"))
+		return refuse(rpcerr.Invalid("id", "missing"))
 	}
 	if err := h.feed.store.DeleteRule(ctx, req.Id); err != nil {
 		return refuse(err)
@@ -75,7 +76,7 @@ func (h *policyHandler) Delete(ctx context.Context, req *pb.PolicyDeleteRequest,
 
 // Search implements pb.PolicyHandler.
 func (h *policyHandler) Search(_ context.Context, req *pb.PolicySearchRequest, rsp *pb.PolicySearchResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	var found []*pb.Rule
@@ -84,8 +85,7 @@ func (h *policyHandler) Search(_ context.Context, req *pb.PolicySearchRequest, r
 			found = append(found, r)
 		}
 	}
-	found = found[min(req.Offset, int64(len(found))):]
-	rsp.Rules = found[:min(req.Limit, int64(len(found)))]
+	rsp.Rules = page.Cut(found, req.Limit, req.Offset)
 	return nil
 }
 
@@ -97,7 +97,7 @@ func decide(s *policy.Set, c *pb.Call) *pb.Decision {
 // Check implements pb.PolicyHandler.
 func (h *policyHandler) Check(_ context.Context, req *pb.PolicyCheckRequest, rsp *pb.PolicyCheckResponse) error {
 	if req.Call == nil {
-		return refuse(invalid("call", "missing"))
+		return refuse(rpcerr.Invalid("call", "missing"))
 	}
 	rsp.Decision = decide(h.feed.now.Load().rules.decider, req.Call)
 	return nil
@@ -121,11 +121,11 @@ func (h *policyHandler) Diff(_ context.Context, req *pb.PolicyDiffRequest, rsp *
 		calls = namedCalls(append(would, is.list...))
 	}
 	if len(calls) > maxDiff {
-		return refuse(invalid("calls", "%d to decide, more than %d: name those that matter", len(calls), maxDiff))
+		return refuse(rpcerr.Invalid("calls", "%d to decide, more than %d: name those that matter", len(calls), maxDiff))
 	}
 	for _, c := range calls {
 		if c == nil {
-			return refuse(invalid("calls", "one is missing"))
+			return refuse(rpcerr.Invalid("calls", "one is missing"))
 		}
 		b, a := decide(is.decider, c), decide(after, c)
 		if b.Allowed != a.Allowed || b.Rule != a.Rule {

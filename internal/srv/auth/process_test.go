@@ -1,7 +1,6 @@
 package authsrv_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,52 +31,25 @@ func TestMain(m *testing.M) {
 	rpctest.Main(m)
 }
 
-type process struct {
-	cmd  *exec.Cmd
-	errs lockedBuffer
-	done chan error
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func run(t *testing.T, args ...string) *process {
+func run(t *testing.T, args ...string) *rpctest.Process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0], args...), done: make(chan error, 1)}
-	p.cmd.Env = append(os.Environ(), asMain+"=1")
-	p.cmd.Stderr, p.cmd.Stdout = &p.errs, &p.errs
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { p.done <- p.cmd.Wait() }()
-	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asMain+"=1")
+	p := rpctest.StartProcess(t, cmd)
+	t.Cleanup(p.Kill)
 	return p
 }
 
 // serve runs the service on a data directory and returns its RPC address.
-func serve(t *testing.T, dir string, args ...string) (*process, string) {
+func serve(t *testing.T, dir string, args ...string) (*rpctest.Process, string) {
 	t.Helper()
 	p := run(t, append([]string{
 		"--registry", "memory", "--broker", "http", "--broker_address", "127.0.0.1:0", "--http_address", "127.0.0.1:0",
 		"--issuer", "https://auth.example", "--data_dir", dir,
 	}, args...)...)
 	address := regexp.MustCompile(`msg=serving .*address=([0-9.]+:[0-9]+) admin`)
-	rpctest.Eventually(t, "it serves", func() bool { return address.MatchString(p.errs.String()) })
-	return p, address.FindStringSubmatch(p.errs.String())[1]
+	rpctest.Eventually(t, "it serves", func() bool { return address.MatchString(p.Output.String()) })
+	return p, address.FindStringSubmatch(p.Output.String())[1]
 }
 
 // Fault: kill -9 at any moment. What was acknowledged is there afterwards.
@@ -154,10 +125,7 @@ func TestKill(t *testing.T) {
 			defer mu.Unlock()
 			return len(accounts) > before+5
 		})
-		if err := p.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		<-p.done
+		p.Kill()
 		wg.Wait()
 	}
 	t.Logf("%d accounts, %d rules, %d revocations", len(accounts), len(rules), len(revoked))
@@ -170,17 +138,14 @@ func TestBinary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := p.errs.String(); strings.Count(out, strings.TrimSpace(string(secret))) != 1 {
+	if out := p.Output.String(); strings.Count(out, strings.TrimSpace(string(secret))) != 1 {
 		t.Errorf("the admin's secret is not printed once:\n%s", out)
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-p.done; err != nil {
-		t.Errorf("after SIGTERM: %v\n%s", err, p.errs.String())
+	if err := p.Terminate(); err != nil {
+		t.Errorf("after SIGTERM: %v\n%s", err, p.Output.String())
 	}
 	p, _ = serve(t, dir)
-	if strings.Contains(p.errs.String(), strings.TrimSpace(string(secret))) {
+	if strings.Contains(p.Output.String(), strings.TrimSpace(string(secret))) {
 		t.Error("the secret is printed at a second start")
 	}
 }
@@ -200,9 +165,9 @@ func TestCommandLine(t *testing.T) {
 	} {
 		args := append([]string{"--registry", "memory", "--broker", "memory", "--data_dir", t.TempDir(), "--http_address", "127.0.0.1:0"}, c.args...)
 		p := run(t, args...)
-		err := <-p.done
-		if (err == nil) != c.ok || !strings.Contains(p.errs.String(), c.want) {
-			t.Errorf("%v: %v\n%s", c.args, err, p.errs.String())
+		err := p.Wait()
+		if (err == nil) != c.ok || !strings.Contains(p.Output.String(), c.want) {
+			t.Errorf("%v: %v\n%s", c.args, err, p.Output.String())
 		}
 	}
 }

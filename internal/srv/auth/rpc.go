@@ -191,7 +191,7 @@ func (h *oauthHandler) Revoke(ctx context.Context, req *pb.RevokeRequest, _ *pb.
 		return refuse(err)
 	}
 	if req.AccessToken == "" && req.RefreshToken == "" {
-		return refuse(invalid("access_token", "neither it nor refresh_token is given"))
+		return refuse(rpcerr.Invalid("access_token", "neither it nor refresh_token is given"))
 	}
 	for _, token := range []string{req.AccessToken, req.RefreshToken} {
 		if token != "" {

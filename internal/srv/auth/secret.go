@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
-
-	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // The cost of argon2id: OWASP's Password Storage Cheat Sheet, 2023. There is no
@@ -60,6 +58,10 @@ type hasher struct {
 // of about two seconds.
 const maxWaiting = 64
 
+// maxOfPeer is how many of those may wait for one peer: a flood from one place
+// leaves room for first logins from elsewhere.
+const maxOfPeer = maxWaiting / 2
+
 func newHasher() *hasher {
 	workers := max(1, runtime.GOMAXPROCS(0)/2)
 	return &hasher{
@@ -75,7 +77,7 @@ func encodeRaw(b []byte) string { return base64.RawStdEncoding.EncodeToString(b)
 func (l *lane) do(ctx context.Context, f func()) error {
 	if l.waiting.Add(1) > l.queue {
 		l.waiting.Add(-1)
-		return fmt.Errorf("%w: too many secrets to check", rpcerr.ErrLimited)
+		return errBusy
 	}
 	select {
 	case l.workers <- struct{}{}:

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
@@ -72,11 +71,11 @@ func newService(c Config) daemon.Service {
 		}
 	}
 	return daemon.Service{
-		Name:         auth.ServiceName,
-		Usage:        "keeps accounts and policies, and gives and revokes tokens by OAuth 2",
-		Flags:        s.flags(),
-		Start:        s.start,
-		Authenticate: func(*daemon.Env) (server.HandlerWrapper, error) { return s.feed.guard, nil },
+		Name:   auth.ServiceName,
+		Usage:  "keeps accounts and policies, and gives and revokes tokens by OAuth 2",
+		Flags:  s.flags(),
+		Start:  s.start,
+		Issuer: func() daemon.Issuer { return s.feed.self() },
 	}
 }
 

@@ -96,7 +96,7 @@ func (e *entry) wire() *pb.Change {
 
 // Search implements pb.ConfigHandler.
 func (h *handler) Search(_ context.Context, req *pb.SearchRequest, rsp *pb.SearchResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := checkPage(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	now := h.state.now.Load()
@@ -122,7 +122,7 @@ func (h *handler) Search(_ context.Context, req *pb.SearchRequest, rsp *pb.Searc
 
 // AuditLog implements pb.ConfigHandler.
 func (h *handler) AuditLog(ctx context.Context, req *pb.AuditLogRequest, rsp *pb.AuditLogResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := checkPage(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	if req.From < 0 || req.To < 0 {

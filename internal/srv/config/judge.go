@@ -9,6 +9,7 @@ import (
 
 	feature "github.com/micro/go-platform/config"
 	pb "github.com/micro/go-platform/config/proto"
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 	mpb "github.com/micro/go-platform/monitor/proto"
@@ -41,14 +42,7 @@ func (c calls) rate() float64 { return 100 * float64(c.failed) / float64(max(c.a
 
 // loop looks at the rollouts every second.
 func (j *judge) loop(ctx context.Context) {
-	tick := time.NewTicker(judgeInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	lifecycle.Every(ctx, judgeInterval, func() {
 		current := make(map[int64]*trial)
 		for _, d := range j.handler.state.now.Load().docs {
 			if d.rollout.GetRollout().GetAbort() == nil {
@@ -62,7 +56,7 @@ func (j *judge) loop(ctx context.Context) {
 			j.report(ctx, j.look(ctx, d.doc, t))
 		}
 		j.cases = current
-	}
+	})
 }
 
 // report logs once that rollouts cannot be judged; they go on as they are.

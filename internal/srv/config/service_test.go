@@ -465,7 +465,7 @@ func FuzzParsers(f *testing.F) {
 	f.Add("a:b", "x", "", "18446744073709551616")
 	f.Add("a:b", "x", "yaml", bomb())
 	f.Fuzz(func(t *testing.T, id, path, format, data string) {
-		_, _, _ = conftree.ParseID(id)
+		_, _, _ = conftree.ParseID(id) // it must not panic
 		if elements, err := conftree.ParsePath(path); err == nil && strings.Join(elements, "/") != path {
 			t.Errorf("path %q became %q", path, elements)
 		}

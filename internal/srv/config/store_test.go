@@ -180,7 +180,7 @@ func testLog(t *testing.T, s configsrv.Store) {
 }
 
 func testParents(t *testing.T, s configsrv.Store) {
-	before, _ := s.Revision(t.Context())
+	before, _ := s.Revision(t.Context()) // an error shows below
 	for _, parent := range []string{"stage", "default"} {
 		if _, err := s.InheritFrom(t.Context(), "prod", parent); err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func testParents(t *testing.T, s configsrv.Store) {
 	if err != nil || fmt.Sprint(parents) != "map[prod:default]" {
 		t.Errorf("%v, %v", parents, err)
 	}
-	if now, _ := s.Revision(t.Context()); now != before+2 {
+	if now, _ := s.Revision(t.Context()); now != before+2 { // an error shows below
 		t.Errorf("revision %d, want %d", now, before+2)
 	}
 }

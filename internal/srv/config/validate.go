@@ -9,6 +9,7 @@ import (
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -106,16 +107,10 @@ func checkInstance(instance string, labels map[string]string) error {
 	return checkLabels("labels", labels)
 }
 
-// page checks the page of a query and fills in its default.
-func page(limit, offset *int64) error {
-	switch {
-	case *limit < 0:
-		return invalid("limit: %d is negative", *limit)
-	case *offset < 0 || *offset > maxOffset:
-		return invalid("offset: %d is not within 0 and %d", *offset, maxOffset)
-	case *limit == 0:
-		*limit = 100
+// checkPage checks and caps the limit and offset of a query.
+func checkPage(limit, offset *int64) error {
+	if *offset > maxOffset {
+		return invalid("offset: %d is more than %d", *offset, maxOffset)
 	}
-	*limit = min(*limit, 1000)
-	return nil
+	return page.Check(limit, offset)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // Where inheritance ends, and the config of a namespace that all others in it
@@ -211,15 +212,8 @@ const pollInterval = 250 * time.Millisecond
 
 // follow is the loop that refreshes.
 func (s *state) follow(ctx context.Context) {
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
 	failed := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	lifecycle.Every(ctx, pollInterval, func() {
 		err := s.refresh(ctx)
 		if ctx.Err() != nil {
 			return
@@ -228,5 +222,5 @@ func (s *state) follow(ctx context.Context) {
 			s.log.Warn("cannot read the configs, the last known ones stay", "error", err)
 		}
 		failed = err != nil
-	}
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/srv/db/driver"
+	"github.com/micro/go-platform/internal/srv/db/records"
 )
 
 const (
@@ -28,16 +29,22 @@ const (
 
 // database is an open one.
 type database struct {
+	driver.Store
 	name   string
-	store  driver.Store
 	outbox driver.Outbox // nil: it has none
+	relay  *relay
 	at     location
 	wake   chan struct{} // the relay
 	end    context.CancelFunc
 }
 
-// hurry tells the relay that there is something in the outbox.
-func (d *database) hurry() {
+// Changed has the change published: from the outbox, or by way of a queue in
+// memory where there is none.
+func (d *database) Changed(table, action string, w driver.Write) {
+	if d.outbox == nil {
+		d.relay.unsafe(d.name, table, action, w)
+		return
+	}
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -76,6 +83,20 @@ func newDirectory(conf *settings, reg registry.Registry, log *slog.Logger, r *re
 	d := &directory{conf: conf, registry: reg, log: log, relay: r, open: make(map[string]*database), failed: make(map[string]failure)}
 	d.life, d.end = context.WithCancel(context.Background())
 	return d
+}
+
+// find is get for records.Handler.
+func (d *directory) find(ctx context.Context, name string) (records.Database, error) {
+	opened, err := d.get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
+}
+
+// errUnknown is the error of a database that nobody has heard of.
+func errUnknown(name string) error {
+	return fmt.Errorf("%w: database %s: neither given by --database nor registered as %s%[2]s", rpcerr.ErrNotFound, name, db.RegistryPrefix)
 }
 
 // get returns an open database. A warm call does no I/O; a cold one waits for
@@ -164,7 +185,7 @@ func (d *directory) openAt(ctx context.Context, name string, l location, c crede
 		}
 		return nil, fmt.Errorf("open database %s (%s): %w", name, l.driver, err)
 	}
-	opened := &database{name: name, store: s, at: l, wake: make(chan struct{}, 1)}
+	opened := &database{Store: s, name: name, relay: d.relay, at: l, wake: make(chan struct{}, 1)}
 	opened.outbox, _ = s.(driver.Outbox)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -244,7 +265,7 @@ func (d *directory) retire(before time.Time) {
 	}
 	d.mu.Unlock()
 	for _, r := range over {
-		if err := r.store.Close(); err != nil {
+		if err := r.Close(); err != nil {
 			d.log.Warn("close database", "name", r.name, "error", err)
 		}
 	}
@@ -262,7 +283,7 @@ func (d *directory) close(context.Context) error {
 	d.retire(time.Now().Add(time.Hour))
 	var errs []error
 	for _, opened := range open {
-		errs = append(errs, opened.store.Close())
+		errs = append(errs, opened.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -272,7 +293,7 @@ func (d *directory) ready(ctx context.Context) error {
 	for name := range d.conf.databases {
 		opened, err := d.get(ctx, name)
 		if err == nil {
-			err = opened.store.Ping(ctx)
+			err = opened.Ping(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("database %s: %w", name, err)

@@ -1,11 +1,9 @@
 package dbsrv_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
 	"go-micro.dev/v5/registry"
@@ -115,35 +113,17 @@ func TestFilesOfAnotherService(t *testing.T) {
 		} else if !errors.Is(err, db.ErrUnavailable) && !errors.Is(err, db.ErrNotFound) {
 			t.Fatal(err)
 		}
-		_ = d.Update(db.NewRecord("a", nil, nil), db.Upsert())
+		_ = d.Update(db.NewRecord("a", nil, nil), db.Upsert()) // what the log says is looked at
 	}
 	if good < 20 {
 		t.Errorf("%d of 40 calls found their way", good)
 	}
 }
 
-// log keeps what a service logs.
-type log struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.String()
-}
-
 func TestPasswordsStayHere(t *testing.T) {
 	const secret = "s3cr3t-pass"
 	host, name := parts(rpctest.MySQLURL(t))
-	out := &log{}
+	out := &rpctest.Buffer{}
 	net, _ := boot(t, map[string][]string{
 		"database": {
 			"given=mysql://nobody:" + secret + "@" + host + "/" + name,

@@ -13,7 +13,6 @@ import (
 	"go-micro.dev/v5/client"
 
 	"github.com/micro/go-platform/db"
-	pb "github.com/micro/go-platform/db/proto"
 	"github.com/micro/go-platform/event"
 	eventpb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backoff"
@@ -22,6 +21,7 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/srv/db/driver"
+	"github.com/micro/go-platform/internal/srv/db/records"
 )
 
 const (
@@ -57,7 +57,12 @@ func newRelay(c client.Client, log *slog.Logger) *relay {
 
 // unsafe publishes a change that no outbox holds. The queue counts what it
 // drops.
-func (r *relay) unsafe(database string, c driver.Change) {
+func (r *relay) unsafe(database, table, action string, w driver.Write) {
+	d := w.Record
+	c := driver.Change{ID: d.ETag, Table: table, Record: d.ID, Action: action, ETag: d.ETag, At: d.Updated, Metadata: d.Metadata}
+	if action == driver.Delete {
+		c.ETag, c.Metadata = "", nil
+	}
 	_ = r.queue.Add(named{database, c}) // see above
 }
 
@@ -157,13 +162,9 @@ func (r *relay) drop(reason string) {
 func toEvent(c named) (*eventpb.Record, error) {
 	change := db.Change{Database: c.database, Table: c.Table, Id: c.Record, Action: c.Action, ETag: c.ETag, Time: c.At}
 	if c.Action != driver.Delete {
-		stored, err := values(c.Metadata)
-		if err != nil {
+		var err error
+		if change.Metadata, err = records.Metadata(c.Metadata); err != nil {
 			return nil, err
-		}
-		change.Metadata = make(db.Metadata, len(stored))
-		for key, v := range stored {
-			change.Metadata[key] = native(v)
 		}
 	}
 	data, err := json.Marshal(change)
@@ -176,16 +177,4 @@ func toEvent(c named) (*eventpb.Record, error) {
 		Key: hex.EncodeToString(key[:16]), Data: string(data),
 		Metadata: map[string]string{"database": c.database, "table": c.Table, "action": c.Action},
 	}, nil
-}
-
-func native(v *pb.Value) any {
-	switch k := v.Kind.(type) {
-	case *pb.Value_Integer:
-		return k.Integer
-	case *pb.Value_Real:
-		return k.Real
-	case *pb.Value_Flag:
-		return k.Flag
-	}
-	return v.GetText()
 }

@@ -18,6 +18,7 @@ import (
 	pb "github.com/micro/go-platform/db/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/srv/db/records"
 )
 
 type given struct {
@@ -161,7 +162,7 @@ func (s *settings) start(ctx context.Context, env *daemon.Env) error {
 		}
 	}
 	env.Ready("databases", d.ready)
-	if err := pb.RegisterDBHandler(env.Server, &handler{d, s.events}); err != nil {
+	if err := pb.RegisterDBHandler(env.Server, &records.Handler{Open: d.find, Events: s.events}); err != nil {
 		return err
 	}
 	loops := []func(context.Context){d.keep}

@@ -34,3 +34,7 @@ func TestCassandra(t *testing.T) {
 func TestOpenSearch(t *testing.T) {
 	run(t, "opensearch://"+backend.OpenSearch(t, backend.Shared).Addr+"/suite")
 }
+
+func TestElasticsearch(t *testing.T) {
+	run(t, "elasticsearch://"+backend.Elasticsearch(t, backend.Shared).Addr+"/suite")
+}

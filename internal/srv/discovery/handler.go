@@ -12,6 +12,7 @@ import (
 
 	feature "github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -48,7 +49,7 @@ func peerAddr(ctx context.Context) netip.Addr {
 // registrant returns who calls. Here the account of the caller joins it.
 func registrant(ctx context.Context, secret string) (owner, error) {
 	if len(secret) > maxSecret {
-		return owner{}, invalid("secret", "%d bytes, more than %d", len(secret), maxSecret)
+		return owner{}, rpcerr.Invalid("secret", "%d bytes, more than %d", len(secret), maxSecret)
 	}
 	o := owner{host: peerAddr(ctx).String()}
 	if secret != "" {
@@ -85,7 +86,7 @@ func (h *registryHandler) Deregister(ctx context.Context, req *pb.DeregisterRequ
 		return refuse(errReadOnly)
 	}
 	if req.Service == nil || len(req.Service.Nodes) > maxNodes {
-		return refuse(invalid("service", "missing, or more than %d nodes", maxNodes))
+		return refuse(rpcerr.Invalid("service", "missing, or more than %d nodes", maxNodes))
 	}
 	by, err := registrant(ctx, req.Secret)
 	if err != nil {
@@ -100,7 +101,7 @@ func (h *registryHandler) Renew(ctx context.Context, req *pb.RenewRequest, rsp *
 		return refuse(errReadOnly)
 	}
 	if len(req.Leases) > maxRenewals {
-		return refuse(invalid("leases", "%d, more than %d", len(req.Leases), maxRenewals))
+		return refuse(rpcerr.Invalid("leases", "%d, more than %d", len(req.Leases), maxRenewals))
 	}
 	now := time.Now()
 	for i, l := range req.Leases {
@@ -141,19 +142,19 @@ type discoveryHandler struct {
 
 // Heartbeats implements pb.DiscoveryHandler.
 func (h *discoveryHandler) Heartbeats(_ context.Context, req *pb.HeartbeatsRequest, rsp *pb.HeartbeatsResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
-	rsp.Heartbeats = cut(h.state.heartbeats(req.Service, req.Id, req.After), req.Limit, req.Offset)
+	rsp.Heartbeats = page.Cut(h.state.heartbeats(req.Service, req.Id, req.After), req.Limit, req.Offset)
 	return nil
 }
 
 // Endpoints implements pb.DiscoveryHandler.
 func (h *discoveryHandler) Endpoints(_ context.Context, req *pb.EndpointsRequest, rsp *pb.EndpointsResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
-	rsp.Endpoints = cut(h.state.endpoints(req.Service, req.Version), req.Limit, req.Offset)
+	rsp.Endpoints = page.Cut(h.state.endpoints(req.Service, req.Version), req.Limit, req.Offset)
 	return nil
 }
 

@@ -116,7 +116,7 @@ func (f *follower) take(got *pb.ReplicateResponse) bool {
 		return whole
 	}
 	if !f.node.writes() && !f.node.judges() {
-		f.node.state.grant(now) // nobody told of heartbeats until now
+		f.node.state.grant(now, 0) // nobody told of heartbeats until now
 	}
 	f.connected.Store(true)
 	f.log.Info("following a peer", "peer", f.address)

@@ -80,8 +80,9 @@ func start(env *daemon.Env, state *state, set Settings) error {
 	}
 	state.log = env.Logger
 	n := &node{state: state, role: set.Role, secret: set.Secret, done: env.Done}
+	judged := judging{callers: env.CallersCanRenew, judges: n.judges, state: state}
 	group := &lifecycle.Group{}
-	loops := []func(context.Context){func(ctx context.Context) { state.sweeps(ctx, n.judges) }}
+	loops := []func(context.Context){func(ctx context.Context) { state.sweeps(ctx, judged.now) }}
 	for _, address := range set.Peers {
 		f := &follower{node: n, address: address, client: env.Client, log: env.Logger}
 		n.peers = append(n.peers, f)

@@ -140,6 +140,38 @@ func TestAPauseIsNoSilence(t *testing.T) {
 	}
 }
 
+// While auth-srv is away tokens run out, and heartbeats are refused one after the
+// other: more slowly than self-preservation would see, and for longer than it
+// lasts.
+func TestNobodyDiesOfAuthSrv(t *testing.T) {
+	w := newWorld(t, 40)
+	reached := true
+	sweep := w.Sweeper(&reached)
+	pass := func(d time.Duration, alive int) {
+		for end := w.now.Add(d); w.now.Before(end); w.now = w.now.Add(time.Second) {
+			for n := range alive {
+				w.Renew("shop", fmt.Sprint(n), "secret", 0, w.now)
+			}
+			sweep(w.now)
+		}
+	}
+	pass(5*interval, 40)
+	reached = false
+	for alive := 40; alive >= 0; alive-- {
+		pass(interval, alive)
+	}
+	pass(time.Hour, 0)
+	if w.Len() != 40 {
+		t.Fatalf("%d of 40 nodes are left", w.Len())
+	}
+	reached = true
+	pass(12*time.Second, 0) // until they have tokens again
+	pass(10*interval, 39)
+	if w.Len() != 39 {
+		t.Fatalf("%d nodes are left, want all but the one that died", w.Len())
+	}
+}
+
 func TestOnlyTheRegistrantSpeaksForANode(t *testing.T) {
 	w := newWorld(t, 1)
 	if err := w.Register("shop", "0", "other", interval, 0, w.now); !errors.Is(err, rpcerr.ErrForbidden) {
@@ -179,7 +211,7 @@ func TestEventsAreOrderedAndBounded(t *testing.T) {
 	}
 	for range discoverysrv.MaxEvents {
 		w.register("2")
-		_ = w.Deregister("shop", "2", "secret", w.now)
+		_ = w.Deregister("shop", "2", "secret", w.now) // it is there
 	}
 	if _, ok := w.Since(2); ok {
 		t.Error("a revision that is forgotten")
@@ -269,7 +301,7 @@ func TestReplicasFollow(t *testing.T) {
 	// A renewal of what the replica does not know makes it begin again.
 	fresh := newWorld(t, 0)
 	c, _ = fresh.Follow(w.State, 0, true, w.now)
-	_ = fresh.Deregister("shop", "1", "secret", w.now)
+	_ = fresh.Deregister("shop", "1", "secret", w.now) // it is there
 	late := newWorld(t, 0)
 	w.Renew("shop", "1", "secret", 0, w.now)
 	if _, whole := late.Follow(w.State, c, true, w.now); whole {

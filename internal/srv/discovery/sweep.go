@@ -3,6 +3,8 @@ package discovery
 import (
 	"context"
 	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // When a lease is late, when it ends, and when many late ones are believed.
@@ -120,27 +122,60 @@ func (s *state) preserved(all int, lossy float64, longest time.Duration, now tim
 }
 
 // sweeps is the loop.
-func (s *state) sweeps(ctx context.Context, judge func() bool) {
-	ticker := time.NewTicker(sweepInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if judge() {
-				s.sweep(time.Now())
-			}
+func (s *state) sweeps(ctx context.Context, judge func(now time.Time) bool) {
+	lifecycle.Every(ctx, sweepInterval, func() {
+		if now := time.Now(); judge(now) {
+			s.sweep(now)
 		}
-	}
+	})
 }
 
-// grant gives every lease a new term: nobody could be heard of.
-func (s *state) grant(now time.Time) {
+// renewGrace is how long after the return of auth-srv all that waited for it
+// have new tokens: plugins of auth try every ten seconds.
+const renewGrace = 15 * time.Second
+
+// judging tells whether missed heartbeats count. They do not while auth-srv is
+// out of reach: heartbeats are refused as tokens run out, and all nodes of a
+// platform would seem to die one after the other.
+type judging struct {
+	callers func() bool // may have new tokens
+	judges  func() bool
+	state   *state
+	held    time.Time // since when they do not; zero: they do
+	told    bool
+}
+
+// tellAfter is what a plugin of auth takes to connect, and more.
+const tellAfter = 2 * time.Second
+
+func (j *judging) now(now time.Time) bool {
+	if !j.callers() {
+		if j.held.IsZero() {
+			j.held = now
+		}
+		if !j.told && now.Sub(j.held) > tellAfter {
+			j.told = true
+			j.state.log.Warn("auth-srv is out of reach, heartbeats may be refused: nothing expires")
+		}
+		return false
+	}
+	if !j.held.IsZero() {
+		j.state.grant(now, renewGrace)
+	}
+	if j.told {
+		j.state.log.Info("auth-srv is back: leases expire again")
+	}
+	j.held, j.told = time.Time{}, false
+	return j.judges()
+}
+
+// grant gives every lease a new term, a while longer than usual: nobody could be
+// heard of.
+func (s *state) grant(now time.Time, longer time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.leases {
-		l.renewed = now
+		l.renewed = now.Add(longer)
 	}
 	s.swept = now
 }

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,34 +25,30 @@ const (
 	maxTTL       = 24 * time.Hour
 )
 
-func invalid(field, format string, args ...any) error {
-	return fmt.Errorf("%s: %w: %s", field, rpcerr.ErrInvalid, fmt.Sprintf(format, args...))
-}
-
 // checkService refuses what cannot be registered by a peer on that host.
 func checkService(s *pb.Service, peer netip.Addr) error {
 	switch {
 	case s == nil:
-		return invalid("service", "missing")
+		return rpcerr.Invalid("service", "missing")
 	case proto.Size(s) > maxService:
-		return invalid("service", "%d bytes, more than %d", proto.Size(s), maxService)
+		return rpcerr.Invalid("service", "%d bytes, more than %d", proto.Size(s), maxService)
 	case !clean.Name(s.Name, 256):
-		return invalid("service.name", "not 1 to 256 printable characters")
+		return rpcerr.Invalid("service.name", "not 1 to 256 printable characters")
 	case s.Name == feature.ServiceName:
-		return invalid("service.name", "%s registers itself", s.Name)
+		return rpcerr.Invalid("service.name", "%s registers itself", s.Name)
 	case s.Version != "" && !clean.Name(s.Version, 128):
-		return invalid("service.version", "not printable, or more than 128 bytes")
+		return rpcerr.Invalid("service.version", "not printable, or more than 128 bytes")
 	case len(s.Nodes) == 0 || len(s.Nodes) > maxNodes:
-		return invalid("service.nodes", "%d, want 1 to %d", len(s.Nodes), maxNodes)
+		return rpcerr.Invalid("service.nodes", "%d, want 1 to %d", len(s.Nodes), maxNodes)
 	case len(s.Endpoints) > maxEndpoints:
-		return invalid("service.endpoints", "%d, more than %d", len(s.Endpoints), maxEndpoints)
+		return rpcerr.Invalid("service.endpoints", "%d, more than %d", len(s.Endpoints), maxEndpoints)
 	}
 	if err := checkMetadata("service.metadata", s.Metadata); err != nil {
 		return err
 	}
 	for _, e := range s.Endpoints {
 		if e == nil || depth(e.Request) > maxDepth || depth(e.Response) > maxDepth {
-			return invalid("service.endpoints", "missing, or nested deeper than %d", maxDepth)
+			return rpcerr.Invalid("service.endpoints", "missing, or nested deeper than %d", maxDepth)
 		}
 	}
 	return checkNodes(s.Nodes, peer)
@@ -63,10 +58,10 @@ func checkNodes(nodes []*pb.Node, peer netip.Addr) error {
 	seen := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
 		if n == nil || !clean.Name(n.Id, 512) {
-			return invalid("service.nodes.id", "not 1 to 512 printable characters")
+			return rpcerr.Invalid("service.nodes.id", "not 1 to 512 printable characters")
 		}
 		if seen[n.Id] {
-			return invalid("service.nodes.id", "%q twice", n.Id)
+			return rpcerr.Invalid("service.nodes.id", "%q twice", n.Id)
 		}
 		seen[n.Id] = true
 		if err := checkMetadata("service.nodes.metadata", n.Metadata); err != nil {
@@ -81,17 +76,17 @@ func checkNodes(nodes []*pb.Node, peer netip.Addr) error {
 
 func checkMetadata(field string, m map[string]string) error {
 	if len(m) > clean.MaxPairs {
-		return invalid(field, "%d keys, more than %d", len(m), clean.MaxPairs)
+		return rpcerr.Invalid(field, "%d keys, more than %d", len(m), clean.MaxPairs)
 	}
 	size := 0
 	for k, v := range m {
 		size += len(k) + len(v)
 		if !clean.Name(k, 256) || v != "" && !clean.Name(v, clean.MaxBytes) {
-			return invalid(field, "key %.64q or its value is not printable or too long", k)
+			return rpcerr.Invalid(field, "key %.64q or its value is not printable or too long", k)
 		}
 	}
 	if size > clean.MaxBytes {
-		return invalid(field, "%d bytes, more than %d", size, clean.MaxBytes)
+		return rpcerr.Invalid(field, "%d bytes, more than %d", size, clean.MaxBytes)
 	}
 	return nil
 }
@@ -118,9 +113,9 @@ func checkAddress(n *pb.Node, peer netip.Addr) error {
 	host := strings.ToLower(strings.TrimSuffix(n.Address, "."))
 	switch {
 	case n.Port < 1 || n.Port > 65535:
-		return invalid("service.nodes.port", "%d is not within 1 and 65535", n.Port)
+		return rpcerr.Invalid("service.nodes.port", "%d is not within 1 and 65535", n.Port)
 	case slices.Contains(metadataHosts, host):
-		return invalid(field, "%s is a metadata service", host)
+		return rpcerr.Invalid(field, "%s is a metadata service", host)
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
@@ -129,13 +124,13 @@ func checkAddress(n *pb.Node, peer netip.Addr) error {
 	ip = ip.Unmap()
 	switch {
 	case ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return invalid(field, "%s is not the address of a node", host)
+		return rpcerr.Invalid(field, "%s is not the address of a node", host)
 	case ip.IsLinkLocalUnicast():
-		return invalid(field, "%s is link-local", host)
+		return rpcerr.Invalid(field, "%s is link-local", host)
 	case slices.Contains(metadataHosts, ip.String()):
-		return invalid(field, "%s is a metadata service", host)
+		return rpcerr.Invalid(field, "%s is a metadata service", host)
 	case ip.IsLoopback() && !peer.IsLoopback():
-		return invalid(field, "%s is a loopback address and the registrant is on %s", host, peer)
+		return rpcerr.Invalid(field, "%s is a loopback address and the registrant is on %s", host, peer)
 	}
 	return nil
 }
@@ -146,20 +141,20 @@ func checkHostname(host string, peer netip.Addr) error {
 		if peer.IsLoopback() {
 			return nil
 		}
-		return invalid(field, "%s is a loopback address and the registrant is on %s", host, peer)
+		return rpcerr.Invalid(field, "%s is a loopback address and the registrant is on %s", host, peer)
 	}
 	if len(host) == 0 || len(host) > 253 {
-		return invalid(field, "not 1 to 253 characters")
+		return rpcerr.Invalid(field, "not 1 to 253 characters")
 	}
 	labels := strings.Split(host, ".")
 	for _, label := range labels {
 		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return invalid(field, "%.64q is neither an IP address nor a host name", host)
+			return rpcerr.Invalid(field, "%.64q is neither an IP address nor a host name", host)
 		}
 	}
 	// Resolvers take 0x7f000001, 2130706433 and 127.1 for addresses.
 	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
-		return invalid(field, "%.64q ends in a number", host)
+		return rpcerr.Invalid(field, "%.64q ends in a number", host)
 	}
 	return nil
 }
@@ -169,29 +164,9 @@ func checkTimes(intervalMs, ttlMs int64) (interval, ttl time.Duration, err error
 	limit := maxTTL.Milliseconds()
 	switch {
 	case intervalMs < 0 || intervalMs > limit || intervalMs > 0 && intervalMs < minInterval.Milliseconds():
-		return 0, 0, invalid("interval_ms", "%d is not within %v and %v", intervalMs, minInterval, maxTTL)
+		return 0, 0, rpcerr.Invalid("interval_ms", "%d is not within %v and %v", intervalMs, minInterval, maxTTL)
 	case ttlMs < 0 || ttlMs > limit || ttlMs > 0 && ttlMs < minInterval.Milliseconds():
-		return 0, 0, invalid("ttl_ms", "%d is not within %v and %v", ttlMs, minInterval, maxTTL)
+		return 0, 0, rpcerr.Invalid("ttl_ms", "%d is not within %v and %v", ttlMs, minInterval, maxTTL)
 	}
 	return time.Duration(intervalMs) * time.Millisecond, time.Duration(ttlMs) * time.Millisecond, nil
-}
-
-// page checks and caps the limit and offset of a query.
-func page(limit, offset *int64) error {
-	switch {
-	case *limit < 0:
-		return invalid("limit", "%d is negative", *limit)
-	case *offset < 0:
-		return invalid("offset", "%d is negative", *offset)
-	case *limit == 0:
-		*limit = 100
-	}
-	*limit = min(*limit, 1000)
-	return nil
-}
-
-// cut returns one page of all.
-func cut[T any](all []T, limit, offset int64) []T {
-	all = all[min(offset, int64(len(all))):]
-	return all[:min(limit, int64(len(all)))]
 }

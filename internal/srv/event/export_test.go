@@ -30,7 +30,7 @@ func OpenSQL(t *testing.T, url string, log *slog.Logger) (eventlog.Store, func()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, func() { _, _ = s.Close(), db.Close() }
+	return s, func() { _, _ = s.Close(), db.Close() } // tests look at what is on disk instead
 }
 
 // LimitPages makes the disk of a SQLite store full at that many pages; 0 is no
@@ -65,7 +65,7 @@ func OpenNATS(t *testing.T, url, stream string) (eventlog.Store, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, func() { _ = s.Close() }
+	return s, func() { _ = s.Close() } // it only closes the connection
 }
 
 // ScanWAL reads a write-ahead log.

@@ -14,6 +14,7 @@ import (
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
 )
 
@@ -57,14 +58,5 @@ func (in *intake) take(_ context.Context, r *pb.Record) error {
 }
 
 func (in *intake) report(ctx context.Context) {
-	ticker := time.NewTicker(5 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			in.bad.Report(in.env.Logger, "records of the topic", "not valid")
-		}
-	}
+	lifecycle.Every(ctx, 5*time.Second, func() { in.bad.Report(in.env.Logger, "records of the topic", "not valid") })
 }

@@ -3,6 +3,7 @@ package eventsrv_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/rpctest"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
@@ -55,7 +57,7 @@ func TestHandlersOfTheContract(t *testing.T) {
 		}(),
 		"Unsubscribe": func() error { _, err := svc.Unsubscribe(ctx, &pb.UnsubscribeRequest{Name: "x"}); return err }(),
 	} {
-		if call.Code(err) != 404 {
+		if call.Code(err) != 404 || !errors.Is(rpcerr.From(ctx, what, err), rpcerr.ErrNotFound) {
 			t.Errorf("%s of what is not there: %v", what, err)
 		}
 	}
@@ -68,8 +70,8 @@ func TestHandlersOfTheContract(t *testing.T) {
 	}
 	go func() {
 		for streaming.Err() == nil {
-			_, _ = svc.Create(streaming, &pb.CreateRequest{Record: &pb.Record{Id: fmt.Sprint(time.Now().UnixNano()), Type: "live"}})
-			time.Sleep(10 * time.Millisecond) // between two
+			_, _ = svc.Create(streaming, &pb.CreateRequest{Record: &pb.Record{Id: fmt.Sprint(time.Now().UnixNano()), Type: "live"}}) // the next one will do
+			time.Sleep(10 * time.Millisecond)                                                                                        // between two
 		}
 	}()
 	if m, err := stream.Recv(); err != nil || m.Record.GetType() != "live" {
@@ -189,7 +191,7 @@ func TestSubscriptionsAreVisible(t *testing.T) {
 	if err := e.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = e.Stop() }()
+	defer func() { _ = e.Stop() }() // nothing is queued
 	for i := range 10 {
 		if err := e.Publish(t.Context(), &event.Record{Data: fmt.Sprint(i)}); err != nil {
 			t.Fatal(err)

@@ -33,6 +33,7 @@ type sqlStore struct {
 	last   atomic.Uint64
 
 	mu     sync.Mutex // one write at a time
+	ready  statements
 	writer beginner
 	conn   *sql.Conn // the writer, where there is one connection for it
 	marker *marker   // nil for databases that are no file
@@ -47,7 +48,7 @@ type beginner interface {
 // takes it over and repairs its end. torn is what checkWAL said before the
 // database was opened.
 func openSQL(ctx context.Context, db *sqlstore.DB, file string, torn bool, window time.Duration, log *slog.Logger) (*sqlStore, error) {
-	s := &sqlStore{db: db, log: log, window: window, writer: db}
+	s := &sqlStore{db: db, log: log, window: window, writer: db, ready: statements{db: db.DB}}
 	if err := s.open(ctx, file, torn); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log: %w", err), s.Close())
 	}
@@ -56,6 +57,7 @@ func openSQL(ctx context.Context, db *sqlstore.DB, file string, torn bool, windo
 
 func (s *sqlStore) open(ctx context.Context, file string, torn bool) error {
 	if file == "" {
+		s.ready.keep = s.db.Dialect == sqlstore.MySQL
 		return s.takeOver(ctx)
 	}
 	var err error
@@ -63,6 +65,7 @@ func (s *sqlStore) open(ctx context.Context, file string, torn bool) error {
 		return err
 	}
 	s.writer = s.conn
+	s.ready.keep = true
 	// Without it the newest commits would be lost with the machine's power.
 	if _, err := s.conn.ExecContext(ctx, "PRAGMA synchronous = FULL"); err != nil {
 		return err
@@ -117,9 +120,14 @@ func (s *sqlStore) within(ctx context.Context, f func(*sql.Tx) error) error {
 func (s *sqlStore) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.conn != nil {
+		// Nothing interrupts a disk; the driver would start a goroutine for
+		// each statement to try it.
+		ctx = context.WithoutCancel(ctx)
+	}
 	err := s.within(ctx, func(tx *sql.Tx) error {
 		// A column that always changes: MySQL counts changed rows.
-		result, err := tx.ExecContext(ctx, `UPDATE log SET commits = commits + 1 WHERE epoch = ?`, s.epoch)
+		result, err := s.ready.exec(ctx, tx, `UPDATE log SET commits = commits + 1 WHERE epoch = ?`, s.epoch)
 		if err != nil {
 			return err
 		}
@@ -150,7 +158,7 @@ func (s *sqlStore) Shared() bool { return false }
 
 // Close implements eventlog.Store. The database is closed by who opened it.
 func (s *sqlStore) Close() error {
-	err := s.marker.close()
+	err := errors.Join(s.marker.close(), s.ready.close())
 	if s.conn != nil {
 		err = errors.Join(err, s.conn.Close())
 	}
@@ -177,7 +185,7 @@ func (s *sqlStore) Commit(ctx context.Context, entries []*eventlog.Entry, states
 		last = s.last.Load()
 		bytes := 0
 		for len(fresh) > 0 {
-			n, size, err := insert(ctx, tx, fresh, last)
+			n, size, err := s.insert(ctx, tx, fresh, last)
 			if err != nil {
 				return err
 			}
@@ -186,7 +194,7 @@ func (s *sqlStore) Commit(ctx context.Context, entries []*eventlog.Entry, states
 			fresh = fresh[n:]
 		}
 		if bytes > 0 {
-			if _, err := tx.ExecContext(ctx, `UPDATE log SET last = ?, bytes = bytes + ?`, last, bytes); err != nil {
+			if _, err := s.ready.exec(ctx, tx, `UPDATE log SET last = ?, bytes = bytes + ?`, last, bytes); err != nil {
 				return err
 			}
 		}
@@ -221,7 +229,7 @@ func (s *sqlStore) fresh(ctx context.Context, tx *sql.Tx, entries []*eventlog.En
 	known := make(map[string]uint64)
 	since := time.Now().Add(-s.window).UnixNano()
 	for at := 0; at < len(entries); at += rows {
-		if err := knownIDs(ctx, tx, known, entries[at:min(at+rows, len(entries))], since); err != nil {
+		if err := s.knownIDs(ctx, tx, known, entries[at:min(at+rows, len(entries))], since); err != nil {
 			return nil, err
 		}
 	}
@@ -240,13 +248,13 @@ func (s *sqlStore) fresh(ctx context.Context, tx *sql.Tx, entries []*eventlog.En
 	return fresh, nil
 }
 
-func knownIDs(ctx context.Context, tx *sql.Tx, known map[string]uint64, entries []*eventlog.Entry, since int64) error {
+func (s *sqlStore) knownIDs(ctx context.Context, tx *sql.Tx, known map[string]uint64, entries []*eventlog.Entry, since int64) error {
 	args := make([]any, 0, rows+1)
 	for _, e := range entries {
 		args = append(args, e.Record.Id)
 	}
-	found, err := tx.QueryContext(ctx, `SELECT id, MIN(sequence) FROM records WHERE id IN (?`+
-		strings.Repeat(", ?", len(args)-1)+`) AND appended >= ? GROUP BY id`, append(args, since)...)
+	found, err := s.ready.query(ctx, tx, `SELECT id, MIN(sequence) FROM records WHERE id IN (?`+
+		strings.Repeat(", ?", len(args)-1)+`) AND appended >= ? GROUP BY id`, append(args, since))
 	if err != nil {
 		return err
 	}
@@ -264,7 +272,7 @@ func knownIDs(ctx context.Context, tx *sql.Tx, known map[string]uint64, entries 
 
 // insert inserts the first entries after a sequence and returns how many and
 // their bytes.
-func insert(ctx context.Context, tx *sql.Tx, fresh []*eventlog.Entry, last uint64) (n, bytes int, err error) {
+func (s *sqlStore) insert(ctx context.Context, tx *sql.Tx, fresh []*eventlog.Entry, last uint64) (n, bytes int, err error) {
 	n = min(len(fresh), rows)
 	args := make([]any, 0, n*7)
 	for i, e := range fresh[:n] {
@@ -276,7 +284,7 @@ func insert(ctx context.Context, tx *sql.Tx, fresh []*eventlog.Entry, last uint6
 		bytes += len(data)
 		args = append(args, e.Sequence, e.Record.Id, e.Record.Type, e.Record.TimestampNano, e.Record.Appended, checksum(data), data)
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO records (sequence, id, type, occurred, appended, crc, data) VALUES (?, ?, ?, ?, ?, ?, ?)`+
+	_, err = s.ready.exec(ctx, tx, `INSERT INTO records (sequence, id, type, occurred, appended, crc, data) VALUES (?, ?, ?, ?, ?, ?, ?)`+
 		strings.Repeat(", (?, ?, ?, ?, ?, ?, ?)", n-1), args...)
 	return n, bytes, err
 }
@@ -287,7 +295,7 @@ func (s *sqlStore) save(ctx context.Context, tx *sql.Tx, states []eventlog.State
 		if st.Data == nil {
 			text, args = `DELETE FROM subscriptions WHERE name = ?`, args[:1]
 		}
-		if _, err := tx.ExecContext(ctx, text, args...); err != nil {
+		if _, err := s.ready.exec(ctx, tx, text, args...); err != nil {
 			return err
 		}
 	}

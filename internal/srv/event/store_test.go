@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,19 @@ func wantSequences(t *testing.T, what string, records []*pb.Record, want ...uint
 	}
 }
 
+// between returns a time after all that was done and before all that will be,
+// however coarse the clock.
+func between() time.Time {
+	before, now := time.Now(), time.Now()
+	for !now.After(before) {
+		now = time.Now()
+	}
+	for !time.Now().After(now) {
+		runtime.Gosched()
+	}
+	return now
+}
+
 func TestStores(t *testing.T) {
 	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
 		ctx := t.Context()
@@ -90,9 +104,7 @@ func TestStores(t *testing.T) {
 			all = append(all, entry(i))
 		}
 		commit(t, s, all[:5]...)
-		time.Sleep(5 * time.Millisecond) // the clock of the store shall tick
-		between := time.Now().UnixNano()
-		time.Sleep(5 * time.Millisecond)
+		middle := between().UnixNano()
 		for _, e := range all[5:] {
 			e.Record.Appended = time.Now().UnixNano()
 		}
@@ -129,7 +141,7 @@ func TestStores(t *testing.T) {
 		wantSequences(t, "a.*", read(0, filter(t, "a.*"), 2), 2, 5, 8, 10)
 		wantSequences(t, "a, b", read(0, filter(t, "a", "b"), 3), 1, 3, 4, 6, 7, 9)
 
-		for nano, want := range map[int64]uint64{1: 0, between: 5, time.Now().Add(time.Hour).UnixNano(): 10} {
+		for nano, want := range map[int64]uint64{1: 0, middle: 5, time.Now().Add(time.Hour).UnixNano(): 10} {
 			if got, err := s.Before(ctx, nano); err != nil || got != want {
 				t.Errorf("Before(%d): %d, %v; want %d", nano, got, err, want)
 			}
@@ -257,6 +269,30 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// An id is known as long as the window, which is an hour here.
+func TestDedupeWindow(t *testing.T) {
+	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
+		if !strings.HasSuffix(t.Name(), "sql") && !strings.HasSuffix(t.Name(), "sqlite") {
+			return // the others go by clocks of their own
+		}
+		s, closeStore := open()
+		defer closeStore()
+		for i, age := range []time.Duration{2 * time.Hour, 50 * time.Minute} {
+			e := entry(i)
+			e.Record.Appended = time.Now().Add(-age).UnixNano()
+			commit(t, s, e)
+		}
+		again := []*eventlog.Entry{entry(0), entry(1)}
+		commit(t, s, again...)
+		if e := again[0]; e.Duplicate || e.Sequence != 3 {
+			t.Errorf("after two hours: duplicate %v, sequence %d; want a new one", e.Duplicate, e.Sequence)
+		}
+		if e := again[1]; !e.Duplicate || e.Sequence != 2 {
+			t.Errorf("after 50 minutes: duplicate %v, sequence %d; want the first", e.Duplicate, e.Sequence)
+		}
+	})
+}
+
 // A log under retention tells a reader what it missed.
 func TestSkippedIsTold(t *testing.T) {
 	m := eventlog.NewMemory()
@@ -274,7 +310,7 @@ func TestSkippedIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Stop() }()
+	defer func() { _ = l.Stop() }() // the store is memory
 	page, err := l.Read(t.Context(), 2, filter(t), 100)
 	if err != nil || page.Skipped != 3 || len(page.Records) != 5 {
 		t.Errorf("%+v, %v", page, err)

@@ -2,14 +2,14 @@ package monitor
 
 import (
 	"context"
-	"net"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 	feature "github.com/micro/go-platform/monitor"
 	pb "github.com/micro/go-platform/monitor/proto"
@@ -31,29 +31,17 @@ func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
 // Report implements pb.MonitorHandler.
 func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.ReportResponse) error {
 	if n := proto.Size(req); n > maxReport {
-		return refuse(invalid("report", "%d bytes, more than %d", n, maxReport))
+		return refuse(rpcerr.Invalid("report", "%d bytes, more than %d", n, maxReport))
 	}
 	if err := checkReport(req); err != nil {
 		return refuse(err)
 	}
-	return refuse(h.state.report(req, peerHost(ctx), time.Now()))
-}
-
-func peerHost(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return ""
-	}
-	host, _, err := net.SplitHostPort(p.Addr.String())
-	if err != nil {
-		return p.Addr.String()
-	}
-	return host
+	return refuse(h.state.report(req, daemon.PeerHost(ctx), time.Now()))
 }
 
 // HealthChecks implements pb.MonitorHandler.
 func (h *handler) HealthChecks(_ context.Context, req *pb.HealthChecksRequest, rsp *pb.HealthChecksResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	var found []*pb.HealthCheck
@@ -64,22 +52,22 @@ func (h *handler) HealthChecks(_ context.Context, req *pb.HealthChecksRequest, r
 			}
 		}
 	}
-	rsp.Healthchecks = cut(found, req.Limit, req.Offset)
+	rsp.Healthchecks = page.Cut(found, req.Limit, req.Offset)
 	return nil
 }
 
 // Services implements pb.MonitorHandler.
 func (h *handler) Services(_ context.Context, req *pb.ServicesRequest, rsp *pb.ServicesResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
-	rsp.Services = cut(services(h.state.sorted(req.Service, "")), req.Limit, req.Offset)
+	rsp.Services = page.Cut(services(h.state.sorted(req.Service, "")), req.Limit, req.Offset)
 	return nil
 }
 
 // Status implements pb.MonitorHandler.
 func (h *handler) Status(_ context.Context, req *pb.StatusRequest, rsp *pb.StatusResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	var found []*pb.Status
@@ -88,13 +76,13 @@ func (h *handler) Status(_ context.Context, req *pb.StatusRequest, rsp *pb.Statu
 			found = append(found, n.wireStatus())
 		}
 	}
-	rsp.Statuses = cut(found, req.Limit, req.Offset)
+	rsp.Statuses = page.Cut(found, req.Limit, req.Offset)
 	return nil
 }
 
 // Stats implements pb.MonitorHandler.
 func (h *handler) Stats(_ context.Context, req *pb.StatsRequest, rsp *pb.StatsResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	var found []*pb.Stats
@@ -103,13 +91,13 @@ func (h *handler) Stats(_ context.Context, req *pb.StatsRequest, rsp *pb.StatsRe
 			found = append(found, n.stats)
 		}
 	}
-	rsp.Stats = cut(found, req.Limit, req.Offset)
+	rsp.Stats = page.Cut(found, req.Limit, req.Offset)
 	return nil
 }
 
 // Verdicts implements pb.MonitorHandler.
 func (h *handler) Verdicts(_ context.Context, req *pb.VerdictsRequest, rsp *pb.VerdictsResponse) error {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	var found []*pb.Verdict
@@ -118,21 +106,21 @@ func (h *handler) Verdicts(_ context.Context, req *pb.VerdictsRequest, rsp *pb.V
 			found = append(found, v)
 		}
 	}
-	rsp.Verdicts = cut(found, req.Limit, req.Offset)
+	rsp.Verdicts = page.Cut(found, req.Limit, req.Offset)
 	return nil
 }
 
 // History implements pb.MonitorHandler.
 func (h *handler) History(ctx context.Context, req *pb.HistoryRequest, rsp *pb.HistoryResponse) (err error) {
-	if err := page(&req.Limit, &req.Offset); err != nil {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
 	if req.FromMs < 0 || req.ToMs < 0 {
-		return refuse(invalid("from_ms", "it or to_ms is negative"))
+		return refuse(rpcerr.Invalid("from_ms", "it or to_ms is negative"))
 	}
 	for field, value := range map[string]string{"service": req.Service, "node": req.Node, "check": req.Check, "to": req.To} {
 		if value != "" && !clean.Name(value, 512) {
-			return refuse(invalid(field, "not 1 to 512 printable characters"))
+			return refuse(rpcerr.Invalid(field, "not 1 to 512 printable characters"))
 		}
 	}
 	rsp.Transitions, err = h.store.History(ctx, req)

@@ -80,16 +80,7 @@ func start(ctx context.Context, env *daemon.Env, retention time.Duration) error 
 }
 
 func (h *handler) sweep(ctx context.Context) {
-	ticker := time.NewTicker(sweepInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			h.state.sweep(now)
-		}
-	}
+	lifecycle.Every(ctx, sweepInterval, func() { h.state.sweep(time.Now()) })
 }
 
 func prune(ctx context.Context, env *daemon.Env, store Store, retention time.Duration) {

@@ -207,10 +207,10 @@ func TestForgedTopicsChangeNoRoute(t *testing.T) {
 	if err != nil || len(s.Statuses) != 1 || s.Statuses[0].Status != pb.Status_RUNNING {
 		t.Errorf("status: %v, %v", s, err)
 	}
-	if h, _ := api.HealthChecks(within(t), &pb.HealthChecksRequest{Service: "shop"}); len(h.Healthchecks) != 0 {
+	if h, _ := api.HealthChecks(within(t), &pb.HealthChecksRequest{Service: "shop"}); len(h.Healthchecks) != 0 { // an error shows below
 		t.Errorf("checks: %v", h)
 	}
-	if x, _ := api.Stats(within(t), &pb.StatsRequest{Service: "shop"}); len(x.Stats) != 0 {
+	if x, _ := api.Stats(within(t), &pb.StatsRequest{Service: "shop"}); len(x.Stats) != 0 { // an error shows below
 		t.Errorf("stats: %v", x)
 	}
 	stream, err := api.Watch(within(t), &pb.WatchRequest{})

@@ -127,7 +127,7 @@ func testHistory(t *testing.T, s monitorsrv.Store) {
 	if err := s.Prune(ctx, time.UnixMilli(4000)); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := s.History(ctx, &pb.HistoryRequest{Limit: 100}); len(left) != 2 {
+	if left, _ := s.History(ctx, &pb.HistoryRequest{Limit: 100}); len(left) != 2 { // an error shows below
 		t.Errorf("%d entries after Prune, want 2", len(left))
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"go-micro.dev/v5/server"
 
+	"github.com/micro/go-platform/internal/rpcerr"
 	feature "github.com/micro/go-platform/monitor"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
@@ -76,7 +77,7 @@ func (s *state) heard(service *pb.Service, interval time.Duration, f func(*node,
 	n := s.nodes[service.Nodes[0].Id]
 	switch {
 	case n == nil && (len(s.nodes) >= maxNodes || s.topics >= maxTopicNodes):
-		return invalid("service", "no room for more nodes that only topics know")
+		return rpcerr.Invalid("service", "no room for more nodes that only topics know")
 	case n == nil:
 		n = s.add(service, now)
 		n.topic = true

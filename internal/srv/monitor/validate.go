@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -26,32 +25,28 @@ const (
 	maxInterval = time.Hour
 )
 
-func invalid(field, format string, args ...any) error {
-	return fmt.Errorf("%s: %w: %s", field, rpcerr.ErrInvalid, fmt.Sprintf(format, args...))
-}
-
 // checkReport refuses what cannot be, and cleans the text of the rest.
 func checkReport(r *pb.ReportRequest) error {
 	if err := checkService(r.Service); err != nil {
 		return err
 	}
 	if !clean.Name(r.Incarnation, 64) {
-		return invalid("incarnation", "not 1 to 64 printable characters")
+		return rpcerr.Invalid("incarnation", "not 1 to 64 printable characters")
 	}
 	if d := time.Duration(r.IntervalMs) * time.Millisecond; r.IntervalMs > maxInterval.Milliseconds() || d < minInterval {
-		return invalid("interval_ms", "%d is not within 100 ms and 1 h", r.IntervalMs)
+		return rpcerr.Invalid("interval_ms", "%d is not within 100 ms and 1 h", r.IntervalMs)
 	}
 	switch {
 	case r.Current == nil:
-		return invalid("current", "missing")
+		return rpcerr.Invalid("current", "missing")
 	case len(r.Checks) > maxChecks:
-		return invalid("checks", "%d, more than %d", len(r.Checks), maxChecks)
+		return rpcerr.Invalid("checks", "%d, more than %d", len(r.Checks), maxChecks)
 	case len(r.Statuses) > maxStatuses:
-		return invalid("statuses", "%d, more than %d", len(r.Statuses), maxStatuses)
+		return rpcerr.Invalid("statuses", "%d, more than %d", len(r.Statuses), maxStatuses)
 	case len(r.Stats) > maxWindows:
-		return invalid("stats", "%d, more than %d", len(r.Stats), maxWindows)
+		return rpcerr.Invalid("stats", "%d, more than %d", len(r.Stats), maxWindows)
 	case len(r.NotReady) > maxReasons:
-		return invalid("not_ready", "%d, more than %d", len(r.NotReady), maxReasons)
+		return rpcerr.Invalid("not_ready", "%d, more than %d", len(r.NotReady), maxReasons)
 	}
 	return checkParts(r)
 }
@@ -68,7 +63,7 @@ func checkParts(r *pb.ReportRequest) error {
 			return err
 		}
 		if seen[c.Id] {
-			return invalid("checks.id", "%q twice", c.Id)
+			return rpcerr.Invalid("checks.id", "%q twice", c.Id)
 		}
 		seen[c.Id] = true
 	}
@@ -88,15 +83,15 @@ func checkParts(r *pb.ReportRequest) error {
 func checkService(s *pb.Service) error {
 	switch {
 	case s == nil:
-		return invalid("service", "missing")
+		return rpcerr.Invalid("service", "missing")
 	case !clean.Name(s.Name, 256):
-		return invalid("service.name", "not 1 to 256 printable characters")
+		return rpcerr.Invalid("service.name", "not 1 to 256 printable characters")
 	case len(s.Nodes) != 1 || s.Nodes[0] == nil:
-		return invalid("service.nodes", "%d nodes: a report speaks for one", len(s.Nodes))
+		return rpcerr.Invalid("service.nodes", "%d nodes: a report speaks for one", len(s.Nodes))
 	}
 	n := s.Nodes[0]
 	if !clean.Name(n.Id, 512) || !strings.HasPrefix(n.Id, s.Name+"-") {
-		return invalid("service.nodes.id", "not a node of service %s", s.Name)
+		return rpcerr.Invalid("service.nodes.id", "not a node of service %s", s.Name)
 	}
 	s.Version, s.Metadata = clean.Text(s.Version, 128), clean.Map(s.Metadata)
 	n.Address, n.Metadata = clean.Text(n.Address, 256), clean.Map(n.Metadata)
@@ -106,7 +101,7 @@ func checkService(s *pb.Service) error {
 
 func checkStatus(s *pb.Status) error {
 	if s == nil || pb.Status_Status_name[int32(s.Status)] == "" || s.Status == pb.Status_UNKNOWN {
-		return invalid("status", "not one that a service can have")
+		return rpcerr.Invalid("status", "not one that a service can have")
 	}
 	s.Info = clean.Map(s.Info)
 	s.NotReady = nil
@@ -116,11 +111,11 @@ func checkStatus(s *pb.Status) error {
 func checkCheck(c *pb.HealthCheck) error {
 	switch {
 	case c == nil || !clean.Name(c.Id, 128):
-		return invalid("checks.id", "not 1 to 128 printable characters")
+		return rpcerr.Invalid("checks.id", "not 1 to 128 printable characters")
 	case pb.HealthCheck_Status_name[int32(c.Status)] == "":
-		return invalid("checks.status", "%d", c.Status)
+		return rpcerr.Invalid("checks.status", "%d", c.Status)
 	case pb.HealthCheck_Kind_name[int32(c.Kind)] == "":
-		return invalid("checks.kind", "%d", c.Kind)
+		return rpcerr.Invalid("checks.kind", "%d", c.Kind)
 	}
 	c.Description, c.Error = clean.Text(c.Description, 1<<10), clean.Text(c.Error, 1<<10)
 	c.Results = clean.Map(c.Results)
@@ -130,18 +125,18 @@ func checkCheck(c *pb.HealthCheck) error {
 func checkStats(s *pb.Stats) error {
 	switch {
 	case s == nil:
-		return invalid("stats", "missing")
+		return rpcerr.Invalid("stats", "missing")
 	case len(s.Endpoints) > maxEndpoints:
-		return invalid("stats.endpoints", "%d, more than %d", len(s.Endpoints), maxEndpoints)
+		return rpcerr.Invalid("stats.endpoints", "%d, more than %d", len(s.Endpoints), maxEndpoints)
 	}
 	for _, e := range s.Endpoints {
 		if e == nil {
-			return invalid("stats.endpoints", "missing")
+			return rpcerr.Invalid("stats.endpoints", "missing")
 		}
 		e.Service, e.Method = clean.Text(e.Service, 256), clean.Text(e.Method, 256)
 		for _, m := range []*pb.Metrics{e.Errors, e.Success, e.Dropped} {
 			if !sane(m) {
-				return invalid("stats.endpoints", "%s.%s: a count or duration is negative or not a number", e.Service, e.Method)
+				return rpcerr.Invalid("stats.endpoints", "%s.%s: a count or duration is negative or not a number", e.Service, e.Method)
 			}
 		}
 	}
@@ -155,24 +150,4 @@ func sane(m *pb.Metrics) bool {
 		}
 	}
 	return m.GetCount() >= 0
-}
-
-// page checks and caps the limit and offset of a query.
-func page(limit, offset *int64) error {
-	switch {
-	case *limit < 0:
-		return invalid("limit", "%d is negative", *limit)
-	case *offset < 0:
-		return invalid("offset", "%d is negative", *offset)
-	case *limit == 0:
-		*limit = 100
-	}
-	*limit = min(*limit, 1000)
-	return nil
-}
-
-// cut returns one page of all.
-func cut[T any](all []T, limit, offset int64) []T {
-	all = all[min(offset, int64(len(all))):]
-	return all[:min(limit, int64(len(all)))]
 }

@@ -3,11 +3,9 @@ package routersrv
 import (
 	"context"
 	"fmt"
-	"net"
 	"time"
 
-	"google.golang.org/grpc/peer"
-
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/router/proto"
 )
@@ -29,19 +27,7 @@ func identify(ctx context.Context, c *pb.Caller) (identity, error) {
 	if err := checkCaller(c); err != nil {
 		return identity{}, err
 	}
-	return identity{c.Service, c.Node, c.Zone, peerHost(ctx)}, nil
-}
-
-func peerHost(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return ""
-	}
-	host, _, err := net.SplitHostPort(p.Addr.String())
-	if err != nil {
-		return p.Addr.String()
-	}
-	return host
+	return identity{c.Service, c.Node, c.Zone, daemon.PeerHost(ctx)}, nil
 }
 
 // caller is one node that reports. The engine's mutex guards it, but for topic

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 	feature "github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
@@ -28,7 +29,7 @@ func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
 // Report implements pb.RouterHandler.
 func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.ReportResponse) error {
 	if n := proto.Size(req); n > maxReport {
-		return refuse(invalid("report", "%d bytes, more than %d", n, maxReport))
+		return refuse(rpcerr.Invalid("report", "%d bytes, more than %d", n, maxReport))
 	}
 	if err := checkReport(req); err != nil {
 		return refuse(err)
@@ -107,7 +108,7 @@ func (e *engine) answer(service string, id *identity, now time.Time) (*pb.Select
 // Stats implements pb.RouterHandler.
 func (h *handler) Stats(_ context.Context, req *pb.StatsRequest, rsp *pb.StatsResponse) error {
 	if err := firstOf(
-		page(&req.Limit, &req.Offset),
+		page.Check(&req.Limit, &req.Offset),
 		checkOptional("service", req.Service, maxService),
 		checkOptional("client", req.Client, maxNode),
 	); err != nil {
@@ -123,7 +124,7 @@ func (h *handler) Stats(_ context.Context, req *pb.StatsRequest, rsp *pb.StatsRe
 	slices.SortFunc(found, func(a, b *pb.Stats) int {
 		return cmp.Or(cmp.Compare(a.Service.Name, b.Service.Name), cmp.Compare(clientOf(a), clientOf(b)))
 	})
-	rsp.Stats = cut(found, req.Limit, req.Offset)
+	rsp.Stats = page.Cut(found, req.Limit, req.Offset)
 	for _, s := range rsp.Stats {
 		s.Timestamp = now.Unix()
 	}

@@ -3,6 +3,7 @@ package routersrv
 import (
 	"context"
 
+	"github.com/micro/go-platform/internal/page"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -46,7 +47,7 @@ func (h limits) Delete(ctx context.Context, req *pb.DeleteLimitRequest, _ *pb.De
 
 // Search implements pb.LimitHandler.
 func (h limits) Search(ctx context.Context, req *pb.SearchLimitRequest, rsp *pb.SearchLimitResponse) (err error) {
-	if err := firstOf(page(&req.Limit, &req.Offset), checkOptional("service", req.Service, maxService)); err != nil {
+	if err := firstOf(page.Check(&req.Limit, &req.Offset), checkOptional("service", req.Service, maxService)); err != nil {
 		return refuse(err)
 	}
 	rsp.Limits, err = h.store.SearchLimits(ctx, req.Service, req.Limit, req.Offset)

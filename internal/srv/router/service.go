@@ -142,8 +142,10 @@ func (o *options) start(ctx context.Context, env *daemon.Env) error {
 	group := &lifecycle.Group{}
 	env.OnStop(func(context.Context) error { return group.Stop(lifecycle.FlushTimeout) })
 	return group.Start(f.run, a.run,
-		every(tickInterval, e.tick),
-		every(lossInterval, func(time.Time) { in.bad.Report(env.Logger, "stats of the topic", "not valid or no room") }),
+		func(ctx context.Context) { lifecycle.Every(ctx, tickInterval, func() { e.tick(time.Now()) }) },
+		func(ctx context.Context) {
+			lifecycle.Every(ctx, lossInterval, func() { in.bad.Report(env.Logger, "stats of the topic", "not valid or no room") })
+		},
 	)
 }
 
@@ -155,20 +157,4 @@ func register(env *daemon.Env, h *handler, k keeper, topic string, in *intake) e
 		pb.RegisterLimitHandler(env.Server, limits{k}),
 		env.Server.Subscribe(env.Server.NewSubscriber(topic, in.take)),
 	)
-}
-
-// every is a loop that calls f.
-func every(d time.Duration, f func(time.Time)) func(context.Context) {
-	return func(ctx context.Context) {
-		ticker := time.NewTicker(d)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				f(time.Now()) // the ticker's own time is late after a slow f
-			}
-		}
-	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/micro/go-platform/internal/page"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -56,7 +57,7 @@ func (k keeper) read(ctx context.Context, kind kind, id string) (set, error) {
 
 func (k keeper) search(ctx context.Context, q query) ([]set, error) {
 	if err := firstOf(
-		page(&q.limit, &q.offset),
+		page.Check(&q.limit, &q.offset),
 		checkOptional("service", q.service, maxService),
 		checkOptional("version", q.version, maxVersion),
 		checkOptional("key", q.key, maxID),

@@ -103,10 +103,10 @@ func TestSharesConvergeToDemand(t *testing.T) {
 	if left, _ := w.shares(1); left[0].RequestsPerSecond != 100 || left[0].Callers != 1 {
 		t.Errorf("alone: %v", left)
 	}
-	before, _ := w.Answer("stock", caller(0), host(0), w.now)
+	before, _ := w.Answer("stock", caller(0), host(0), w.now) // an error shows below
 	w.SetLimit(&pb.LimitSet{Service: "other", RequestsPerSecond: 1})
 	w.Tick(w.now)
-	after, _ := w.Answer("stock", caller(0), host(0), w.now)
+	after, _ := w.Answer("stock", caller(0), host(0), w.now) // an error shows below
 	if after.Share != nil || after.Revision <= before.Revision {
 		t.Errorf("the limit is gone: %v", after)
 	}

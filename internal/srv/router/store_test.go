@@ -76,7 +76,7 @@ func testSets(t *testing.T, s routersrv.Store) {
 			t.Fatal(err)
 		}
 	}
-	if got, _ := s.ReadSet(ctx, routersrv.RuleKind, "one"); !proto.Equal(got.Rule(), rule) {
+	if got, _ := s.ReadSet(ctx, routersrv.RuleKind, "one"); !proto.Equal(got.Rule(), rule) { // an error shows below
 		t.Errorf("updated: %v", got)
 	}
 	if err := s.DeleteSet(ctx, routersrv.RuleKind, "one"); err != nil {

@@ -42,7 +42,7 @@ func (h *handler) SelectStream(ctx context.Context, req *pb.SelectRequest, strea
 // another epoch the client has.
 func checkWatch(req *pb.SelectRequest) (map[string]*pb.Known, error) {
 	if len(req.Known) > maxWatched {
-		return nil, invalid("known", "%d, more than %d", len(req.Known), maxWatched)
+		return nil, rpcerr.Invalid("known", "%d, more than %d", len(req.Known), maxWatched)
 	}
 	known := make(map[string]*pb.Known, len(req.Known)+1)
 	if req.Service != "" {
@@ -58,7 +58,7 @@ func checkWatch(req *pb.SelectRequest) (map[string]*pb.Known, error) {
 		known[k.Service] = k
 	}
 	if len(known) == 0 {
-		return nil, invalid("service", "missing")
+		return nil, rpcerr.Invalid("service", "missing")
 	}
 	return known, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/loss"
+	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -31,7 +32,7 @@ func (in *intake) count(s *pb.Stats) error {
 	}
 	nodes := s.GetClient().GetNodes()
 	if len(nodes) != 1 {
-		return invalid("client.nodes", "%d nodes: a report speaks for one", len(nodes))
+		return rpcerr.Invalid("client.nodes", "%d nodes: a report speaks for one", len(nodes))
 	}
 	c := &pb.Caller{Service: s.Client.Name, Node: nodes[0].GetId()}
 	if err := checkCaller(c); err != nil {

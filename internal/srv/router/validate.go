@@ -1,7 +1,6 @@
 package routersrv
 
 import (
-	"fmt"
 	"math"
 	"net"
 	"regexp"
@@ -41,10 +40,6 @@ const (
 	maxAmount   = 1e9 // of a limit, a count or a duration in milliseconds
 )
 
-func invalid(field, format string, args ...any) error {
-	return fmt.Errorf("%s: %w: %s", field, rpcerr.ErrInvalid, fmt.Sprintf(format, args...))
-}
-
 func firstOf(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -58,7 +53,7 @@ func firstOf(errs ...error) error {
 // equal to none in MySQL.
 func checkName(field, name string, limit int) error {
 	if !clean.Name(name, limit) || strings.TrimSpace(name) != name {
-		return invalid(field, "not 1 to %d printable characters without spaces around them", limit)
+		return rpcerr.Invalid(field, "not 1 to %d printable characters without spaces around them", limit)
 	}
 	return nil
 }
@@ -77,17 +72,17 @@ var keyForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 func checkSet(field string, s set) error {
 	switch {
 	case s.weight < 0 || s.weight > 100:
-		return invalid(field+".weight", "%d is not within 0..100", s.weight)
+		return rpcerr.Invalid(field+".weight", "%d is not within 0..100", s.weight)
 	case s.priority < -maxPriority || s.priority > maxPriority:
-		return invalid(field+".priority", "%d is not within ±%d", s.priority, maxPriority)
+		return rpcerr.Invalid(field+".priority", "%d is not within ±%d", s.priority, maxPriority)
 	case s.key != "" && !keyForm.MatchString(s.key):
-		return invalid(field+".key", "not 1 to 64 letters, digits and -_., a letter or digit first")
+		return rpcerr.Invalid(field+".key", "not 1 to 64 letters, digits and -_., a letter or digit first")
 	case s.key == "" && s.kind == labelKind:
-		return invalid(field+".key", "missing")
+		return rpcerr.Invalid(field+".key", "missing")
 	case s.key == "" && s.value != "":
-		return invalid(field+".value", "without a key")
+		return rpcerr.Invalid(field+".value", "without a key")
 	case pb.LabelSet_Fallback_name[int32(s.fallback)] == "":
-		return invalid(field+".fallback", "%d", s.fallback)
+		return rpcerr.Invalid(field+".fallback", "%d", s.fallback)
 	}
 	return firstOf(
 		checkName(field+".id", s.id, maxID),
@@ -103,13 +98,13 @@ func checkLimit(l *pb.LimitSet) error {
 	}
 	switch rate, ratio := l.RequestsPerSecond, l.RetryRatio; {
 	case !(rate >= 0 && rate <= maxAmount):
-		return invalid("limit.requests_per_second", "%v is not within 0..%g", rate, maxAmount)
+		return rpcerr.Invalid("limit.requests_per_second", "%v is not within 0..%g", rate, maxAmount)
 	case l.Concurrency < 0 || l.Concurrency > maxAmount:
-		return invalid("limit.concurrency", "%d is not within 0..%g", l.Concurrency, maxAmount)
+		return rpcerr.Invalid("limit.concurrency", "%d is not within 0..%g", l.Concurrency, maxAmount)
 	case ratio != nil && !(*ratio >= 0 && *ratio <= 1):
-		return invalid("limit.retry_ratio", "%v is not within 0..1", *ratio)
+		return rpcerr.Invalid("limit.retry_ratio", "%v is not within 0..1", *ratio)
 	case rate == 0 && l.Concurrency == 0 && ratio == nil:
-		return invalid("limit.requests_per_second", "neither it nor concurrency nor retry_ratio is set")
+		return rpcerr.Invalid("limit.requests_per_second", "neither it nor concurrency nor retry_ratio is set")
 	}
 	return nil
 }
@@ -128,10 +123,10 @@ func checkReport(r *pb.ReportRequest) error {
 		return err
 	}
 	if r.IntervalMs < minInterval.Milliseconds() || r.IntervalMs > maxInterval.Milliseconds() {
-		return invalid("interval_ms", "%d is not within 100 ms and 1 h", r.IntervalMs)
+		return rpcerr.Invalid("interval_ms", "%d is not within 100 ms and 1 h", r.IntervalMs)
 	}
 	if len(r.Stats) > maxStats {
-		return invalid("stats", "%d, more than %d", len(r.Stats), maxStats)
+		return rpcerr.Invalid("stats", "%d, more than %d", len(r.Stats), maxStats)
 	}
 	seen := make(map[string]bool, len(r.Stats))
 	for _, s := range r.Stats {
@@ -139,7 +134,7 @@ func checkReport(r *pb.ReportRequest) error {
 			return err
 		}
 		if seen[s.Service.Name] {
-			return invalid("stats.service", "%q twice", s.Service.Name)
+			return rpcerr.Invalid("stats.service", "%q twice", s.Service.Name)
 		}
 		seen[s.Service.Name] = true
 	}
@@ -153,13 +148,13 @@ func checkStats(s *pb.Stats) error {
 	hour := maxInterval.Milliseconds()
 	switch {
 	case s.Duration < 0 || s.Duration > hour/1000 || s.DurationMs < 0 || s.DurationMs > hour:
-		return invalid("stats.duration", "%d s, %d ms are not within 0 and 1 h", s.Duration, s.DurationMs)
+		return rpcerr.Invalid("stats.duration", "%d s, %d ms are not within 0 and 1 h", s.Duration, s.DurationMs)
 	case s.Limited < 0 || s.Limited > maxAmount:
-		return invalid("stats.limited", "%d is not within 0..%g", s.Limited, maxAmount)
+		return rpcerr.Invalid("stats.limited", "%d is not within 0..%g", s.Limited, maxAmount)
 	case len(s.Selected) > maxSelected:
-		return invalid("stats.selected", "%d, more than %d", len(s.Selected), maxSelected)
+		return rpcerr.Invalid("stats.selected", "%d, more than %d", len(s.Selected), maxSelected)
 	case len(s.EndpointStats) > maxEndpoints:
-		return invalid("stats.endpoint_stats", "%d, more than %d", len(s.EndpointStats), maxEndpoints)
+		return rpcerr.Invalid("stats.endpoint_stats", "%d, more than %d", len(s.EndpointStats), maxEndpoints)
 	}
 	for _, n := range s.Selected {
 		if err := firstOf(checkName("stats.selected.node.id", n.GetNode().GetId(), maxNode),
@@ -167,7 +162,7 @@ func checkStats(s *pb.Stats) error {
 			return err
 		}
 		if n.Consecutive < 0 {
-			return invalid("stats.selected.consecutive", "%d is negative", n.Consecutive)
+			return rpcerr.Invalid("stats.selected.consecutive", "%d is negative", n.Consecutive)
 		}
 	}
 	for _, e := range s.EndpointStats {
@@ -182,38 +177,18 @@ func checkStats(s *pb.Stats) error {
 func checkMetrics(field string, all ...*pb.Metrics) error {
 	for _, m := range all {
 		if m.GetCount() < 0 || m.GetCount() > maxAmount {
-			return invalid(field, "a count is not within 0..%g", maxAmount)
+			return rpcerr.Invalid(field, "a count is not within 0..%g", maxAmount)
 		}
 		for _, v := range []float64{m.GetMean(), m.GetStdDev(), m.GetMax()} {
 			if !(v >= 0 && v <= maxAmount) || math.IsNaN(v) {
-				return invalid(field, "a duration is not within 0..%g ms", maxAmount)
+				return rpcerr.Invalid(field, "a duration is not within 0..%g ms", maxAmount)
 			}
 		}
 		if len(m.GetBuckets()) > maxBuckets {
-			return invalid(field, "%d buckets, more than %d", len(m.Buckets), maxBuckets)
+			return rpcerr.Invalid(field, "%d buckets, more than %d", len(m.Buckets), maxBuckets)
 		}
 	}
 	return nil
-}
-
-// page checks and caps the limit and offset of a query.
-func page(limit, offset *int64) error {
-	switch {
-	case *limit < 0:
-		return invalid("limit", "%d is negative", *limit)
-	case *offset < 0:
-		return invalid("offset", "%d is negative", *offset)
-	case *limit == 0:
-		*limit = 100
-	}
-	*limit = min(*limit, 1000)
-	return nil
-}
-
-// cut returns one page of all.
-func cut[T any](all []T, limit, offset int64) []T {
-	all = all[min(offset, int64(len(all))):]
-	return all[:min(limit, int64(len(all)))]
 }
 
 // loopback tells whether a host is this machine.

@@ -28,7 +28,7 @@ func OpenStore(t *testing.T, url string) Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() { _ = db.Close() }) // the test is over
 	if _, err := db.Exec(`DELETE FROM spans`); err != nil {
 		t.Fatal(err)
 	}

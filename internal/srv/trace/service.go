@@ -107,14 +107,5 @@ func (in *intake) take(_ context.Context, s *pb.Span) error {
 }
 
 func (in *intake) report(ctx context.Context) {
-	ticker := time.NewTicker(5 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			in.bad.Report(in.env.Logger, "spans of the topic", "not valid")
-		}
-	}
+	lifecycle.Every(ctx, 5*time.Second, func() { in.bad.Report(in.env.Logger, "spans of the topic", "not valid") })
 }

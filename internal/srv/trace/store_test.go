@@ -96,7 +96,7 @@ func storeIdempotent(t *testing.T, s tracesrv.Store) {
 	}
 	// Zipkin's old way: both sides share an id and are told apart by kind.
 	s.Insert(t, now, newSpan(2, 1, 0, side(pb.AnnotationType_CLIENT_REQUEST, "a", "b")), newSpan(2, 1, 0, side(pb.AnnotationType_SERVER_REQUEST, "a", "b")))
-	if spans, _, _ = s.Read(t.Context(), traceID(2), 10); len(spans) != 2 {
+	if spans, _, _ = s.Read(t.Context(), traceID(2), 10); len(spans) != 2 { // an error shows below
 		t.Fatalf("%d spans, want both sides", len(spans))
 	}
 }
@@ -117,7 +117,7 @@ func storeRead(t *testing.T, s tracesrv.Store) {
 	if spans, _, err = s.Read(t.Context(), traceID(1), 10); err != nil || len(spans) != 0 {
 		t.Fatalf("deleted: %v, %v", spans, err)
 	}
-	if spans, _, _ = s.Search(t.Context(), &pb.SearchRequest{Tags: map[string]string{"k": ""}, Limit: 10}); len(spans) != 0 {
+	if spans, _, _ = s.Search(t.Context(), &pb.SearchRequest{Tags: map[string]string{"k": ""}, Limit: 10}); len(spans) != 0 { // an error shows below
 		t.Fatal("the tags were not deleted")
 	}
 	big := func(s *pb.Span) {
@@ -229,12 +229,12 @@ func storeExpire(t *testing.T, s tracesrv.Store) {
 	}
 	expire(now.Add(-4*time.Hour), 1e6, 0)
 	expire(now.Add(-90*time.Minute), 1e6, 2400)
-	if spans, _, _ := s.Read(t.Context(), traceID(3), 10); len(spans) == 0 {
+	if spans, _, _ := s.Read(t.Context(), traceID(3), 10); len(spans) == 0 { // an error shows below
 		t.Error("removed what is young enough")
 	}
 	s.Insert(t, now, newSpan(4, 1, 0))
 	expire(now.Add(-4*time.Hour), 1, 1200)
-	if spans, _, _ := s.Read(t.Context(), traceID(4), 10); len(spans) != 1 {
+	if spans, _, _ := s.Read(t.Context(), traceID(4), 10); len(spans) != 1 { // an error shows below
 		t.Error("removed the latest")
 	}
 	expire(now.Add(time.Hour), 1, 1)

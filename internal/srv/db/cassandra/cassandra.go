@@ -36,12 +36,13 @@ func bucket(id string) int {
 	return int(h.Sum32() % buckets)
 }
 
-// The terms carry the etag of the state of the record that they belong to, so
+// A row of records with a fence stays when its record is deleted, with nothing in
+// it but the fence. The terms carry the etag of the state of the record that they belong to, so
 // that whoever removes the terms of an old state cannot hit those of a new one.
 const (
-	createRecords = `CREATE TABLE IF NOT EXISTS %s.r_%s (id text PRIMARY KEY, created bigint, updated bigint, etag text,
-		terms frozen<map<text, text>>, metadata blob, data blob)`
-	createTerms = `CREATE TABLE IF NOT EXISTS %s.t_%s (k text, bucket int, v text, id text, etag text,
+	createRecords = `CREATE TABLE IF NOT EXISTS {r} (id text PRIMARY KEY, created bigint, updated bigint, etag text,
+		terms frozen<map<text, text>>, metadata blob, data blob, fence text)`
+	createTerms = `CREATE TABLE IF NOT EXISTS {t} (k text, bucket int, v text, id text, etag text,
 		PRIMARY KEY ((k, bucket), v, id, etag))`
 )
 
@@ -112,11 +113,22 @@ func (s *store) createTable(ctx context.Context, table string) error {
 	s.creating.Lock() // Cassandra does not like schema changes side by side
 	defer s.creating.Unlock()
 	for _, text := range []string{createRecords, createTerms} {
-		if err := s.session.Query(fmt.Sprintf(text, s.keyspace, table)).ExecContext(ctx); err != nil {
+		if err := s.query(table, text).ExecContext(ctx); err != nil {
 			return wrap(ctx, "create table "+table, err)
 		}
 	}
 	return nil
+}
+
+// addFence adds the column that tables of releases before fencing tokens lack.
+func (s *store) addFence(ctx context.Context, table string) error {
+	s.creating.Lock()
+	defer s.creating.Unlock()
+	err := s.query(table, `ALTER TABLE {r} ADD fence text`).ExecContext(ctx)
+	if invalid(err, func(string) bool { return true }) { // another db-srv was faster, or the next try says what is wrong
+		return nil
+	}
+	return wrap(ctx, "alter table "+table, err)
 }
 
 // query binds a statement on the table of records, {r}, or that of terms, {t}.
@@ -137,7 +149,9 @@ func wrap(ctx context.Context, doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	case errors.Is(err, rpcerr.ErrNotFound) || errors.Is(err, rpcerr.ErrExists) || errors.Is(err, rpcerr.ErrConflict):
 		return err
-	case noTable(err):
+	case invalid(err, noFence):
+		return fmt.Errorf("%s: %w: %w", doing, errNoFence, err)
+	case invalid(err, noTable):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrNoTable, err)
 	case unavailable(err):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrUnavailable, err)
@@ -145,13 +159,19 @@ func wrap(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-func noTable(err error) bool {
+// errNoFence is that a table has no column for fencing tokens.
+var errNoFence = errors.New("no column fence")
+
+func noFence(message string) bool { return strings.HasPrefix(message, "Undefined column name fence") }
+
+func noTable(message string) bool {
+	return strings.Contains(message, "unconfigured table") || strings.HasPrefix(message, "table ") && strings.HasSuffix(message, " does not exist")
+}
+
+// invalid tells whether a request was refused with a message that is such.
+func invalid(err error, such func(message string) bool) bool {
 	var e gocql.RequestError
-	if !errors.As(err, &e) || e.Code() != gocql.ErrCodeInvalid {
-		return false
-	}
-	text := e.Message()
-	return strings.Contains(text, "unconfigured table") || strings.HasPrefix(text, "table ") && strings.HasSuffix(text, " does not exist")
+	return errors.As(err, &e) && e.Code() == gocql.ErrCodeInvalid && such(e.Message())
 }
 
 func unavailable(err error) bool {
@@ -182,7 +202,7 @@ func (s *store) Read(ctx context.Context, table, id string, eventual bool) (*dri
 	r := &driver.Record{ID: id}
 	err := s.query(table, `SELECT created, updated, etag, metadata, data FROM {r} WHERE id = ?`, id).
 		Consistency(level(eventual)).ScanContext(ctx, &r.Created, &r.Updated, &r.ETag, &r.Metadata, &r.Data)
-	if errors.Is(err, gocql.ErrNotFound) {
+	if errors.Is(err, gocql.ErrNotFound) || err == nil && r.ETag == "" {
 		return nil, rpcerr.ErrNotFound
 	}
 	if err = wrap(ctx, "read", err); errors.Is(err, driver.ErrNoTable) {

@@ -73,20 +73,11 @@ func (s *store) check(ctx context.Context, table string, q driver.Query, places 
 			if errors.Is(err, gocql.ErrNotFound) {
 				return nil
 			}
-			if err == nil && r.ETag == p.etag && holds(q.Where, terms) {
+			if err == nil && r.ETag == p.etag && driver.Holds(q.Where, func(key string) (string, bool) { v, ok := terms[key]; return v, ok }) {
 				records[i] = r
 			}
 			return err
 		})
 	}
 	return records, group.Wait()
-}
-
-func holds(where []driver.Condition, terms map[string]string) bool {
-	for _, c := range where {
-		if v, ok := terms[c.Key]; !ok || v < c.Low || v >= c.High {
-			return false
-		}
-	}
-	return true
 }

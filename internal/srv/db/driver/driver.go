@@ -7,7 +7,11 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"strconv"
+
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // The errors of a Store besides rpcerr's ErrNotFound, ErrExists and
@@ -87,7 +91,35 @@ type Write struct {
 	Record *Record // Updated and ETag are those to be stored, Created too if it is new
 	Match  string  // the etag it must have; empty: any
 	Upsert bool    // of Update: create it when it is not there
+	Fence  string  // of a token; a change with one below that of an earlier change is stale; empty: no token
 	Outbox bool    // keep the change in the outbox, if there is one
+}
+
+// Fence returns a token in a form whose byte order is that of the tokens, and ""
+// for 0, which is none.
+func Fence(token uint64) string {
+	if token == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%016x", token)
+}
+
+// Check tells whether w is stale where seen is the highest Fence so far. The
+// error is fence.ErrStale and rpcerr.ErrConflict.
+func (w Write) Check(seen string) error {
+	if w.Fence == "" || w.Fence >= seen {
+		return nil
+	}
+	return fmt.Errorf("%w: %w: %s, have seen %s", rpcerr.ErrConflict, rpcerr.ErrStale, token(w.Fence), token(seen))
+}
+
+// token is a Fence for people.
+func token(f string) string {
+	n, err := strconv.ParseUint(f, 16, 64)
+	if err != nil {
+		return fmt.Sprintf("%q", f) // not ours
+	}
+	return strconv.FormatUint(n, 10)
 }
 
 // Store is an open database. All methods are safe for concurrent use. Names of
@@ -95,6 +127,10 @@ type Write struct {
 // nothing; a write creates it unless NoCreate forbids.
 type Store interface {
 	Read(ctx context.Context, table, id string, eventual bool) (*Record, error)
+	//
+	// The highest Fence of the changes that took place is kept for each id, also
+	// while there is no such record: writes with a lower one are refused with
+	// Check's error before anything else is looked at.
 	Create(ctx context.Context, table string, w Write) error
 	// Update replaces the record. It sets Created to what was stored, and tells
 	// whether it was created.

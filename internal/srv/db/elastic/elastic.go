@@ -195,7 +195,8 @@ func (s *store) ready(ctx context.Context, table string) error {
 		err = s.do(ctx, "create index", http.MethodPut, s.index(table), mapping(), nil)
 		var e *statusError
 		if errors.As(err, &e) && e.kind == "resource_already_exists_exception" {
-			err = nil
+			// Indices of releases before fencing tokens lack the field.
+			err = s.do(ctx, "add fields", http.MethodPut, s.index(table)+"/_mapping", mapping()["mappings"], nil)
 		}
 	}
 	if err == nil {
@@ -213,12 +214,14 @@ func mapping() object {
 		"settings": object{"index": object{"max_result_window": 102_000}},
 		"mappings": object{"dynamic": "strict", "properties": object{
 			"id": keyword, "created": long, "updated": long, "etag": keyword, "metadata": stored, "data": stored,
+			"fence": object{"type": "keyword", "index": false, "doc_values": false},
 			"terms": object{"type": "nested", "properties": object{"k": keyword, "v": keyword}},
 		}},
 	}
 }
 
-// document is a record as it is stored.
+// document is a record as it is stored. That of a deleted one that had a fence
+// has nothing but it.
 type document struct {
 	ID       string `json:"id"`
 	Created  int64  `json:"created"`
@@ -227,6 +230,7 @@ type document struct {
 	Metadata []byte `json:"metadata"`
 	Data     []byte `json:"data"`
 	Terms    []term `json:"terms"`
+	Fence    string `json:"fence,omitempty"`
 }
 
 type term struct {
@@ -253,23 +257,25 @@ type held struct {
 	Source   document `json:"_source"`
 }
 
-func (h *held) version() string {
-	return fmt.Sprintf("?if_seq_no=%d&if_primary_term=%d", h.Sequence, h.Term)
-}
+// there tells whether it is a record.
+func (h *held) there() bool { return h.Source.ETag != "" }
 
-// get reads by id, which sees every acknowledged change. Etag and times are
-// enough for a change.
+// get reads by id, which sees every acknowledged change. Without a document all
+// of the answer is zero.
 func (s *store) get(ctx context.Context, table, id, fields string) (*held, error) {
 	h := &held{}
 	err := s.do(ctx, "read", http.MethodGet, s.document(table, "_doc", id)+fields, nil, h)
 	if status(err) == http.StatusNotFound {
-		return nil, rpcerr.ErrNotFound
+		return &held{}, nil
 	}
 	return h, err
 }
 
 func (s *store) Read(ctx context.Context, table, id string, _ bool) (*driver.Record, error) {
 	h, err := s.get(ctx, table, id, "")
+	if err == nil && !h.there() {
+		err = rpcerr.ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}

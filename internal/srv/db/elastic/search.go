@@ -35,7 +35,7 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 // body writes a search in JSON, where nothing of the caller's can be anything
 // but a value.
 func body(q driver.Query) object {
-	filters := []object{}
+	filters := []object{{"exists": object{"field": "id"}}} // not what is left of a deleted record
 	for _, c := range q.Where {
 		value := object{"term": object{"terms.v": c.Low}}
 		if !c.Exact {

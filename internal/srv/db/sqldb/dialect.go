@@ -20,9 +20,11 @@ import (
 
 // dialect is what the SQL of the two engines differs in. A table of records
 // has the prefix r_ and its terms have t_, so that no name can be that of a
-// table of somebody else. Everything is compared byte by byte.
+// table of somebody else; f_ has the highest fencing token of each id that ever
+// saw one. Everything is compared byte by byte.
 type dialect struct {
 	create    []string // statements with the table's name as %s
+	raise     string   // statement that raises a fence, or leaves it, and locks it
 	forUpdate string
 	isolation sql.IsolationLevel
 	classify  func(error) error // one of the sentinels below and of driver, or nil
@@ -41,7 +43,9 @@ func dialectOf(d sqlstore.Dialect) dialect {
 					etag VARBINARY(64) NOT NULL, metadata MEDIUMBLOB NOT NULL, data LONGBLOB NOT NULL) ENGINE = InnoDB`,
 				`CREATE TABLE IF NOT EXISTS t_%[1]s (id VARBINARY(255) NOT NULL, k VARBINARY(128) NOT NULL, v VARBINARY(8300) NOT NULL,
 					PRIMARY KEY (id, k), KEY found (k, v(512), id)) ENGINE = InnoDB`,
+				`CREATE TABLE IF NOT EXISTS f_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, fence VARBINARY(16) NOT NULL) ENGINE = InnoDB`,
 			},
+			raise:     `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON DUPLICATE KEY UPDATE fence = GREATEST(fence, VALUES(fence))`,
 			forUpdate: " FOR UPDATE",
 			// The default would lock the gaps between ids, too.
 			isolation: sql.LevelReadCommitted,
@@ -54,7 +58,9 @@ func dialectOf(d sqlstore.Dialect) dialect {
 				etag TEXT NOT NULL, metadata BLOB NOT NULL, data BLOB NOT NULL)`,
 			`CREATE TABLE IF NOT EXISTS t_%[1]s (id TEXT NOT NULL, k TEXT NOT NULL, v TEXT NOT NULL, PRIMARY KEY (id, k)) WITHOUT ROWID`,
 			`CREATE INDEX IF NOT EXISTS found_%[1]s ON t_%[1]s (k, v, id)`,
+			`CREATE TABLE IF NOT EXISTS f_%[1]s (id TEXT NOT NULL PRIMARY KEY, fence TEXT NOT NULL) WITHOUT ROWID`,
 		},
+		raise:    `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET fence = max(fence, excluded.fence)`,
 		classify: classifySQLite,
 	}
 }

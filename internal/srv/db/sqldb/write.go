@@ -20,11 +20,12 @@ const maxTries = 10
 // transaction runs work in a transaction, again when it lost a race, and after
 // creating the table when it was missing. Work prepares nothing: that may need
 // a second connection.
-func (s *store) transaction(ctx context.Context, doing, table string, creates bool, work func(*tx) error) error {
+func (s *store) transaction(ctx context.Context, doing, table string, creates bool, w driver.Write, work func(*tx) error) error {
 	wait := backoff.Backoff{Min: 2 * time.Millisecond, Max: 50 * time.Millisecond}
 	created := false
+	creates = creates || w.Fence != "" // the table of fences may not be there alone
 	for try := 1; ; try++ {
-		err := s.dialect.wrap(ctx, doing, s.once(ctx, table, work))
+		err := s.dialect.wrap(ctx, doing, s.once(ctx, table, w, work))
 		switch {
 		case errors.Is(err, driver.ErrNoTable) && creates && !created:
 			created = true
@@ -41,18 +42,22 @@ func (s *store) transaction(ctx context.Context, doing, table string, creates bo
 	}
 }
 
-func (s *store) once(ctx context.Context, table string, work func(*tx) error) error {
+func (s *store) once(ctx context.Context, table string, w driver.Write, work func(*tx) error) error {
 	p, done := s.cache.use(table)
 	defer done()
 	t := &tx{ctx: ctx, store: s, table: table}
-	if err := t.prepare(p); err != nil {
+	if err := t.prepare(p, w.Fence != ""); err != nil {
 		return err
 	}
 	return s.alone(ctx, func() (err error) {
 		if t.Tx, err = s.db.BeginTx(ctx, &sql.TxOptions{Isolation: s.dialect.isolation}); err != nil {
 			return err
 		}
-		if err := work(t); err != nil {
+		err = t.pass(w)
+		if err == nil {
+			err = work(t)
+		}
+		if err != nil {
 			_ = t.Rollback() // the first error is the one to know
 			return err
 		}
@@ -81,17 +86,21 @@ type tx struct {
 	table string
 
 	lock, insert, update, remove, addTerm, addTerms, dropTerms *sql.Stmt
+
+	raise, highest *sql.Stmt // of a fenced one
 }
 
 // termsAtOnce is how many terms one statement inserts.
 const termsAtOnce = 8
 
-func (t *tx) prepare(p *prepared) error {
+type statementAt struct {
+	to   **sql.Stmt
+	text string
+}
+
+func (t *tx) prepare(p *prepared, fenced bool) error {
 	const terms = "INSERT INTO t_%s (id, k, v) VALUES (?, ?, ?)"
-	for _, s := range []struct {
-		to   **sql.Stmt
-		text string
-	}{
+	all := []statementAt{
 		{&t.lock, "SELECT created, etag, metadata FROM r_%s WHERE id = ?" + t.store.dialect.forUpdate},
 		{&t.insert, "INSERT INTO r_%s (id, created, updated, etag, metadata, data) VALUES (?, ?, ?, ?, ?, ?)"},
 		{&t.update, "UPDATE r_%s SET updated = ?, etag = ?, metadata = ?, data = ? WHERE id = ?"},
@@ -99,7 +108,11 @@ func (t *tx) prepare(p *prepared) error {
 		{&t.addTerm, terms},
 		{&t.addTerms, terms + strings.Repeat(", (?, ?, ?)", termsAtOnce-1)},
 		{&t.dropTerms, "DELETE FROM t_%s WHERE id = ?"},
-	} {
+	}
+	if fenced {
+		all = append(all, statementAt{&t.raise, t.store.dialect.raise}, statementAt{&t.highest, "SELECT fence FROM f_%s WHERE id = ?"})
+	}
+	for _, s := range all {
 		stmt, err := p.get(t.ctx, fmt.Sprintf(s.text, t.table))
 		if err != nil {
 			return err
@@ -114,8 +127,24 @@ func (t *tx) exec(s *sql.Stmt, args ...any) error {
 	return err
 }
 
+// pass keeps what is stale out: it holds the lock on the fence until the end of
+// the transaction, and takes the token back if that fails.
+func (t *tx) pass(w driver.Write) error {
+	if w.Fence == "" {
+		return nil
+	}
+	if err := t.exec(t.raise, w.Record.ID, w.Fence); err != nil {
+		return err
+	}
+	var highest string
+	if err := t.StmtContext(t.ctx, t.highest).QueryRowContext(t.ctx, w.Record.ID).Scan(&highest); err != nil {
+		return err
+	}
+	return w.Check(highest)
+}
+
 func (s *store) Create(ctx context.Context, table string, w driver.Write) error {
-	err := s.transaction(ctx, "create", table, true, func(t *tx) error {
+	err := s.transaction(ctx, "create", table, true, w, func(t *tx) error {
 		return t.create(w)
 	})
 	if errors.Is(err, errDuplicate) {
@@ -177,7 +206,7 @@ func (t *tx) find(w driver.Write) (created int64, metadata []byte, err error) {
 
 func (s *store) Update(ctx context.Context, table string, w driver.Write) (isNew bool, err error) {
 	begun := w.Record.Created
-	err = s.transaction(ctx, "update", table, w.Upsert, func(t *tx) error {
+	err = s.transaction(ctx, "update", table, w.Upsert, w, func(t *tx) error {
 		w.Record.Created, isNew = begun, false
 		created, metadata, err := t.find(w)
 		if errors.Is(err, rpcerr.ErrNotFound) && w.Upsert {
@@ -216,7 +245,7 @@ func (t *tx) change(w driver.Write, metadata []byte) error {
 }
 
 func (s *store) Delete(ctx context.Context, table string, w driver.Write) error {
-	err := s.transaction(ctx, "delete", table, false, func(t *tx) error {
+	err := s.transaction(ctx, "delete", table, false, w, func(t *tx) error {
 		if _, _, err := t.find(w); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package dbsrv
+package records
 
 import (
 	"context"

@@ -1,10 +1,7 @@
-// Sync runs three workers that elect a leader, who writes to a ledger that
-// checks fencing tokens. Each acts once more after it resigned, as one would that
-// was paused: the ledger refuses.
-//
-//	consul agent -dev &                 # or -backend etcd, or -backend memory
-//	go run ./examples/sync
-package main
+// Package workers is what the examples of sync share: three workers elect a
+// leader, who writes to a ledger that checks fencing tokens. Each acts once more
+// after it resigned, as one would that was paused: the ledger refuses.
+package workers
 
 import (
 	"context"
@@ -21,15 +18,19 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/consul"
-	"github.com/micro/go-platform/sync/etcd"
 	"github.com/micro/go-platform/sync/fence"
-	"github.com/micro/go-platform/sync/memory"
 )
 
-func main() {
-	backend := flag.String("backend", "consul", "consul, etcd or memory")
-	address := flag.String("address", "", "`host:port` of the server, empty for its usual one")
+// Maker makes the Sync of one worker.
+type Maker func(...sync.Option) sync.Sync
+
+// Main runs the example on a server until Ctrl-C and returns the exit code.
+// Without a usual address there is no flag for one.
+func Main(server, usual string, maker Maker) int {
+	address := &usual
+	if usual != "" {
+		address = flag.String("address", usual, "`host:port` of "+server)
+	}
 	last := flag.Duration("for", 0, "how long to run; 0 is until Ctrl-C")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -38,32 +39,16 @@ func main() {
 		ctx, cancel = context.WithTimeout(ctx, *last)
 		defer cancel()
 	}
-	newSync, err := choose(*backend, *address)
-	if err == nil {
-		err = run(ctx, newSync, os.Stdout)
+	err := Run(ctx, maker, *address, os.Stdout)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, sync.ErrUnavailable):
+		fmt.Fprintf(os.Stderr, "is there %s at -address %s? %v\n", server, *address, err)
+	default:
+		fmt.Fprintln(os.Stderr, err)
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "sync:", err)
-		os.Exit(1)
-	}
-}
-
-type maker func(...sync.Option) sync.Sync
-
-func choose(backend, address string) (maker, error) {
-	var nodes []sync.Option
-	if address != "" {
-		nodes = append(nodes, sync.Nodes(address))
-	}
-	switch backend {
-	case "consul":
-		return func(o ...sync.Option) sync.Sync { return consul.NewSync(append(o, nodes...)...) }, nil
-	case "etcd":
-		return func(o ...sync.Option) sync.Sync { return etcd.NewSync(append(o, nodes...)...) }, nil
-	case "memory":
-		return memory.NewServer().NewSync, nil
-	}
-	return nil, fmt.Errorf("-backend %q: want consul, etcd or memory", backend)
+	return 1
 }
 
 // ledger is what only the leader may write to.
@@ -83,22 +68,30 @@ func (l *ledger) say(who, what string) {
 	_, _ = fmt.Fprintf(l.out, "%-8s %s\n", who, what) // a terminal that is gone
 }
 
-func run(ctx context.Context, newSync maker, out io.Writer) error {
+// Run is the example until ctx ends or a worker fails. An empty address is the
+// usual one.
+func Run(ctx context.Context, maker Maker, address string, out io.Writer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	l := &ledger{out: out}
 	var wg stdsync.WaitGroup
-	errs := make(chan error, 3)
+	var once stdsync.Once
+	var failed error
 	for i := range 3 {
 		name := fmt.Sprintf("worker-%d", i+1)
+		options := []sync.Option{sync.Service(&registry.Service{Name: "worker", Nodes: []*registry.Node{{Id: name}}})}
+		if address != "" {
+			options = append(options, sync.Nodes(address))
+		}
 		wg.Go(func() {
-			self := &registry.Service{Name: "worker", Nodes: []*registry.Node{{Id: name}}}
-			if err := work(ctx, newSync(sync.Service(self)), name, l); err != nil && ctx.Err() == nil {
-				errs <- fmt.Errorf("%s: %w", name, err)
+			if err := work(ctx, maker(options...), name, l); err != nil && ctx.Err() == nil {
+				once.Do(func() { failed = fmt.Errorf("%s: %w", name, err) })
+				cancel(nil) // the others have the same trouble
 			}
 		})
 	}
 	wg.Wait()
-	close(errs)
-	return <-errs
+	return failed
 }
 
 // work leads when it is its turn, for three writes, then lets others.
@@ -124,22 +117,30 @@ func work(ctx context.Context, s sync.Sync, name string, l *ledger) (err error) 
 			if err := l.write(token, name, fmt.Sprintf("entry %d", i+1)); err != nil {
 				return err
 			}
-			select {
-			case <-seat.Context().Done():
-				l.say(name, "was deposed")
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
+			pause(ctx, seat.Context(), 100*time.Millisecond)
 		}
-		if err := seat.Resign(); err != nil && !errors.Is(err, sync.ErrLost) {
+		if err := seat.Resign(); errors.Is(err, sync.ErrLost) {
+			l.say(name, "was deposed")
+		} else if err != nil {
 			return err
 		}
 		// It acts once more, as if it had not noticed: the ledger knows better
 		// as soon as somebody else wrote.
-		time.Sleep(150 * time.Millisecond)
+		pause(ctx, context.Background(), 150*time.Millisecond)
 		if err := l.write(token, name, "late entry"); errors.Is(err, fence.ErrStale) {
 			l.say(name, "late entry refused: "+err.Error())
 		}
 	}
 	return nil
+}
+
+// pause ends early with either context.
+func pause(a, b context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-a.Done():
+	case <-b.Done():
+	}
 }

@@ -1,10 +1,12 @@
-package dbsrv
+// Package records is what calls to db mean, the same for db-srv on every
+// database and for db/memory: it validates, translates between what travels and
+// what a driver stores, and answers searches page by page.
+package records
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"time"
 
 	merrors "go-micro.dev/v5/errors"
@@ -15,10 +17,17 @@ import (
 	"github.com/micro/go-platform/internal/srv/db/driver"
 )
 
-// handler serves DB: it validates, translates, and finds the database.
-type handler struct {
-	databases *directory
-	events    bool // of every change
+// Database is an open one. Changed is told of each change that is to be
+// published, after it.
+type Database interface {
+	driver.Store
+	Changed(table, action string, w driver.Write)
+}
+
+// Handler serves DB on the databases that Open finds.
+type Handler struct {
+	Open   func(ctx context.Context, name string) (Database, error)
+	Events bool // publish every change
 }
 
 // fail makes err what a caller may see. That a database does not answer has a
@@ -37,24 +46,24 @@ func fail(err error) error {
 }
 
 // open validates the names and returns the database.
-func (h *handler) open(ctx context.Context, d *pb.Database) (*database, string, error) {
+func (h *Handler) open(ctx context.Context, d *pb.Database) (Database, string, error) {
 	name, table, err := place(d)
 	if err != nil {
 		return nil, "", err
 	}
-	opened, err := h.databases.get(ctx, name)
+	opened, err := h.Open(ctx, name)
 	return opened, table, err
 }
 
 // write completes a record that is about to be stored.
-func (h *handler) write(m *pb.Record, d *database, events bool) (driver.Write, error) {
+func (h *Handler) write(m *pb.Record, token uint64, events bool) (driver.Write, error) {
 	r, err := toDriver(m)
 	if err != nil {
 		return driver.Write{}, err
 	}
 	r.Created = time.Now().Unix()
 	r.Updated, r.ETag = r.Created, rand.Text()
-	return driver.Write{Record: r, Outbox: (events || h.events) && d.outbox != nil}, nil
+	return driver.Write{Record: r, Fence: driver.Fence(token), Outbox: events || h.Events}, nil
 }
 
 // stored is the answer to a change.
@@ -67,25 +76,25 @@ func stored(r *driver.Record) (*pb.Record, error) {
 }
 
 // Create stores a record that is not there yet.
-func (h *handler) Create(ctx context.Context, req *pb.CreateRequest, rsp *pb.CreateResponse) error {
+func (h *Handler) Create(ctx context.Context, req *pb.CreateRequest, rsp *pb.CreateResponse) error {
 	d, table, err := h.open(ctx, req.Database)
 	if err != nil {
 		return fail(err)
 	}
-	w, err := h.write(req.Record, d, req.Events)
+	w, err := h.write(req.Record, req.Token, req.Events)
 	if err != nil {
 		return fail(err)
 	}
-	if err := d.store.Create(ctx, table, w); err != nil {
+	if err := d.Create(ctx, table, w); err != nil {
 		return fail(err)
 	}
-	h.changed(d, table, driver.Create, w, req.Events)
+	changed(d, table, driver.Create, w)
 	rsp.Record, err = stored(w.Record)
 	return fail(err)
 }
 
 // Read returns a record.
-func (h *handler) Read(ctx context.Context, req *pb.ReadRequest, rsp *pb.ReadResponse) error {
+func (h *Handler) Read(ctx context.Context, req *pb.ReadRequest, rsp *pb.ReadResponse) error {
 	d, table, err := h.open(ctx, req.Database)
 	if err == nil {
 		err = checkID("id", req.Id)
@@ -96,7 +105,7 @@ func (h *handler) Read(ctx context.Context, req *pb.ReadRequest, rsp *pb.ReadRes
 	if err != nil {
 		return fail(err)
 	}
-	r, err := d.store.Read(ctx, table, req.Id, req.Consistency == pb.Consistency_EVENTUAL)
+	r, err := d.Read(ctx, table, req.Id, req.Consistency == pb.Consistency_EVENTUAL)
 	if err != nil {
 		return fail(err)
 	}
@@ -105,12 +114,12 @@ func (h *handler) Read(ctx context.Context, req *pb.ReadRequest, rsp *pb.ReadRes
 }
 
 // Update replaces a record.
-func (h *handler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.UpdateResponse) error {
+func (h *Handler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.UpdateResponse) error {
 	d, table, err := h.open(ctx, req.Database)
 	if err != nil {
 		return fail(err)
 	}
-	w, err := h.write(req.Record, d, req.Events)
+	w, err := h.write(req.Record, req.Token, req.Events)
 	if err == nil && req.Upsert && req.IfMatch != "" {
 		err = invalid("upsert: not together with if_match")
 	}
@@ -118,7 +127,7 @@ func (h *handler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.Upd
 		return fail(err)
 	}
 	w.Match, w.Upsert = req.IfMatch, req.Upsert
-	created, err := d.store.Update(ctx, table, w)
+	created, err := d.Update(ctx, table, w)
 	if err != nil {
 		return fail(err)
 	}
@@ -126,13 +135,13 @@ func (h *handler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.Upd
 	if created {
 		action = driver.Create
 	}
-	h.changed(d, table, action, w, req.Events)
+	changed(d, table, action, w)
 	rsp.Record, err = stored(w.Record)
 	return fail(err)
 }
 
 // Delete removes a record.
-func (h *handler) Delete(ctx context.Context, req *pb.DeleteRequest, _ *pb.DeleteResponse) error {
+func (h *Handler) Delete(ctx context.Context, req *pb.DeleteRequest, _ *pb.DeleteResponse) error {
 	d, table, err := h.open(ctx, req.Database)
 	if err == nil {
 		err = checkID("id", req.Id)
@@ -140,20 +149,20 @@ func (h *handler) Delete(ctx context.Context, req *pb.DeleteRequest, _ *pb.Delet
 	if err != nil {
 		return fail(err)
 	}
-	w, err := h.write(&pb.Record{Id: req.Id}, d, req.Events)
+	w, err := h.write(&pb.Record{Id: req.Id}, req.Token, req.Events)
 	if err != nil {
 		return fail(err)
 	}
 	w.Match = req.IfMatch
-	if err := d.store.Delete(ctx, table, w); err != nil {
+	if err := d.Delete(ctx, table, w); err != nil {
 		return fail(err)
 	}
-	h.changed(d, table, driver.Delete, w, req.Events)
+	changed(d, table, driver.Delete, w)
 	return nil
 }
 
 // Search returns a page of the records that match.
-func (h *handler) Search(ctx context.Context, req *pb.SearchRequest, rsp *pb.SearchResponse) error {
+func (h *Handler) Search(ctx context.Context, req *pb.SearchRequest, rsp *pb.SearchResponse) error {
 	d, table, err := h.open(ctx, req.Database)
 	if err != nil {
 		return fail(err)
@@ -162,26 +171,12 @@ func (h *handler) Search(ctx context.Context, req *pb.SearchRequest, rsp *pb.Sea
 	if err != nil {
 		return fail(err)
 	}
-	return fail(collect(ctx, d.store, table, q, rsp))
+	return fail(collect(ctx, d, table, q, rsp))
 }
 
-// changed has the change published: from the outbox, or by way of a queue in
-// memory where there is none.
-func (h *handler) changed(d *database, table, action string, w driver.Write, events bool) {
-	switch {
-	case w.Outbox:
-		d.hurry()
-	case events || h.events:
-		r := w.Record
-		c := driver.Change{ID: r.ETag, Table: table, Record: r.ID, Action: action, ETag: r.ETag, At: r.Updated, Metadata: r.Metadata}
-		if action == driver.Delete {
-			c.ETag, c.Metadata = "", nil
-		}
-		h.databases.relay.unsafe(d.name, c)
+// changed has the change published.
+func changed(d Database, table, action string, w driver.Write) {
+	if w.Outbox {
+		d.Changed(table, action, w)
 	}
-}
-
-// errUnknown is the error of a database that nobody has heard of.
-func errUnknown(name string) error {
-	return fmt.Errorf("%w: database %s: neither given by --database nor registered as %s%[2]s", rpcerr.ErrNotFound, name, db.RegistryPrefix)
 }

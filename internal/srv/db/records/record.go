@@ -1,4 +1,4 @@
-package dbsrv
+package records
 
 import (
 	"fmt"
@@ -131,6 +131,31 @@ func values(metadata []byte) (map[string]*pb.Value, error) {
 		return nil, fmt.Errorf("stored metadata: %w", err)
 	}
 	return m.Values, nil
+}
+
+// Metadata decodes stored metadata for programs.
+func Metadata(stored []byte) (db.Metadata, error) {
+	all, err := values(stored)
+	if err != nil {
+		return nil, err
+	}
+	md := make(db.Metadata, len(all))
+	for key, v := range all {
+		md[key] = native(v)
+	}
+	return md, nil
+}
+
+func native(v *pb.Value) any {
+	switch k := v.Kind.(type) {
+	case *pb.Value_Integer:
+		return k.Integer
+	case *pb.Value_Real:
+		return k.Real
+	case *pb.Value_Flag:
+		return k.Flag
+	}
+	return v.GetText()
 }
 
 // fromDriver returns a record as it travels.

@@ -1,0 +1,8 @@
+package discovery
+
+import "time"
+
+// Pace returns a wait between two heartbeats.
+func Pace(interval time.Duration) time.Duration {
+	return newKeeper(options{interval: interval}, nil, nil).pace()
+}

@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"go-micro.dev/v5/client"
+
+	"github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/internal/rpc"
+)
+
+// platformRegistry is discovery-srv as the registry of a service. It begins once
+// the service has a token to show, or may do without.
+type platformRegistry struct {
+	discovery.Discovery
+	wrapper client.Wrapper // nil: no token
+	joined  bool
+}
+
+func newPlatform(addresses []string, tlsConfig *tls.Config, interval time.Duration, log *slog.Logger) *platformRegistry {
+	p := &platformRegistry{}
+	p.Discovery = discovery.NewDiscovery(discovery.Addresses(addresses...), discovery.TLS(tlsConfig), discovery.Interval(interval),
+		discovery.Logger(log), discovery.Wrap(func(c client.Client) client.Client { // not before the first call
+			if p.wrapper == nil {
+				return c
+			}
+			return p.wrapper(c)
+		}))
+	return p
+}
+
+// join begins the background work of a registry that is discovery-srv. The
+// wrapper of the first call counts.
+func (e *Env) join(w client.Wrapper) error {
+	p, ok := e.Registry.(*platformRegistry)
+	if !ok || p.joined {
+		return nil
+	}
+	p.wrapper, p.joined = w, true
+	return p.Start()
+}
+
+// addresses reads the value of a flag.
+func addresses(flag, value string) ([]string, error) {
+	if value == "" {
+		return nil, nil
+	}
+	all := strings.Split(value, ",")
+	for _, a := range all {
+		if !rpc.IsAddress(a) {
+			return nil, usageError{errors.New("--" + flag + ": want HOST:PORT,..., got " + value)}
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,48 @@
+package etcd_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/sync/etcd"
+	"github.com/micro/go-platform/sync/synctest"
+)
+
+// TestCluster has three nodes, of which the leader dies.
+func TestCluster(t *testing.T) {
+	first := backend.Etcd(t, backend.Args("--strict-reconfig-check=false"))
+	addrs := []string{first.Addr}
+	rsp, err := client(t, first.Addr).MemberList(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := "test=" + rsp.Members[0].PeerURLs[0]
+	for i := range 2 {
+		name, peer := fmt.Sprint("node", i), "http://"+freeAddr(t)
+		if _, err := client(t, addrs...).MemberAdd(t.Context(), []string{peer}); err != nil {
+			t.Fatal(err)
+		}
+		cluster += "," + name + "=" + peer
+		addrs = append(addrs, backend.Etcd(t, backend.Args(
+			"--name", name, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+			"--initial-cluster", cluster, "--initial-cluster-state", "existing", "--strict-reconfig-check=false",
+		)).Addr)
+	}
+	synctest.RunCluster(t, synctest.Cluster{
+		Server: synctest.Server{TTL: 2 * time.Second, Contenders: contenders(client(t, addrs[1:]...))},
+		Addrs:  addrs, At: etcd.NewSync, Kill: first.Kill,
+	})
+}
+
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = l.Close() }() // nobody connected
+	return l.Addr().String()
+}
