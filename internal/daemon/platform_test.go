@@ -28,10 +28,10 @@ func freeAddress(t *testing.T) string {
 
 // A registry that asks for tokens, behind mutual TLS.
 func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
-	ca, dir := newAuthority(t), t.TempDir()
-	cert, key := ca.sign("127.0.0.1", time.Now().Add(time.Hour))
+	ca, dir := rpctest.NewAuthority(t), t.TempDir()
+	cert, key := ca.Sign("127.0.0.1", time.Now().Add(time.Hour))
 	common := []string{"srv", "--broker", "memory", "--data_dir", dir}
-	for name, pem := range map[string][]byte{"cert": cert, "key": key, "ca": ca.pem()} {
+	for name, pem := range map[string][]byte{"cert": cert, "key": key, "ca": ca.PEM()} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, pem, 0o600); err != nil {
 			t.Fatal(err)
