@@ -30,18 +30,19 @@ func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ err
 	if view != 0 && !p.lease.Load().holds(v) {
 		return nil, errCutOff
 	}
-	size := 0
+	size, wrote := 0, false
 	results = make([]*pb.Result, 0, len(ops))
 	for _, op := range ops {
 		r := p.applyOne(op)
+		wrote = wrote || op.Kind == pb.Op_WRITE
 		r.Unready = view != 0 && !v.ready(slotOf(string(op.Record.Key)))
 		if size += resultSize(r); size > maxMessage && len(results) > 0 {
 			break // the rest is asked for again
 		}
 		results = append(results, r)
 	}
-	if view != 0 && !p.lease.Load().holds(v) { // it may have been paused meanwhile
-		return nil, errCutOff
+	if wrote && view != 0 && !p.lease.Load().holds(v) {
+		return nil, errCutOff // paused meanwhile: the others may have gone on before it was written
 	}
 	return results, nil
 }

@@ -9,6 +9,7 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/lifecycle"
 	pb "github.com/micro/go-platform/kv/proto"
 )
 
@@ -153,7 +154,7 @@ func (p *platform) watch(ctx context.Context) {
 		case <-timer.C:
 		case <-p.discover:
 			timer.Stop()
-			if !wait(ctx, 10*time.Millisecond) { // many may have come
+			if !lifecycle.Sleep(ctx, 10*time.Millisecond) { // many may have come
 				return
 			}
 		}
@@ -176,7 +177,7 @@ func (p *platform) probe(ctx context.Context) {
 			}
 		case <-p.probeNow:
 			// At once, but callers that fail ask for it all the time.
-			if !wait(ctx, max(2*time.Millisecond, p.interval()/10-time.Since(last))) {
+			if !lifecycle.Sleep(ctx, max(2*time.Millisecond, p.interval()/10-time.Since(last))) {
 				return
 			}
 		}

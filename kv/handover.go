@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/micro/go-platform/internal/lifecycle"
 	pb "github.com/micro/go-platform/kv/proto"
 )
 
@@ -109,7 +110,7 @@ func (p *platform) handOver(ctx context.Context) {
 			continue
 		}
 		if !p.push(ctx, v) {
-			if !wait(ctx, p.interval()/5) {
+			if !lifecycle.Sleep(ctx, p.interval()/5) {
 				return
 			}
 			poke(p.changed)
@@ -179,7 +180,7 @@ func (p *platform) deliver(ctx context.Context, v *view, to int, x *parcel) bool
 // reap frees what has expired, forgets what was deleted once all members have
 // seen it, and drops what is not owned any more.
 func (p *platform) reap(ctx context.Context) {
-	for wait(ctx, ReaperEvent) {
+	for lifecycle.Sleep(ctx, ReaperEvent) {
 		v := p.view.Load()
 		if v == nil {
 			return

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -33,7 +32,10 @@ type members struct {
 	suspicion time.Duration
 }
 
-const maxGone = 1000 // remembered of those that left
+const (
+	maxGone = 1000 // remembered of those that left
+	forever = 1000 * 24 * time.Hour
+)
 
 // nodes returns who makes the view.
 func (m *members) nodes() []node {
@@ -230,7 +232,7 @@ func (m *members) lease(nodes []node) time.Time {
 	need := len(nodes) / 2 // and this one
 	switch {
 	case need == 0:
-		return time.Now().Add(time.Hour) // alone
+		return time.Now().Add(forever) // alone
 	case len(until) < need:
 		return time.Time{}
 	}
@@ -277,16 +279,4 @@ func (m *members) agreed(digest uint64) bool {
 		}
 	}
 	return true
-}
-
-// wait returns after d or when ctx ended, and whether that is still to come.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
