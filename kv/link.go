@@ -273,13 +273,13 @@ func (l *link) drop(cause error) {
 	}
 }
 
-// close ends the links to a member that left, or at Stop.
+// close ends the links to a member that left, or at Stop. One that is being
+// opened ends by itself.
 func (p *peer) close() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closed = true
-	links := []*link{p.link, p.opening}
-	p.mu.Unlock()
-	for _, l := range links {
+	for _, l := range []*link{p.link, p.opening} {
 		if l != nil && l.cancel != nil {
 			l.cancel() // its receive does the rest
 		}
