@@ -18,24 +18,26 @@ const DefaultPropagation = time.Second
 
 // Shutdown ends a service in the order that costs no call: DRAINING is reported,
 // the node leaves the registry, callers get time to learn it, calls in flight
-// end, Leave is called, the server and its subscribers stop, what is left to
-// flush is flushed, and STOPPED is reported. go-micro's own Stop leaves out the waiting: callers
-// go on calling for as long as they have the node cached.
+// end, Leave is called, streams end, the server and its subscribers stop, what
+// is left to flush is flushed, and STOPPED is reported. go-micro's own Stop
+// leaves out the waiting: callers go on calling for as long as they have the
+// node cached.
 type Shutdown struct {
 	// Propagation is DefaultPropagation unless set. It should exceed the time
 	// that the registry's watchers take.
 	Propagation time.Duration
-	// Leave is called, unless nil, when no call is left, while the server still
-	// serves: what other nodes need of this one is handed over then, for example
-	// by the Stop of a KV.
+	// Leave is called, unless nil, when nothing but streams is left in flight,
+	// while the server still serves. What other nodes need of this one is handed
+	// over then, and streams are told to end: the Stop of a KV does both.
 	Leave func() error
 
-	monitor  Monitor
-	server   server.Server
-	flush    []func() error
-	inFlight atomic.Int64
-	once     sync.Once
-	err      error
+	monitor Monitor
+	server  server.Server
+	flush   []func() error
+	calls   atomic.Int64
+	streams atomic.Int64
+	once    sync.Once
+	err     error
 }
 
 // NewShutdown returns the shutdown of a service. The functions, for example the
@@ -49,15 +51,19 @@ func NewShutdown(m Monitor, s server.Server, flush ...func() error) *Shutdown {
 func (s *Shutdown) HandlerWrapper() server.HandlerWrapper {
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		return func(ctx context.Context, req server.Request, rsp any) error {
-			s.inFlight.Add(1)
-			defer s.inFlight.Add(-1)
+			count := &s.calls
+			if req.Stream() {
+				count = &s.streams
+			}
+			count.Add(1)
+			defer count.Add(-1)
 			return next(ctx, req, rsp)
 		}
 	}
 }
 
-// InFlight returns how many calls are being handled.
-func (s *Shutdown) InFlight() int64 { return s.inFlight.Load() }
+// InFlight returns how many calls and streams are being handled.
+func (s *Shutdown) InFlight() int64 { return s.calls.Load() + s.streams.Load() }
 
 // Stop ends the service. When ctx ends it waits no longer, but still does all
 // the rest. It is idempotent. Its error joins those of all steps.
@@ -74,30 +80,30 @@ func (s *Shutdown) stop(ctx context.Context) error {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	errs = append(errs, s.idle(ctx))
+	errs = append(errs, idle(ctx, "calls", &s.calls))
 	if s.Leave != nil {
 		errs = append(errs, s.Leave())
 	}
-	errs = append(errs, s.server.Stop())
+	errs = append(errs, idle(ctx, "streams", &s.streams), s.server.Stop())
 	for _, flush := range s.flush {
 		errs = append(errs, flush())
 	}
 	return errors.Join(append(errs, s.monitor.Stop())...)
 }
 
-// idle waits until no call is in flight.
-func (s *Shutdown) idle(ctx context.Context) error {
+// idle waits until none is in flight.
+func idle(ctx context.Context, what string, count *atomic.Int64) error {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		n := s.inFlight.Load()
+		n := count.Load()
 		if n == 0 {
 			return nil
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d calls were still in flight: %w", n, ctx.Err())
+			return fmt.Errorf("%d %s were still in flight: %w", n, what, ctx.Err())
 		}
 	}
 }

@@ -3,6 +3,7 @@ package monitor_test
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,16 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 		statuses = i.reports.Statuses()
 		return errors.New("flush failed")
 	})
+	stream, err := svc.Stream(context.Background())
+	if err == nil {
+		err = stream.Send(&echo.Request{Text: "x"})
+	}
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	left := false
 	i.shutdown.Leave = func() error {
 		if len(served) == 0 {
@@ -115,7 +126,7 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 			t.Errorf("left when the server did not serve any more: %v", err)
 		}
 		left = err == nil
-		return nil
+		return stream.Send(&echo.Request{End: true})
 	}
 	began := make(chan struct{})
 	go func() {
@@ -124,8 +135,10 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 		served <- err
 	}()
 	<-began
-	rpctest.Eventually(t, "the call is in flight", func() bool { return i.shutdown.InFlight() == 1 })
-	if err := i.shutdown.Stop(context.Background()); err == nil || err.Error() != "flush failed" {
+	rpctest.Eventually(t, "the call is in flight", func() bool { return i.shutdown.InFlight() == 2 })
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := i.shutdown.Stop(ctx); err == nil || err.Error() != "flush failed" {
 		t.Errorf("got %v, want the flush's error", err)
 	}
 	if err := <-served; err != nil {
@@ -133,6 +146,9 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 	}
 	if !left {
 		t.Error("it did not leave")
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("the stream ended with %v", err)
 	}
 	if slices.Contains(statuses, monitor.StatusStopped) || !slices.Contains(statuses, monitor.StatusDraining) {
 		t.Errorf("statuses when flushing: %v, want DRAINING and not STOPPED", statuses)
