@@ -1,8 +1,11 @@
 package kv
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	pb "github.com/micro/go-platform/kv/proto"
 )
 
 // AwaitStable waits until k sees n members that agree.
@@ -70,4 +73,10 @@ func Owned(key string, members ...KV) (n int) {
 		}
 	}
 	return n
+}
+
+// Exchange has a member answer a request of another.
+func Exchange(k KV, req *pb.ExchangeRequest) (*pb.ExchangeResponse, error) {
+	rsp := &pb.ExchangeResponse{}
+	return rsp, (&handler{k.(*platform)}).Exchange(context.Background(), req, rsp)
 }
