@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go-micro.dev/v5/client"
+	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/rpctest"
@@ -30,7 +31,12 @@ func BenchmarkSockets(b *testing.B) {
 			return err
 		})
 	}
-	serve("none", net.Client(rpctest.GRPC))
+	plain := func() client.Client { // without the router, go-micro's own selector chooses
+		sel := selector.NewSelector(selector.Registry(net.Registry))
+		b.Cleanup(func() { _ = sel.Close() }) // it never fails
+		return net.ClientOf(rpctest.GRPC, sel)
+	}
+	serve("none", plain())
 	clients, handlers, r := ourWrappers(b, net.Registry)
 	ours := net.ClientOf(rpctest.GRPC, r)
 	for _, w := range clients {
@@ -39,7 +45,7 @@ func BenchmarkSockets(b *testing.B) {
 	slices.Reverse(handlers) // go-micro takes the outermost first
 	serve("ours", ours, handlers...)
 	usual := newUsual(b)
-	serve("usual", usual.client(net.Client(rpctest.GRPC)), usual.handler)
+	serve("usual", usual.client(plain()), usual.handler)
 
 	took := make([][]time.Duration, len(calls))
 	for b.Loop() {
