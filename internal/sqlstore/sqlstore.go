@@ -33,6 +33,37 @@ const (
 type DB struct {
 	*sql.DB
 	Dialect Dialect
+	writing chan struct{} // nil: any number at a time
+}
+
+// Alone runs work that writes, on SQLite one at a time and in turn: connections
+// that wait for each other there poll, and of many some would not get to write
+// within the busy timeout. work must not call it again.
+func (db *DB) Alone(ctx context.Context, work func() error) error {
+	if db.writing != nil {
+		select {
+		case db.writing <- struct{}{}:
+			defer func() { <-db.writing }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return work()
+}
+
+// Within runs f Alone and in a transaction, which is rolled back when f fails.
+func (db *DB) Within(ctx context.Context, f func(*sql.Tx) error) error {
+	return db.Alone(ctx, func() error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if err := f(tx); err != nil {
+			_ = tx.Rollback() // the first error is the one to know
+			return err
+		}
+		return tx.Commit()
+	})
 }
 
 // Open opens the database at a URL, waits until it answers or ctx ends, and
@@ -94,6 +125,8 @@ func (o options) connect(rawURL string) (*DB, error) {
 	return nil, fmt.Errorf("database URL: unknown scheme %q, want sqlite or mysql", scheme)
 }
 
+const sqliteConns = 8 // one of them writes
+
 func (o options) openSQLite(path string) (*DB, error) {
 	if path == "" {
 		return nil, fmt.Errorf("database URL: no file, want sqlite:///path/name.db")
@@ -109,10 +142,13 @@ func (o options) openSQLite(path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open sqlite database: %w", err)
 	}
+	conns := sqliteConns
 	if path == ":memory:" { // each connection would be a database of its own
-		db.SetMaxOpenConns(1)
+		conns = 1
 	}
-	return &DB{db, SQLite}, nil
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return &DB{db, SQLite, make(chan struct{}, 1)}, nil
 }
 
 // private makes the file, if it is not there, for its owner alone: it may hold
@@ -156,7 +192,7 @@ func (o options) openMySQL(rawURL string) (*DB, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{db, MySQL}, nil
+	return &DB{db, MySQL, nil}, nil
 }
 
 func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {

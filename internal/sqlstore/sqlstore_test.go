@@ -2,7 +2,9 @@ package sqlstore_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,6 +54,38 @@ func use(t *testing.T, url string) {
 func TestSQLite(t *testing.T) {
 	use(t, "sqlite://"+filepath.Join(t.TempDir(), "x.db"))
 	use(t, "sqlite::memory:")
+}
+
+// Many writers at once wait for each other, none until the busy timeout.
+func TestSQLiteManyWriters(t *testing.T) {
+	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), migrations())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const writers = 300
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			err := db.Within(t.Context(), func(tx *sql.Tx) error {
+				_, err := tx.ExecContext(t.Context(), "INSERT INTO things (id) VALUES (?)", fmt.Sprint(i))
+				<-time.After(20 * time.Millisecond) // a slow disk
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	var n int
+	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM things").Scan(&n); err != nil || n != writers {
+		t.Errorf("%d of %d written, %v", n, writers, err)
+	}
 }
 
 // The file may hold secrets.

@@ -31,7 +31,7 @@ const tries = 5
 func (s *sqlStore) within(ctx context.Context, doing string, f func(tx *sql.Tx) error) error {
 	var err error
 	for range tries {
-		if err = s.once(ctx, f); !deadlock(err) {
+		if err = s.db.Within(ctx, f); !deadlock(err) {
 			break
 		}
 	}
@@ -39,18 +39,6 @@ func (s *sqlStore) within(ctx context.Context, doing string, f func(tx *sql.Tx) 
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
-}
-
-func (s *sqlStore) once(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // nothing after a Commit
-	if err := f(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 // change is within for what watchers see. It locks the feed first, so that

@@ -38,25 +38,19 @@ const (
 // write runs f in a transaction in which it is the only writer: the row of the
 // revision is locked first.
 func (s *sqlStore) write(ctx context.Context, f func(tx *sql.Tx, revision int64) error) (revision int64, err error) {
-	tx, err := s.db.BeginTx(ctx, nil)
+	err = s.db.Within(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, nextRevision); err != nil {
+			return err
+		}
+		if err := tx.QueryRowContext(ctx, getRevision).Scan(&revision); err != nil {
+			return err
+		}
+		return f(tx, revision)
+	})
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if err != nil {
-			_ = tx.Rollback() // only the first error tells what is wrong
-		}
-	}()
-	if _, err := tx.ExecContext(ctx, nextRevision); err != nil {
-		return 0, err
-	}
-	if err := tx.QueryRowContext(ctx, getRevision).Scan(&revision); err != nil {
-		return 0, err
-	}
-	if err := f(tx, revision); err != nil {
-		return 0, err
-	}
-	return revision, tx.Commit()
+	return revision, nil
 }
 
 // Write implements store.

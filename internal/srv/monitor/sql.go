@@ -26,17 +26,15 @@ const (
 
 // Append implements Store.
 func (s *sqlStore) Append(ctx context.Context, changes []change) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("append history: %w", err)
-	}
-	for _, c := range changes {
-		if err := appendChange(ctx, tx, c); err != nil {
-			_ = tx.Rollback() // only the first error tells what is wrong
-			return fmt.Errorf("append history: %w", err)
+	err := s.db.Within(ctx, func(tx *sql.Tx) error {
+		for _, c := range changes {
+			if err := appendChange(ctx, tx, c); err != nil {
+				return err
+			}
 		}
-	}
-	if err := tx.Commit(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("append history: %w", err)
 	}
 	return nil

@@ -29,18 +29,13 @@ const columns = `id, service, version, weight, priority, label, value, fallback`
 // write counts a change and runs f in one transaction. Counting first makes
 // writers wait for each other, so that f sees what the one before it did.
 func (s *sqlStore) write(ctx context.Context, doing string, f func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	err := s.db.Within(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE changes SET number = number + 1`); err != nil {
+			return err
+		}
+		return f(tx)
+	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, `UPDATE changes SET number = number + 1`); err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if err := f(tx); err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil

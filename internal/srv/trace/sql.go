@@ -39,15 +39,8 @@ func newSQLStore(db *sqlstore.DB) *sqlStore {
 }
 
 func (s *sqlStore) Insert(ctx context.Context, spans []*record) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	err := s.db.Within(ctx, func(tx *sql.Tx) error { return s.insert(ctx, tx, spans) })
 	if err != nil {
-		return fmt.Errorf("store spans: %w", err)
-	}
-	if err := s.insert(ctx, tx, spans); err != nil {
-		_ = tx.Rollback() // the first error is the one to know
-		return fmt.Errorf("store spans: %w", err)
-	}
-	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("store spans: %w", err)
 	}
 	return nil

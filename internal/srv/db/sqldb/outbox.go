@@ -50,7 +50,7 @@ func (s *store) Remove(ctx context.Context, changes []driver.Change) error {
 		args[i] = c.Seq
 	}
 	text := "DELETE FROM outbox WHERE seq IN (?" + strings.Repeat(", ?", len(args)-1) + ")"
-	return s.dialect.wrap(ctx, "clear outbox", s.alone(ctx, func() error {
+	return s.dialect.wrap(ctx, "clear outbox", s.db.Alone(ctx, func() error {
 		_, err := s.db.ExecContext(ctx, text, args...)
 		return err
 	}))

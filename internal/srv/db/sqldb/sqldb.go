@@ -25,9 +25,6 @@ type store struct {
 	dialect dialect
 	cache   *cache
 	fixed   bool // tables must be there
-	// SQLite has one writer. Those that wait here are served in turn and at
-	// once; its own way is to try again now and then.
-	writing chan struct{}
 }
 
 // Memory is the Path of a SQLite that is gone with Close.
@@ -59,13 +56,6 @@ func open(ctx context.Context, c driver.Config, url string) (driver.Store, error
 	s := &store{
 		db: db, dialect: dialectOf(db.Dialect), fixed: c.NoCreate,
 		cache: &cache{db: db.DB, tables: make(map[string]*prepared)},
-	}
-	if db.Dialect == sqlstore.SQLite {
-		s.writing = make(chan struct{}, 1)
-		if c.Path != Memory {
-			db.SetMaxOpenConns(8)
-			db.SetMaxIdleConns(8)
-		}
 	}
 	return s, nil
 }

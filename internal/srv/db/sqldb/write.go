@@ -49,7 +49,7 @@ func (s *store) once(ctx context.Context, table string, w driver.Write, work fun
 	if err := t.prepare(p, w.Fence != ""); err != nil {
 		return err
 	}
-	return s.alone(ctx, func() (err error) {
+	return s.db.Alone(ctx, func() (err error) {
 		if t.Tx, err = s.db.BeginTx(ctx, &sql.TxOptions{Isolation: s.dialect.isolation}); err != nil {
 			return err
 		}
@@ -63,19 +63,6 @@ func (s *store) once(ctx context.Context, table string, w driver.Write, work fun
 		}
 		return t.Commit()
 	})
-}
-
-// alone runs what writes, on SQLite one at a time.
-func (s *store) alone(ctx context.Context, work func() error) error {
-	if s.writing != nil {
-		select {
-		case s.writing <- struct{}{}:
-			defer func() { <-s.writing }()
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return work()
 }
 
 // tx is one transaction with the statements of its table.
