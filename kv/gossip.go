@@ -44,8 +44,12 @@ func (p *platform) registeredIds() (ids []string, err error) {
 	return ids, err
 }
 
-// find asks everybody in the registry, at Start, until one answers, none is left
-// to ask, or the time of suspicion is over.
+// errJoining is of a node that is in the registry and has not seen that yet.
+var errJoining = errors.New("no member yet")
+
+// find asks everybody in the registry, at Start, until a member answers, none is
+// left to ask, or the time of suspicion is over. It waits for those that are
+// joining: each would keep what it is given to itself until they meet.
 func (p *platform) find() {
 	for end := time.Now().Add(p.options.Suspicion); time.Now().Before(end); time.Sleep(p.interval() / 5) {
 		nodes, err := p.registered()
@@ -89,6 +93,9 @@ func (p *platform) ask(n node) error {
 	}
 	if p.view.Load() != nil {
 		p.install(removed)
+	}
+	if rsp.Self.Joining {
+		return errJoining
 	}
 	return nil
 }

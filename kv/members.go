@@ -69,7 +69,7 @@ func (m *members) alive() (nodes []node) {
 func (m *members) message() (self *pb.Member, all []*pb.Member) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	self = &pb.Member{Id: m.self.id, Address: m.self.address, Incarnation: m.self.incarnation, Gone: m.leaving || !m.joined}
+	self = &pb.Member{Id: m.self.id, Address: m.self.address, Incarnation: m.self.incarnation, Gone: m.leaving || !m.joined, Joining: !m.leaving && !m.joined}
 	for _, x := range m.all {
 		all = append(all, &pb.Member{
 			Id: x.id, Address: x.address, Incarnation: x.incarnation, Gone: x.gone, HeardMs: time.Since(x.heard).Milliseconds(),
@@ -160,8 +160,9 @@ func (m *members) isFailing(id string) bool {
 	return ok && x.failing
 }
 
-// minority tells that less than half of the members answer, so that it is these
-// that may have been removed by the rest.
+// minority tells that at most half of the members have answered lately, so that
+// it is these that may have been removed by the rest. One probe that failed is
+// no reason: a busy machine is late, too.
 func (m *members) minority() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -169,7 +170,7 @@ func (m *members) minority() bool {
 	for _, x := range m.all {
 		if !x.gone {
 			all++
-			if x.failing {
+			if x.failing && time.Since(x.heard) > m.suspicion/2 {
 				failing++
 			}
 		}

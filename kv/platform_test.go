@@ -171,6 +171,26 @@ func TestJoinAndLeaveHandOver(t *testing.T) {
 	})
 }
 
+// Members that started a moment ago see what each other acknowledged.
+func TestTheFirstCallsAgree(t *testing.T) {
+	for range 5 {
+		c := newCluster(t, rpctest.GRPC)
+		all := []*member{c.member(), c.member(), c.member()}
+		for i, m := range all {
+			if err := m.Put(&kv.Item{Key: fmt.Sprint("of", i), Value: []byte("x")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range all {
+			for j, m := range all {
+				if _, err := m.Get(fmt.Sprint("of", i)); err != nil {
+					t.Fatalf("what %d put, at %d: %v", i, j, err)
+				}
+			}
+		}
+	}
+}
+
 func TestADeadMemberCostsNothing(t *testing.T) {
 	c := newCluster(t, rpctest.GRPC)
 	all := c.members(4)

@@ -154,7 +154,7 @@ func (h *handler) Probe(_ context.Context, req *pb.ProbeRequest, rsp *pb.ProbeRe
 	return h.call(req.Namespace, func() error {
 		rsp.Self, rsp.Members = h.members.message()
 		rsp.View, rsp.Synced = h.digest(), h.synced.Load()
-		if h.members.unknown(req.Self) {
+		if rsp.Self.Joining || h.members.unknown(req.Self) {
 			poke(h.discover)
 		} else if h.members.news(req) {
 			poke(h.probeNow)

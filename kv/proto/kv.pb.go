@@ -460,6 +460,7 @@ type Member struct {
 	Incarnation   uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`        // the higher one is the newer
 	Gone          bool                   `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`                      // it left, or was removed
 	HeardMs       int64                  `protobuf:"varint,5,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"` // how long ago it answered the sender
+	Joining       bool                   `protobuf:"varint,6,opt,name=joining,proto3" json:"joining,omitempty"`                // with gone: it is no member yet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -527,6 +528,13 @@ func (x *Member) GetHeardMs() int64 {
 		return x.HeardMs
 	}
 	return 0
+}
+
+func (x *Member) GetJoining() bool {
+	if x != nil {
+		return x.Joining
+	}
+	return false
 }
 
 type ProbeRequest struct {
@@ -1099,13 +1107,14 @@ const file_kv_proto_kv_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x17\n" +
 	"\araw_key\x18\x03 \x01(\fR\x06rawKey\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\"\r\n" +
-	"\vDelResponse\"\x83\x01\n" +
+	"\vDelResponse\"\x9d\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04gone\x18\x04 \x01(\bR\x04gone\x12\x19\n" +
-	"\bheard_ms\x18\x05 \x01(\x03R\aheardMs\"\xb6\x01\n" +
+	"\bheard_ms\x18\x05 \x01(\x03R\aheardMs\x12\x18\n" +
+	"\ajoining\x18\x06 \x01(\bR\ajoining\"\xb6\x01\n" +
 	"\fProbeRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12*\n" +
 	"\x04self\x18\x02 \x01(\v2\x16.go.platform.kv.MemberR\x04self\x120\n" +

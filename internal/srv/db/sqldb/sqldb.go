@@ -27,9 +27,6 @@ type store struct {
 	fixed   bool // tables must be there
 }
 
-// Memory is the Path of a SQLite that is gone with Close.
-const Memory = ":memory:"
-
 // OpenSQLite opens the file at Path, or a database in memory.
 func OpenSQLite(ctx context.Context, c driver.Config) (driver.Store, error) {
 	return open(ctx, c, "sqlite:"+c.Path)
