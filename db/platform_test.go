@@ -67,7 +67,9 @@ func TestCallsAreTraced(t *testing.T) {
 		if err := d.Create(db.NewRecord("a", nil, nil), db.WithContext(ctx)); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = d.Read("nobody", db.WithContext(ctx))
+		if _, err := d.Read("nobody", db.WithContext(ctx)); !errors.Is(err, db.ErrNotFound) {
+			t.Errorf("got %v, want ErrNotFound", err)
+		}
 		trace.End(tr, span, nil)
 		var names []string
 		for _, s := range tr.Spans() {

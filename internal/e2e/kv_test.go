@@ -54,8 +54,8 @@ func kvMember(spec string) error {
 	if err := errors.Join(k.Start(), s.Start()); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "msg=serving")
-	_, _ = io.Copy(io.Discard, os.Stdin) // its end is the order to end
+	_, _ = fmt.Fprintln(os.Stderr, "msg=serving") // who waits for it gives up without
+	_, _ = io.Copy(io.Discard, os.Stdin)          // its end is the order to end
 	return errors.Join(k.Stop(), s.Stop())
 }
 
@@ -88,7 +88,9 @@ func (r *kvRing) join() *kvProcess {
 		r.t.Fatal(err)
 	}
 	own := l.Addr().String()
-	_ = l.Close()
+	if err := l.Close(); err != nil {
+		r.t.Fatal(err)
+	}
 	m := &kvProcess{link: netcut.New(r.t, own)}
 	m.process = &process{t: r.t, path: os.Args[0], args: []string{"-test.run", "^$"}, env: append(os.Environ(), fmt.Sprintf("%s=%s %s %s", kvMemberEnv, r.reg, own, m.link.Addr)), piped: &m.stdin}
 	m.start()

@@ -85,7 +85,9 @@ func startSentinel(t *testing.T, host, port string) string {
 	}
 	addr := l.Addr().String()
 	_, own, _ := strings.Cut(addr, ":")
-	_ = l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	conf := filepath.Join(t.TempDir(), "sentinel.conf") // it writes to it
 	text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nsentinel monitor shop %s %s 1\nsentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 5000\n",
 		own, filepath.Dir(conf), host, port)
@@ -97,8 +99,8 @@ func startSentinel(t *testing.T, host, port string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it says that it was killed
+		_ = cmd.Process.Kill() // it may be dead already
+		_ = cmd.Wait()         // it says that it was killed
 	})
 	return addr
 }

@@ -105,7 +105,7 @@ func threeServices(t *testing.T, stack, url string) {
 	}
 	gateway, gatewayTrace, gatewayService := serve("gateway", "10.0.0.1:1001")
 	orders, ordersTrace, ordersService := serve("orders", "[fd00::2]:1002")
-	_, _, _ = serve("stock", "10.0.0.3:1003")
+	serve("stock", "10.0.0.3:1003")
 	toOrders := echo.NewEchoService("orders", net.Client(stack, trace.ClientWrapper(gatewayTrace, gatewayService)))
 	toStock := echo.NewEchoService("stock", net.Client(stack, trace.ClientWrapper(ordersTrace, ordersService)))
 	gateway.Forward = func(ctx context.Context) error {

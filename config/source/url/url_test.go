@@ -274,8 +274,8 @@ func TestBodies(t *testing.T) {
 			tick := time.NewTicker(10 * time.Millisecond)
 			defer tick.Stop()
 			for r.Context().Err() == nil {
-				_, _ = w.Write([]byte(" ")) // the context tells
-				_ = http.NewResponseController(w).Flush()
+				_, _ = w.Write([]byte(" "))               // the context tells
+				_ = http.NewResponseController(w).Flush() // as above
 				<-tick.C
 			}
 		},

@@ -87,9 +87,15 @@ func testEvents(t *testing.T, url string) {
 	must(t, d.Delete("a"))
 	must(t, quiet.Create(db.NewRecord("quiet", nil, nil)))
 	// What did not take place is not told.
-	_ = d.Create(db.NewRecord("b", nil, nil))
-	_ = d.Update(db.NewRecord("b", nil, nil), db.IfMatch("x"))
-	_ = d.Delete("nobody")
+	for want, err := range map[error]error{
+		db.ErrExists:   d.Create(db.NewRecord("b", nil, nil)),
+		db.ErrConflict: d.Update(db.NewRecord("b", nil, nil), db.IfMatch("x")),
+		db.ErrNotFound: d.Delete("nobody"),
+	} {
+		if !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
 	e := &events{silent: 2}
 	e.serve(t, net)
 	prefix := "db.shop." + table + "."
