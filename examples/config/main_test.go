@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out strings.Builder
+	var out rpctest.Buffer
 	err := run(ctx, memreg.New(), &out)
 	for _, want := range []string{
 		"after a change:", "after a change of the log level:", "taken back by itself:", "after a rollback:",

@@ -23,7 +23,7 @@ const want = "the clerks sold 10 of 10 apples\norder more: Pear, 3 left\norder m
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	var out strings.Builder
+	var out rpctest.Buffer
 	if err := run(ctx, memreg.New(), "sqlite::memory:", &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -44,7 +44,7 @@ func TestAuthenticated(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	var out strings.Builder
+	var out rpctest.Buffer
 	t.Setenv(devauth.EnvID, authsrv.AdminID)
 	t.Setenv(devauth.EnvSecret, "wrong")
 	if err := run(ctx, net.Registry, "", &out); err == nil {

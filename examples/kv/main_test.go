@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	var out strings.Builder
+	var out rpctest.Buffer
 	if err := run(ctx, memreg.New(), &out); err != nil || !strings.Contains(out.String(), "100 sessions are still there") {
 		t.Fatalf("%v\n%s", err, &out)
 	}

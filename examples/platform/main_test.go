@@ -12,7 +12,7 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestThePlatformKeepsItsPromises(t *testing.T) {
-	var out strings.Builder
+	var out rpctest.Buffer
 	code, err := run(context.Background(), settings{duration: 8 * time.Second, every: 2 * time.Second, rate: 50, registry: "memory"}, &out)
 	t.Log(out.String())
 	if err != nil || code != 0 {
@@ -33,7 +33,7 @@ func TestFlagsAreChecked(t *testing.T) {
 	for _, c := range []settings{
 		{every: time.Millisecond, rate: 1}, {every: time.Second, rate: 0}, {every: time.Second, rate: 1, duration: -1},
 	} {
-		if code, err := run(context.Background(), c, new(strings.Builder)); code != 2 || err == nil {
+		if code, err := run(context.Background(), c, new(rpctest.Buffer)); code != 2 || err == nil {
 			t.Errorf("%+v: exit code %d, %v", c, code, err)
 		}
 	}

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out strings.Builder
+	var out rpctest.Buffer
 	if err := run(ctx, memreg.New(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}

@@ -1,7 +1,6 @@
 package daemon_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -140,7 +139,7 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	var out, errs bytes.Buffer
+	var out, errs rpctest.Buffer
 	code = daemon.Run(ctx, service(nil), append([]string{"test-srv"}, args...), &out, &errs)
 	return code, out.String(), errs.String()
 }

@@ -450,7 +450,7 @@ func TestTypos(t *testing.T) {
 		{[]string{"--registry", "memory", "--broker", "memory"}, 1, "--insecure"},
 		{[]string{"--registry", "memory", "--broker", "memory", "--insecure", "--database_url", "postgres://u:s3cret@h/x"}, 1, "want sqlite or mysql"},
 	} {
-		var out strings.Builder
+		var out rpctest.Buffer
 		code := daemon.Run(t.Context(), configsrv.Service(), append([]string{"config-srv"}, c.args...), &out, &out)
 		if code != c.code || !strings.Contains(out.String(), c.want) || strings.Contains(out.String(), "s3cret") {
 			t.Errorf("%v: %d: %s", c.args, code, &out)

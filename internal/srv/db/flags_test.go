@@ -1,13 +1,13 @@
 package dbsrv_test
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpctest"
 	dbsrv "github.com/micro/go-platform/internal/srv/db"
 )
 
@@ -15,7 +15,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	var out, errs bytes.Buffer
+	var out, errs rpctest.Buffer
 	code = daemon.Run(ctx, dbsrv.Service(), append([]string{"db-srv"}, args...), &out, &errs)
 	return code, out.String(), errs.String()
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/internal/rpctest"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
@@ -42,7 +43,7 @@ func reopen(t *testing.T, database, wal, marker []byte) (eventlog.Store, string)
 			t.Fatal(err)
 		}
 	}
-	var log bytes.Buffer
+	var log rpctest.Buffer
 	s, closeStore := eventsrv.OpenSQL(t, "sqlite://"+path, slog.New(slog.NewTextHandler(&log, nil)))
 	t.Cleanup(closeStore)
 	return s, log.String()

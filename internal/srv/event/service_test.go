@@ -228,7 +228,7 @@ func TestBadFlags(t *testing.T) {
 	for flag, arg := range map[string]string{
 		"retention": "--retention=1ms", "max_bytes": "--max_bytes=-1", "dedupe_window": "--dedupe_window=0", "stream": "--database_url=nats://127.0.0.1:1/a.b",
 	} {
-		var out bytes.Buffer
+		var out rpctest.Buffer
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		code := daemon.Run(ctx, eventsrv.Service(), []string{"event-srv", "--registry", "memory", "--broker", "memory", "--insecure", "--data_dir", t.TempDir(), arg}, &out, &out)
 		cancel()

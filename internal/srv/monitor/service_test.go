@@ -316,7 +316,7 @@ func TestASilentNodeIsUnknown(t *testing.T) {
 }
 
 func TestRetentionIsChecked(t *testing.T) {
-	var out strings.Builder
+	var out rpctest.Buffer
 	code := daemon.Run(t.Context(), monitorsrv.Service(), []string{"monitor-srv", "--insecure", "--registry", "memory",
 		"--broker", "memory", "--data_dir", t.TempDir(), "--retention", "1s"}, &out, &out)
 	if code == 0 || !strings.Contains(out.String(), "retention") {

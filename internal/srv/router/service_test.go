@@ -365,7 +365,7 @@ func TestTheBinary(t *testing.T) {
 		{[]string{"--retry_ratio", "NaN"}, 1, "--retry_ratio"},
 		{[]string{"--topic", ""}, 1, "--topic"},
 	} {
-		var out strings.Builder
+		var out rpctest.Buffer
 		args := append([]string{"router-srv", "--insecure", "--registry", "memory", "--broker", "memory", "--data_dir", t.TempDir()}, c.args...)
 		if code := daemon.Run(t.Context(), routersrv.Service(), args, &out, &out); code != c.code || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%v: code %d: %s", c.args, code, &out)
