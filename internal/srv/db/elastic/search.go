@@ -63,6 +63,9 @@ func hits(r io.Reader, each func(*held) bool) error {
 			return nil
 		}
 	}
+	if _, err := d.Token(); err != nil { // no more, or no end?
+		return err
+	}
 	_, err := io.Copy(io.Discard, r) // else the connection could not be used again
 	return err
 }
