@@ -189,7 +189,7 @@ func wrap(ctx context.Context, doing string, err error) error {
 }
 
 // errOlder is that a table is of an earlier release.
-var errOlder = errors.New("the table lacks columns: let db-srv create tables once, or see the upgrades in its driver")
+var errOlder = errors.New("the table lacks columns of this release, see the README of db")
 
 func noColumn(message string) bool { return strings.HasPrefix(message, "Undefined column name ") }
 
