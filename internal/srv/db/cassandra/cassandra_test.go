@@ -10,6 +10,7 @@ import (
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
+	"github.com/micro/go-platform/db/dbtest"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/srv/db/driver"
@@ -56,7 +57,7 @@ func (o *observed) since() (levels []gocql.Consistency, rows int) {
 
 func observe(t *testing.T) *observed {
 	t.Helper()
-	c := driver.Config{Hosts: []string{backend.Cassandra(t, backend.Shared).Addr}, Database: strings.ToLower(t.Name())}
+	c := driver.Config{Hosts: []string{backend.Cassandra(t, backend.Shared).Addr}, Database: dbtest.NewName("cassandra")}
 	o := &observed{}
 	conf := cluster(c)
 	conf.QueryObserver, conf.BatchObserver = o, o
