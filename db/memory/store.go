@@ -129,11 +129,13 @@ func (s *store) Search(ctx context.Context, name string, q driver.Query) ([]*dri
 	s.mu.RUnlock()
 	slices.SortFunc(found, q.Compare)
 	found = found[min(q.Offset, len(found)):]
-	found = found[:min(q.Limit, len(found))]
-	for i, r := range found {
-		found[i] = handOut(r)
+	var page driver.Page
+	for _, r := range found {
+		if page.Add(q, handOut(r)) {
+			break
+		}
 	}
-	return found, nil
+	return page.Records, nil
 }
 
 // Changed does nothing: there is nobody to tell.

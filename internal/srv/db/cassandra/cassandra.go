@@ -37,14 +37,29 @@ func bucket(id string) int {
 }
 
 // A row of records with a fence stays when its record is deleted, with nothing in
-// it but the fence. The terms carry the etag of the state of the record that they belong to, so
-// that whoever removes the terms of an old state cannot hit those of a new one.
+// it but the fence. A term carries the etag of the state of the record that brought it, so that
+// whoever removes the terms of an old state cannot hit those of a new one; column indexed has these
+// etags by key, and what is not in it, as in rows of earlier releases, has the record's own.
+//
+// Removed terms that come back do no harm, since searches look at the record: the
+// deletions of terms are kept only as long as other nodes hold back writes for
+// one that is away (max_hint_window, 3 hours), not for the usual ten days. A
+// search reads past every one that is kept.
 const (
 	createRecords = `CREATE TABLE IF NOT EXISTS {r} (id text PRIMARY KEY, created bigint, updated bigint, etag text,
-		terms frozen<map<text, text>>, metadata blob, data blob, fence text)`
+		terms frozen<map<text, text>>, metadata blob, data blob, fence text, indexed frozen<map<text, text>>)`
 	createTerms = `CREATE TABLE IF NOT EXISTS {t} (k text, bucket int, v text, id text, etag text,
-		PRIMARY KEY ((k, bucket), v, id, etag))`
+		PRIMARY KEY ((k, bucket), v, id, etag)) WITH gc_grace_seconds = 10800`
 )
+
+// upgrades make the tables of earlier releases those of this one.
+func upgrades() []string {
+	return []string{
+		`ALTER TABLE {r} ADD fence text`,
+		`ALTER TABLE {r} ADD indexed frozen<map<text, text>>`,
+		`ALTER TABLE {t} WITH gc_grace_seconds = 10800`,
+	}
+}
 
 type store struct {
 	session  *gocql.Session
@@ -55,6 +70,14 @@ type store struct {
 
 // Open connects to the Hosts and creates the keyspace Database if need be.
 func Open(ctx context.Context, c driver.Config) (driver.Store, error) {
+	s, err := open(ctx, c, cluster(c))
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func cluster(c driver.Config) *gocql.ClusterConfig {
 	cluster := gocql.NewCluster(c.Hosts...)
 	cluster.ProtoVersion = 4
 	cluster.ConnectTimeout, cluster.Timeout, cluster.WriteTimeout = 5*time.Second, 10*time.Second, 10*time.Second
@@ -73,6 +96,10 @@ func Open(ctx context.Context, c driver.Config) (driver.Store, error) {
 	if c.Secure {
 		cluster.SslOpts = &gocql.SslOptions{EnableHostVerification: true}
 	}
+	return cluster
+}
+
+func open(ctx context.Context, c driver.Config, cluster *gocql.ClusterConfig) (*store, error) {
 	session, err := cluster.CreateSession()
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w: %w", driver.ErrUnavailable, err)
@@ -120,15 +147,17 @@ func (s *store) createTable(ctx context.Context, table string) error {
 	return nil
 }
 
-// addFence adds the column that tables of releases before fencing tokens lack.
-func (s *store) addFence(ctx context.Context, table string) error {
+// upgrade adds the columns that tables of earlier releases lack.
+func (s *store) upgrade(ctx context.Context, table string) error {
 	s.creating.Lock()
 	defer s.creating.Unlock()
-	err := s.query(table, `ALTER TABLE {r} ADD fence text`).ExecContext(ctx)
-	if invalid(err, func(string) bool { return true }) { // another db-srv was faster, or the next try says what is wrong
-		return nil
+	for _, text := range upgrades() {
+		err := s.query(table, text).ExecContext(ctx)
+		if err != nil && !invalid(err, anything) { // it has that one, or the next try says what is wrong
+			return wrap(ctx, "alter table "+table, err)
+		}
 	}
-	return wrap(ctx, "alter table "+table, err)
+	return nil
 }
 
 // query binds a statement on the table of records, {r}, or that of terms, {t}.
@@ -149,8 +178,8 @@ func wrap(ctx context.Context, doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	case errors.Is(err, rpcerr.ErrNotFound) || errors.Is(err, rpcerr.ErrExists) || errors.Is(err, rpcerr.ErrConflict):
 		return err
-	case invalid(err, noFence):
-		return fmt.Errorf("%s: %w: %w", doing, errNoFence, err)
+	case invalid(err, noColumn):
+		return fmt.Errorf("%s: %w: %w", doing, errOlder, err)
 	case invalid(err, noTable):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrNoTable, err)
 	case unavailable(err):
@@ -159,10 +188,12 @@ func wrap(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// errNoFence is that a table has no column for fencing tokens.
-var errNoFence = errors.New("no column fence")
+// errOlder is that a table is of an earlier release.
+var errOlder = errors.New("the table lacks columns of this release, see the README of db")
 
-func noFence(message string) bool { return strings.HasPrefix(message, "Undefined column name fence") }
+func noColumn(message string) bool { return strings.HasPrefix(message, "Undefined column name ") }
+
+func anything(string) bool { return true }
 
 func noTable(message string) bool {
 	return strings.Contains(message, "unconfigured table") || strings.HasPrefix(message, "table ") && strings.HasSuffix(message, " does not exist")

@@ -21,6 +21,10 @@ const (
 // lead to: terms of states that are over, and records that another condition
 // rules out, are passed over. It takes the key to order by, else a condition
 // that only one value fulfils, else the ids.
+//
+// Whoever changes a record adds terms before and removes them after, so the walk
+// meets every record whose term of that key stays what it is. It may meet it
+// twice, or by a term of a state that was over and is back.
 func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*driver.Record, error) {
 	found, err := s.search(ctx, table, q)
 	if err = wrap(ctx, "search", err); errors.Is(err, driver.ErrNoTable) {
@@ -34,33 +38,32 @@ func (s *store) search(ctx context.Context, table string, q driver.Query) ([]*dr
 	defer cancel()
 	w := s.walk(ctx, table, q)
 	defer w.close()
-	var found []*driver.Record
-	skip := q.Offset
+	var page driver.Page
+	seen := make(map[string]bool)
 	for {
-		places, err := w.next(min(batchSize, max(q.Limit-len(found)+skip, 4)))
+		places, err := w.next(min(batchSize, max(q.Offset+q.Limit-len(seen), 4)))
 		if err != nil || len(places) == 0 {
-			return found, err
+			return page.Records, err
 		}
-		records, err := s.check(ctx, table, q, places)
+		records, err := s.check(ctx, table, q, w.key, places)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range records {
-			switch {
-			case r == nil:
-			case skip > 0:
-				skip--
-			default:
-				if found = append(found, r); len(found) == q.Limit {
-					return found, nil
-				}
+			if r == nil || seen[r.ID] {
+				continue
+			}
+			seen[r.ID] = true
+			if len(seen) > q.Offset && page.Add(q, r) {
+				return page.Records, nil
 			}
 		}
 	}
 }
 
-// check reads the records of the places; nil stands for one that is not found.
-func (s *store) check(ctx context.Context, table string, q driver.Query, places []place) ([]*driver.Record, error) {
+// check reads the records of the places on a walk along the key; nil stands for
+// one that is not found.
+func (s *store) check(ctx context.Context, table string, q driver.Query, key string, places []place) ([]*driver.Record, error) {
 	records := make([]*driver.Record, len(places))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
@@ -73,7 +76,8 @@ func (s *store) check(ctx context.Context, table string, q driver.Query, places 
 			if errors.Is(err, gocql.ErrNotFound) {
 				return nil
 			}
-			if err == nil && r.ETag == p.etag && driver.Holds(q.Where, func(key string) (string, bool) { v, ok := terms[key]; return v, ok }) {
+			term := func(key string) (string, bool) { v, ok := terms[key]; return v, ok }
+			if err == nil && r.ETag != "" && (key == self || terms[key] == p.value) && driver.Holds(q.Where, term) {
 				records[i] = r
 			}
 			return err

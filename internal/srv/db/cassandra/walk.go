@@ -10,12 +10,13 @@ import (
 )
 
 // place is a row of the index.
-type place struct{ value, id, etag string }
+type place struct{ value, id string }
 
 func (p place) before(q place) bool { return p.value < q.value || p.value == q.value && p.id < q.id }
 
 // walk merges the rows of a key's buckets.
 type walk struct {
+	key     string
 	iters   [buckets]*gocql.Iter
 	heads   [buckets]*place // nil at the end of a bucket
 	errs    [buckets]error  // why it ended before its end
@@ -44,7 +45,7 @@ func span(q driver.Query) driver.Condition {
 func (s *store) walk(ctx context.Context, table string, q driver.Query) *walk {
 	c := span(q)
 	// Bounds are pairs of a value and an id; no id is below the empty one.
-	text := `SELECT v, id, etag FROM {t} WHERE k = ? AND bucket = ? AND (v, id) >= (?, ?) AND (v, id) < (?, ?)`
+	text := `SELECT v, id FROM {t} WHERE k = ? AND bucket = ? AND (v, id) >= (?, ?) AND (v, id) < (?, ?)`
 	low, high := place{value: c.Low}, place{value: c.High}
 	if q.After != nil {
 		at := place{value: q.After.Value, id: q.After.ID}
@@ -60,13 +61,13 @@ func (s *store) walk(ctx context.Context, table string, q driver.Query) *walk {
 			high = at
 		case !q.Reverse && low.before(at):
 			low = at
-			text = `SELECT v, id, etag FROM {t} WHERE k = ? AND bucket = ? AND (v, id) > (?, ?) AND (v, id) < (?, ?)`
+			text = `SELECT v, id FROM {t} WHERE k = ? AND bucket = ? AND (v, id) > (?, ?) AND (v, id) < (?, ?)`
 		}
 	}
 	if q.Reverse {
 		text += ` ORDER BY v DESC, id DESC, etag DESC`
 	}
-	w := &walk{reverse: q.Reverse}
+	w := &walk{key: c.Key, reverse: q.Reverse}
 	if !low.before(high) {
 		return w
 	}
@@ -84,7 +85,7 @@ func (s *store) walk(ctx context.Context, table string, q driver.Query) *walk {
 
 func (w *walk) step(b int) {
 	var p place
-	if w.iters[b].Scan(&p.value, &p.id, &p.etag) {
+	if w.iters[b].Scan(&p.value, &p.id) {
 		w.heads[b] = &p
 		return
 	}

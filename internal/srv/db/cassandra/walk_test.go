@@ -32,7 +32,7 @@ func TestNext(t *testing.T) {
 	if places, err := w.next(3); err != nil || len(places) != 0 {
 		t.Errorf("of nothing: %v, %v", places, err)
 	}
-	if !(place{"a", "b", ""}).before(place{"a", "c", ""}) || (place{"b", "a", ""}).before(place{"a", "c", ""}) {
+	if !(place{"a", "b"}).before(place{"a", "c"}) || (place{"b", "a"}).before(place{"a", "c"}) {
 		t.Error("places are not ordered by value, then id")
 	}
 }

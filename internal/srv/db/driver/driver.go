@@ -57,6 +57,7 @@ type Query struct {
 	Reverse  bool   // the whole order
 	After    *Cursor
 	Limit    int
+	Bytes    int // a search ends with the record that makes it more, see Page
 	Offset   int
 	Eventual bool
 }
@@ -138,7 +139,8 @@ type Store interface {
 	// Delete removes the record with Record.ID; its ETag and Updated are those of
 	// the change.
 	Delete(ctx context.Context, table string, w Write) error
-	// Search returns the records in order.
+	// Search returns the records in order: a Page of them, less at the end. It
+	// holds little more than that in memory.
 	Search(ctx context.Context, table string, q Query) ([]*Record, error)
 	Ping(ctx context.Context) error
 	Close() error

@@ -2,6 +2,9 @@ package elastic
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/micro/go-platform/internal/srv/db/driver"
@@ -15,21 +18,74 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 			return nil, err
 		}
 	}
-	var answer struct {
-		Hits struct{ Hits []held }
-	}
-	err := s.do(ctx, "search", http.MethodPost, s.index(table)+"/_search", body(q), &answer)
+	found, err := q.Chunks(func(q driver.Query, each func(*driver.Record, string) bool) error {
+		return s.search(ctx, table, q, each)
+	})
 	if noIndex(err) {
 		return nil, nil
 	}
+	return found, err
+}
+
+func (s *store) search(ctx context.Context, table string, q driver.Query, each func(*driver.Record, string) bool) error {
+	rsp, err := s.ask(ctx, "search", http.MethodPost, s.index(table)+"/_search", body(q))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	found := make([]*driver.Record, 0, len(answer.Hits.Hits))
-	for _, h := range answer.Hits.Hits {
-		found = append(found, h.Source.record())
+	defer func() { _ = rsp.Body.Close() }() // read to its end, or given up with the connection
+	err = hits(http.MaxBytesReader(nil, rsp.Body, maxAnswer), func(h *held) bool {
+		value := ""
+		if q.Order != "" && len(h.Sort) > 0 {
+			value = h.Sort[0]
+		}
+		return each(h.Source.record(), value)
+	})
+	return unread(ctx, "search", err)
+}
+
+// hits reads the answer to a search hit by hit, until each returns false.
+func hits(r io.Reader, each func(*held) bool) error {
+	d := json.NewDecoder(r)
+	for _, key := range []string{"hits", "hits"} {
+		if err := enter(d, key); err != nil {
+			return err
+		}
 	}
-	return found, nil
+	if _, err := d.Token(); err != nil { // of the list
+		return err
+	}
+	for d.More() {
+		h := &held{}
+		if err := d.Decode(h); err != nil {
+			return err
+		}
+		if !each(h) {
+			return nil
+		}
+	}
+	if _, err := d.Token(); err != nil { // no more, or no end?
+		return err
+	}
+	_, err := io.Copy(io.Discard, r) // else the connection could not be used again
+	return err
+}
+
+// enter goes on to the value of a key of the object that comes next.
+func enter(d *json.Decoder, key string) error {
+	if _, err := d.Token(); err != nil {
+		return err
+	}
+	for d.More() {
+		found, err := d.Token()
+		if err != nil || found == key {
+			return err
+		}
+		var other json.RawMessage
+		if err := d.Decode(&other); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("no %s in the answer", key)
 }
 
 // body writes a search in JSON, where nothing of the caller's can be anything

@@ -68,7 +68,7 @@ func FuzzPath(f *testing.F) {
 	f.Add("%2e%2e%2f\x00")
 	f.Fuzz(func(t *testing.T, id string) {
 		s := &store{prefix: "shop-"}
-		rest, ok := strings.CutPrefix(s.document("orders", "_doc", id), "/shop-orders/_doc/")
+		rest, ok := strings.CutPrefix(place(s.index("orders"), "_doc", id), "/shop-orders/_doc/")
 		if !ok || strings.Trim(rest, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			t.Errorf("%q became %q", id, rest)
 		}

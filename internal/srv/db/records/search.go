@@ -2,7 +2,6 @@ package records
 
 import (
 	"context"
-	"fmt"
 	"unicode/utf8"
 
 	"github.com/micro/go-platform/db"
@@ -86,61 +85,26 @@ func toOrder(q *driver.Query, req *pb.SearchRequest) error {
 	return nil
 }
 
-// The records that are fetched at once: the first time, and at least.
-const (
-	firstChunk = 32
-	leastChunk = 8
-)
-
-// collect fetches a page chunk by chunk, since nobody knows how large the
-// records are, until it has the limit or as much as fits into a message.
+// collect fetches a page, as much as fits into a message. The driver is asked
+// for one record too many, which tells that there are more.
 func collect(ctx context.Context, s driver.Store, table string, q driver.Query, rsp *pb.SearchResponse) error {
 	limit, size := q.Limit, 0
-	q.Limit = min(limit+1, firstChunk)
-	for {
-		found, err := s.Search(ctx, table, q)
+	q.Limit, q.Bytes = limit+1, db.MaxAnswer
+	found, err := s.Search(ctx, table, q)
+	if err != nil {
+		return err
+	}
+	for i, r := range found {
+		size += r.Size()
+		if i == limit || i > 0 && size > db.MaxAnswer {
+			rsp.More = true
+			return nil
+		}
+		m, err := fromDriver(r)
 		if err != nil {
 			return err
 		}
-		for _, r := range found {
-			n := len(r.Data) + 3*len(r.Metadata) + len(r.ID) + 128
-			if len(rsp.Records) == limit || len(rsp.Records) > 0 && size+n > db.MaxAnswer {
-				rsp.More = true
-				return nil
-			}
-			m, err := fromDriver(r)
-			if err != nil {
-				return err
-			}
-			size += n
-			rsp.Records = append(rsp.Records, m)
-		}
-		if len(found) < q.Limit {
-			return nil
-		}
-		if q.After, err = cursor(q.Order, found[len(found)-1]); err != nil {
-			return err
-		}
-		q.Offset = 0
-		average := max(size/len(rsp.Records), 1)
-		q.Limit = min(limit+1-len(rsp.Records), max(db.MaxAnswer/average, leastChunk))
+		rsp.Records = append(rsp.Records, m)
 	}
-}
-
-// cursor is where the next chunk begins.
-func cursor(order string, last *driver.Record) (*driver.Cursor, error) {
-	c := &driver.Cursor{ID: last.ID}
-	if order == "" {
-		return c, nil
-	}
-	stored, err := values(last.Metadata)
-	if err != nil {
-		return nil, err
-	}
-	v, ok := stored[order]
-	if !ok {
-		return nil, fmt.Errorf("a record without %q was ordered by it", order)
-	}
-	c.Value = term(v)
-	return c, nil
+	return nil
 }

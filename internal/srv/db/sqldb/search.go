@@ -10,35 +10,39 @@ import (
 )
 
 func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*driver.Record, error) {
-	found, err := s.search(ctx, table, q)
+	found, err := q.Chunks(func(q driver.Query, each func(*driver.Record, string) bool) error {
+		return s.search(ctx, table, q, each)
+	})
 	if err = s.dialect.wrap(ctx, "search", err); errors.Is(err, driver.ErrNoTable) {
 		return nil, nil
 	}
 	return found, err
 }
 
-func (s *store) search(ctx context.Context, table string, q driver.Query) (found []*driver.Record, err error) {
+func (s *store) search(ctx context.Context, table string, q driver.Query, each func(*driver.Record, string) bool) error {
 	p, done := s.cache.use(table)
 	defer done()
 	text, args := statement(table, q)
 	stmt, end, err := p.search(ctx, text)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer end()
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = rows.Close() }() // rows.Err tells
 	for rows.Next() {
-		r := &driver.Record{}
-		if err := rows.Scan(&r.ID, &r.Created, &r.Updated, &r.ETag, &r.Metadata, &r.Data); err != nil {
-			return nil, err
+		r, value := &driver.Record{}, ""
+		if err := rows.Scan(&r.ID, &r.Created, &r.Updated, &r.ETag, &r.Metadata, &r.Data, &value); err != nil {
+			return err
 		}
-		found = append(found, r)
+		if !each(r, value) {
+			return nil
+		}
 	}
-	return found, rows.Err()
+	return rows.Err()
 }
 
 // statement writes a search. The only text in it that is not ours is the
@@ -46,7 +50,11 @@ func (s *store) search(ctx context.Context, table string, q driver.Query) (found
 func statement(table string, q driver.Query) (string, []any) {
 	var text strings.Builder
 	var args []any
-	fmt.Fprintf(&text, "SELECT r.id, r.created, r.updated, r.etag, r.metadata, r.data FROM r_%s r", table)
+	value := "''"
+	if q.Order != "" {
+		value = "o.v"
+	}
+	fmt.Fprintf(&text, "SELECT r.id, r.created, r.updated, r.etag, r.metadata, r.data, %s FROM r_%s r", value, table)
 	for i, c := range q.Where {
 		fmt.Fprintf(&text, " JOIN t_%s c%d ON c%[2]d.id = r.id AND c%[2]d.k = ?", table, i)
 		args = append(args, c.Key, c.Low)
