@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/micro/go-platform/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 func TestRun(t *testing.T) {
 	var out bytes.Buffer

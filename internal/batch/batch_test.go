@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/batch"
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/lifecycle"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // sink is a server that can be down or hang.
 type sink struct {

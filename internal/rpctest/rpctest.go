@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/microlog"
@@ -219,18 +219,7 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 // Main is the TestMain of packages that use go-micro: it fails when goroutines
 // are left, but for those that go-micro starts and nobody can stop.
 func Main(m goleak.TestingM, opts ...goleak.Option) {
-	goleak.VerifyTestMain(collected{m}, append(leftByGoMicro(), opts...)...)
-}
-
-// collected ends the connections in the pools of rpc clients, which cannot be
-// closed: they go with the garbage.
-type collected struct{ goleak.TestingM }
-
-func (c collected) Run() int {
-	code := c.TestingM.Run()
-	runtime.GC()
-	runtime.GC() // the first one finds them, the second what they held
-	return code
+	leak.Main(m, append(leftByGoMicro(), opts...)...)
 }
 
 func leftByGoMicro() []goleak.Option {

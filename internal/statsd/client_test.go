@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/loss"
 	"github.com/micro/go-platform/internal/statsd"
 	"github.com/micro/go-platform/internal/statsd/statsdtest"
@@ -20,7 +21,7 @@ import (
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 const interval = 10 * time.Millisecond
 

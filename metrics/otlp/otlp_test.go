@@ -16,13 +16,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/otlp"
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 // receiver is an OTLP/gRPC server that keeps the newest value of each series.
 type receiver struct {
