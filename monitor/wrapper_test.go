@@ -96,7 +96,7 @@ func TestWrappersMeasureOnBothStacks(t *testing.T) {
 			{there, pb.Endpoint_SUBSCRIBER, "", rpctest.Topic, counts{1, 1, 0}},
 		} {
 			var got counts
-			for deadline := time.Now().Add(10 * time.Second); got != want.counts; time.Sleep(2 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); got != want.counts; time.Sleep(2 * time.Millisecond) {
 				if got = measured(want.m, want.side, want.service, want.method); time.Now().After(deadline) {
 					t.Errorf("%v %s: %v, want %v", want.side, want.method, got, want.counts)
 					break

@@ -13,7 +13,7 @@ func TestMain(m *testing.M) { leak.Main(backend.StopAfter(m)) }
 // eventually polls until check returns nil.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := check()
 		if err == nil {

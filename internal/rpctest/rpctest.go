@@ -92,13 +92,20 @@ func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 	if stack == GRPC {
 		return n.ClientOf(stack, nil, wrappers...)
 	}
-	sel := selector.NewSelector(selector.Registry(n.Registry))
+	sel := selector.NewSelector(selector.Registry(n.Registry), uncached)
 	n.tb.Cleanup(func() {
 		if err := sel.Close(); err != nil {
 			n.tb.Error(err)
 		}
 	})
 	return n.ClientOf(stack, sel, wrappers...)
+}
+
+// uncached makes go-micro's selector ask the registry each time: what its
+// cache's watcher updates, a call reads without a lock, and news that come
+// before the watcher has begun are missed for a minute.
+func uncached(o *selector.Options) {
+	o.Context = context.WithValue(context.Background(), "selector_ttl", time.Duration(0)) //nolint:staticcheck,revive // the key is go-micro's
 }
 
 // ClientOf is Client with a selector, which the caller closes. On grpc nil
@@ -205,10 +212,11 @@ func (n *Net) Boot(s daemon.Service, change ...func(*daemon.Config)) *daemon.Run
 	return r
 }
 
-// Eventually polls until ok holds and fails the test after ten seconds.
+// Eventually polls until ok holds and fails the test after a minute: patience
+// costs nothing where it happens, and a busy machine may stall for seconds.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
