@@ -21,6 +21,7 @@ import (
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/discovery/discoverytest"
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/memreg"
@@ -78,7 +79,7 @@ func (a api) status(t *testing.T) *pb.StatusResponse {
 // A server that lost its memory knows everybody again within two intervals.
 func TestServerRestartedEmpty(t *testing.T) {
 	const interval = 2 * time.Second
-	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 	d := started(t, plugin(t, []string{srv.address}, discovery.Interval(interval)))
 	register(t, d, shop("1", "2", "3"))
 	srv.stop()
@@ -93,7 +94,7 @@ func TestServerRestartedEmpty(t *testing.T) {
 
 // Both nodes of a cluster take registrations; either may die.
 func TestWriteNodesStandInForEachOther(t *testing.T) {
-	one, two := freeAddress(t), freeAddress(t)
+	one, two := backend.Address(t), backend.Address(t)
 	a := boot(t, one, discoverysrv.Settings{Role: "write", Peers: []string{two}, Secret: "cluster"})
 	boot(t, two, discoverysrv.Settings{Role: "write", Peers: []string{one}, Secret: "cluster"})
 	d := started(t, plugin(t, []string{one, two}))
@@ -117,7 +118,7 @@ func TestWriteNodesStandInForEachOther(t *testing.T) {
 
 // Reads survive the write layer, and either replica.
 func TestReadReplicas(t *testing.T) {
-	w, r1, r2 := freeAddress(t), freeAddress(t), freeAddress(t)
+	w, r1, r2 := backend.Address(t), backend.Address(t), backend.Address(t)
 	writer := boot(t, w, discoverysrv.Settings{Role: "write", Secret: "cluster"})
 	first := boot(t, r1, discoverysrv.Settings{Role: "read", Peers: []string{w}, Secret: "cluster"})
 	boot(t, r2, discoverysrv.Settings{Role: "read", Peers: []string{w}, Secret: "cluster"})
@@ -140,7 +141,7 @@ func TestReadReplicas(t *testing.T) {
 }
 
 func TestClusterSecret(t *testing.T) {
-	w, r := freeAddress(t), freeAddress(t)
+	w, r := backend.Address(t), backend.Address(t)
 	boot(t, w, discoverysrv.Settings{Secret: "cluster"})
 	boot(t, r, discoverysrv.Settings{Role: "read", Peers: []string{w}, Secret: "guessed"})
 	stream, err := ask(t, w).Replicate(t.Context(), &pb.ReplicateRequest{Secret: "guessed"}, client.WithAddress(w))
@@ -157,7 +158,7 @@ func TestClusterSecret(t *testing.T) {
 
 // A stranger cannot take a node over, take it out, or keep it in.
 func TestStrangersAreRefused(t *testing.T) {
-	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 	d := started(t, plugin(t, []string{srv.address}))
 	register(t, d, shop("1"))
 	stranger := ask(t, srv.address)
@@ -201,7 +202,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // The same process under the same id and secret takes its lease over at once.
 func TestReturnWithTheSameSecret(t *testing.T) {
-	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 	first := started(t, plugin(t, []string{srv.address}, discovery.Secret("mine"), discovery.Interval(time.Minute)))
 	register(t, first, shop("1"))
 	second := started(t, plugin(t, []string{srv.address}, discovery.Secret("mine"), discovery.Interval(time.Minute)))
@@ -296,7 +297,7 @@ func TestDeadNodesLeaveTheRegistry(t *testing.T) {
 
 // A watcher lives on through a restart of the server and is told what changed.
 func TestWatchersReconnect(t *testing.T) {
-	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 	d := started(t, plugin(t, []string{srv.address}))
 	w, err := d.Watch()
 	if err != nil {
@@ -345,7 +346,7 @@ func TestWatchersReconnect(t *testing.T) {
 
 // An orderly leave is seen by a cache whose stream was cut while it happened.
 func TestTombstonesAreNotMissed(t *testing.T) {
-	one, two := freeAddress(t), freeAddress(t)
+	one, two := backend.Address(t), backend.Address(t)
 	boot(t, one, discoverysrv.Settings{Peers: []string{two}})
 	b := boot(t, two, discoverysrv.Settings{Peers: []string{one}})
 	d := started(t, plugin(t, []string{one}))
@@ -363,7 +364,7 @@ func TestTombstonesAreNotMissed(t *testing.T) {
 // gets no calls though the client's selector remembers it for a minute.
 func TestMicroServices(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+		srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 		brk, err := membroker.New()
 		if err != nil {
 			t.Fatal(err)
@@ -423,7 +424,7 @@ func (n *named) Call(_ context.Context, _ *echo.Request, rsp *echo.Response) err
 }
 
 func TestGoroutinesDoNotGrow(t *testing.T) {
-	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 	owner := started(t, plugin(t, []string{srv.address}, discovery.Interval(time.Second)))
 	const services = 1000
 	for i := range services {
@@ -464,7 +465,7 @@ func TestContext(t *testing.T) {
 func TestClientWithoutBroker(t *testing.T) {
 	c := rpc.NewClient(rpc.Config{Registry: memreg.New()})
 	t.Cleanup(c.Close)
-	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 	d := started(t, plugin(t, []string{srv.address}, discovery.Client(c)))
 	register(t, d, shop("1"))
 	srv.stop()
@@ -476,7 +477,7 @@ func TestClientWithoutBroker(t *testing.T) {
 
 // Everything works before a server exists.
 func TestStartWithoutServer(t *testing.T) {
-	address := freeAddress(t)
+	address := backend.Address(t)
 	d := started(t, plugin(t, []string{address}))
 	if err := d.Register(shop("1")); !errors.Is(err, discovery.ErrUnavailable) {
 		t.Errorf("register while nobody is there: %v", err)

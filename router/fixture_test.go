@@ -3,7 +3,6 @@ package router_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
 	"github.com/micro/go-platform/router"
@@ -106,16 +106,8 @@ func (w *world) serve(name, version string, opts ...server.Option) *node {
 // dead registers a node that nobody listens for.
 func (w *world) dead(name, version string) string {
 	w.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		w.t.Fatal(err)
-	}
 	id := name + "-dead-" + uuid.NewString()
-	w.register(name, version, &registry.Node{Id: id, Address: address, Metadata: map[string]string{"protocol": w.protocol()}})
+	w.register(name, version, &registry.Node{Id: id, Address: backend.Address(w.t), Metadata: map[string]string{"protocol": w.protocol()}})
 	return id
 }
 

@@ -51,7 +51,7 @@ func startEventSrv(t *testing.T) *eventSrv {
 	}
 	s := &eventSrv{consul: backend.Consul(t).Addr, data: t.TempDir()}
 	s.process = startProcess(t, filepath.Join(dir, "event-srv"), "--registry", "consul", "--registry_address", s.consul,
-		"--broker", "memory", "--insecure", "--server_address", freeAddress(t), "--data_dir", s.data)
+		"--broker", "memory", "--insecure", "--server_address", backend.Address(t), "--data_dir", s.data)
 	return s
 }
 

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,18 +53,6 @@ type process struct {
 	piped *io.Closer
 	cmd   *exec.Cmd
 	run   *rpctest.Process
-}
-
-// freeAddress returns an address that a process keeps over restarts: the
-// registry takes its time to forget the killed ones.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // it served its purpose
-	return l.Addr().String()
 }
 
 func buildServices(t *testing.T) string {

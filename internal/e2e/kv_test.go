@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -83,14 +82,7 @@ func newKVRing(t *testing.T, n int) *kvRing {
 
 func (r *kvRing) join() *kvProcess {
 	r.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	own := l.Addr().String()
-	if err := l.Close(); err != nil {
-		r.t.Fatal(err)
-	}
+	own := backend.Address(r.t)
 	m := &kvProcess{link: netcut.New(r.t, own)}
 	m.process = &process{t: r.t, path: os.Args[0], args: []string{"-test.run", "^$"}, env: append(os.Environ(), fmt.Sprintf("%s=%s %s %s", kvMemberEnv, r.reg, own, m.link.Addr)), piped: &m.stdin}
 	m.start()

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/log/fluentd"
 	"github.com/micro/go-platform/log/logtest"
@@ -267,7 +268,7 @@ func TestChunkIsRepeatedUntilAcknowledged(t *testing.T) {
 }
 
 func TestServerDiesAndReturns(t *testing.T) {
-	s := serve(t, "tcp", "127.0.0.1:0")
+	s := serve(t, "tcp", backend.Address(t))
 	l := log.NewLog(log.WithOutput(s.output()))
 	for i := range 100 {
 		if i == 30 {

@@ -2,7 +2,6 @@ package etcd_test
 
 import (
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
@@ -21,7 +20,7 @@ func TestCluster(t *testing.T) {
 	}
 	cluster := "test=" + rsp.Members[0].PeerURLs[0]
 	for i := range 2 {
-		name, peer := fmt.Sprint("node", i), "http://"+freeAddr(t)
+		name, peer := fmt.Sprint("node", i), "http://"+backend.Address(t)
 		if _, err := client(t, addrs...).MemberAdd(t.Context(), []string{peer}); err != nil {
 			t.Fatal(err)
 		}
@@ -35,14 +34,4 @@ func TestCluster(t *testing.T) {
 		Server: synctest.Server{TTL: 2 * time.Second, Contenders: contenders(client(t, addrs[1:]...))},
 		Addrs:  addrs, At: etcd.NewSync, Kill: first.Kill,
 	})
-}
-
-func freeAddr(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // nobody connected
-	return l.Addr().String()
 }
