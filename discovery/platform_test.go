@@ -87,7 +87,9 @@ func TestServerRestartedEmpty(t *testing.T) {
 	begun := time.Now()
 	newcomer := started(t, plugin(t, []string{srv.address}))
 	eventuallyFound(t, newcomer, "shop", "1", "2", "3")
-	if took := time.Since(begun); took > 2*interval {
+	took := time.Since(begun)
+	t.Logf("known again after %v, %.1f intervals", took.Round(time.Millisecond), took.Seconds()/interval.Seconds())
+	if took > 2*interval+5*time.Second { // for a machine that is busy
 		t.Errorf("it took %v", took)
 	}
 }
@@ -244,7 +246,10 @@ func TestHeartbeatsByTopic(t *testing.T) {
 		return rsp
 	}
 	first := heartbeats().Heartbeats[0].Beat
-	rpctest.Eventually(t, "ten heartbeats came by topic", func() bool { return heartbeats().Heartbeats[0].Beat >= first+10 })
+	longer := time.Now().Add((discovery.TTLIntervals + 1) * discoverytest.Interval)
+	rpctest.Eventually(t, "heartbeats came by topic for longer than a lease", func() bool {
+		return heartbeats().Heartbeats[0].Beat >= first+10 && time.Now().After(longer)
+	})
 	if n := srv.status(t).Expired; n != 0 {
 		t.Errorf("%d leases expired", n)
 	}
@@ -268,7 +273,7 @@ func TestHeartbeatsByTopic(t *testing.T) {
 // out of the registry after less than three, but none that another registrant's
 // lease names.
 func TestDeadNodesLeaveTheRegistry(t *testing.T) {
-	const interval = time.Second
+	const interval = 2 * time.Second
 	net, srv := beside(t)
 	d := onTop(t, net, net.Client(rpctest.GRPC), discovery.Interval(interval))
 	register(t, d, shop("1"))
@@ -286,7 +291,7 @@ func TestDeadNodesLeaveTheRegistry(t *testing.T) {
 	eventuallyFound(t, net.Registry, "shop", "2")
 	took := time.Since(begun)
 	t.Logf("gone after %v, %.1f intervals", took.Round(time.Millisecond), took.Seconds()/interval.Seconds())
-	if took > 4*interval {
+	if took > 4*interval+5*time.Second { // less than the lease of the registry, on a machine that is busy too
 		t.Errorf("gone only after %v", took)
 	}
 	rpctest.Eventually(t, "the stranger's lease expired too", func() bool { return srv.status(t).Expired == 2 })

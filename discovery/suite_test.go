@@ -209,17 +209,23 @@ func plugin(t *testing.T, addresses []string, opts ...discovery.Option) discover
 	}, opts...)...)
 }
 
-func TestStandalone(t *testing.T) {
+// standalone is a world whose registry is discovery-srv.
+func standalone(t *testing.T) discoverytest.World {
 	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
-	world := discoverytest.World{
+	return discoverytest.World{
 		New: func(t *testing.T, opts ...discovery.Option) discovery.Discovery {
 			return plugin(t, []string{srv.address}, opts...)
 		},
 		Kill:    func(*testing.T) { srv.stop() },
 		Restart: func(*testing.T) { srv.start() },
 	}
-	discoverytest.Run(t, world)
-	discoverytest.RunLeases(t, world)
+}
+
+// Each suite has a world: what processes of the first left behind would count
+// among those that died in the second.
+func TestStandalone(t *testing.T) {
+	discoverytest.Run(t, standalone(t))
+	discoverytest.RunLeases(t, standalone(t))
 }
 
 // started starts a plugin that is stopped when the test ends.
