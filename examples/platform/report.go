@@ -30,7 +30,7 @@ type report struct {
 	refused bool  // strangers were
 	reports int
 	slowest float64 // p50 in ms of stock-1, which needs one, in the worst window
-	told    error // what went wrong with what happens to the shop
+	told    error   // what went wrong with what happens to the shop
 }
 
 func (r *report) printf(format string, args ...any) { fmt.Fprintf(r.out, format, args...) }

@@ -118,3 +118,26 @@ func TestRenewIsBounded(t *testing.T) {
 		t.Errorf("after %v", took)
 	}
 }
+
+// What has expired is no value and no success, whether the next fetch hangs or
+// the loop has not come to it yet.
+func TestExpiredIsAnError(t *testing.T) {
+	s := &source{lifetime: time.Millisecond}
+	hang := make(chan struct{})
+	r := start(t, s, func(c *renew.Config[int64]) {
+		c.Timeout = 20 * time.Millisecond
+		c.Fetch = func(ctx context.Context) (int64, time.Duration, error) {
+			if s.n.Load() > 0 {
+				<-hang
+			}
+			return s.fetch(ctx)
+		}
+	})
+	defer close(hang)
+	eventually(t, "the only value has expired", func() bool { _, ok := r.Peek(); return !ok && s.n.Load() > 0 })
+	for range 3 {
+		if v, err := r.Get(); !errors.Is(err, rpcerr.ErrUnavailable) {
+			t.Errorf("%v, %v", v, err)
+		}
+	}
+}

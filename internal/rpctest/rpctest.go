@@ -224,6 +224,27 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Fatalf("never happened: %s", what)
 }
 
+// Within is Eventually that logs how long it took, and fails when that was more
+// than the bound: unless the machine kept the poll itself waiting for a tenth of
+// it, since it is then too busy to judge anybody.
+func Within(tb testing.TB, bound time.Duration, what string, ok func() bool) {
+	tb.Helper()
+	begun, stalled := time.Now(), time.Duration(0)
+	last := begun
+	Eventually(tb, what, func() bool {
+		if paused := time.Since(last); paused > 10*time.Millisecond {
+			stalled += paused
+		}
+		defer func() { last = time.Now() }()
+		return ok()
+	})
+	took := time.Since(begun)
+	tb.Logf("%s: after %v", what, took.Round(time.Millisecond))
+	if took > bound && stalled < bound/10 {
+		tb.Errorf("%s: after %v, want at most %v", what, took, bound)
+	}
+}
+
 // Main is the TestMain of packages that use go-micro: it fails when goroutines
 // are left, but for those that go-micro starts and nobody can stop.
 func Main(m goleak.TestingM, opts ...goleak.Option) {

@@ -24,7 +24,7 @@ func RunAll(t *testing.T, n New) {
 func RunAdder(t *testing.T, n New) {
 	k, key := n.Start(t), Fresh()
 	a := k.(kv.Adder)
-	if err := a.Add(&kv.Item{Key: key, Value: []byte("one"), Expiration: 300 * time.Millisecond}); err != nil {
+	if err := a.Add(&kv.Item{Key: key, Value: []byte("one"), Expiration: 2 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	wantErr(t, "second add", a.Add(&kv.Item{Key: key, Value: []byte("two")}), kv.ErrExists)

@@ -179,7 +179,7 @@ func testExpiration(t *testing.T, n New) {
 		case err != nil && time.Since(begun) < ttl:
 			t.Errorf("%v: %v before its time", ttl, err)
 		}
-		Eventually(t, ttl+5*time.Second, "expiration", func() bool {
+		Eventually(t, time.Minute, "expiration", func() bool {
 			_, err := k.Get(key)
 			return errors.Is(err, kv.ErrNotFound)
 		})
@@ -187,7 +187,7 @@ func testExpiration(t *testing.T, n New) {
 		if lived := time.Since(begun); lived < ttl-5*time.Millisecond {
 			t.Errorf("%v: gone after %v", ttl, lived)
 		}
-		if lived := time.Since(done); lived > ttl+time.Second {
+		if lived := time.Since(done); lived > ttl+10*time.Second {
 			t.Errorf("%v: still there after %v", ttl, lived)
 		}
 	}
