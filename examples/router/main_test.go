@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestRun(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	out := &rpctest.Buffer{Until: "for failing", Then: cancel}
 	if err := run(ctx, memreg.New(), out); err != nil {

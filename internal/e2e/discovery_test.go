@@ -129,7 +129,12 @@ func (y *yard) patient(what string, patience time.Duration, ok func() bool) {
 func (y *yard) within(d discovery.Discovery, want ...string) time.Duration {
 	y.t.Helper()
 	begun := time.Now()
-	rpctest.Eventually(y.t, fmt.Sprint("the nodes are ", want), func() bool { return slices.Equal(nodesOf(d, "shop"), want) })
+	for ; !slices.Equal(nodesOf(d, "shop"), want); time.Sleep(2 * time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			s, err := d.Snapshot("shop")
+			y.t.Fatalf("the nodes are %v, want %v; the plugin says %+v, %v", nodesOf(d, "shop"), want, s, err)
+		}
+	}
 	return time.Since(begun)
 }
 

@@ -81,6 +81,7 @@ type load struct {
 	mu     sync.Mutex
 	acked  map[string]bool
 	errors atomic.Int64
+	most   int // 0: no bound
 }
 
 func startLoad(e event.Event, publishers int, pause time.Duration) *load {
@@ -89,6 +90,13 @@ func startLoad(e event.Event, publishers int, pause time.Duration) *load {
 		l.wg.Go(func() { l.publish(pause) })
 	}
 	return l
+}
+
+// atMost bounds how many records are published.
+func (l *load) atMost(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = n
 }
 
 func (l *load) publish(pause time.Duration) {
@@ -100,7 +108,11 @@ func (l *load) publish(pause time.Duration) {
 		}
 		l.mu.Lock()
 		l.acked[r.Id] = true
+		full := l.most > 0 && len(l.acked) >= l.most
 		l.mu.Unlock()
+		if full {
+			return
+		}
 		select {
 		case <-l.stop:
 			return
