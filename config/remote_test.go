@@ -76,7 +76,7 @@ func (s *srv) put(id, data string) {
 // service that moved.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -263,8 +263,8 @@ func TestFaultAThousandWatchersReconnect(t *testing.T) {
 	wait := func(want int) time.Duration {
 		begun := time.Now()
 		for at(want) < n {
-			if time.Since(begun) > 30*time.Second {
-				t.Fatalf("%d of %d have %d after 30 s", at(want), n, want)
+			if time.Since(begun) > 150*time.Second {
+				t.Fatalf("%d of %d have %d after %v", at(want), n, want, time.Since(begun))
 			}
 			time.Sleep(5 * time.Millisecond)
 		}

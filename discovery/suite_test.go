@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -169,17 +168,6 @@ type srv struct {
 	running *daemon.Running
 }
 
-// freeAddress reserves a port for a moment.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func boot(t *testing.T, address string, set discoverysrv.Settings) *srv {
 	t.Helper()
 	s := &srv{t: t, address: address, set: set}
@@ -221,17 +209,23 @@ func plugin(t *testing.T, addresses []string, opts ...discovery.Option) discover
 	}, opts...)...)
 }
 
-func TestStandalone(t *testing.T) {
-	srv := boot(t, freeAddress(t), discoverysrv.Settings{})
-	world := discoverytest.World{
+// standalone is a world whose registry is discovery-srv.
+func standalone(t *testing.T) discoverytest.World {
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
+	return discoverytest.World{
 		New: func(t *testing.T, opts ...discovery.Option) discovery.Discovery {
 			return plugin(t, []string{srv.address}, opts...)
 		},
 		Kill:    func(*testing.T) { srv.stop() },
 		Restart: func(*testing.T) { srv.start() },
 	}
-	discoverytest.Run(t, world)
-	discoverytest.RunLeases(t, world)
+}
+
+// Each suite has a world: what processes of the first left behind would count
+// among those that died in the second.
+func TestStandalone(t *testing.T) {
+	discoverytest.Run(t, standalone(t))
+	discoverytest.RunLeases(t, standalone(t))
 }
 
 // started starts a plugin that is stopped when the test ends.

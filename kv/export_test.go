@@ -12,7 +12,7 @@ import (
 func AwaitStable(tb testing.TB, k KV, n int) {
 	tb.Helper()
 	p := k.(*platform)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if v := p.view.Load(); v != nil && v.stable && len(v.nodes) == n {
 			return
 		}
@@ -30,7 +30,7 @@ func AwaitStable(tb testing.TB, k KV, n int) {
 func AwaitJoined(tb testing.TB, k KV) {
 	tb.Helper()
 	p := k.(*platform)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if self, _ := p.members.message(); !self.Gone {
 			return
 		}

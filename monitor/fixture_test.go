@@ -71,7 +71,7 @@ func (e *nodeEcho) Call(ctx context.Context, req *echo.Request, rsp *echo.Respon
 }
 
 func (w *world) context() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	w.t.Cleanup(cancel)
 	return ctx
 }

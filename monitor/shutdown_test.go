@@ -25,6 +25,8 @@ type instance struct {
 	shutdown *monitor.Shutdown
 	reports  *recorder.Recorder
 	address  string
+	handler  rpctest.Echo
+	ended    atomic.Int64 // unary calls whose handler has returned
 }
 
 func startInstance(t *testing.T, net *rpctest.Net, flush ...func() error) *instance {
@@ -35,9 +37,10 @@ func startInstance(t *testing.T, net *rpctest.Net, flush ...func() error) *insta
 	}))
 	m := recorder.NewMonitor(monitor.Server(srv))
 	i := &instance{shutdown: monitor.NewShutdown(m, srv, flush...), reports: m}
-	i.shutdown.Propagation = 50 * time.Millisecond
-	wrapper = i.shutdown.HandlerWrapper()
-	if err := echo.RegisterEchoHandler(srv, &rpctest.Echo{}); err != nil {
+	// Callers learn it within a millisecond, unless the machine stalls.
+	i.shutdown.Propagation = 300 * time.Millisecond
+	wrapper = func(next server.HandlerFunc) server.HandlerFunc { return i.shutdown.HandlerWrapper()(i.noteEnd(next)) }
+	if err := echo.RegisterEchoHandler(srv, &i.handler); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(srv.Start(), m.Start()); err != nil {
@@ -45,6 +48,25 @@ func startInstance(t *testing.T, net *rpctest.Net, flush ...func() error) *insta
 	}
 	i.address = srv.Options().Address
 	return i
+}
+
+// noteEnd is inside of the shutdown's wrapper: a call that counts as in flight
+// no longer has been noted.
+func (i *instance) noteEnd(next server.HandlerFunc) server.HandlerFunc {
+	return func(ctx context.Context, req server.Request, rsp any) error {
+		err := next(ctx, req, rsp)
+		if !req.Stream() {
+			i.ended.Add(1)
+		}
+		return err
+	}
+}
+
+// hold makes the handler of unary calls wait until it is released.
+func (i *instance) hold() (release func()) {
+	held := make(chan struct{})
+	i.handler.Forward = func(context.Context) error { <-held; return nil }
+	return sync.OnceFunc(func() { close(held) })
 }
 
 func TestFiftyRollingRestartsFailNoCall(t *testing.T) {
@@ -95,9 +117,8 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 	svc := echo.NewEchoService("shop", net.Client(rpctest.GRPC))
 	var i *instance
 	var statuses []monitor.Status
-	served := make(chan error, 1)
 	i = startInstance(t, net, func() error {
-		if len(served) == 0 {
+		if i.ended.Load() == 0 {
 			t.Error("flushed before the call in flight had ended")
 		}
 		if _, err := net.Registry.GetService("shop"); !errors.Is(err, registry.ErrNotFound) {
@@ -118,7 +139,7 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 	}
 	left := false
 	i.shutdown.Leave = func() error {
-		if len(served) == 0 {
+		if i.ended.Load() == 0 {
 			t.Error("left before the call in flight had ended")
 		}
 		_, err := svc.Call(context.Background(), &echo.Request{}, client.WithAddress(i.address))
@@ -128,15 +149,19 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 		left = err == nil
 		return stream.Send(&echo.Request{End: true})
 	}
-	began := make(chan struct{})
+	served, release := make(chan error, 1), i.hold()
+	defer release()
 	go func() {
-		close(began)
-		_, err := svc.Call(context.Background(), &echo.Request{SleepMs: 500})
+		_, err := svc.Call(context.Background(), &echo.Request{}, client.WithRequestTimeout(time.Minute))
 		served <- err
 	}()
-	<-began
 	rpctest.Eventually(t, "the call is in flight", func() bool { return i.shutdown.InFlight() == 2 })
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	go func() {
+		// A shutdown that does not wait for it has left by then.
+		<-time.After(2 * i.shutdown.Propagation)
+		release()
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := i.shutdown.Stop(ctx); err == nil || err.Error() != "flush failed" {
 		t.Errorf("got %v, want the flush's error", err)
@@ -161,11 +186,14 @@ func TestShutdownKeepsItsOrder(t *testing.T) {
 func TestShutdownIsBounded(t *testing.T) {
 	net := rpctest.New(t)
 	i := startInstance(t, net)
+	release := i.hold()
+	// By then the shutdown waits no longer; go-micro's Stop may.
+	i.shutdown.Leave = func() error { release(); return nil }
 	svc := echo.NewEchoService("shop", net.Client(rpctest.GRPC))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = svc.Call(context.Background(), &echo.Request{SleepMs: 1500}) // cut off by the end of the server
+		_, _ = svc.Call(context.Background(), &echo.Request{}) // it may be cut off by the end of the server
 	}()
 	rpctest.Eventually(t, "the call is in flight", func() bool { return i.shutdown.InFlight() == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)

@@ -34,80 +34,92 @@ func measured(m *recorder.Recorder, side pb.Endpoint_Side, service, method strin
 
 func TestWrappersMeasureOnBothStacks(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		net := rpctest.New(t)
-		s := net.Server(stack, "echo")
-		there := recorder.NewMonitor(monitor.Server(s), monitor.Interval(monitor.MinInterval))
-		here := recorder.NewMonitor(monitor.Server(idle("caller")), monitor.Interval(monitor.MinInterval))
-		w := &world{Net: net, t: t}
-		w.run(there)
-		w.run(here)
-		if err := s.Init(server.WrapHandler(monitor.HandlerWrapper(there)), server.WrapSubscriber(monitor.SubscriberWrapper(there))); err != nil {
-			t.Fatal(err)
-		}
-		e := &rpctest.Echo{}
-		if err := echo.RegisterEchoHandler(s, e); err != nil {
-			t.Fatal(err)
-		}
-		events := subscriber{}
-		if err := s.Subscribe(s.NewSubscriber(rpctest.Topic, events.event)); err != nil {
-			t.Fatal(err)
-		}
-		net.Start(s)
-		c := net.Client(stack, monitor.ClientWrapper(here))
-		svc := echo.NewEchoService("echo", c)
-		ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-test": "1"})
+		rpctest.Whole(t, func() bool { return measureCalls(t, stack) })
+	})
+}
 
-		rsp, err := svc.Call(ctx, &echo.Request{})
-		if err != nil {
-			t.Fatal(err)
+// measureCalls returns false when the rpc stack lost a call.
+func measureCalls(t *testing.T, stack string) (whole bool) {
+	net := rpctest.New(t)
+	s := net.Server(stack, "echo")
+	there := recorder.NewMonitor(monitor.Server(s), monitor.Interval(monitor.MinInterval))
+	here := recorder.NewMonitor(monitor.Server(idle("caller")), monitor.Interval(monitor.MinInterval))
+	w := &world{Net: net, t: t}
+	w.run(there)
+	w.run(here)
+	if err := s.Init(server.WrapHandler(monitor.HandlerWrapper(there)), server.WrapSubscriber(monitor.SubscriberWrapper(there))); err != nil {
+		t.Fatal(err)
+	}
+	e := &rpctest.Echo{}
+	if err := echo.RegisterEchoHandler(s, e); err != nil {
+		t.Fatal(err)
+	}
+	events := subscriber{}
+	if err := s.Subscribe(s.NewSubscriber(rpctest.Topic, events.event)); err != nil {
+		t.Fatal(err)
+	}
+	net.Start(s)
+	c := net.Client(stack, monitor.ClientWrapper(here))
+	svc := echo.NewEchoService("echo", c)
+	ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-test": "1"})
+
+	once := client.WithRetries(0)
+	rsp, err := svc.Call(ctx, &echo.Request{}, once)
+	if rpctest.Lost(stack, err) {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := metadata.Metadata(rsp.Metadata).Get("x-test"); v != "1" {
+		t.Errorf("metadata: %v", rsp.Metadata)
+	}
+	for _, code := range []int32{500, 408} {
+		_, err := svc.Call(ctx, &echo.Request{Fail: code}, once)
+		if rpctest.Lost(stack, err) {
+			return false
 		}
-		if v, _ := metadata.Metadata(rsp.Metadata).Get("x-test"); v != "1" {
-			t.Errorf("metadata: %v", rsp.Metadata)
+		if call.Code(err) != code {
+			t.Errorf("%d: %v", code, err)
 		}
-		once := client.WithRetries(0)
-		if _, err := svc.Call(ctx, &echo.Request{Fail: 500}, once); err == nil {
-			t.Error("no error")
-		}
-		if _, err := svc.Call(ctx, &echo.Request{Fail: 408}, once); call.Of(err) != call.Dropped {
-			t.Errorf("408: %v", err)
-		}
-		if err := rpctest.Converse(ctx, svc, 3, &echo.Request{End: true}); err != nil {
+	}
+	if err := rpctest.Converse(ctx, svc, 3, &echo.Request{End: true}); err != nil {
+		t.Error(err)
+	}
+	if err := rpctest.Converse(ctx, svc, 1, &echo.Request{Fail: 500}); err == nil {
+		t.Error("failing stream: no error")
+	}
+	for _, fail := range []int32{0, 500} {
+		if err := c.Publish(ctx, c.NewMessage(rpctest.Topic, &echo.Event{Fail: fail})); err != nil && fail == 0 {
 			t.Error(err)
 		}
-		if err := rpctest.Converse(ctx, svc, 1, &echo.Request{Fail: 500}); err == nil {
-			t.Error("failing stream: no error")
-		}
-		for _, fail := range []int32{0, 500} {
-			if err := c.Publish(ctx, c.NewMessage(rpctest.Topic, &echo.Event{Fail: fail})); err != nil && fail == 0 {
-				t.Error(err)
+	}
+	for _, want := range []struct {
+		m       *recorder.Recorder
+		side    pb.Endpoint_Side
+		service string
+		method  string
+		counts  counts
+	}{
+		{here, pb.Endpoint_CLIENT, "echo", "Echo.Call", counts{1, 1, 1}},
+		{here, pb.Endpoint_CLIENT, "echo", "Echo.Stream", counts{1, 1, 0}},
+		{there, pb.Endpoint_SERVER, "echo", "Echo.Call", counts{1, 1, 1}},
+		{there, pb.Endpoint_SERVER, "echo", "Echo.Stream", counts{1, 1, 0}},
+		{there, pb.Endpoint_SUBSCRIBER, "", rpctest.Topic, counts{1, 1, 0}},
+	} {
+		var got counts
+		for deadline := time.Now().Add(time.Minute); got != want.counts; time.Sleep(2 * time.Millisecond) {
+			if got = measured(want.m, want.side, want.service, want.method); time.Now().After(deadline) {
+				t.Errorf("%v %s: %v, want %v", want.side, want.method, got, want.counts)
+				break
 			}
 		}
-		for _, want := range []struct {
-			m       *recorder.Recorder
-			side    pb.Endpoint_Side
-			service string
-			method  string
-			counts  counts
-		}{
-			{here, pb.Endpoint_CLIENT, "echo", "Echo.Call", counts{1, 1, 1}},
-			{here, pb.Endpoint_CLIENT, "echo", "Echo.Stream", counts{1, 1, 0}},
-			{there, pb.Endpoint_SERVER, "echo", "Echo.Call", counts{1, 1, 1}},
-			{there, pb.Endpoint_SERVER, "echo", "Echo.Stream", counts{1, 1, 0}},
-			{there, pb.Endpoint_SUBSCRIBER, "", rpctest.Topic, counts{1, 1, 0}},
-		} {
-			var got counts
-			for deadline := time.Now().Add(10 * time.Second); got != want.counts; time.Sleep(2 * time.Millisecond) {
-				if got = measured(want.m, want.side, want.service, want.method); time.Now().After(deadline) {
-					t.Errorf("%v %s: %v, want %v", want.side, want.method, got, want.counts)
-					break
-				}
-			}
-		}
-		rpctest.Eventually(t, "both publications are measured", func() bool {
-			got := measured(here, pb.Endpoint_PUBLISHER, "", rpctest.Topic)
-			return got.success+got.errors == 2
-		})
+	}
+	rpctest.Eventually(t, "both publications are measured", func() bool {
+		got := measured(here, pb.Endpoint_PUBLISHER, "", rpctest.Topic)
+		return got.success+got.errors == 2
 	})
+	return true
 }
 
 type subscriber struct{}

@@ -3,7 +3,6 @@ package router_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
 	"github.com/micro/go-platform/router"
@@ -27,6 +27,7 @@ type world struct {
 	stack  string
 	router router.Router
 	client client.Client
+	losses *atomic.Int64 // tries that go-micro's rpc stack lost
 }
 
 // newWorld makes the caller: with ClientWrapper, and without router-srv unless
@@ -34,7 +35,7 @@ type world struct {
 func newWorld(t *testing.T, stack string, opts ...selector.Option) *world {
 	t.Helper()
 	net := rpctest.New(t)
-	w := &world{Net: net, t: t, stack: stack}
+	w := &world{Net: net, t: t, stack: stack, losses: &atomic.Int64{}}
 	w.router = router.NewRouter(append([]selector.Option{
 		selector.Registry(net.Registry), router.Logger(net.Logger), router.Standalone(),
 		router.Server(net.Server(stack, "caller")),
@@ -42,7 +43,7 @@ func newWorld(t *testing.T, stack string, opts ...selector.Option) *world {
 	// Not w: a test keeps its clean-ups, and rpc clients go with the garbage.
 	r := w.router
 	t.Cleanup(func() { _ = r.Stop() }) // tests that care look at the first Stop
-	w.client = net.ClientOf(stack, w.router, impatient, router.ClientWrapper(w.router))
+	w.client = net.ClientOf(stack, w.router, impatient, noting(stack, w.losses), router.ClientWrapper(w.router))
 	return w
 }
 
@@ -55,6 +56,30 @@ type impatientClient struct{ client.Client }
 func (c *impatientClient) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
 	short := func(o *client.CallOptions) { o.ConnectionTimeout = time.Second }
 	return c.Client.Call(ctx, req, rsp, append(opts[:len(opts):len(opts)], short)...)
+}
+
+// noting counts the tries that the rpc stack lost, also those that another
+// try made good.
+func noting(stack string, losses *atomic.Int64) client.Wrapper {
+	note := client.WithCallWrapper(func(next client.CallFunc) client.CallFunc {
+		return func(ctx context.Context, n *registry.Node, req client.Request, rsp any, opts client.CallOptions) error {
+			err := next(ctx, n, req, rsp, opts)
+			if rpctest.Lost(stack, err) {
+				losses.Add(1)
+			}
+			return err
+		}
+	})
+	return func(c client.Client) client.Client { return &notingClient{c, note} }
+}
+
+type notingClient struct {
+	client.Client
+	note client.CallOption
+}
+
+func (c *notingClient) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	return c.Client.Call(ctx, req, rsp, append(opts[:len(opts):len(opts)], c.note)...)
 }
 
 func (w *world) echo(name string) echo.EchoService { return echo.NewEchoService(name, w.client) }
@@ -106,16 +131,8 @@ func (w *world) serve(name, version string, opts ...server.Option) *node {
 // dead registers a node that nobody listens for.
 func (w *world) dead(name, version string) string {
 	w.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		w.t.Fatal(err)
-	}
 	id := name + "-dead-" + uuid.NewString()
-	w.register(name, version, &registry.Node{Id: id, Address: address, Metadata: map[string]string{"protocol": w.protocol()}})
+	w.register(name, version, &registry.Node{Id: id, Address: backend.Address(w.t), Metadata: map[string]string{"protocol": w.protocol()}})
 	return id
 }
 
@@ -133,11 +150,10 @@ func (w *world) register(name, version string, n *registry.Node) {
 	}
 }
 
-// lost is go-micro's rpc stack losing a call, which says nothing about us: one
-// of some thousands stalls and ends with 408.
-func (w *world) lost(err error) bool {
-	return w.stack == rpctest.RPC && err != nil && errors.FromError(err).Code == 408
-}
+func (w *world) lost(err error) bool { return rpctest.Lost(w.stack, err) }
+
+// whole tells whether no try was lost so far.
+func (w *world) whole() bool { return w.losses.Load() == 0 }
 
 // calls makes n calls and returns who answered and how many failed.
 func (w *world) calls(ctx context.Context, n int, opts ...client.CallOption) (by map[string]int, failed int) {

@@ -1,7 +1,6 @@
 package router_test
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"testing"
@@ -56,14 +55,7 @@ func TestOnEtcd(t *testing.T) {
 }
 
 func TestOnDiscovery(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := backend.Address(t)
 	srv := rpctest.New(t).Boot(discoverysrv.Service(), func(c *daemon.Config) { c.Registry, c.Address = nil, address })
 	d := discovery.NewDiscovery(discovery.Addresses(address))
 	if err := d.Start(); err != nil {

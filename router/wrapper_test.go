@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,36 +22,44 @@ import (
 
 func TestCallsStreamsAndMessagesPass(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		w := newWorld(t, stack, router.ServerRate(1e6, 1e6), router.ServerConcurrency(100), router.ClientConcurrency(100), router.ClientRate("", 1e6, 1e6))
-		e := w.Serve(stack, "shop", server.WrapHandler(router.HandlerWrapper(w.router)))
-		ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-test": "1", "X-Micro-Label-Env": "a"})
-		rsp, err := w.echo("shop").Call(ctx, &echo.Request{Text: "hi"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, want := range map[string]string{"x-test": "1", "x-micro-label-env": "a"} {
-			if v, _ := metadata.Metadata(lower(rsp.Metadata)).Get(k); v != want {
-				t.Errorf("metadata %s is %q", k, v)
-			}
-		}
-		if err := rpctest.Converse(ctx, w.echo("shop"), 3, &echo.Request{End: true}); err != nil {
-			t.Error(err)
-		}
-		if err := w.client.Publish(ctx, w.client.NewMessage(rpctest.Topic, &echo.Event{Text: "news"})); err != nil {
-			t.Error(err)
-		}
-		rpctest.Eventually(t, "the message arrives", func() bool { return len(e.Events()) == 1 })
-		if v, _ := metadata.Metadata(lower(e.Events()[0].Metadata)).Get("x-test"); v != "1" {
-			t.Errorf("metadata of the message: %v", e.Events()[0].Metadata)
-		}
-		rpctest.Eventually(t, "call and stream are measured once", func() bool {
-			s, err := w.router.Stats()
-			if err != nil || len(s) != 1 || len(s[0].Selected) != 1 || len(s[0].Endpoints) != 2 {
-				return false
-			}
-			return s[0].Selected[0].Success.Count == 2 && s[0].Endpoints[0].Success.Count == 1 && s[0].Endpoints[1].Success.Count == 1
-		})
+		rpctest.Whole(t, func() bool { return callsStreamsAndMessagesPass(t, stack) })
 	})
+}
+
+func callsStreamsAndMessagesPass(t *testing.T, stack string) (whole bool) {
+	w := newWorld(t, stack, router.ServerRate(1e6, 1e6), router.ServerConcurrency(100), router.ClientConcurrency(100), router.ClientRate("", 1e6, 1e6))
+	e := w.Serve(stack, "shop", server.WrapHandler(router.HandlerWrapper(w.router)))
+	ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-test": "1", "X-Micro-Label-Env": "a"})
+	rsp, err := w.echo("shop").Call(ctx, &echo.Request{Text: "hi"})
+	if !w.whole() {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range map[string]string{"x-test": "1", "x-micro-label-env": "a"} {
+		if v, _ := metadata.Metadata(lower(rsp.Metadata)).Get(k); v != want {
+			t.Errorf("metadata %s is %q", k, v)
+		}
+	}
+	if err := rpctest.Converse(ctx, w.echo("shop"), 3, &echo.Request{End: true}); err != nil {
+		t.Error(err)
+	}
+	if err := w.client.Publish(ctx, w.client.NewMessage(rpctest.Topic, &echo.Event{Text: "news"})); err != nil {
+		t.Error(err)
+	}
+	rpctest.Eventually(t, "the message arrives", func() bool { return len(e.Events()) == 1 })
+	if v, _ := metadata.Metadata(lower(e.Events()[0].Metadata)).Get("x-test"); v != "1" {
+		t.Errorf("metadata of the message: %v", e.Events()[0].Metadata)
+	}
+	rpctest.Eventually(t, "call and stream are measured once", func() bool {
+		s, err := w.router.Stats()
+		if err != nil || len(s) != 1 || len(s[0].Selected) != 1 || len(s[0].Endpoints) != 2 {
+			return false
+		}
+		return s[0].Selected[0].Success.Count == 2 && s[0].Endpoints[0].Success.Count == 1 && s[0].Endpoints[1].Success.Count == 1
+	})
+	return true
 }
 
 func lower(md map[string]string) map[string]string {
@@ -125,20 +134,26 @@ func TestOnlyWhatMayRunTwiceDoes(t *testing.T) {
 			"go-micro's own":     {call: []client.CallOption{client.WithRetries(5)}},
 		} {
 			t.Run(name, func(t *testing.T) {
-				w := newWorld(t, stack, c.opts...)
-				n := w.serve("shop", "v1")
-				n.fail.Store(500)
-				ctx := t.Context()
-				if c.ctx != nil {
-					ctx = c.ctx(ctx)
-				}
-				_, err := w.echo("shop").Call(ctx, &echo.Request{}, c.call...)
-				if call.Code(err) != 500 {
-					t.Errorf("error %v", err)
-				}
-				if got := n.calls.Load(); c.twice != (got > 1) || got > 3 {
-					t.Errorf("%d executions", got)
-				}
+				rpctest.Whole(t, func() bool {
+					w := newWorld(t, stack, c.opts...)
+					n := w.serve("shop", "v1")
+					n.fail.Store(500)
+					ctx := t.Context()
+					if c.ctx != nil {
+						ctx = c.ctx(ctx)
+					}
+					_, err := w.echo("shop").Call(ctx, &echo.Request{}, c.call...)
+					if !w.whole() {
+						return false
+					}
+					if call.Code(err) != 500 {
+						t.Errorf("error %v", err)
+					}
+					if got := n.calls.Load(); c.twice != (got > 1) || got > 3 {
+						t.Errorf("%d executions", got)
+					}
+					return true
+				})
 			})
 		}
 	})
@@ -206,19 +221,26 @@ func TestNoRetryWithoutTime(t *testing.T) {
 // a service of its own and says so has done half of its work.
 func TestWhatAHandlerPassesOnIsNoRefusedConnection(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		w := newWorld(t, stack)
-		e := w.Serve(stack, "shop")
-		calls := 0
-		e.Forward = func(context.Context) error {
-			calls++
-			return merrors.New("go.micro.client", `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`, 503)
-		}
-		if _, err := w.echo("shop").Call(t.Context(), &echo.Request{}); call.Code(err) != 503 {
-			t.Errorf("error %v", err)
-		}
-		if calls != 1 {
-			t.Errorf("%d executions", calls)
-		}
+		rpctest.Whole(t, func() bool {
+			w := newWorld(t, stack)
+			e := w.Serve(stack, "shop")
+			var calls atomic.Int64
+			e.Forward = func(context.Context) error {
+				calls.Add(1)
+				return merrors.New("go.micro.client", `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`, 503)
+			}
+			_, err := w.echo("shop").Call(t.Context(), &echo.Request{})
+			if !w.whole() {
+				return false
+			}
+			if call.Code(err) != 503 {
+				t.Errorf("error %v", err)
+			}
+			if calls.Load() != 1 {
+				t.Errorf("%d executions", calls.Load())
+			}
+			return true
+		})
 	})
 }
 
@@ -237,40 +259,52 @@ func TestAddressOfTheCallerNeedsNoRegistry(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		t.Run("client rate", func(t *testing.T) {
-			w := newWorld(t, stack, router.ClientRate("shop", 0.001, 5))
-			n := w.serve("shop", "v1")
-			by, failed := w.calls(t.Context(), 50)
-			if n.calls.Load() != 5 || by["code 429"] != 45 || failed > 46 {
-				t.Errorf("%d executions, %v", n.calls.Load(), by)
-			}
-			if _, err := w.echo("shop").Stream(t.Context()); !router.Limited(err) {
-				t.Errorf("stream: %v", err)
-			}
-			// Its own refusals are no failures of the node.
-			e, err := w.router.Explain("shop")
-			if err != nil || e.Limited != 46 || e.Nodes[0].Success != 1 || len(e.Nodes[0].Reasons) > 0 {
-				t.Errorf("%+v, %v", e, err)
-			}
-		})
-		t.Run("server rate", func(t *testing.T) {
-			w := newWorld(t, stack, router.ServerRate(0.001, 5))
-			n := w.serve("shop", "v1", server.WrapHandler(router.HandlerWrapper(w.router)))
-			by, _ := w.calls(t.Context(), 20)
-			if n.calls.Load() != 5 || by["code 429"] < 12 { // the rpc stack may lose some
-				t.Errorf("%d executions, %v", n.calls.Load(), by)
-			}
-			stream, err := w.echo("shop").Stream(t.Context())
-			if err == nil {
-				_ = stream.Send(&echo.Request{}) // the reason comes with Recv
-				_, err = stream.Recv()
-				_ = stream.Close() // it is over
-			}
-			if !router.Limited(err) {
-				t.Errorf("stream: %v", err)
-			}
-		})
+		t.Run("client rate", func(t *testing.T) { rpctest.Whole(t, func() bool { return limitsTheClient(t, stack) }) })
+		t.Run("server rate", func(t *testing.T) { rpctest.Whole(t, func() bool { return limitsTheServer(t, stack) }) })
 	})
+}
+
+func limitsTheClient(t *testing.T, stack string) (whole bool) {
+	w := newWorld(t, stack, router.ClientRate("shop", 0.001, 5))
+	n := w.serve("shop", "v1")
+	by, failed := w.calls(t.Context(), 50)
+	if !w.whole() {
+		return false
+	}
+	if n.calls.Load() != 5 || by["code 429"] != 45 || failed != 45 {
+		t.Errorf("%d executions, %v", n.calls.Load(), by)
+	}
+	if _, err := w.echo("shop").Stream(t.Context()); !router.Limited(err) {
+		t.Errorf("stream: %v", err)
+	}
+	// Its own refusals are no failures of the node.
+	e, err := w.router.Explain("shop")
+	if err != nil || e.Limited != 46 || e.Nodes[0].Success != 1 || len(e.Nodes[0].Reasons) > 0 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	return true
+}
+
+func limitsTheServer(t *testing.T, stack string) (whole bool) {
+	w := newWorld(t, stack, router.ServerRate(0.001, 5))
+	n := w.serve("shop", "v1", server.WrapHandler(router.HandlerWrapper(w.router)))
+	by, _ := w.calls(t.Context(), 20)
+	if !w.whole() {
+		return false
+	}
+	if n.calls.Load() != 5 || by["code 429"] != 15 {
+		t.Errorf("%d executions, %v", n.calls.Load(), by)
+	}
+	stream, err := w.echo("shop").Stream(t.Context())
+	if err == nil {
+		_ = stream.Send(&echo.Request{}) // the reason comes with Recv
+		_, err = stream.Recv()
+		_ = stream.Close() // it is over
+	}
+	if !router.Limited(err) {
+		t.Errorf("stream: %v", err)
+	}
+	return true
 }
 
 func TestHandlerConcurrencyAndPanic(t *testing.T) {
@@ -322,30 +356,39 @@ func (unary) Stream() bool { return false }
 
 func TestCallWrapperAloneAndTwice(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		w := newWorld(t, stack)
-		w.serve("shop", "v1")
-		count := func() int64 {
-			s, err := w.router.Stats()
-			if err != nil || len(s) == 0 {
-				return 0
-			}
-			return s[0].Selected[0].Success.Count
-		}
-		both := client.WithCallWrapper(router.CallWrapper(w.router))
-		if _, err := w.echo("shop").Call(t.Context(), &echo.Request{}, both); err != nil {
-			t.Fatal(err)
-		}
-		if n := count(); n != 1 {
-			t.Errorf("with both wrappers %d calls were counted", n)
-		}
-		plain := echo.NewEchoService("shop", w.ClientOf(stack, w.router))
-		if _, err := plain.Call(t.Context(), &echo.Request{}, both); err != nil {
-			t.Fatal(err)
-		}
-		if n := count(); n != 2 {
-			t.Errorf("with CallWrapper alone %d calls were counted, want 2", n)
-		}
+		rpctest.Whole(t, func() bool { return countsOnce(t, stack) })
 	})
+}
+
+func countsOnce(t *testing.T, stack string) (whole bool) {
+	w := newWorld(t, stack)
+	w.serve("shop", "v1")
+	count := func() int64 {
+		s, err := w.router.Stats()
+		if err != nil || len(s) == 0 {
+			return 0
+		}
+		return s[0].Selected[0].Success.Count
+	}
+	both := client.WithCallWrapper(router.CallWrapper(w.router))
+	if _, err := w.echo("shop").Call(t.Context(), &echo.Request{}, both); w.lost(err) {
+		return false
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("with both wrappers %d calls were counted", n)
+	}
+	plain := echo.NewEchoService("shop", w.ClientOf(stack, w.router))
+	if _, err := plain.Call(t.Context(), &echo.Request{}, both); w.lost(err) {
+		return false
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 2 {
+		t.Errorf("with CallWrapper alone %d calls were counted, want 2", n)
+	}
+	return true
 }
 
 // labelled is a client whose every call carries a label.

@@ -152,7 +152,7 @@ func TestLossIsCounted(t *testing.T) {
 	}
 	begun := time.Now()
 	err := tr.Stop()
-	if took := time.Since(begun); took > 4*time.Second {
+	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
 	if err == nil || !strings.Contains(err.Error(), "spans lost") {

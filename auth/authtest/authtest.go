@@ -26,7 +26,7 @@ type Fixture struct {
 	Token func(t *testing.T, account string, scopes ...string) string
 	// SetRules replaces the rules, for RunPolicy.
 	SetRules func(t *testing.T, rules ...*pb.Rule)
-	// Within is how long the plugin may take to hear of a change. Default 5 s.
+	// Within is how long the plugin may take to hear of a change. Default a minute.
 	Within time.Duration
 }
 
@@ -56,7 +56,7 @@ func (f *Fixture) eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	within := f.Within
 	if within == 0 {
-		within = 5 * time.Second
+		within = time.Minute
 	}
 	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if ok() {

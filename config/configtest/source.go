@@ -129,7 +129,7 @@ func listen(t *testing.T, s config.Source) (<-chan news, config.SourceWatcher) {
 // until waits for a watcher to tell something.
 func until(t *testing.T, heard <-chan news, want map[string]any) (others []string) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case n := <-heard:
@@ -200,7 +200,7 @@ func testStopEnds(t *testing.T, f Fixture) {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case n := <-heard:

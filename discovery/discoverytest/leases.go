@@ -9,18 +9,23 @@ import (
 
 // RunLeases checks what happens when processes and the registry die.
 func RunLeases(t *testing.T, world World) {
-	for name, test := range map[string]func(*testing.T, World){
-		"Renewed": testRenewed, "Crash": testCrash, "Drain": testDrain, "Dead": testDead, "Snapshot": testSnapshotFile,
-	} {
-		t.Run(name, func(t *testing.T) { test(t, world) })
-	}
+	t.Run("Alive", func(t *testing.T) {
+		for name, test := range map[string]func(*testing.T, World){"Renewed": testRenewed, "Crash": testCrash, "Drain": testDrain} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel() // they wait for leases
+				test(t, world)
+			})
+		}
+	})
+	t.Run("Dead", func(t *testing.T) { testDead(t, world) })
+	t.Run("Snapshot", func(t *testing.T) { testSnapshotFile(t, world) })
 }
 
 // always looks for a while, longer than a lease, that the plugin finds exactly
 // these nodes.
 func always(t *testing.T, d discovery.Discovery, service string, want ...string) {
 	t.Helper()
-	for end := time.Now().Add(discovery.TTLIntervals*Interval + time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(discovery.TTLIntervals*Interval + Interval); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		got := nodes(d, service)
 		if len(got) != len(want) {
 			t.Fatalf("nodes %v, want %v", got, want)

@@ -232,10 +232,10 @@ func slowDurable(t *testing.T, open Open) {
 	e := start(t, open)
 	publish(t, e, "x", numbers(0, 300)...)
 	in := consume(t, e, func(context.Context, *event.Delivery) error {
-		time.Sleep(4 * time.Millisecond)
+		time.Sleep(8 * time.Millisecond)
 		return nil
 		// All of its queue takes longer than AckWait; each record does not.
-	}, event.Durable("slow"), event.FromBeginning(), event.AckWait(200*time.Millisecond), event.Prefetch(200))
+	}, event.Durable("slow"), event.FromBeginning(), event.AckWait(2*time.Second), event.Prefetch(300))
 	in.want(numbers(0, 300)...)
 	got := in.deliveries()
 	if got[0].Lag == 0 {

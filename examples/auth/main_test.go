@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestRun(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var out rpctest.Buffer
 	if err := run(ctx, memreg.New(), &out); err != nil {

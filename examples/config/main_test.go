@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestRun(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var out rpctest.Buffer
 	err := run(ctx, memreg.New(), &out)

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 const want = "the clerks sold 10 of 10 apples\norder more: Pear, 3 left\norder more: Apple, 0 left\n"
 
 func TestRun(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out rpctest.Buffer
 	if err := run(ctx, memreg.New(), "sqlite::memory:", &out); err != nil {
@@ -42,7 +42,7 @@ func TestAuthenticated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out rpctest.Buffer
 	t.Setenv(devauth.EnvID, authsrv.AdminID)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 func TestRun(t *testing.T) {
 	for name, reg := range map[string]registry.Registry{"memory": memreg.New(), "standalone": nil} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			out := &rpctest.Buffer{Until: "nodes: three\n", Then: cancel}
 			err := run(ctx, reg, out)

@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/micro/go-platform/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	path := filepath.Join(t.TempDir(), "log.json")
-	if err := run(context.Background(), config{"debug", path, time.Millisecond, 200 * time.Millisecond}, &out); err != nil {
+	if err := run(context.Background(), config{"debug", path, time.Millisecond, 2 * time.Second}, &out); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)

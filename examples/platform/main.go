@@ -31,7 +31,7 @@ import (
 
 func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn) // libraries that log by themselves
-	var c settings
+	c := settings{bound: 5 * time.Second}
 	flag.DurationVar(&c.duration, "for", 0, "end after this `time`; 0: at Ctrl-C")
 	flag.DurationVar(&c.every, "every", 3*time.Second, "print a report each `interval`")
 	flag.StringVar(&c.registry, "registry", "memory", "memory, consul, etcd, nats or mdns")
@@ -56,6 +56,7 @@ type settings struct {
 	duration time.Duration
 	every    time.Duration
 	rate     int
+	bound    time.Duration // of a report, and of the end of a node
 
 	registry, registryAddress string
 }

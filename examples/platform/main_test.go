@@ -13,7 +13,7 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestThePlatformKeepsItsPromises(t *testing.T) {
 	var out rpctest.Buffer
-	code, err := run(context.Background(), settings{duration: 8 * time.Second, every: 2 * time.Second, rate: 50, registry: "memory"}, &out)
+	code, err := run(context.Background(), settings{duration: 8 * time.Second, every: 2 * time.Second, rate: 50, bound: 30 * time.Second, registry: "memory"}, &out)
 	t.Log(out.String())
 	if err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v", code, err)

@@ -33,6 +33,7 @@ import (
 // node is one instance of a service with everything this project wires into it.
 type node struct {
 	name    string
+	bound   time.Duration // of its end
 	service micro.Service
 	plain   *rpc.Client   // to the platform's services
 	authed  client.Client // plain, as this service
@@ -56,7 +57,7 @@ type node struct {
 
 // newNode makes an instance that is wired, but serves nothing yet.
 func newNode(ctx context.Context, p *platform, service, version, name string) (_ *node, err error) {
-	n := &node{name: name}
+	n := &node{name: name, bound: p.bound}
 	self := &registry.Service{Name: service, Version: version}
 
 	// Clients and a server of its own: go-micro's defaults are shared by all
@@ -176,7 +177,7 @@ func (n *node) kill(graves *sync.WaitGroup) {
 
 // stop ends the instance without losing a call.
 func (n *node) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), n.bound)
 	defer cancel()
 	err := n.shutdown.Stop(ctx)
 	for _, end := range append(n.ends, n.auth.Stop) { // the farewell needs a token

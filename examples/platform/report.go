@@ -29,14 +29,15 @@ type report struct {
 	whole   int   // traces that were read back complete
 	refused bool  // strangers were
 	reports int
-	told    error // what went wrong with what happens to the shop
+	slowest float64 // p50 in ms of stock-1, which needs one, in the worst window
+	told    error   // what went wrong with what happens to the shop
 }
 
 func (r *report) printf(format string, args ...any) { fmt.Fprintf(r.out, format, args...) }
 
 // print is one block of the report. A line that cannot be had says why.
 func (r *report) print() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), r.bound)
 	defer cancel()
 	r.printf("\n%s  %s\n", time.Now().Format(time.TimeOnly), r.throughput())
 	if err := r.endpoints(ctx); err != nil {
@@ -74,6 +75,9 @@ func (r *report) endpoints(ctx context.Context) error {
 	for _, s := range rsp.Stats {
 		slices.SortFunc(s.Endpoints, func(a, b *monitorpb.Endpoint) int { return cmp.Compare(a.Method, b.Method) })
 		for _, e := range s.Endpoints {
+			if nodeName(s.Service) == "stock-1" && e.Method == "Stock.Reserve" {
+				r.slowest = max(r.slowest, e.Success.GetP50())
+			}
 			if e.Side == monitorpb.Endpoint_SERVER {
 				r.printf("  %-11s %-28s %7d %7d %9.1f %9.1f\n", nodeName(s.Service), e.Method, e.Success.GetCount(),
 					e.Errors.GetCount()+e.Dropped.GetCount(), e.Success.GetP50(), e.Success.GetP99())

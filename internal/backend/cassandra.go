@@ -41,6 +41,12 @@ func configureCassandra(_ context.Context, p *place) error {
 		"commitlog_sync: batch",
 		"commitlog_segment_size: 4MiB",
 		"auto_snapshot: false",
+		// Those of a server that has its machine for itself are 2 to 10 seconds.
+		"read_request_timeout: 30s",
+		"range_request_timeout: 30s",
+		"write_request_timeout: 30s",
+		"cas_contention_timeout: 30s",
+		"request_timeout: 30s",
 		"commitlog_directory: "+p.dir+"/commitlog",
 		"data_file_directories: ["+p.dir+"/data]",
 		"saved_caches_directory: "+p.dir+"/caches",

@@ -24,7 +24,7 @@
 // JVM take many seconds to start; tests that only use one pass [Shared], and all tests of the package then get
 // the same server. Their TestMain stops it:
 //
-//	func TestMain(m *testing.M) { goleak.VerifyTestMain(backend.StopAfter(m)) }
+//	func TestMain(m *testing.M) { leak.Main(backend.StopAfter(m)) }
 //
 // On Linux no server outlives the test binary, however that ends.
 package backend

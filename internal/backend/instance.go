@@ -20,7 +20,7 @@ type place struct {
 	ports ports
 }
 
-func (p *place) addr(i int) string { return fmt.Sprintf("127.0.0.1:%d", p.ports[i].number) }
+func (p *place) addr(i int) string { return p.ports[i].address() }
 
 func (p *place) port(i int) string { return fmt.Sprint(p.ports[i].number) }
 

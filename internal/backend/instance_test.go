@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,5 +137,20 @@ func TestPortsAreNobodyElses(t *testing.T) {
 		t.Errorf("port %d is not to be had after its release: %v", got[0].number, err)
 	} else if err := p.lock.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAddressIsHeld(t *testing.T) {
+	_, text, err := net.SplitHostPort(Address(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := reserveOne(number); err == nil {
+		t.Error("given twice")
+		_ = p.lock.Close() // nothing was written
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"testing"
 )
 
 // usual is where n ports of a server come from: below the range that the kernel takes client ports from. In
@@ -28,7 +29,26 @@ type port struct {
 	lock   *os.File
 }
 
+func (p port) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.number)) }
+
 type ports []port
+
+// Address returns a loopback address that nobody else listens at until the test ends, for a server that is told
+// where to listen, that dies and returns, or that is meant to be dead. A port found by listening at port 0 is
+// given to the next who does so as soon as it is closed.
+func Address(tb testing.TB) string {
+	tb.Helper()
+	p, err := reserveIn(usual(1)[0])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := p.lock.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return p.address()
+}
 
 // reserve returns a free port from each of the ranges.
 func reserve(from []span) (ports, error) {
@@ -76,7 +96,7 @@ func reserveOne(number int) (port, error) {
 
 // free asks for UDP as well, since Consul's gossip listens on both.
 func free(number int) error {
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(number))
+	addr := port{number: number}.address()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err

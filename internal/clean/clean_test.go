@@ -7,12 +7,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"go.uber.org/goleak"
-
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestName(t *testing.T) {
 	for name, want := range map[string]bool{

@@ -3,28 +3,18 @@ package daemon_test
 import (
 	"context"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // A registry that asks for tokens, behind mutual TLS.
 func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
@@ -38,7 +28,7 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 		}
 		common = append(common, "--tls_"+name, path)
 	}
-	registry, issuer := freeAddress(t), freeAddress(t)
+	registry, issuer := backend.Address(t), backend.Address(t)
 	run := func(s daemon.Service, args ...string) *rpctest.Buffer {
 		ctx, cancel := context.WithCancel(context.Background())
 		errs, done := &rpctest.Buffer{}, make(chan int, 1)

@@ -16,6 +16,7 @@ import (
 	"github.com/micro/go-platform/discovery"
 	discoverypb "github.com/micro/go-platform/discovery/proto"
 	eventpb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpc"
@@ -52,7 +53,7 @@ func TestAuthenticatedRegistry(t *testing.T) {
 func newEstate(t *testing.T, dir string) *estate {
 	t.Helper()
 	e := &estate{yard: &yard{t, dir}, data: t.TempDir()}
-	e.registry, e.issuer, e.events = e.address(), e.address(), e.address()
+	e.registry, e.issuer, e.events = backend.Address(t), backend.Address(t), backend.Address(t)
 	e.registryFlags = []string{"--auth_address", e.issuer, "--data_dir", e.data}
 	e.issuerFlags = []string{"--http_address", "", "--data_dir", e.data}
 	return e

@@ -46,7 +46,7 @@ func startDB(t *testing.T, database string) *dbPlatform {
 	addr := backend.Consul(t).Addr
 	args := func(more ...string) []string {
 		return append([]string{"--registry", "consul", "--registry_address", addr, "--broker", "memory", "--insecure",
-			"--data_dir", data, "--server_address", freeAddress(t)}, more...)
+			"--data_dir", data, "--server_address", backend.Address(t)}, more...)
 	}
 	brk, err := membroker.New()
 	if err != nil {

@@ -51,7 +51,7 @@ func startEventSrv(t *testing.T) *eventSrv {
 	}
 	s := &eventSrv{consul: backend.Consul(t).Addr, data: t.TempDir()}
 	s.process = startProcess(t, filepath.Join(dir, "event-srv"), "--registry", "consul", "--registry_address", s.consul,
-		"--broker", "memory", "--insecure", "--server_address", freeAddress(t), "--data_dir", s.data)
+		"--broker", "memory", "--insecure", "--server_address", backend.Address(t), "--data_dir", s.data)
 	return s
 }
 
@@ -81,6 +81,7 @@ type load struct {
 	mu     sync.Mutex
 	acked  map[string]bool
 	errors atomic.Int64
+	most   int // 0: no bound
 }
 
 func startLoad(e event.Event, publishers int, pause time.Duration) *load {
@@ -89,6 +90,13 @@ func startLoad(e event.Event, publishers int, pause time.Duration) *load {
 		l.wg.Go(func() { l.publish(pause) })
 	}
 	return l
+}
+
+// atMost bounds how many records are published.
+func (l *load) atMost(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = n
 }
 
 func (l *load) publish(pause time.Duration) {
@@ -100,7 +108,11 @@ func (l *load) publish(pause time.Duration) {
 		}
 		l.mu.Lock()
 		l.acked[r.Id] = true
+		full := l.most > 0 && len(l.acked) >= l.most
 		l.mu.Unlock()
+		if full {
+			return
+		}
 		select {
 		case <-l.stop:
 			return

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -83,14 +82,7 @@ func newKVRing(t *testing.T, n int) *kvRing {
 
 func (r *kvRing) join() *kvProcess {
 	r.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	own := l.Addr().String()
-	if err := l.Close(); err != nil {
-		r.t.Fatal(err)
-	}
+	own := backend.Address(r.t)
 	m := &kvProcess{link: netcut.New(r.t, own)}
 	m.process = &process{t: r.t, path: os.Args[0], args: []string{"-test.run", "^$"}, env: append(os.Environ(), fmt.Sprintf("%s=%s %s %s", kvMemberEnv, r.reg, own, m.link.Addr)), piped: &m.stdin}
 	m.start()
@@ -122,6 +114,9 @@ func (r *kvRing) client() kv.KV {
 	})
 	return k
 }
+
+// kvClients is how many put a load on a ring.
+const kvClients = 3
 
 type kvAction struct {
 	write bool
@@ -209,21 +204,31 @@ func (l *kvLoad) unique(k kv.KV, key string) {
 	}
 }
 
-// check ends the load and judges it.
-func (l *kvLoad) check(r *kvRing) {
+// readBack is patient: that a ring under load is not to be had is no loss.
+func readBack(k kv.KV, key string) (item *kv.Item, err error) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if item, err = k.Get(key); !errors.Is(err, kv.ErrUnavailable) || time.Now().After(end) {
+			return item, err
+		}
+	}
+}
+
+// check ends the load, after so many faults, and judges it.
+func (l *kvLoad) check(r *kvRing, faults int) {
 	r.t.Helper()
 	close(l.stop)
 	l.wg.Wait()
 	k := r.client()
 	lost := 0
 	for _, key := range l.acked {
-		if item, err := k.Get(key); err != nil || string(item.Value) != key {
+		if item, err := readBack(k, key); err != nil || string(item.Value) != key {
 			lost++
 			r.t.Logf("%s: %v", key, err)
 		}
 	}
 	r.t.Logf("%d of %d puts acknowledged, %d of them lost", len(l.acked), l.tried, lost)
-	if lost > 0 || len(l.acked) < l.tried*9/10 {
+	// A client is at one put when a fault begins; few are tried on a slow machine.
+	if lost > 0 || l.tried-len(l.acked) > max(3*kvClients*faults, l.tried/10) {
 		r.t.Errorf("%d of %d puts acknowledged, %d of them lost", len(l.acked), l.tried, lost)
 	}
 	for n, h := range l.history {
@@ -246,7 +251,7 @@ func kvSizes(t *testing.T, test func(t *testing.T, r *kvRing)) {
 // A member is killed, another comes, and one leaves in order.
 func TestFaultKVKilled(t *testing.T) {
 	kvSizes(t, func(t *testing.T, r *kvRing) {
-		l := startKVLoad(r, 3)
+		l := startKVLoad(r, kvClients)
 		<-time.After(phase() / 2)
 		r.members[0].kill()
 		<-time.After(2 * phase()) // longer than the suspicion
@@ -256,7 +261,7 @@ func TestFaultKVKilled(t *testing.T) {
 			t.Error(err)
 		}
 		<-time.After(phase())
-		l.check(r)
+		l.check(r, 3)
 	})
 }
 
@@ -264,20 +269,20 @@ func TestFaultKVKilled(t *testing.T) {
 // the past.
 func TestFaultKVPaused(t *testing.T) {
 	kvSizes(t, func(t *testing.T, r *kvRing) {
-		l := startKVLoad(r, 3)
+		l := startKVLoad(r, kvClients)
 		<-time.After(phase() / 2)
 		r.signal(r.members[0], syscall.SIGSTOP)
 		<-time.After(max(4*time.Second, phase()/2))
 		r.signal(r.members[0], syscall.SIGCONT)
 		<-time.After(2 * phase())
-		l.check(r)
+		l.check(r, 1)
 	})
 }
 
 // Nobody reaches a member, for longer and for shorter than the suspicion.
 func TestFaultKVPartition(t *testing.T) {
 	kvSizes(t, func(t *testing.T, r *kvRing) {
-		l := startKVLoad(r, 3)
+		l := startKVLoad(r, kvClients)
 		for _, cut := range []time.Duration{500 * time.Millisecond, max(4*time.Second, phase()/2)} {
 			<-time.After(phase() / 2)
 			r.members[0].link.Cut()
@@ -285,7 +290,7 @@ func TestFaultKVPartition(t *testing.T) {
 			r.members[0].link.Heal()
 		}
 		<-time.After(phase())
-		l.check(r)
+		l.check(r, 2)
 	})
 }
 
@@ -316,7 +321,7 @@ func TestFaultKVMinorityRefuses(t *testing.T) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if ok() {
 			return
 		}

@@ -12,12 +12,12 @@ import (
 	"testing"
 
 	jose "github.com/go-jose/go-jose/v4"
-	"go.uber.org/goleak"
 
 	"github.com/micro/go-platform/internal/jwt"
+	"github.com/micro/go-platform/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func all() *jwt.Expect {
 	return &jwt.Expect{Algs: []string{jwt.EdDSA, jwt.ES256, jwt.RS256, jwt.PS256}, Types: []string{"at+jwt"}, Audience: "a"}

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/lifecycle"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestStartRunsOnceAndStopWaits(t *testing.T) {
 	var g lifecycle.Group

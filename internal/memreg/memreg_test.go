@@ -6,12 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/memreg"
 	"go-micro.dev/v5/registry"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func svc(version string, nodes ...*registry.Node) *registry.Service {
 	return &registry.Service{Name: "shop", Version: version, Nodes: nodes}

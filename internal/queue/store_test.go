@@ -112,7 +112,7 @@ func hanging(ctx context.Context, _ func() error) error {
 	return ctx.Err()
 }
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 func lock(t *testing.T, s sync.Sync, opts ...sync.LockOption) sync.Lock {
 	t.Helper()

@@ -72,7 +72,8 @@ func (r *Renewer[T]) Open() {
 
 // Get returns the value. While there is none it waits for the fetch under way,
 // at most the timeout, and returns its error; between fetches it returns the
-// error of the last one at once.
+// error of the last one at once, or ErrUnavailable when that went well and what
+// it brought has expired.
 func (r *Renewer[T]) Get() (T, error) {
 	s := r.state.Load()
 	if s.good() {
@@ -91,6 +92,9 @@ func (r *Renewer[T]) Get() (T, error) {
 		return s.value, nil
 	}
 	var none T
+	if s.err == nil {
+		return none, fmt.Errorf("%s: expired: %w", r.config.Name, rpcerr.ErrUnavailable)
+	}
 	return none, s.err
 }
 

@@ -59,7 +59,7 @@ func start(t *testing.T, s *source, change func(*renew.Config[int64])) *renew.Re
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -116,5 +116,28 @@ func TestRenewIsBounded(t *testing.T) {
 	eventually(t, "fetched twice more", func() bool { r.Renew(); return s.n.Load() >= 3 })
 	if took := time.Since(begun); took < 150*time.Millisecond {
 		t.Errorf("after %v", took)
+	}
+}
+
+// What has expired is no value and no success, whether the next fetch hangs or
+// the loop has not come to it yet.
+func TestExpiredIsAnError(t *testing.T) {
+	s := &source{lifetime: time.Millisecond}
+	hang := make(chan struct{})
+	r := start(t, s, func(c *renew.Config[int64]) {
+		c.Timeout = 20 * time.Millisecond
+		c.Fetch = func(ctx context.Context) (int64, time.Duration, error) {
+			if s.n.Load() > 0 {
+				<-hang
+			}
+			return s.fetch(ctx)
+		}
+	})
+	defer close(hang)
+	eventually(t, "the only value has expired", func() bool { _, ok := r.Peek(); return !ok && s.n.Load() > 0 })
+	for range 3 {
+		if v, err := r.Get(); !errors.Is(err, rpcerr.ErrUnavailable) {
+			t.Errorf("%v, %v", v, err)
+		}
 	}
 }

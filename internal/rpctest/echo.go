@@ -18,6 +18,9 @@ import (
 // Topic is what an Echo server subscribes to.
 const Topic = "go.platform.test.events"
 
+// toldToFail is what an Echo answers that was.
+const toldToFail = "told to fail"
+
 // Echo is the handler and subscriber that tests call through wrappers.
 type Echo struct {
 	mu     sync.Mutex
@@ -59,7 +62,7 @@ func (e *Echo) Call(ctx context.Context, req *echo.Request, rsp *echo.Response) 
 		panic("told to")
 	}
 	if req.Fail != 0 {
-		return merrors.New("go.platform.test", "told to fail", req.Fail)
+		return merrors.New("go.platform.test", toldToFail, req.Fail)
 	}
 	if e.Forward != nil {
 		if err := e.Forward(ctx); err != nil {
@@ -84,7 +87,7 @@ func (e *Echo) Stream(ctx context.Context, stream echo.Echo_StreamStream) error 
 		case req.Panic:
 			panic("told to")
 		case req.Fail != 0:
-			return merrors.New("go.platform.test", "told to fail", req.Fail)
+			return merrors.New("go.platform.test", toldToFail, req.Fail)
 		case req.End:
 			return nil
 		}
@@ -126,7 +129,7 @@ func (e *Echo) event(ctx context.Context, event *echo.Event) error {
 	defer e.mu.Unlock()
 	e.events = append(e.events, Delivery{event.Text, md})
 	if event.Fail != 0 {
-		return merrors.New("go.platform.test", "told to fail", event.Fail)
+		return merrors.New("go.platform.test", toldToFail, event.Fail)
 	}
 	return nil
 }

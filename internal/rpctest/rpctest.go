@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/microlog"
@@ -92,13 +92,20 @@ func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 	if stack == GRPC {
 		return n.ClientOf(stack, nil, wrappers...)
 	}
-	sel := selector.NewSelector(selector.Registry(n.Registry))
+	sel := selector.NewSelector(selector.Registry(n.Registry), uncached)
 	n.tb.Cleanup(func() {
 		if err := sel.Close(); err != nil {
 			n.tb.Error(err)
 		}
 	})
 	return n.ClientOf(stack, sel, wrappers...)
+}
+
+// uncached makes go-micro's selector ask the registry each time: what its
+// cache's watcher updates, a call reads without a lock, and news that come
+// before the watcher has begun are missed for a minute.
+func uncached(o *selector.Options) {
+	o.Context = context.WithValue(context.Background(), "selector_ttl", time.Duration(0)) //nolint:staticcheck,revive // the key is go-micro's
 }
 
 // ClientOf is Client with a selector, which the caller closes. On grpc nil
@@ -205,10 +212,11 @@ func (n *Net) Boot(s daemon.Service, change ...func(*daemon.Config)) *daemon.Run
 	return r
 }
 
-// Eventually polls until ok holds and fails the test after ten seconds.
+// Eventually polls until ok holds and fails the test after a minute: patience
+// costs nothing where it happens, and a busy machine may stall for seconds.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -216,21 +224,31 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Fatalf("never happened: %s", what)
 }
 
+// Within is Eventually that logs how long it took, and fails when that was more
+// than the bound: unless the machine kept the poll itself waiting for a tenth of
+// it, since it is then too busy to judge anybody.
+func Within(tb testing.TB, bound time.Duration, what string, ok func() bool) {
+	tb.Helper()
+	begun, stalled := time.Now(), time.Duration(0)
+	last := begun
+	Eventually(tb, what, func() bool {
+		if paused := time.Since(last); paused > 10*time.Millisecond {
+			stalled += paused
+		}
+		defer func() { last = time.Now() }()
+		return ok()
+	})
+	took := time.Since(begun)
+	tb.Logf("%s: after %v", what, took.Round(time.Millisecond))
+	if took > bound && stalled < bound/10 {
+		tb.Errorf("%s: after %v, want at most %v", what, took, bound)
+	}
+}
+
 // Main is the TestMain of packages that use go-micro: it fails when goroutines
 // are left, but for those that go-micro starts and nobody can stop.
 func Main(m goleak.TestingM, opts ...goleak.Option) {
-	goleak.VerifyTestMain(collected{m}, append(leftByGoMicro(), opts...)...)
-}
-
-// collected ends the connections in the pools of rpc clients, which cannot be
-// closed: they go with the garbage.
-type collected struct{ goleak.TestingM }
-
-func (c collected) Run() int {
-	code := c.TestingM.Run()
-	runtime.GC()
-	runtime.GC() // the first one finds them, the second what they held
-	return code
+	leak.Main(m, append(leftByGoMicro(), opts...)...)
 }
 
 func leftByGoMicro() []goleak.Option {

@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/loss"
 	"github.com/micro/go-platform/internal/statsd"
 	"github.com/micro/go-platform/internal/statsd/statsdtest"
@@ -20,7 +22,7 @@ import (
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 const interval = 10 * time.Millisecond
 
@@ -66,7 +68,7 @@ func TestAllCollectorsReceive(t *testing.T) {
 }
 
 func TestRestartedCollectorIsFoundAgain(t *testing.T) {
-	first := statsdtest.Listen(t, "127.0.0.1:0")
+	first := statsdtest.Listen(t, backend.Address(t))
 	c := steady(statsd.Config{Collectors: []string{first.Addr}})
 	start(t, c)
 	eventually(t, "packets", got(first))

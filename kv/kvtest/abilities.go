@@ -24,11 +24,11 @@ func RunAll(t *testing.T, n New) {
 func RunAdder(t *testing.T, n New) {
 	k, key := n.Start(t), Fresh()
 	a := k.(kv.Adder)
-	if err := a.Add(&kv.Item{Key: key, Value: []byte("one"), Expiration: 300 * time.Millisecond}); err != nil {
+	if err := a.Add(&kv.Item{Key: key, Value: []byte("one"), Expiration: 2 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	wantErr(t, "second add", a.Add(&kv.Item{Key: key, Value: []byte("two")}), kv.ErrExists)
-	Eventually(t, 5*time.Second, "add to what has expired", func() bool {
+	Eventually(t, time.Minute, "add to what has expired", func() bool {
 		return a.Add(&kv.Item{Key: key, Value: []byte("three")}) == nil
 	})
 	want(t, k, key, "three")
@@ -68,7 +68,7 @@ func RunCAS(t *testing.T, n New) {
 	if err := c.CompareAndSwap([]byte("b"), &kv.Item{Key: key, Value: []byte("c"), Expiration: 300 * time.Millisecond}); err != nil {
 		t.Error(err)
 	}
-	Eventually(t, 5*time.Second, "expiration of what was swapped in", func() bool {
+	Eventually(t, time.Minute, "expiration of what was swapped in", func() bool {
 		_, err := k.Get(key)
 		return errors.Is(err, kv.ErrNotFound)
 	})
@@ -158,7 +158,7 @@ func RunToucher(t *testing.T, n New) {
 	if err := to.Touch(key, 200*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	Eventually(t, 5*time.Second, "expiration", func() bool {
+	Eventually(t, time.Minute, "expiration", func() bool {
 		_, err := k.Get(key)
 		return errors.Is(err, kv.ErrNotFound)
 	})

@@ -179,7 +179,7 @@ func testExpiration(t *testing.T, n New) {
 		case err != nil && time.Since(begun) < ttl:
 			t.Errorf("%v: %v before its time", ttl, err)
 		}
-		Eventually(t, ttl+5*time.Second, "expiration", func() bool {
+		Eventually(t, time.Minute, "expiration", func() bool {
 			_, err := k.Get(key)
 			return errors.Is(err, kv.ErrNotFound)
 		})
@@ -187,13 +187,13 @@ func testExpiration(t *testing.T, n New) {
 		if lived := time.Since(begun); lived < ttl-5*time.Millisecond {
 			t.Errorf("%v: gone after %v", ttl, lived)
 		}
-		if lived := time.Since(done); lived > ttl+time.Second {
+		if lived := time.Since(done); lived > ttl+10*time.Second {
 			t.Errorf("%v: still there after %v", ttl, lived)
 		}
 	}
 	key := Fresh()
 	put(t, k, key, "v", 1) // a nanosecond is not for ever
-	Eventually(t, 5*time.Second, "expiration of a nanosecond", func() bool {
+	Eventually(t, time.Minute, "expiration of a nanosecond", func() bool {
 		_, err := k.Get(key)
 		return errors.Is(err, kv.ErrNotFound)
 	})
@@ -205,7 +205,7 @@ func testReplaces(t *testing.T, n New) {
 	put(t, k, key, "long", 0)
 	other := Fresh()
 	put(t, k, other, "v", 400*time.Millisecond)
-	Eventually(t, 5*time.Second, "expiration of another", func() bool {
+	Eventually(t, time.Minute, "expiration of another", func() bool {
 		_, err := k.Get(other)
 		return errors.Is(err, kv.ErrNotFound)
 	})
@@ -213,7 +213,7 @@ func testReplaces(t *testing.T, n New) {
 		t.Errorf("%v left", item.Expiration)
 	}
 	put(t, k, key, "short again", 200*time.Millisecond)
-	Eventually(t, 5*time.Second, "expiration", func() bool {
+	Eventually(t, time.Minute, "expiration", func() bool {
 		_, err := k.Get(key)
 		return errors.Is(err, kv.ErrNotFound)
 	})

@@ -3,7 +3,6 @@ package redis_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,15 +78,8 @@ func TestCluster(t *testing.T) {
 
 // startSentinel returns the address of one that needs nobody's agreement.
 func startSentinel(t *testing.T, host, port string) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
+	addr := backend.Address(t)
 	_, own, _ := strings.Cut(addr, ":")
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
 	conf := filepath.Join(t.TempDir(), "sentinel.conf") // it writes to it
 	text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nsentinel monitor shop %s %s 1\nsentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 5000\n",
 		own, filepath.Dir(conf), host, port)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/log/fluentd"
 	"github.com/micro/go-platform/log/logtest"
@@ -177,7 +178,7 @@ func (s *server) output(opts ...log.OutputOption) log.Output {
 	}
 	opts = append([]log.OutputOption{
 		log.OutputName(name), fluentd.Tag("the.tag"), log.OutputInterval(5 * time.Millisecond),
-		log.OutputTimeout(200 * time.Millisecond),
+		log.OutputTimeout(5 * time.Second),
 		log.OutputLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
 	}, opts...)
 	return fluentd.NewOutput(opts...)
@@ -186,7 +187,7 @@ func (s *server) output(opts ...log.OutputOption) log.Output {
 func TestFluentd(t *testing.T) {
 	logtest.RunOutput(t, func(t *testing.T) logtest.Far {
 		s := serve(t, "tcp", "127.0.0.1:0")
-		return logtest.Far{Output: s.output(log.OutputTimeout(5 * time.Second)), Read: s.read}
+		return logtest.Far{Output: s.output(), Read: s.read}
 	})
 }
 
@@ -210,15 +211,14 @@ func TestTLS(t *testing.T) {
 	s.tls = &tls.Config{Certificates: web.TLS.Certificates}
 	s.start()
 	defer s.die()
-	timeout := log.OutputTimeout(5 * time.Second)
-	out := s.output(timeout, fluentd.TLS(&tls.Config{RootCAs: roots}))
+	out := s.output(fluentd.TLS(&tls.Config{RootCAs: roots}))
 	if err := errors.Join(out.Send(&log.Event{Message: "m"}), out.Flush(), out.Close()); err != nil {
 		t.Error(err)
 	}
 	if len(s.read()) != 1 {
 		t.Error("nothing arrived")
 	}
-	stranger := s.output(timeout, fluentd.TLS(&tls.Config{RootCAs: x509.NewCertPool()}))
+	stranger := s.output(fluentd.TLS(&tls.Config{RootCAs: x509.NewCertPool()}))
 	if err := errors.Join(stranger.Send(&log.Event{Message: "m"}), stranger.Flush()); err == nil {
 		t.Error("sent to a server with an unknown certificate")
 	}
@@ -238,7 +238,11 @@ func TestChunkIsRepeatedUntilAcknowledged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, "tcp", "127.0.0.1:0")
 			s.set(bad)
-			out := s.output()
+			var opts []log.OutputOption
+			if name == "silence" {
+				opts = append(opts, log.OutputTimeout(200*time.Millisecond)) // only its end tells
+			}
+			out := s.output(opts...)
 			for i := range 10 {
 				if err := out.Send(&log.Event{Timestamp: int64(i)}); err != nil {
 					t.Fatal(err)
@@ -267,7 +271,7 @@ func TestChunkIsRepeatedUntilAcknowledged(t *testing.T) {
 }
 
 func TestServerDiesAndReturns(t *testing.T) {
-	s := serve(t, "tcp", "127.0.0.1:0")
+	s := serve(t, "tcp", backend.Address(t))
 	l := log.NewLog(log.WithOutput(s.output()))
 	for i := range 100 {
 		if i == 30 {

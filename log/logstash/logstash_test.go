@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/log/logstash"
 	"github.com/micro/go-platform/log/logtest"
@@ -37,7 +38,7 @@ type server struct {
 }
 
 func serve(t *testing.T, network string) *server {
-	s := &server{t: t, network: network, address: "127.0.0.1:0"}
+	s := &server{t: t, network: network, address: backend.Address(t)}
 	s.start()
 	t.Cleanup(s.die)
 	return s

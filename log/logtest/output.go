@@ -31,7 +31,7 @@ var Nasty = []string{
 // Eventually waits until the condition holds, or fails the test.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long: %s", what)

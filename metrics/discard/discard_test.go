@@ -3,6 +3,7 @@ package discard_test
 import (
 	"testing"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/discard"
 	"github.com/micro/go-platform/metrics/metricstest"
@@ -10,7 +11,7 @@ import (
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 func TestDiscard(t *testing.T) {
 	metricstest.RunLifecycle(t, func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {

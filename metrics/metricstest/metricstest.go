@@ -94,9 +94,9 @@ func (r *run) want(t *testing.T, id string, f metrics.Fields, want Point) {
 	}
 }
 
-// Eventually polls cond for up to five seconds.
+// Eventually polls cond for up to a minute.
 func Eventually(cond func() bool) bool {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if cond() {
 			return true
 		}

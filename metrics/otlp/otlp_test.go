@@ -16,13 +16,15 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/otlp"
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 // receiver is an OTLP/gRPC server that keeps the newest value of each series.
 type receiver struct {
@@ -140,12 +142,7 @@ func TestShape(t *testing.T) {
 
 // A collector that is absent at first gets all there was, because totals travel.
 func TestCollectorComesLater(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := backend.Address(t)
 	first := listen(t, "127.0.0.1:0")
 	m := otlp.NewMetrics(metrics.Collectors([]string{addr, first.addr}), metrics.BatchInterval(20*time.Millisecond),
 		metrics.Logger(slog.New(slog.DiscardHandler)))

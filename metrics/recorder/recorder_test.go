@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/recorder"
@@ -11,7 +12,7 @@ import (
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 func TestRecorder(t *testing.T) {
 	metricstest.Run(t, func(*testing.T) metricstest.Harness {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/leak"
 	wire "github.com/micro/go-platform/internal/statsd"
 	"github.com/micro/go-platform/internal/statsd/statsdtest"
 	"github.com/micro/go-platform/metrics"
@@ -15,7 +16,7 @@ import (
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 func harness(t *testing.T, d wire.Dialect, own ...metrics.Option) metricstest.Harness {
 	server := statsdtest.Listen(t, "127.0.0.1:0")

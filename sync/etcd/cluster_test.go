@@ -2,7 +2,6 @@ package etcd_test
 
 import (
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
@@ -13,7 +12,9 @@ import (
 
 // TestCluster has three nodes, of which the leader dies.
 func TestCluster(t *testing.T) {
-	first := backend.Etcd(t, backend.Args("--strict-reconfig-check=false"))
+	// The backend's own timings are for a cluster of one.
+	patient := []string{"--strict-reconfig-check=false", "--heartbeat-interval", "100", "--election-timeout", "1000"}
+	first := backend.Etcd(t, backend.Args(patient...))
 	addrs := []string{first.Addr}
 	rsp, err := client(t, first.Addr).MemberList(t.Context())
 	if err != nil {
@@ -21,28 +22,18 @@ func TestCluster(t *testing.T) {
 	}
 	cluster := "test=" + rsp.Members[0].PeerURLs[0]
 	for i := range 2 {
-		name, peer := fmt.Sprint("node", i), "http://"+freeAddr(t)
+		name, peer := fmt.Sprint("node", i), "http://"+backend.Address(t)
 		if _, err := client(t, addrs...).MemberAdd(t.Context(), []string{peer}); err != nil {
 			t.Fatal(err)
 		}
 		cluster += "," + name + "=" + peer
-		addrs = append(addrs, backend.Etcd(t, backend.Args(
+		addrs = append(addrs, backend.Etcd(t, backend.Args(append(patient,
 			"--name", name, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-			"--initial-cluster", cluster, "--initial-cluster-state", "existing", "--strict-reconfig-check=false",
-		)).Addr)
+			"--initial-cluster", cluster, "--initial-cluster-state", "existing",
+		)...)).Addr)
 	}
 	synctest.RunCluster(t, synctest.Cluster{
-		Server: synctest.Server{TTL: 2 * time.Second, Contenders: contenders(client(t, addrs[1:]...))},
+		Server: synctest.Server{TTL: 6 * time.Second, Contenders: contenders(client(t, addrs[1:]...))},
 		Addrs:  addrs, At: etcd.NewSync, Kill: first.Kill,
 	})
-}
-
-func freeAddr(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // nobody connected
-	return l.Addr().String()
 }

@@ -6,12 +6,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/sync/fence"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestGuard(t *testing.T) {
 	g := fence.At(5)

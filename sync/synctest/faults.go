@@ -46,7 +46,7 @@ func RunFaults(t *testing.T, r Remote) {
 // takeover is how long after its last sign of life the lease of a holder ends
 // at the latest, and what a busy machine may add.
 func (s Server) takeover() time.Duration {
-	return time.Duration(float64(s.TTL)*s.Expiry) + time.Second + 2*time.Second
+	return time.Duration(float64(s.TTL)*s.Expiry) + time.Second + 10*time.Second
 }
 
 func testFailover(t *testing.T, r Remote) {
@@ -78,7 +78,9 @@ func testCut(t *testing.T, r Remote) {
 	began := time.Now()
 	select {
 	case <-held.Lost():
-		if took := time.Since(began); took > r.TTL+2*time.Second {
+		took := time.Since(began)
+		t.Logf("TTL %v, lost after %v", r.TTL, took)
+		if took > r.TTL+10*time.Second {
 			t.Errorf("lost after %v, TTL %v", took, r.TTL)
 		}
 	case err := <-waiting:
@@ -237,7 +239,9 @@ func testDead(t *testing.T, r Remote) {
 	if err := a.Stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 4*time.Second {
+	took := time.Since(began)
+	t.Logf("Stop without a server took %v", took)
+	if took > 14*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
 	r.Restart(t)

@@ -30,7 +30,7 @@ type Server struct {
 }
 
 // patience is how long things may take that take a moment.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Run is the suite of one server, which it shares with other tests: it uses ids
 // of its own.

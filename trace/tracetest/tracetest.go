@@ -55,7 +55,7 @@ func Run(t *testing.T, s Subject) {
 func await(t *testing.T, s Subject, traceID string, n int) map[string]Span {
 	t.Helper()
 	var got []Span
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if got = s.Read(t, traceID); len(got) >= n {
 			break
 		}

@@ -37,7 +37,7 @@ func kv(t *testing.T, addr string) *api.KV {
 func put(t *testing.T, kv *api.KV, key, value string) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if _, err = kv.Put(&api.KVPair{Key: key, Value: []byte(value)}, nil); err == nil {
 			return
 		}

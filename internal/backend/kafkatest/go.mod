@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	github.com/micro/go-platform v0.0.0
 	github.com/twmb/franz-go v1.22.2
-	go.uber.org/goleak v1.3.0
 )
 
 require (
@@ -14,6 +13,7 @@ require (
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
+	go.uber.org/goleak v1.3.0 // indirect
 )
 
 replace github.com/micro/go-platform => ../../..

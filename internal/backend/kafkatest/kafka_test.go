@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(backend.StopAfter(m)) }
+func TestMain(m *testing.M) { leak.Main(backend.StopAfter(m)) }
 
 func connect(t *testing.T, s *backend.Server, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()

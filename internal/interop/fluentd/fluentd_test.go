@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/log/fluentd"
 	"github.com/micro/go-platform/log/logtest"
@@ -27,7 +28,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 // collector is the receiver and what it handed on. It can refuse, which means
 // that it does not acknowledge, and be restarted at its address.

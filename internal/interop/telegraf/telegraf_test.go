@@ -19,13 +19,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	dog "github.com/micro/go-platform/metrics/statsd"
 )
 
 // go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 // server is Telegraf's statsd input and what it has gathered.
 type server struct {

