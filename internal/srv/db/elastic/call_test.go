@@ -184,3 +184,23 @@ func TestLargeAnswers(t *testing.T) {
 }
 
 func errOf[T any](_ T, err error) error { return err }
+
+// An index of which a shard is missing is not searched in part: no answer is
+// better than one that leaves records out.
+func TestSearchIsOfAllShards(t *testing.T) {
+	opened, s := serve(t)
+	s.use(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.HasSuffix(r.URL.Path, "/_search"):
+			say(w, "{}")
+		case r.URL.Query().Get("allow_partial_search_results") == "false":
+			w.WriteHeader(http.StatusServiceUnavailable)
+			say(w, `{"error":{"type":"search_phase_execution_exception"}}`)
+		default:
+			say(w, `{"_shards":{"failed":1},"hits":{"hits":[]}}`)
+		}
+	})
+	if _, err := opened.Search(t.Context(), "t", driver.Query{Limit: 1, Bytes: 1}); !errors.Is(err, driver.ErrUnavailable) {
+		t.Errorf("error %v", err)
+	}
+}

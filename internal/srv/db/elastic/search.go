@@ -28,7 +28,8 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 }
 
 func (s *store) search(ctx context.Context, table string, q driver.Query, each func(*driver.Record, string) bool) error {
-	rsp, err := s.ask(ctx, "search", http.MethodPost, s.index(table)+"/_search", body(q))
+	// Without the parameter the records of a shard that fails are left out in silence.
+	rsp, err := s.ask(ctx, "search", http.MethodPost, s.index(table)+"/_search?allow_partial_search_results=false", body(q))
 	if err != nil {
 		return err
 	}
