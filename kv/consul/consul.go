@@ -10,8 +10,8 @@
 // The optional abilities are transactions. What Consul has acknowledged survives
 // the loss of a minority of its servers. Its store is made for configuration,
 // not for speed: every write goes through its log, after a read that tells which
-// session it ends. The environment of Consul's
-// own clients (CONSUL_HTTP_TOKEN, ...) is respected.
+// session it ends. The environment of Consul's own clients (CONSUL_HTTP_TOKEN,
+// ...) is respected.
 package consul
 
 import (
