@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 )
@@ -67,6 +68,9 @@ func (r *Remote) Do(doing, key string, opts []CallOption, bad error, f func(ctx 
 }
 
 func (r *Remote) fail(ctx context.Context, doing, key string, err error) error {
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		<-ctx.Done() // a connection with the same deadline can be a moment faster
+	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}

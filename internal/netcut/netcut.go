@@ -1,5 +1,6 @@
 // Package netcut is a TCP proxy that tests cut: what goes through it stops to
-// arrive, as behind a broken link, without a reset that would tell.
+// arrive, as behind a broken link, without a reset that would tell. It can also
+// lose a single answer, and it counts round trips.
 package netcut
 
 import (
@@ -22,6 +23,9 @@ type Proxy struct {
 	closed bool
 	healed chan struct{} // closed while the link works
 	conns  map[net.Conn]struct{}
+	losing int  // so many answers on, one is lost
+	asked  bool // the client spoke last
+	rounds int
 }
 
 // New returns a working link to target, closed when the test ends.
@@ -59,6 +63,39 @@ func (p *Proxy) heal() {
 	default:
 		close(p.healed)
 	}
+}
+
+// Lose breaks the connection in the place of the n-th piece that the server sends
+// from now on: the server has done what it was asked, and nobody learns of it. 0
+// loses nothing.
+func (p *Proxy) Lose(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.losing = n
+}
+
+// Rounds returns how often the server has answered what a client said since.
+func (p *Proxy) Rounds() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rounds
+}
+
+func (p *Proxy) ask() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = true
+}
+
+// answer returns false for what is to be lost.
+func (p *Proxy) answer() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked {
+		p.asked, p.rounds = false, p.rounds+1
+	}
+	p.losing = max(p.losing-1, -1)
+	return p.losing != 0
 }
 
 func (p *Proxy) whole() <-chan struct{} {
@@ -100,9 +137,9 @@ func (p *Proxy) serve(c net.Conn) {
 	}
 	defer p.drop(s)
 	done := make(chan struct{}, 2)
-	for _, pair := range [][2]net.Conn{{c, s}, {s, c}} {
+	for to, from := range map[slow]net.Conn{{c, p, true}: s, {s, p, false}: c} {
 		p.wg.Go(func() {
-			_, _ = io.Copy(slow{pair[0], p}, pair[1]) // the end of either is the end of both
+			_, _ = io.Copy(to, from) // the end of either is the end of both
 			done <- struct{}{}
 		})
 	}
@@ -119,11 +156,18 @@ func (p *Proxy) drop(c net.Conn) {
 // slow writes when the link is whole.
 type slow struct {
 	net.Conn
-	proxy *Proxy
+	proxy    *Proxy
+	toClient bool
 }
 
 func (s slow) Write(b []byte) (int, error) {
 	<-s.proxy.whole()
+	if s.toClient && !s.proxy.answer() {
+		return 0, net.ErrClosed
+	}
+	if !s.toClient {
+		s.proxy.ask()
+	}
 	return s.Conn.Write(b)
 }
 

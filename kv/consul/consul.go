@@ -9,8 +9,9 @@
 //
 // The optional abilities are transactions. What Consul has acknowledged survives
 // the loss of a minority of its servers. Its store is made for configuration,
-// not for speed: every write goes through its log. The environment of Consul's
-// own clients (CONSUL_HTTP_TOKEN, ...) is respected.
+// not for speed: every write goes through its log, after a read that tells which
+// session it ends. The environment of Consul's own clients (CONSUL_HTTP_TOKEN,
+// ...) is respected.
 package consul
 
 import (
@@ -81,12 +82,15 @@ func escape(key string) string {
 	return b.String()
 }
 
-// parse returns ErrNotFound for what has expired.
-func parse(key string, p *api.KVPair) (*kv.Item, error) {
+// parse returns ErrNotFound for no pair and for what has expired.
+func parse(key string, p *api.KVPair, now time.Time) (*kv.Item, error) {
+	if p == nil {
+		return nil, kv.ErrNotFound
+	}
 	if p.Flags != stamp.Mark {
 		return &kv.Item{Key: key, Value: p.Value}, nil
 	}
-	value, left, alive := stamp.Cut(p.Value)
+	value, left, alive := stamp.Cut(p.Value, now)
 	if !alive {
 		return nil, kv.ErrNotFound
 	}
@@ -97,23 +101,13 @@ func query(ctx context.Context) *api.QueryOptions {
 	return (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)
 }
 
-// read returns the pair too, on whose index a change may hang, nil for none.
-func (s *store) read(ctx context.Context, key string) (*kv.Item, *api.KVPair, error) {
-	p, _, err := s.consul.KV().Get(s.Key(key), query(ctx))
-	if err != nil {
-		return nil, nil, err
-	}
-	if p == nil {
-		return nil, nil, kv.ErrNotFound
-	}
-	item, err := parse(key, p)
-	return item, p, err
-}
-
 func (s *store) Get(key string, opts ...kv.CallOption) (item *kv.Item, _ error) {
-	err := s.Do("get", key, opts, kv.CheckKey(key), func(ctx context.Context) (err error) {
-		var pair *api.KVPair
-		item, pair, err = s.read(ctx, key)
+	err := s.Do("get", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
+		pair, _, err := s.consul.KV().Get(s.Key(key), query(ctx))
+		if err != nil {
+			return err
+		}
+		item, err = parse(key, pair, time.Now())
 		if errors.Is(err, kv.ErrNotFound) && pair != nil && pair.Session == "" {
 			_, _, _ = s.consul.KV().DeleteCAS(pair, (&api.WriteOptions{}).WithContext(ctx)) // the next reader does
 		}
@@ -159,17 +153,18 @@ func (s *store) readSome(ctx context.Context, keys []string, items map[string]*k
 		}
 		if ok {
 			for _, pair := range rsp.Results {
-				if item, err := parse(paths[pair.Key], pair); err == nil {
+				if item, err := parse(paths[pair.Key], pair, time.Now()); err == nil {
 					items[item.Key] = item
 				}
 			}
 			return nil
 		}
-		if len(rsp.Errors) == 0 {
-			return errors.New("transaction failed without a reason")
-		}
+		missing := len(paths)
 		for _, e := range rsp.Errors {
 			delete(paths, ops[e.OpIndex].Key)
+		}
+		if len(paths) == missing {
+			return errors.New("transaction failed without a reason")
 		}
 	}
 	return nil
@@ -193,72 +188,108 @@ func (s *store) end(ctx context.Context, session string) {
 	}
 }
 
-// write puts the item if the condition holds, there being one. What was there is
-// deleted first, or the session that locked it could end it later.
-func (s *store) write(ctx context.Context, item *kv.Item, condition *api.KVTxnOp) (done bool, _ error) {
+// put returns what puts the item, whose expiration counts from now.
+func (s *store) put(ctx context.Context, item *kv.Item, now time.Time) (*api.KVTxnOp, error) {
+	op := &api.KVTxnOp{Verb: api.KVSet, Key: s.Key(item.Key), Value: item.Value}
+	if item.Expiration == 0 {
+		return op, nil
+	}
+	op.Value, op.Flags = stamp.Put(item.Value, now, item.Expiration), stamp.Mark
 	session, err := s.session(ctx, item.Expiration)
-	if err != nil {
-		return false, err
-	}
-	put := &api.KVTxnOp{Verb: api.KVSet, Key: s.Key(item.Key), Value: item.Value}
-	if item.Expiration > 0 {
-		put.Value, put.Flags = stamp.Put(item.Value, item.Expiration), stamp.Mark
-	}
 	if session != "" {
-		put.Verb, put.Session = api.KVLock, session
+		op.Verb, op.Session = api.KVLock, session
 	}
-	ops := api.KVTxnOps{{Verb: api.KVDelete, Key: put.Key}, put}
-	if condition != nil {
-		ops = append(api.KVTxnOps{condition}, ops...)
+	return op, err
+}
+
+// remove returns what removes the pair, nil for none, if it is the same by the
+// verb, else refuses. Removed it must be, or the session that locked it could end
+// its successor.
+func remove(path string, pair *api.KVPair, same api.KVOp) api.KVTxnOps {
+	if pair == nil {
+		return api.KVTxnOps{{Verb: api.KVCheckNotExists, Key: path}}
 	}
+	return api.KVTxnOps{{Verb: same, Key: path, Index: pair.ModifyIndex}, {Verb: api.KVDelete, Key: path}}
+}
+
+// commit returns false if the first of ops, which is a condition, did not hold.
+func (s *store) commit(ctx context.Context, ops api.KVTxnOps) (was api.KVPairs, done bool, _ error) {
 	done, rsp, _, err := s.consul.KV().Txn(ops, query(ctx))
-	if err == nil && !done && condition == nil {
-		err = fmt.Errorf("transaction: %v", rsp.Errors[0].What)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case done:
+		return rsp.Results, true, nil
 	}
-	if err != nil || !done {
+	for _, e := range rsp.Errors {
+		if e.OpIndex > 0 {
+			return nil, false, fmt.Errorf("transaction: %s", e.What)
+		}
+	}
+	return nil, false, nil
+}
+
+// replace puts next, or nothing for nil, in the place of the pair, whose session
+// it ends. After an error nobody knows whether next was put, so that its session
+// stays: they would go together.
+func (s *store) replace(ctx context.Context, key string, pair *api.KVPair, same api.KVOp, next *kv.Item, now time.Time) (done bool, _ error) {
+	ops, session := remove(s.Key(key), pair, same), ""
+	if next != nil {
+		put, err := s.put(ctx, next, now)
+		if err != nil {
+			return false, err
+		}
+		ops, session = append(ops, put), put.Session
+	}
+	was, done, err := s.commit(ctx, ops)
+	switch {
+	case err != nil:
+	case !done:
 		s.end(ctx, session)
+	case pair != nil:
+		s.end(ctx, was[0].Session)
 	}
 	return done, err
 }
 
+// swap replaces what is there, nil for none, by what f makes of it, nil to remove
+// it, and begins again if it is not the same any more by the verb.
+func (s *store) swap(ctx context.Context, key string, same api.KVOp, f func(old *kv.Item) (*kv.Item, error)) error {
+	for {
+		pair, _, err := s.consul.KV().Get(s.Key(key), query(ctx))
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		old, _ := parse(key, pair, now) // nil is what f wants for none
+		next, err := f(old)
+		if err != nil || next == nil && pair == nil {
+			return err
+		}
+		done, err := s.replace(ctx, key, pair, same, next, now)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// Put replaces whatever is there. It looks first what that is: its session ends.
 func (s *store) Put(item *kv.Item, opts ...kv.CallOption) error {
 	if err := kv.CheckItem(item); err != nil {
 		return err
 	}
 	return s.Do("put", item.Key, opts, nil, func(ctx context.Context) error {
-		_, err := s.write(ctx, item, nil)
-		return err
+		return s.swap(ctx, item.Key, api.KVGet, func(*kv.Item) (*kv.Item, error) { return item, nil })
 	})
 }
 
 func (s *store) Del(key string, opts ...kv.CallOption) error {
 	return s.Do("del", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
-		_, err := s.consul.KV().Delete(s.Key(key), (&api.WriteOptions{}).WithContext(ctx))
-		return err
+		return s.swap(ctx, key, api.KVGet, func(*kv.Item) (*kv.Item, error) { return nil, nil })
 	})
 }
 
 // change implements kv.Change.
 func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
-	for {
-		old, pair, err := s.read(ctx, key)
-		if err != nil && !errors.Is(err, kv.ErrNotFound) {
-			return err
-		}
-		next, err := f(old)
-		if err != nil {
-			return err
-		}
-		condition := &api.KVTxnOp{Verb: api.KVCheckNotExists, Key: s.Key(key)}
-		if pair != nil {
-			condition.Verb, condition.Index = api.KVCheckIndex, pair.ModifyIndex
-		}
-		done, err := s.write(ctx, next, condition)
-		if err == nil && done && pair != nil {
-			s.end(ctx, pair.Session)
-		}
-		if done || err != nil {
-			return err
-		}
-	}
+	return s.swap(ctx, key, api.KVCheckIndex, f)
 }

@@ -1,7 +1,11 @@
 package consul_test
 
 import (
+	"errors"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -25,8 +29,46 @@ func TestSuite(t *testing.T) {
 	t.Run("Unfenced", func(t *testing.T) { kvtest.RunUnfenced(t, n) })
 }
 
+// However often an item is replaced, one session waits for its end, and none when
+// it is gone or stays.
+func TestSessionsDoNotPileUp(t *testing.T) {
+	addr := backend.Consul(t).Addr
+	k := at(addr).Start(t)
+	c, err := api.NewClient(&api.Config{Address: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round, write := range []func(ttl time.Duration) error{
+		func(ttl time.Duration) error { return k.Put(&kv.Item{Key: "k", Value: []byte("1"), Expiration: ttl}) },
+		func(ttl time.Duration) error { return k.(kv.Toucher).Touch("k", ttl) },
+		func(time.Duration) error { _, err := k.(kv.Counter).Incr("k", 1); return err },
+	} {
+		for range 10 {
+			if err := write(time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if all, _, err := c.Session().List(nil); err != nil || len(all) != 1 {
+			t.Errorf("%d sessions of one item after writes of kind %d, %v", len(all), round, err)
+		}
+	}
+	for name, end := range map[string]func() error{
+		"put for ever": func() error { return k.Put(&kv.Item{Key: "k"}) }, "del": func() error { return k.Del("k") },
+	} {
+		if err := errors.Join(k.Put(&kv.Item{Key: "k", Expiration: time.Hour}), end()); err != nil {
+			t.Fatal(err)
+		}
+		if all, _, err := c.Session().List(nil); err != nil || len(all) != 0 {
+			t.Errorf("%d sessions after %s, %v", len(all), name, err)
+		}
+	}
+}
+
 // The first of the servers is dead from the beginning.
 func TestFaults(t *testing.T) {
 	server := backend.Consul(t)
-	kvtest.RunFaults(t, kvtest.Remote{New: at("127.0.0.1:1", server.Addr), Kill: server.Kill, Restart: server.Restart, Keeps: true})
+	kvtest.RunFaults(t, kvtest.Remote{
+		New: at("127.0.0.1:1", server.Addr), Addr: server.Addr, At: func(addr string) kvtest.New { return at("127.0.0.1:1", addr) },
+		Kill: server.Kill, Restart: server.Restart, Keeps: true,
+	})
 }

@@ -83,12 +83,15 @@ func failed(err error) error {
 	return nil
 }
 
-// parse returns ErrNotFound for what has expired.
-func parse(key string, p *mvccpb.KeyValue) (*kv.Item, error) {
+// parse returns ErrNotFound for no pair and for what has expired.
+func parse(key string, p *mvccpb.KeyValue, now time.Time) (*kv.Item, error) {
+	if p == nil {
+		return nil, kv.ErrNotFound
+	}
 	if p.Lease == 0 {
 		return &kv.Item{Key: key, Value: p.Value}, nil
 	}
-	value, left, alive := stamp.Cut(p.Value)
+	value, left, alive := stamp.Cut(p.Value, now)
 	if !alive {
 		return nil, kv.ErrNotFound
 	}
@@ -105,22 +108,21 @@ func (s *store) do(doing, key string, opts []kv.CallOption, bad error, f func(co
 	})
 }
 
-// read returns the pair too, whose revision a change may hang on, nil for none.
-func (s *store) read(ctx context.Context, c *clientv3.Client, key string) (*kv.Item, *mvccpb.KeyValue, error) {
+// read returns the pair, nil for none.
+func (s *store) read(ctx context.Context, c *clientv3.Client, key string) (*mvccpb.KeyValue, error) {
 	rsp, err := c.Get(ctx, s.Key(key))
-	if err != nil {
-		return nil, nil, err
+	if err != nil || len(rsp.Kvs) == 0 {
+		return nil, err
 	}
-	if len(rsp.Kvs) == 0 {
-		return nil, nil, kv.ErrNotFound
-	}
-	item, err := parse(key, rsp.Kvs[0])
-	return item, rsp.Kvs[0], err
+	return rsp.Kvs[0], nil
 }
 
 func (s *store) Get(key string, opts ...kv.CallOption) (item *kv.Item, _ error) {
-	err := s.do("get", key, opts, kv.CheckKey(key), func(ctx context.Context, c *clientv3.Client) (err error) {
-		item, _, err = s.read(ctx, c, key)
+	err := s.do("get", key, opts, kv.CheckKey(key), func(ctx context.Context, c *clientv3.Client) error {
+		pair, err := s.read(ctx, c, key)
+		if err == nil {
+			item, err = parse(key, pair, time.Now())
+		}
 		return err
 	})
 	return item, err
@@ -143,7 +145,7 @@ func (s *store) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.It
 			}
 			for i, key := range some {
 				for _, p := range rsp.Responses[i].GetResponseRange().Kvs {
-					if item, err := parse(key, p); err == nil {
+					if item, err := parse(key, p, time.Now()); err == nil {
 						items[key] = item
 					}
 				}
@@ -157,9 +159,9 @@ func (s *store) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.It
 	return items, nil
 }
 
-// write puts the item if the conditions hold, and ends the lease of the one that
-// it replaces.
-func (s *store) write(ctx context.Context, c *clientv3.Client, item *kv.Item, conditions ...clientv3.Cmp) (done bool, _ error) {
+// write puts the item, whose expiration counts from now, if the conditions hold,
+// and ends the lease of the one that it replaces.
+func (s *store) write(ctx context.Context, c *clientv3.Client, item *kv.Item, now time.Time, conditions ...clientv3.Cmp) (done bool, _ error) {
 	value, opts := item.Value, []clientv3.OpOption{clientv3.WithPrevKV()}
 	var lease clientv3.LeaseID
 	if item.Expiration > 0 {
@@ -168,7 +170,7 @@ func (s *store) write(ctx context.Context, c *clientv3.Client, item *kv.Item, co
 			return false, err
 		}
 		lease = grant.ID
-		value, opts = stamp.Put(value, item.Expiration), append(opts, clientv3.WithLease(lease))
+		value, opts = stamp.Put(value, now, item.Expiration), append(opts, clientv3.WithLease(lease))
 	}
 	rsp, err := c.Txn(ctx).If(conditions...).Then(clientv3.OpPut(s.Key(item.Key), string(value), opts...)).Commit()
 	if err != nil {
@@ -196,7 +198,7 @@ func (s *store) Put(item *kv.Item, opts ...kv.CallOption) error {
 		return err
 	}
 	return s.do("put", item.Key, opts, nil, func(ctx context.Context, c *clientv3.Client) error {
-		_, err := s.write(ctx, c, item)
+		_, err := s.write(ctx, c, item, time.Now())
 		return err
 	})
 }
@@ -218,10 +220,12 @@ func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*k
 		return err
 	}
 	for {
-		old, pair, err := s.read(ctx, c, key)
-		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		pair, err := s.read(ctx, c, key)
+		if err != nil {
 			return err
 		}
+		now := time.Now()
+		old, _ := parse(key, pair, now) // nil is what f wants for none
 		next, err := f(old)
 		if err != nil {
 			return err
@@ -230,7 +234,7 @@ func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*k
 		if pair != nil {
 			revision = pair.ModRevision
 		}
-		done, err := s.write(ctx, c, next, clientv3.Compare(clientv3.ModRevision(s.Key(key)), "=", revision))
+		done, err := s.write(ctx, c, next, now, clientv3.Compare(clientv3.ModRevision(s.Key(key)), "=", revision))
 		if done || err != nil {
 			return err
 		}

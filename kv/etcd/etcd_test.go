@@ -28,5 +28,8 @@ func TestSuite(t *testing.T) {
 // The first of the servers is dead from the beginning.
 func TestFaults(t *testing.T) {
 	server := backend.Etcd(t)
-	kvtest.RunFaults(t, kvtest.Remote{New: at("127.0.0.1:1", server.Addr), Kill: server.Kill, Restart: server.Restart, Keeps: true})
+	kvtest.RunFaults(t, kvtest.Remote{
+		New: at("127.0.0.1:1", server.Addr), Addr: server.Addr, At: func(addr string) kvtest.New { return at("127.0.0.1:1", addr) },
+		Kill: server.Kill, Restart: server.Restart, Keeps: true,
+	})
 }

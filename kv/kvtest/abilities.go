@@ -134,6 +134,7 @@ func RunCounter(t *testing.T, n New) {
 		return nil
 	})
 	want(t, k, key, "80")
+	testCounterEnds(t, n)
 }
 
 // RunToucher is the suite of plugins that are a Toucher.
@@ -163,6 +164,7 @@ func RunToucher(t *testing.T, n New) {
 		return errors.Is(err, kv.ErrNotFound)
 	})
 	wantErr(t, "touch of what has expired", to.Touch(key, time.Hour), kv.ErrNotFound)
+	testTouchAndPut(t, k)
 }
 
 // RunMany is the suite of plugins that are a Many.
@@ -235,12 +237,15 @@ func RunUnfenced(t *testing.T, n New) {
 // Remote is a server that the suite may harm: nobody else uses it.
 type Remote struct {
 	New           New
+	Addr          string
+	At            func(addr string) New // as New, by another address
 	Kill, Restart func(tb testing.TB)
 	Keeps         bool // what was written outlives a crash of the server
 }
 
-// RunFaults is the suite of what happens when the server dies.
+// RunFaults is the suite of what happens when the server or the way to it dies.
 func RunFaults(t *testing.T, r Remote) {
+	RunLink(t, r)
 	k := r.New.Start(t, kv.Timeout(2*time.Second))
 	key := Fresh()
 	put(t, k, key, "before", 0)

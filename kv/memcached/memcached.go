@@ -18,8 +18,9 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -35,17 +36,19 @@ func NewKV(opts ...kv.Option) kv.KV {
 	if len(o.Servers) == 0 {
 		o.Servers = []string{"127.0.0.1:11211"}
 	}
-	c := memcache.NewFromSelector(newServers(o.Servers))
-	c.Timeout, c.MaxIdleConns = o.Timeout, 64
+	s := &store{sessions: &sessions{servers: newServers(o.Servers), dial: (&net.Dialer{}).DialContext}}
 	if o.TLS != nil {
-		c.DialContext = (&tls.Dialer{Config: o.TLS}).DialContext
+		s.sessions.dial = (&tls.Dialer{Config: o.TLS}).DialContext
 	}
-	return &store{kv.NewRemote(o, failed, c.Close), c}
+	s.Remote = kv.NewRemote(o, failed, s.sessions.close)
+	s.Atomic = kv.Atomic{Remote: s.Remote, Change: s.change}
+	return s
 }
 
 type store struct {
 	*kv.Remote
-	client *memcache.Client
+	kv.Atomic
+	sessions *sessions
 }
 
 func (s *store) String() string { return "memcached" }
@@ -56,8 +59,6 @@ func failed(err error) error {
 	switch {
 	case errors.Is(err, memcache.ErrCacheMiss):
 		return kv.ErrNotFound
-	case errors.Is(err, memcache.ErrCASConflict):
-		return kv.ErrConflict
 	case errors.As(err, &network) || errors.As(err, &dial) || errors.Is(err, context.DeadlineExceeded):
 		return nil
 	case errors.Is(err, memcache.ErrMalformedKey):
@@ -92,203 +93,122 @@ func seconds(d time.Duration) int32 {
 	return int32(whole)
 }
 
-func (s *store) wire(item *kv.Item) *memcache.Item {
+// wire returns the item, whose expiration counts from now, as memcached gets it.
+func (s *store) wire(item *kv.Item, now time.Time) *memcache.Item {
 	m := &memcache.Item{Key: s.Key(item.Key), Value: item.Value, Expiration: seconds(item.Expiration)}
 	if item.Expiration > 0 {
-		m.Value, m.Flags = stamp.Put(item.Value, item.Expiration), stamp.Mark
+		m.Value, m.Flags = stamp.Put(item.Value, now, item.Expiration), stamp.Mark
 	}
 	return m
 }
 
 // parse returns ErrNotFound for what has expired.
-func parse(key string, m *memcache.Item) (*kv.Item, error) {
+func parse(key string, m *memcache.Item, now time.Time) (*kv.Item, error) {
 	item := &kv.Item{Key: key, Value: m.Value}
 	if m.Flags != stamp.Mark {
 		return item, nil
 	}
 	var alive bool
-	if item.Value, item.Expiration, alive = stamp.Cut(m.Value); !alive {
+	if item.Value, item.Expiration, alive = stamp.Cut(m.Value, now); !alive {
 		return nil, kv.ErrNotFound
 	}
 	return item, nil
 }
 
-// do is Remote.Do for a client that knows no contexts: the call goes on in the
-// background when the context ends before the client's own timeout.
-func do[V any](s *store, doing, key string, opts []kv.CallOption, bad error, f func() (V, error)) (v V, err error) {
-	type result struct {
-		v   V
-		err error
-	}
-	err = s.Do(doing, key, opts, bad, func(ctx context.Context) error {
-		done := make(chan result, 1)
-		go func() {
-			v, err := f()
-			done <- result{v, err}
-		}()
-		select {
-		case r := <-done:
-			v = r.v
-			return r.err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
-	return v, err
+// do is Remote.Do with a client that keeps to the context.
+func (s *store) do(doing, key string, opts []kv.CallOption, bad error, f func(c *memcache.Client) error) error {
+	return s.Do(doing, key, opts, bad, func(ctx context.Context) error { return s.sessions.do(ctx, f) })
 }
 
-func (s *store) Get(key string, opts ...kv.CallOption) (*kv.Item, error) {
-	return do(s, "get", key, opts, kv.CheckKey(key), func() (*kv.Item, error) {
-		m, err := s.client.Get(s.Key(key))
-		if err != nil {
-			return nil, err
+func (s *store) Get(key string, opts ...kv.CallOption) (item *kv.Item, _ error) {
+	err := s.do("get", key, opts, kv.CheckKey(key), func(c *memcache.Client) error {
+		m, err := c.Get(s.Key(key))
+		if err == nil {
+			item, err = parse(key, m, time.Now())
 		}
-		return parse(key, m)
+		return err
 	})
+	return item, err
 }
 
 // GetMany asks each server once.
 func (s *store) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.Item, error) {
-	return do(s, "get many", "", opts, kv.CheckKeys(keys), func() (map[string]*kv.Item, error) {
+	items := make(map[string]*kv.Item, len(keys))
+	err := s.do("get many", "", opts, kv.CheckKeys(keys), func(c *memcache.Client) error {
 		ours := make(map[string]string, len(keys))
-		safe := make([]string, 0, len(keys))
 		for _, key := range keys {
-			if _, twice := ours[s.Key(key)]; !twice {
-				safe = append(safe, s.Key(key))
-				ours[s.Key(key)] = key
-			}
+			ours[s.Key(key)] = key
 		}
-		found, err := s.client.GetMulti(safe)
-		if err != nil {
-			return nil, err
-		}
-		items := make(map[string]*kv.Item, len(found))
+		found, err := c.GetMulti(slices.Collect(maps.Keys(ours)))
 		for wire, m := range found {
-			if item, err := parse(ours[wire], m); err == nil {
+			if item, err := parse(ours[wire], m, time.Now()); err == nil {
 				items[item.Key] = item
 			}
 		}
-		return items, nil
+		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return items, nil
 }
-
-type none struct{}
 
 func (s *store) Put(item *kv.Item, opts ...kv.CallOption) error {
 	if err := kv.CheckItem(item); err != nil {
 		return err
 	}
-	m := s.wire(item)
-	_, err := do(s, "put", item.Key, opts, nil, func() (none, error) { return none{}, s.client.Set(m) })
-	return err
+	return s.do("put", item.Key, opts, nil, func(c *memcache.Client) error { return c.Set(s.wire(item, time.Now())) })
 }
 
 func (s *store) Del(key string, opts ...kv.CallOption) error {
-	_, err := do(s, "del", key, opts, kv.CheckKey(key), func() (none, error) {
-		err := s.client.Delete(s.Key(key))
+	return s.do("del", key, opts, kv.CheckKey(key), func(c *memcache.Client) error {
+		err := c.Delete(s.Key(key))
 		if errors.Is(err, memcache.ErrCacheMiss) {
 			err = nil
 		}
-		return none{}, err
+		return err
 	})
-	return err
 }
 
-// Add replaces what has expired here and not yet there.
-func (s *store) Add(item *kv.Item, opts ...kv.CallOption) error {
-	if err := kv.CheckItem(item); err != nil {
+// change implements kv.Change. It does not use memcached's own incr, which knows
+// no negative numbers, nor its touch, which leaves the stamp.
+func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
+	return s.sessions.do(ctx, func(c *memcache.Client) error {
+		for {
+			err := s.changeOnce(c, key, f)
+			if !errors.Is(err, errFaster) {
+				return err
+			}
+		}
+	})
+}
+
+var errFaster = errors.New("somebody else was faster")
+
+func (s *store) changeOnce(c *memcache.Client, key string, f func(old *kv.Item) (*kv.Item, error)) error {
+	m, err := c.Get(s.Key(key))
+	missing := errors.Is(err, memcache.ErrCacheMiss)
+	if err != nil && !missing {
 		return err
 	}
-	m := s.wire(item)
-	_, err := do(s, "add", item.Key, opts, nil, func() (none, error) {
-		for {
-			err := s.client.Add(m)
-			if !errors.Is(err, memcache.ErrNotStored) {
-				return none{}, err
-			}
-			err = s.replace(m.Key, func(*kv.Item) (*memcache.Item, error) { return nil, kv.ErrExists }, m)
-			if !errors.Is(err, memcache.ErrCacheMiss) {
-				return none{}, err
-			}
-		}
-	})
-	return err
-}
-
-// replace changes an item as one step: f makes the next one of what is there, in
-// the place of what has expired comes fresh, or ErrNotFound if that is nil.
-func (s *store) replace(key string, f func(*kv.Item) (*memcache.Item, error), fresh *memcache.Item) error {
-	for {
-		m, err := s.client.Get(key)
-		if err != nil {
-			return err
-		}
-		item, err := parse("", m)
-		next := fresh
-		if err == nil {
-			next, err = f(item)
-		} else if fresh != nil {
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
+	var old *kv.Item
+	now := time.Now()
+	if !missing {
+		old, _ = parse(key, m, now) // nil is what f wants for none
+	}
+	item, err := f(old)
+	if err != nil {
+		return err
+	}
+	next := s.wire(item, now)
+	if missing {
+		err = c.Add(next)
+	} else {
 		m.Value, m.Flags, m.Expiration = next.Value, next.Flags, next.Expiration
-		err = s.client.CompareAndSwap(m)
-		if !errors.Is(err, memcache.ErrCASConflict) && !errors.Is(err, memcache.ErrNotStored) {
-			return err
-		}
+		err = c.CompareAndSwap(m)
 	}
-}
-
-func (s *store) CompareAndSwap(old []byte, item *kv.Item, opts ...kv.CallOption) error {
-	if err := kv.CheckItem(item); err != nil {
-		return err
+	if errors.Is(err, memcache.ErrNotStored) || errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrCacheMiss) {
+		return errFaster
 	}
-	m := s.wire(item)
-	_, err := do(s, "compare and swap", item.Key, opts, nil, func() (none, error) {
-		return none{}, s.replace(m.Key, func(is *kv.Item) (*memcache.Item, error) {
-			if !bytes.Equal(is.Value, old) {
-				return nil, kv.ErrConflict
-			}
-			return m, nil
-		}, nil)
-	})
-	return err
-}
-
-// Incr does not use memcached's own, which knows no negative numbers.
-func (s *store) Incr(key string, delta int64, opts ...kv.CallOption) (int64, error) {
-	return do(s, "incr", key, opts, kv.CheckKey(key), func() (sum int64, _ error) {
-		first := s.wire(&kv.Item{Key: key, Value: strconv.AppendInt(nil, delta, 10)})
-		for {
-			sum = delta
-			err := s.replace(first.Key, func(is *kv.Item) (*memcache.Item, error) {
-				value, err := kv.ParseNumber(is.Value)
-				if err == nil {
-					sum, err = kv.Add(value, delta)
-				}
-				return s.wire(&kv.Item{Key: key, Value: strconv.AppendInt(nil, sum, 10), Expiration: is.Expiration}), err
-			}, first)
-			if !errors.Is(err, memcache.ErrCacheMiss) {
-				return sum, err
-			}
-			if err := s.client.Add(first); !errors.Is(err, memcache.ErrNotStored) {
-				return delta, err
-			}
-		}
-	})
-}
-
-func (s *store) Touch(key string, expiration time.Duration, opts ...kv.CallOption) error {
-	bad := kv.CheckKey(key)
-	if bad == nil {
-		bad = kv.CheckExpiration(expiration)
-	}
-	_, err := do(s, "touch", key, opts, bad, func() (none, error) {
-		return none{}, s.replace(s.Key(key), func(is *kv.Item) (*memcache.Item, error) {
-			return s.wire(&kv.Item{Key: key, Value: is.Value, Expiration: expiration}), nil
-		}, nil)
-	})
 	return err
 }

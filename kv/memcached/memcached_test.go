@@ -31,7 +31,10 @@ func TestSuite(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	server := backend.Memcached(t)
-	kvtest.RunFaults(t, kvtest.Remote{New: at(server.Addr), Kill: server.Kill, Restart: server.Restart})
+	kvtest.RunFaults(t, kvtest.Remote{
+		New: at(server.Addr), Addr: server.Addr, At: func(addr string) kvtest.New { return at(addr) },
+		Kill: server.Kill, Restart: server.Restart,
+	})
 }
 
 // Keys are where gomemcache itself looks for them, on all servers, and the death

@@ -5,16 +5,24 @@
 // server's clock. The optional abilities are atomic on the server. A fail-over
 // to a replica loses what had not been copied to it: Redis copies after it has
 // answered.
+//
+// A read that met a broken connection is sent again, a write only when the server
+// cannot have done it: twice done, Incr would count twice, Add would meet its own
+// item and a Put could undo what came after it.
 package redis
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/kv"
 )
 
@@ -63,38 +71,96 @@ func failed(err error) error {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return kv.ErrNotFound
-	case errors.As(err, &refused):
-		for _, away := range []string{"CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN"} {
-			if strings.HasPrefix(err.Error(), away) {
-				return nil
-			}
-		}
+	case errors.As(err, &refused) && !away(err):
 		return err
 	}
 	return nil
 }
 
-// ttl is what PX wants; 0 is for ever.
-func ttl(d time.Duration) time.Duration {
-	return time.Duration(kv.Milliseconds(d)) * time.Millisecond
+// away tells whether a server refused because of the state that it is in: it has
+// done nothing, and it or another may soon.
+func away(err error) bool {
+	var refused redis.Error
+	return errors.As(err, &refused) && slices.ContainsFunc([]string{
+		"CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "NOREPLICAS", "ERR max number of clients",
+	}, func(prefix string) bool { return strings.HasPrefix(err.Error(), prefix) })
+}
+
+// unsent tells whether nobody can have got what was to be sent.
+func unsent(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) && network.Op == "dial"
+}
+
+// once is a command that go-redis does not repeat after an error: it follows
+// MOVED and ASK, and that is all.
+type once struct{ redis.Cmder }
+
+func (once) NoRetry() bool { return true }
+
+// write sends a command until a server has taken it.
+func (s *store) write(ctx context.Context, args ...any) *redis.Cmd {
+	wait := backoff.Backoff{Min: 8 * time.Millisecond, Max: 512 * time.Millisecond}
+	for try := 1; ; try++ {
+		cmd := redis.NewCmd(ctx, args...)
+		err := s.client.Process(ctx, once{cmd})
+		if try == maxTries || !away(err) && !unsent(err) || wait.Wait(ctx) != nil {
+			return cmd
+		}
+	}
+}
+
+const maxTries = 4 // as go-redis does with a read
+
+// script runs a text with one key. Redis knows what it has compiled by the text.
+func (s *store) script(ctx context.Context, text, key string, args ...any) (int, error) {
+	return s.write(ctx, append([]any{"eval", text, 1, s.Key(key)}, args...)...).Int()
+}
+
+// do is Remote.Do. go-redis keeps to deadlines, but does not see that a context is
+// cancelled while it reads: it is left to that, which Stop ends. Those left are no
+// more than the connections, since who waits for one does see it.
+func do[V any](s *store, doing, key string, opts []kv.CallOption, bad error, f func(ctx context.Context) (V, error)) (v V, err error) {
+	type result struct {
+		v   V
+		err error
+	}
+	err = s.Do(doing, key, opts, bad, func(ctx context.Context) (err error) {
+		if len(opts) == 0 { // nobody can cancel it
+			v, err = f(ctx)
+			return err
+		}
+		done := make(chan result, 1)
+		go func() {
+			v, err := f(ctx)
+			done <- result{v, err}
+		}()
+		select {
+		case r := <-done:
+			v = r.v
+			return r.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return v, err
 }
 
 // Get takes both in one round trip, and as one step, or the time left could be
 // that of another value.
-func (s *store) Get(key string, opts ...kv.CallOption) (item *kv.Item, _ error) {
-	err := s.Do("get", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
+func (s *store) Get(key string, opts ...kv.CallOption) (*kv.Item, error) {
+	return do(s, "get", key, opts, kv.CheckKey(key), func(ctx context.Context) (*kv.Item, error) {
 		var value *redis.StringCmd
 		var left *redis.DurationCmd
 		_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			value, left = p.Get(ctx, s.Key(key)), p.PTTL(ctx, s.Key(key))
 			return nil
 		})
-		if err == nil {
-			item, err = found(key, value, left)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		return found(key, value, left)
 	})
-	return item, err
 }
 
 func found(key string, value *redis.StringCmd, left *redis.DurationCmd) (*kv.Item, error) {
@@ -116,8 +182,8 @@ func found(key string, value *redis.StringCmd, left *redis.DurationCmd) (*kv.Ite
 
 // GetMany is one pipeline, which a cluster's client splits by server.
 func (s *store) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.Item, error) {
-	items := make(map[string]*kv.Item, len(keys))
-	err := s.Do("get many", "", opts, kv.CheckKeys(keys), func(ctx context.Context) error {
+	keys = slices.Clone(keys)
+	return do(s, "get many", "", opts, kv.CheckKeys(keys), func(ctx context.Context) (map[string]*kv.Item, error) {
 		values, left := make([]*redis.StringCmd, len(keys)), make([]*redis.DurationCmd, len(keys))
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, key := range keys {
@@ -126,51 +192,64 @@ func (s *store) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.It
 			return nil
 		})
 		if err != nil && !errors.Is(err, redis.Nil) {
-			return err
+			return nil, err
 		}
+		items := make(map[string]*kv.Item, len(keys))
 		for i, key := range keys {
 			item, err := found(key, values[i], left[i])
 			if err == nil {
 				items[key] = item
 			} else if !errors.Is(err, redis.Nil) && !errors.Is(err, kv.ErrNotFound) {
-				return err
+				return nil, err
 			}
 		}
-		return nil
+		return items, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
-func (s *store) Put(item *kv.Item, opts ...kv.CallOption) error {
-	bad := kv.CheckItem(item)
-	if bad != nil {
-		return bad
+// set returns the command that puts the item, and keeps none of what is the
+// caller's.
+func (s *store) set(item *kv.Item) []any {
+	args := []any{"set", s.Key(item.Key), bytes.Clone(item.Value)}
+	if item.Expiration > 0 {
+		args = append(args, "px", kv.Milliseconds(item.Expiration))
 	}
-	return s.Do("put", item.Key, opts, nil, func(ctx context.Context) error {
-		return s.client.Set(ctx, s.Key(item.Key), item.Value, ttl(item.Expiration)).Err()
+	return args
+}
+
+type none struct{}
+
+func (s *store) Put(item *kv.Item, opts ...kv.CallOption) error {
+	if err := kv.CheckItem(item); err != nil {
+		return err
+	}
+	set := s.set(item)
+	_, err := do(s, "put", item.Key, opts, nil, func(ctx context.Context) (none, error) {
+		return none{}, s.write(ctx, set...).Err()
 	})
+	return err
 }
 
 func (s *store) Del(key string, opts ...kv.CallOption) error {
-	return s.Do("del", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
-		return s.client.Del(ctx, s.Key(key)).Err()
+	_, err := do(s, "del", key, opts, kv.CheckKey(key), func(ctx context.Context) (none, error) {
+		return none{}, s.write(ctx, "del", s.Key(key)).Err()
 	})
+	return err
 }
 
 func (s *store) Add(item *kv.Item, opts ...kv.CallOption) error {
 	if err := kv.CheckItem(item); err != nil {
 		return err
 	}
-	return s.Do("add", item.Key, opts, nil, func(ctx context.Context) error {
-		added, err := s.client.SetNX(ctx, s.Key(item.Key), item.Value, ttl(item.Expiration)).Result()
-		if err == nil && !added {
-			return kv.ErrExists
+	set := append(s.set(item), "nx")
+	_, err := do(s, "add", item.Key, opts, nil, func(ctx context.Context) (none, error) {
+		err := s.write(ctx, set...).Err()
+		if errors.Is(err, redis.Nil) {
+			err = kv.ErrExists
 		}
-		return err
+		return none{}, err
 	})
+	return err
 }
 
 // swap returns whether the value was the old one, nil when there is none.
@@ -185,49 +264,46 @@ func (s *store) CompareAndSwap(old []byte, item *kv.Item, opts ...kv.CallOption)
 	if err := kv.CheckItem(item); err != nil {
 		return err
 	}
-	return s.Do("compare and swap", item.Key, opts, nil, func(ctx context.Context) error {
-		done, err := redis.NewScript(swap).Run(ctx, s.client, []string{s.Key(item.Key)}, old, item.Value, ttl(item.Expiration).Milliseconds()).Int()
+	args := []any{bytes.Clone(old), bytes.Clone(item.Value), kv.Milliseconds(item.Expiration)}
+	key := item.Key
+	_, err := do(s, "compare and swap", key, opts, nil, func(ctx context.Context) (none, error) {
+		done, err := s.script(ctx, swap, key, args...)
 		if err == nil && done == 0 {
-			return kv.ErrConflict
+			err = kv.ErrConflict
 		}
-		return err
+		return none{}, err
+	})
+	return err
+}
+
+func (s *store) Incr(key string, delta int64, opts ...kv.CallOption) (int64, error) {
+	return do(s, "incr", key, opts, kv.CheckKey(key), func(ctx context.Context) (int64, error) {
+		sum, err := s.write(ctx, "incrby", s.Key(key), delta).Int64()
+		if err != nil && (strings.Contains(err.Error(), "not an integer") || strings.Contains(err.Error(), "overflow")) {
+			err = errors.Join(kv.ErrInvalid, err)
+		}
+		return sum, err
 	})
 }
 
-func (s *store) Incr(key string, delta int64, opts ...kv.CallOption) (sum int64, _ error) {
-	err := s.Do("incr", key, opts, kv.CheckKey(key), func(ctx context.Context) error {
-		var err error
-		sum, err = s.client.IncrBy(ctx, s.Key(key), delta).Result()
-		if err != nil && (strings.Contains(err.Error(), "not an integer") || strings.Contains(err.Error(), "overflow")) {
-			return errors.Join(kv.ErrInvalid, err)
-		}
-		return err
-	})
-	return sum, err
-}
+// touch returns whether there is the key. PERSIST does not say so: it returns 0
+// for what stays already, too.
+const touch = `
+if ARGV[1] ~= '0' then return redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+redis.call('PERSIST', KEYS[1])
+return redis.call('EXISTS', KEYS[1])`
 
 func (s *store) Touch(key string, expiration time.Duration, opts ...kv.CallOption) error {
 	bad := kv.CheckKey(key)
 	if bad == nil {
 		bad = kv.CheckExpiration(expiration)
 	}
-	return s.Do("touch", key, opts, bad, func(ctx context.Context) error {
-		if expiration > 0 {
-			there, err := s.client.PExpire(ctx, s.Key(key), ttl(expiration)).Result()
-			if err == nil && !there {
-				return kv.ErrNotFound
-			}
-			return err
-		}
-		// Persist is false for what stays already: ask.
-		n, err := s.client.Persist(ctx, s.Key(key)).Result()
-		if err != nil || n {
-			return err
-		}
-		there, err := s.client.Exists(ctx, s.Key(key)).Result()
+	_, err := do(s, "touch", key, opts, bad, func(ctx context.Context) (none, error) {
+		there, err := s.script(ctx, touch, key, kv.Milliseconds(expiration))
 		if err == nil && there == 0 {
-			return kv.ErrNotFound
+			err = kv.ErrNotFound
 		}
-		return err
+		return none{}, err
 	})
+	return err
 }

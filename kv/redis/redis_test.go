@@ -36,7 +36,10 @@ func TestSuite(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	server := backend.Redis(t)
-	kvtest.RunFaults(t, kvtest.Remote{New: at(redis.Config{}, server.Addr), Kill: server.Kill, Restart: server.Restart, Keeps: true})
+	kvtest.RunFaults(t, kvtest.Remote{
+		New: at(redis.Config{}, server.Addr), Addr: server.Addr, At: func(addr string) kvtest.New { return at(redis.Config{}, addr) },
+		Kill: server.Kill, Restart: server.Restart, Keeps: true,
+	})
 }
 
 // A cluster of three, each with a third of the slots.
@@ -74,6 +77,73 @@ func TestCluster(t *testing.T) {
 			t.Errorf("server %d has %d keys, %v", i, keys, err)
 		}
 	}
+}
+
+// A cluster's client that follows MOVED and ASK does not repeat what was done.
+func TestClusterMoves(t *testing.T) {
+	var nodes [2]*goredis.Client
+	var ids [2]string
+	var addrs [2]string
+	for i := range nodes {
+		addrs[i] = backend.Redis(t, backend.Args("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")).Addr
+		nodes[i] = goredis.NewClient(&goredis.Options{Addr: addrs[i]})
+		t.Cleanup(func() { _ = nodes[i].Close() })
+		ids[i] = nodes[i].Do(t.Context(), "cluster", "myid").Val().(string)
+	}
+	do := func(i int, args ...any) {
+		t.Helper()
+		if err := nodes[i].Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(args, err)
+		}
+	}
+	host, port, _ := strings.Cut(addrs[1], ":")
+	do(0, "cluster", "addslotsrange", 0, 16383)
+	do(0, "cluster", "meet", host, port)
+	kvtest.Eventually(t, 30*time.Second, "they know each other", func() bool {
+		info := nodes[1].ClusterInfo(t.Context()).Val()
+		return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
+	})
+	k, key := at(redis.Config{Cluster: true}, addrs[0]).Start(t), kvtest.Fresh()
+	slot := nodes[0].ClusterKeySlot(t.Context(), "micro:"+key).Val()
+	write := func(want int64) {
+		t.Helper()
+		if sum, err := k.(kv.Counter).Incr(key, 1); err != nil || sum != want {
+			t.Fatalf("%d, %v, want %d", sum, err, want)
+		}
+		if err := k.(kv.Toucher).Touch(key, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	do(1, "cluster", "setslot", slot, "importing", ids[0])
+	do(0, "cluster", "setslot", slot, "migrating", ids[1])
+	do(0, "migrate", host, port, "micro:"+key, 0, 5000)
+	write(2) // asks
+	for _, i := range []int{1, 0} {
+		do(i, "cluster", "setslot", slot, "node", ids[1])
+	}
+	write(3) // has moved
+}
+
+// One node has all slots and says that it is to be reached by the link.
+func TestClusterLink(t *testing.T) {
+	addr := backend.Redis(t, backend.Args("--cluster-enabled", "yes")).Addr
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	defer func() { _ = c.Close() }()
+	if err := c.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	kvtest.Eventually(t, 30*time.Second, "the cluster is whole", func() bool {
+		return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+	})
+	by := func(link string) kvtest.New {
+		_, port, _ := strings.Cut(link, ":")
+		if err := c.ConfigSet(t.Context(), "cluster-announce-port", port).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return at(redis.Config{Cluster: true}, link)
+	}
+	kvtest.RunLink(t, kvtest.Remote{New: at(redis.Config{}, addr), Addr: addr, At: by})
 }
 
 // startSentinel returns the address of one that needs nobody's agreement.
