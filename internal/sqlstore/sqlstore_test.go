@@ -20,22 +20,25 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
-func migrations() fstest.MapFS {
-	file := func(up string) *fstest.MapFile {
-		return &fstest.MapFile{Data: []byte("-- +goose Up\n" + up + ";\n")}
+// schema is that of a service with one table.
+func schema(service, table string) sqlstore.Schema {
+	file := func(kind string) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE " + table + " (id " + kind + " PRIMARY KEY);\n")}
 	}
-	return fstest.MapFS{
-		"sqlite/00001_begin.sql": file("CREATE TABLE things (id TEXT PRIMARY KEY)"),
-		"mysql/00001_begin.sql":  file("CREATE TABLE things (id VARCHAR(64) PRIMARY KEY)"),
-	}
+	return sqlstore.Schema{Service: service, Migrations: fstest.MapFS{
+		"sqlite/00001_begin.sql": file("TEXT"),
+		"mysql/00001_begin.sql":  file("VARCHAR(64)"),
+	}}
 }
+
+func things() sqlstore.Schema { return schema("things", "things") }
 
 func use(t *testing.T, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for range 2 { // the second time there is nothing to migrate
-		db, err := sqlstore.Open(ctx, url, migrations())
+		db, err := sqlstore.Open(ctx, url, things())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +61,7 @@ func TestSQLite(t *testing.T) {
 
 // Many writers at once wait for each other, none until the busy timeout.
 func TestSQLiteManyWriters(t *testing.T) {
-	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), migrations())
+	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), things())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +114,7 @@ func TestMySQLTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			db, err := sqlstore.Open(t.Context(), url, migrations())
+			db, err := sqlstore.Open(t.Context(), url, things())
 			if err != nil {
 				t.Error(err)
 				return
@@ -133,7 +136,7 @@ func TestBadURLs(t *testing.T) {
 		{"mysql://user:secret@127.0.0.1:1/x", "open mysql database"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		_, err := sqlstore.Open(ctx, c.url, migrations())
+		_, err := sqlstore.Open(ctx, c.url, things())
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want %q and no secret", c.url, err, c.want)
@@ -142,7 +145,7 @@ func TestBadURLs(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), nil)
+	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), sqlstore.Schema{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +157,7 @@ func TestOptions(t *testing.T) {
 		t.Error(err)
 	}
 	refused := errors.New("refused")
-	_, err = sqlstore.Open(t.Context(), "mysql://u:p@h/x", nil, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
+	_, err = sqlstore.Open(t.Context(), "mysql://u:p@h/x", sqlstore.Schema{}, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
 	if !errors.Is(err, refused) {
 		t.Errorf("got %v from a dial function of ours", err)
 	}
