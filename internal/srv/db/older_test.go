@@ -33,7 +33,7 @@ func TestOlderCassandraTable(t *testing.T) {
 			t.Fatalf("%s: %v", text, err)
 		}
 	}
-	older(t, "cassandra://"+addr+"/older")
+	wasThere(t, "cassandra://"+addr+"/older")
 }
 
 func TestOlderElasticsearchIndex(t *testing.T) {
@@ -61,11 +61,11 @@ func TestOlderElasticsearchIndex(t *testing.T) {
 	if code := send(http.MethodPut, "/older-notes/_doc/b2xk", `{"id":"old","created":1,"updated":1,"etag":"first","terms":[]}`); code != http.StatusCreated {
 		t.Fatal("create document: ", code)
 	}
-	older(t, "elasticsearch://"+addr+"/older")
+	wasThere(t, "elasticsearch://"+addr+"/older")
 }
 
-// older writes to table notes of a database, which has the record old.
-func older(t *testing.T, url string) {
+// wasThere writes to table notes of a database, which has the record old.
+func wasThere(t *testing.T, url string) {
 	net := rpctest.New(t)
 	net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"older=" + url}}))
 	d := db.NewDB(db.Client(net.Client(rpctest.GRPC)), db.Database("older"), db.Table("notes"))

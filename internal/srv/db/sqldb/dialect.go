@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -19,9 +20,8 @@ import (
 )
 
 // dialect is what the SQL of the two engines differs in. A table of records
-// has the prefix r_ and its terms have t_, so that no name can be that of a
-// table of somebody else; f_ has the highest fencing token of each id that ever
-// saw one. Everything is compared byte by byte.
+// has the prefix r_ and its terms have t_; f_ has the highest fencing token of
+// each id that ever saw one. Everything is compared byte by byte.
 type dialect struct {
 	create    []string // statements with the table's name as %s
 	raise     string   // statement that raises a fence, or leaves it, and locks it
@@ -33,6 +33,7 @@ type dialect struct {
 var (
 	errDuplicate = errors.New("duplicate key")
 	errAgain     = errors.New("transaction lost a race")
+	errNoTable   = errors.New("table is missing")
 )
 
 func dialectOf(d sqlstore.Dialect) dialect {
@@ -74,13 +75,27 @@ func classifyMySQL(err error) error {
 	case 1062:
 		return errDuplicate
 	case 1146:
-		return driver.ErrNoTable
+		return missing(e.Message)
 	case 1205, 1213:
 		return errAgain
 	case 1040, 1053, 1152, 1203, 1927: // too many connections, shutting down
 		return driver.ErrUnavailable
 	}
 	return nil
+}
+
+// ofRecords finds the name of a table of records in what an engine says of one
+// that is missing: "Table 'shop.r_orders' doesn't exist", "no such table:
+// main.r_orders".
+var ofRecords = regexp.MustCompile(`[ .]r_[a-z0-9_]+\b`)
+
+// missing is the sentinel of a table that is not there. Only where it is that of
+// the records there are none.
+func missing(message string) error {
+	if ofRecords.MatchString(message) {
+		return fmt.Errorf("%w: %w", driver.ErrNoTable, errNoTable)
+	}
+	return errNoTable
 }
 
 // The codes of SQLite, see https://www.sqlite.org/rescode.html.
@@ -102,7 +117,7 @@ func classifySQLite(err error) error {
 	case code == sqliteConstraintPK || code == sqliteConstraintUniq:
 		return errDuplicate
 	case code == sqliteError && strings.Contains(e.Error(), "no such table"):
-		return driver.ErrNoTable
+		return missing(e.Error())
 	case code&0xff == sqliteBusy || code&0xff == sqliteLocked:
 		return errAgain
 	case code == sqliteFull:

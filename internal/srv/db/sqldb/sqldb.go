@@ -9,7 +9,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -24,7 +23,8 @@ type store struct {
 	db      *sqlstore.DB
 	dialect dialect
 	cache   *cache
-	fixed   bool // tables must be there
+	changes []string // see outboxes
+	fixed   bool     // tables must be there
 }
 
 // OpenSQLite opens the file at Path, or a database in memory.
@@ -42,9 +42,9 @@ func OpenMySQL(ctx context.Context, c driver.Config) (driver.Store, error) {
 }
 
 func open(ctx context.Context, c driver.Config, url string) (driver.Store, error) {
-	var tables fs.FS = migrations
+	tables := sqlstore.Schema{Service: "db", Migrations: migrations}
 	if c.NoCreate {
-		tables = nil
+		tables.Migrations = nil
 	}
 	db, err := sqlstore.Open(ctx, url, tables, sqlstore.Dial(c.Dial))
 	if err != nil {
@@ -53,6 +53,9 @@ func open(ctx context.Context, c driver.Config, url string) (driver.Store, error
 	s := &store{
 		db: db, dialect: dialectOf(db.Dialect), fixed: c.NoCreate,
 		cache: &cache{db: db.DB, tables: make(map[string]*prepared)},
+	}
+	if s.changes, err = s.outboxes(ctx); err != nil {
+		return nil, errors.Join(s.dialect.wrap(ctx, "open", err), db.Close())
 	}
 	return s, nil
 }
@@ -63,11 +66,9 @@ func (s *store) Ping(ctx context.Context) error {
 
 func (s *store) Close() error { return s.db.Close() }
 
-// createTable is what a write does when it finds none.
+// createTable is what a write does when it finds none, or only some of what
+// belongs to it.
 func (s *store) createTable(ctx context.Context, table string) error {
-	if s.fixed {
-		return fmt.Errorf("table %s: %w", table, driver.ErrNoTable)
-	}
 	for _, text := range s.dialect.create {
 		if _, err := s.db.ExecContext(ctx, fmt.Sprintf(text, table)); err != nil {
 			return s.dialect.wrap(ctx, "create table "+table, err)
