@@ -69,6 +69,7 @@ func TestBadRecordsOfTheRegistry(t *testing.T) {
 		"unknown":  announced("unknown", "oracle", "127.0.0.1:1", nil),
 		"keyless":  {Name: db.RegistryPrefix + "keyless", Nodes: []*registry.Node{{Id: "x", Address: "127.0.0.1:1"}}},
 		"hostile":  announced("hostile", "cassandra", "127.0.0.1:1", map[string]string{"database": "x; DROP KEYSPACE y"}),
+		"schema":   announced("schema", "mysql", "127.0.0.1:1", map[string]string{"database": "x/y"}),
 		"path":     announced("path", "elasticsearch", "127.0.0.1:1/../_all?x", nil),
 		"portless": announced("portless", "mysql", "127.0.0.1", nil),
 	} {
