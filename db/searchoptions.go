@@ -72,8 +72,8 @@ func Descending() CallOption { return func(c *call) { c.reverse, c.searching = t
 
 // After makes Search begin behind a record, the last of the page before, which
 // needs not exist any more. Unlike an offset this misses and repeats nothing
-// when other records come and go, and costs the same on every page. The other
-// options must be those of that page. Nil begins at the beginning.
+// when other records come and go, and does not cost what lies before it. The
+// other options must be those of that page. Nil begins at the beginning.
 func After(last Record) CallOption {
 	return func(c *call) { c.after, c.searching = last, true }
 }

@@ -27,7 +27,8 @@ type dialect struct {
 	raise     string   // statement that raises a fence, or leaves it, and locks it
 	forUpdate string
 	isolation sql.IsolationLevel
-	classify  func(error) error // one of the sentinels below and of driver, or nil
+	after     func(beyond string, c *driver.Cursor) (text string, args []any) // what comes behind a cursor in the order of "o"
+	classify  func(error) error                                               // one of the sentinels below and of driver, or nil
 }
 
 var (
@@ -50,6 +51,7 @@ func dialectOf(d sqlstore.Dialect) dialect {
 			forUpdate: " FOR UPDATE",
 			// The default would lock the gaps between ids, too.
 			isolation: sql.LevelReadCommitted,
+			after:     afterValue,
 			classify:  classifyMySQL,
 		}
 	}
@@ -62,6 +64,7 @@ func dialectOf(d sqlstore.Dialect) dialect {
 			`CREATE TABLE IF NOT EXISTS f_%[1]s (id TEXT NOT NULL PRIMARY KEY, fence TEXT NOT NULL) WITHOUT ROWID`,
 		},
 		raise:    `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET fence = max(fence, excluded.fence)`,
+		after:    afterRow,
 		classify: classifySQLite,
 	}
 }
