@@ -63,6 +63,25 @@ func TestDatabasesAreFoundAtTheRegistry(t *testing.T) {
 	})
 }
 
+// What waits where a database moved away from is told all the same.
+func TestChangesOfAMovedDatabase(t *testing.T) {
+	net, _ := boot(t, map[string][]string{"credential": {"shop=root:"}})
+	d := open(t, net, db.Database("shop"), db.Events(true))
+	host, name := parts(rpctest.MySQLURL(t))
+	must(t, net.Registry.Register(announced("shop", "mysql", host, map[string]string{"database": name})))
+	must(t, d.Create(db.NewRecord("waits", nil, nil)))
+	must(t, net.Registry.Deregister(announced("shop", "mysql", host, nil)))
+	other, otherName := parts(rpctest.MySQLURL(t))
+	must(t, net.Registry.Register(announced("shop", "mysql", other, map[string]string{"database": otherName})))
+	dbtest.Eventually(t, "it moved", func() bool {
+		_, err := d.Read("waits")
+		return errors.Is(err, db.ErrNotFound)
+	})
+	e := &events{}
+	e.serve(t, net)
+	tells(t, e, "waits")
+}
+
 func TestBadRecordsOfTheRegistry(t *testing.T) {
 	net, _ := boot(t, nil)
 	for name, s := range map[string]*registry.Service{

@@ -31,7 +31,8 @@ const (
 )
 
 // relay publishes changes to event-srv. One that was published and then not
-// removed from its outbox is published again: event-srv knows its id.
+// removed from its outbox is published again: event-srv knows its id, for as long
+// as its window for duplicates is.
 type relay struct {
 	events  eventpb.EventService
 	log     *slog.Logger
