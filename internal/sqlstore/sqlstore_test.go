@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -10,10 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
@@ -160,5 +163,50 @@ func TestOptions(t *testing.T) {
 	_, err = sqlstore.Open(t.Context(), "mysql://u:p@h/x", sqlstore.Schema{}, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
 	if !errors.Is(err, refused) {
 		t.Errorf("got %v from a dial function of ours", err)
+	}
+}
+
+// After a failover what was the primary answers but refuses to write: its
+// connections are given up for new ones.
+func TestMySQLThatBecameReadOnly(t *testing.T) {
+	s := backend.MySQL(t)
+	admin, err := sql.Open("mysql", s.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close() }() // the server ends with the test
+	run := func(text string) {
+		t.Helper()
+		if _, err := admin.ExecContext(t.Context(), text); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	run("CREATE DATABASE shop")
+	run("CREATE USER clerk IDENTIFIED BY 'x'") // may not write to a server that is read-only
+	run("GRANT ALL ON shop.* TO clerk")
+	var dials atomic.Int64
+	db, err := sqlstore.Open(t.Context(), "mysql://clerk:x@"+s.Addr+"/shop", things(), sqlstore.Dial(func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }() // the test has looked at what matters
+	write := func(id string) error {
+		_, err := db.ExecContext(t.Context(), "INSERT INTO things (id) VALUES (?)", id)
+		return err
+	}
+	if err := write("before"); err != nil {
+		t.Fatal(err)
+	}
+	run("SET GLOBAL read_only = 1")
+	before := dials.Load()
+	if err := write("meanwhile"); !errors.Is(err, driver.ErrBadConn) || dials.Load() == before {
+		t.Errorf("%v after %d new connections", err, dials.Load()-before)
+	}
+	run("SET GLOBAL read_only = 0")
+	if err := write("after"); err != nil {
+		t.Error(err)
 	}
 }

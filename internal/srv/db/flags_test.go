@@ -65,3 +65,18 @@ func TestTyposAreExplained(t *testing.T) {
 		}
 	}
 }
+
+// The variable holds several, separated by spaces.
+func TestDatabasesOfTheEnvironment(t *testing.T) {
+	for databases, want := range map[string]string{
+		"shop=sqlite::memory: logs=oracle://hidden@h/x":           "database logs: unknown scheme",
+		"shop=sqlite::memory: logs=sqlite::memory: shop=sqlite:x": "database shop: given twice",
+		"shop=sqlite::memory: logs=sqlite:///nowhere/at/all.db":   "open database logs",
+	} {
+		t.Setenv("MICRO_DB_DATABASES", databases)
+		code, _, errs := command(t, "--insecure", "--registry", "memory", "--broker", "memory")
+		if code != 1 || !strings.Contains(errs, want) || strings.Contains(errs, "hidden") {
+			t.Errorf("%s: exit code %d, %q; want %q", databases, code, errs, want)
+		}
+	}
+}

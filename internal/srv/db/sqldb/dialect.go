@@ -35,6 +35,7 @@ var (
 	errDuplicate = errors.New("duplicate key")
 	errAgain     = errors.New("transaction lost a race")
 	errNoTable   = errors.New("table is missing")
+	errTooMany   = fmt.Errorf("%w: it has as many prepared statements as it may", driver.ErrUnavailable)
 )
 
 func dialectOf(d sqlstore.Dialect) dialect {
@@ -81,6 +82,8 @@ func classifyMySQL(err error) error {
 		return missing(e.Message)
 	case 1205, 1213:
 		return errAgain
+	case 1461:
+		return errTooMany
 	case 1040, 1053, 1152, 1203, 1927: // too many connections, shutting down
 		return driver.ErrUnavailable
 	}

@@ -64,7 +64,7 @@ func (t *tx) note(w driver.Write, action string) error {
 func (s *store) Pending(ctx context.Context, limit int) (found []driver.Change, err error) {
 	for _, table := range s.changes {
 		found, err = s.pending(ctx, table, limit)
-		if err = s.dialect.wrap(ctx, "read outbox", err); err != nil || len(found) > 0 {
+		if err = s.wrap(ctx, "read outbox", err); err != nil || len(found) > 0 {
 			break
 		}
 	}
@@ -101,7 +101,7 @@ func (s *store) Remove(ctx context.Context, changes []driver.Change) error {
 		args[i] = c.Seq
 	}
 	text := "DELETE FROM " + changes[0].Outbox + " WHERE seq IN (?" + strings.Repeat(", ?", len(args)-1) + ")"
-	return s.dialect.wrap(ctx, "clear outbox", s.db.Alone(ctx, func() error {
+	return s.wrap(ctx, "clear outbox", s.db.Alone(ctx, func() error {
 		_, err := s.db.ExecContext(ctx, text, args...)
 		return err
 	}))

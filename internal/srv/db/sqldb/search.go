@@ -11,7 +11,7 @@ import (
 
 func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*driver.Record, error) {
 	found, err := s.search(ctx, table, q)
-	if err = s.dialect.wrap(ctx, "search", err); errors.Is(err, driver.ErrNoTable) {
+	if err = s.wrap(ctx, "search", err); errors.Is(err, driver.ErrNoTable) {
 		return nil, nil
 	}
 	return found, err

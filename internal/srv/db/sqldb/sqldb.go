@@ -55,13 +55,23 @@ func open(ctx context.Context, c driver.Config, url string) (driver.Store, error
 		cache: &cache{db: db.DB, tables: make(map[string]*prepared)},
 	}
 	if s.changes, err = s.outboxes(ctx); err != nil {
-		return nil, errors.Join(s.dialect.wrap(ctx, "open", err), db.Close())
+		return nil, errors.Join(s.wrap(ctx, "open", err), db.Close())
 	}
 	return s, nil
 }
 
 func (s *store) Ping(ctx context.Context) error {
-	return s.dialect.wrap(ctx, "ping", s.db.PingContext(ctx))
+	return s.wrap(ctx, "ping", s.db.PingContext(ctx))
+}
+
+// wrap is the dialect's. The server may have no room for statements because of
+// those that are kept here.
+func (s *store) wrap(ctx context.Context, doing string, err error) error {
+	err = s.dialect.wrap(ctx, doing, err)
+	if errors.Is(err, errTooMany) {
+		s.cache.forget()
+	}
+	return err
 }
 
 func (s *store) Close() error { return s.db.Close() }
@@ -71,7 +81,7 @@ func (s *store) Close() error { return s.db.Close() }
 func (s *store) createTable(ctx context.Context, table string) error {
 	for _, text := range s.dialect.create {
 		if _, err := s.db.ExecContext(ctx, fmt.Sprintf(text, table)); err != nil {
-			return s.dialect.wrap(ctx, "create table "+table, err)
+			return s.wrap(ctx, "create table "+table, err)
 		}
 	}
 	return nil
@@ -88,7 +98,7 @@ func (s *store) Read(ctx context.Context, table, id string, _ bool) (*driver.Rec
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, rpcerr.ErrNotFound
 	}
-	if err = s.dialect.wrap(ctx, "read", err); errors.Is(err, driver.ErrNoTable) {
+	if err = s.wrap(ctx, "read", err); errors.Is(err, driver.ErrNoTable) {
 		return nil, rpcerr.ErrNotFound
 	}
 	return r, err

@@ -26,14 +26,14 @@ func (s *store) transaction(ctx context.Context, doing, table string, creates bo
 	created := false
 	creates = creates || w.Fence != "" // the table of fences may not be there alone
 	for try := 1; ; try++ {
-		err := s.dialect.wrap(ctx, doing, s.once(ctx, table, w, work))
+		err := s.wrap(ctx, doing, s.once(ctx, table, w, work))
 		switch {
 		case errors.Is(err, errNoTable) && creates && !created && !s.fixed:
 			created = true
 			if err := s.createTable(ctx, table); err != nil {
 				return err
 			}
-		case errors.Is(err, errAgain) && try < maxTries:
+		case (errors.Is(err, errAgain) || errors.Is(err, errTooMany)) && try < maxTries:
 			if err := wait.Wait(ctx); err != nil {
 				return fmt.Errorf("%s: %w", doing, err)
 			}
