@@ -134,7 +134,8 @@ func (o options) openSQLite(path string) (*DB, error) {
 	if err := private(path); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", "file:"+path+"?"+pragmas.Encode())
+	name := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) // SQLite reads a URL
+	db, err := sql.Open("sqlite", "file:"+name+"?"+pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open sqlite database: %w", err)
 	}

@@ -94,16 +94,24 @@ func TestSQLiteManyWriters(t *testing.T) {
 	}
 }
 
-// The file may hold secrets.
+// The file may hold secrets, and a name what means something in a URL.
 func TestSQLiteFileIsPrivate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
-	use(t, "sqlite://"+path)
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, want 0600", info.Mode())
+	for _, name := range []string{"x.db", "x#1?y=z%41.db"} {
+		path := filepath.Join(t.TempDir(), name)
+		db, err := sqlstore.Open(t.Context(), "sqlite://"+path, things())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 || info.Size() == 0 {
+			t.Errorf("mode %v, %d bytes, want 0600 and the tables", info.Mode(), info.Size())
+		}
 	}
 }
 

@@ -19,8 +19,6 @@ const (
 	olderOutbox = "outbox"
 )
 
-var outboxColumns = []string{"action", "etag", "happened", "id", "metadata", "record", "seq", "tbl"}
-
 // outboxes returns the tables that may hold changes, the one to write to last.
 // That of an earlier release stays: it may still run beside this one. Where
 // tables are not ours to create it will do.
@@ -42,7 +40,8 @@ func (s *store) isOutbox(ctx context.Context, table string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for outbox: %w", err)
 	}
-	return slices.Equal(slices.Sorted(maps.Keys(columns)), outboxColumns), nil
+	ours := []string{"action", "etag", "happened", "id", "metadata", "record", "seq", "tbl"}
+	return slices.Equal(slices.Sorted(maps.Keys(columns)), ours), nil
 }
 
 // note puts the change into the outbox, in the order of the changes of its
