@@ -19,17 +19,45 @@ type call struct {
 	consistency     Consistency
 	returning       *Record
 
-	match              *string
-	create, upsert     bool
-	token              uint64
-	metadata           Metadata
-	where              []*pb.Condition
-	order              string
-	reverse            bool
-	after              Record
-	more               *bool
-	changes, searching bool // whether one of these was given
-	errs               []error
+	match          *string
+	create, upsert bool
+	token          uint64
+	metadata       Metadata
+	where          []*pb.Condition
+	order          string
+	reverse        bool
+	after          Record
+	more           *bool
+	given          group // kinds of options
+	errs           []error
+}
+
+// group is options that make sense for the same methods.
+type group uint
+
+const (
+	forChanges group = 1 << iota
+	forReads
+	forSearches
+	forRecords
+	forPut
+)
+
+// unfit returns what of the options given makes no sense for a method.
+func (c *call) unfit(method string) (names string) {
+	fits := map[string]group{
+		"create": forChanges | forRecords, "update": forChanges | forRecords, "delete": forChanges,
+		"read": forReads | forRecords, "search": forReads | forSearches,
+	}[method]
+	for g, of := range map[group]string{
+		forChanges: "IfMatch, CreateOnly, Upsert, Fence", forReads: "WithConsistency", forRecords: "Returning", forPut: "WithMetadata",
+		forSearches: "Where, OrderBy, Descending, After, More",
+	} {
+		if c.given&g&^fits != 0 {
+			names = of
+		}
+	}
+	return names
 }
 
 func (o Options) call(opts []CallOption) *call {
@@ -51,11 +79,11 @@ func (c *call) bad(format string, args ...any) {
 }
 
 func (c *call) err(method string) error {
-	if c.changes && (method == "read" || method == "search") {
-		c.bad("option IfMatch, CreateOnly, Upsert, Fence: not for %s", method)
+	if names := c.unfit(method); names != "" {
+		c.bad("option %s: not for %s", names, method)
 	}
-	if c.searching && method != "search" {
-		c.bad("option Where, OrderBy, Descending, After, More: not for %s", method)
+	if method == "delete" && (c.create || c.upsert) {
+		c.bad("option CreateOnly, Upsert: not for delete")
 	}
 	if c.create && (c.upsert || c.match != nil) {
 		c.bad("option CreateOnly: neither with Upsert nor with IfMatch")
@@ -90,7 +118,7 @@ func InTable(name string) CallOption { return func(c *call) { c.table = name } }
 // etag, that of a record read before. Else they return ErrConflict.
 func IfMatch(etag string) CallOption {
 	return func(c *call) {
-		c.match, c.changes = &etag, true
+		c.match, c.given = &etag, c.given|forChanges
 		if etag == "" {
 			c.bad("option IfMatch: empty, as of a record that was not read")
 		}
@@ -99,10 +127,10 @@ func IfMatch(etag string) CallOption {
 
 // CreateOnly makes Put and Update create the record and return ErrExists when
 // there is one. Create never does anything else.
-func CreateOnly() CallOption { return func(c *call) { c.create, c.changes = true, true } }
+func CreateOnly() CallOption { return func(c *call) { c.create, c.given = true, c.given|forChanges } }
 
 // Upsert makes Update create the record when there is none.
-func Upsert() CallOption { return func(c *call) { c.upsert, c.changes = true, true } }
+func Upsert() CallOption { return func(c *call) { c.upsert, c.given = true, c.given|forChanges } }
 
 // Fence gives Create, Update, Delete and Put the fencing token of the lock that
 // the caller holds, see package sync. The highest token of the changes that
@@ -111,15 +139,19 @@ func Upsert() CallOption { return func(c *call) { c.upsert, c.changes = true, tr
 // ErrStale before anything else is looked at. Changes without a token are not
 // checked. 0 is no token.
 func Fence(token uint64) CallOption {
-	return func(c *call) { c.token, c.changes = token, true }
+	return func(c *call) { c.token, c.given = token, c.given|forChanges }
 }
 
 // Returning sets *r to the record as it was stored by Create, Update or Put or
 // found by Read or Get, with its times and etag.
-func Returning(r *Record) CallOption { return func(c *call) { c.returning = r } }
+func Returning(r *Record) CallOption {
+	return func(c *call) { c.returning, c.given = r, c.given|forRecords }
+}
 
 // WithMetadata sets the metadata that Put stores.
-func WithMetadata(md Metadata) CallOption { return func(c *call) { c.metadata = md } }
+func WithMetadata(md Metadata) CallOption {
+	return func(c *call) { c.metadata, c.given = md, c.given|forPut }
+}
 
 // Consistency is what a Read or a Search must see.
 type Consistency int32
@@ -135,7 +167,7 @@ const (
 // WithConsistency sets what Read and Search must see, default Strong.
 func WithConsistency(level Consistency) CallOption {
 	return func(c *call) {
-		c.consistency = level
+		c.consistency, c.given = level, c.given|forReads
 		if level != Strong && level != Eventual {
 			c.bad("option WithConsistency: %d is unknown", level)
 		}

@@ -38,7 +38,8 @@ func toValue(v any) (*pb.Value, error) {
 	return nil, fmt.Errorf("a %T is neither text, number nor bool", v)
 }
 
-func fromValue(v *pb.Value) any {
+// ValueOf returns a value as it stands in Metadata.
+func ValueOf(v *pb.Value) any {
 	switch k := v.GetKind().(type) {
 	case *pb.Value_Text:
 		return k.Text
@@ -101,7 +102,7 @@ func fromMessage(m *pb.Record) *record {
 		r.metadata[key] = text
 	}
 	for key, v := range m.GetValues() {
-		r.metadata[key] = fromValue(v)
+		r.metadata[key] = ValueOf(v)
 	}
 	return r
 }

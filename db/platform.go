@@ -149,6 +149,9 @@ func (p *platform) write(method string, r Record, opts []CallOption) error {
 	if err != nil {
 		return err
 	}
+	if r == nil {
+		return fmt.Errorf("db: %s: %w: the record is nil", method, ErrInvalid)
+	}
 	m, err := toMessage(r)
 	if err != nil {
 		return fmt.Errorf("db: %s %.60q: %w", method, r.Id(), err)
@@ -178,9 +181,6 @@ func (p *platform) Delete(id string, opts ...CallOption) error {
 	service, c, callOpts, err := p.prepare("delete", opts)
 	if err != nil {
 		return err
-	}
-	if c.create || c.upsert {
-		return fmt.Errorf("db: delete: %w: option CreateOnly, Upsert: not for delete", ErrInvalid)
 	}
 	req := &pb.DeleteRequest{Database: c.place(), Id: id, Events: p.Options().Events, Token: c.token}
 	if c.match != nil {

@@ -43,7 +43,7 @@ func (op Op) wire() (pb.Condition_Op, bool) {
 // value that compares so. All conditions must hold; MaxWhere at most.
 func Where(key string, op Op, value any) CallOption {
 	return func(c *call) {
-		c.searching = true
+		c.given |= forSearches
 		o, ok := op.wire()
 		if !ok {
 			c.bad("option Where: %.20q is no comparison", op)
@@ -60,7 +60,7 @@ func Where(key string, op Op, value any) CallOption {
 // then texts; equal ones by id. Records without the key are left out.
 func OrderBy(key string) CallOption {
 	return func(c *call) {
-		c.order, c.searching = key, true
+		c.order, c.given = key, c.given|forSearches
 		if key == "" {
 			c.bad("option OrderBy: empty")
 		}
@@ -68,19 +68,19 @@ func OrderBy(key string) CallOption {
 }
 
 // Descending reverses the order of Search, ids included.
-func Descending() CallOption { return func(c *call) { c.reverse, c.searching = true, true } }
+func Descending() CallOption { return func(c *call) { c.reverse, c.given = true, c.given|forSearches } }
 
 // After makes Search begin behind a record, the last of the page before, which
 // needs not exist any more. Unlike an offset this misses and repeats nothing
-// when other records come and go, and costs the same on every page. The other
-// options must be those of that page. Nil begins at the beginning.
+// when other records come and go, and does not cost what lies before it. The
+// other options must be those of that page. Nil begins at the beginning.
 func After(last Record) CallOption {
-	return func(c *call) { c.after, c.searching = last, true }
+	return func(c *call) { c.after, c.given = last, c.given|forSearches }
 }
 
 // More sets *more to whether there are further records.
 func More(more *bool) CallOption {
-	return func(c *call) { c.more, c.searching = more, true }
+	return func(c *call) { c.more, c.given = more, c.given|forSearches }
 }
 
 // Each walks over all records that match, page by page, until one fails.

@@ -27,11 +27,12 @@ func Put[T any](d DB, id string, v T, opts ...CallOption) error {
 		opt(&c)
 	}
 	r := NewRecord(id, c.metadata, v)
+	opts = append(opts[:len(opts):len(opts)], func(c *call) { c.given &^= forPut }) // r has them
 	switch {
 	case c.create:
 		return d.Create(r, opts...)
 	case c.match != nil:
 		return d.Update(r, opts...)
 	}
-	return d.Update(r, append(opts[:len(opts):len(opts)], Upsert())...)
+	return d.Update(r, append(opts, Upsert())...)
 }

@@ -65,6 +65,7 @@ func Run(t *testing.T, s Subject) {
 		{"Context", contexts},
 		{"Lifecycle", lifecycle},
 		{"BadOptions", badOptions},
+		{"UnfitOptions", unfitOptions},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := s.New(t, db.Table(table), db.Timeout(30*time.Second))
@@ -220,4 +221,38 @@ func badOptions(t *testing.T, s *suite) {
 		t.Errorf("options %+v", o)
 	}
 	must(t, d.Stop())
+}
+
+// unfitOptions: an option that a method cannot follow is an error of it, and
+// nothing is changed.
+func unfitOptions(t *testing.T, s *suite) {
+	id := s.id("a")
+	var r db.Record
+	must(t, s.Create(db.NewRecord(id, nil, []byte("as it was"))))
+	other := db.NewRecord(id, nil, []byte("changed"))
+	for what, err := range map[string]error{
+		"create WithMetadata":    s.Create(db.NewRecord(s.id("b"), nil, nil), db.WithMetadata(nil)),
+		"create WithConsistency": s.Create(db.NewRecord(s.id("b"), nil, nil), db.WithConsistency(db.Strong)),
+		"create nil":             s.Create(nil),
+		"update WithMetadata":    s.Update(other, db.WithMetadata(db.Metadata{"k": 1})),
+		"update WithConsistency": s.Update(other, db.WithConsistency(db.Eventual)),
+		"update OrderBy":         s.Update(other, db.OrderBy("k")),
+		"update nil":             s.Update(nil),
+		"put WithConsistency":    db.Put(s.DB, id, "x", db.WithConsistency(db.Eventual)),
+		"delete Returning":       s.Delete(id, db.Returning(&r)),
+		"delete WithConsistency": s.Delete(id, db.WithConsistency(db.Strong)),
+		"delete Upsert":          s.Delete(id, db.Upsert()),
+		"read Fence":             errOf(s.Read(id, db.Fence(1))),
+		"read WithMetadata":      errOf(s.Read(id, db.WithMetadata(nil))),
+		"search Returning":       errOf(s.Search(nil, 0, 0, db.Returning(&r))),
+		"search IfMatch":         errOf(s.Search(nil, 0, 0, db.IfMatch("x"))),
+	} {
+		if !errors.Is(err, db.ErrInvalid) {
+			t.Errorf("%s: got %v, want ErrInvalid", what, err)
+		}
+	}
+	if r, err := s.Read(id); err != nil || string(r.Bytes()) != "as it was" {
+		t.Errorf("%v, %v", r, err)
+	}
+	want(t, errOf(s.Read(s.id("b"))), db.ErrNotFound)
 }

@@ -88,16 +88,23 @@ func shop(ctx context.Context, c client.Client, out io.Writer) error {
 			return err
 		}
 	}
-	sold := make([]int, 2)
+	sold, failed := make([]int, 2), make([]error, 2)
 	var clerks sync.WaitGroup
 	for n := range sold {
 		clerks.Go(func() {
-			for sell(ctx, stock, "apple") == nil {
-				sold[n]++
+			for failed[n] == nil {
+				if failed[n] = sell(ctx, stock, "apple"); failed[n] == nil {
+					sold[n]++
+				}
 			}
 		})
 	}
 	clerks.Wait()
+	for _, err := range failed {
+		if !errors.Is(err, errSoldOut) {
+			return err
+		}
+	}
 	if _, err := fmt.Fprintf(out, "the clerks sold %d of 10 apples\n", sold[0]+sold[1]); err != nil {
 		return err
 	}

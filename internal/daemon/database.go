@@ -19,7 +19,7 @@ func (e *Env) Database(ctx context.Context, migrations fs.FS) (*sqlstore.DB, err
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlstore.Open(ctx, url, migrations)
+	db, err := sqlstore.Open(ctx, url, sqlstore.Schema{Service: e.short(), Migrations: migrations})
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -15,12 +13,11 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // Dialect names the SQL that a database speaks, and the folder of its
-// migrations.
+// migrations in a Schema.
 type Dialect string
 
 // The dialects Open knows.
@@ -67,13 +64,12 @@ func (db *DB) Within(ctx context.Context, f func(*sql.Tx) error) error {
 }
 
 // Open opens the database at a URL, waits until it answers or ctx ends, and
-// applies the migrations found in the folder of its dialect (goose's file
-// format); with nil it changes nothing. URLs are
+// brings the tables of the schema up to date. URLs are
 //
 //	sqlite:///var/lib/trace-srv/trace.db   a file, made when absent
 //	sqlite::memory:                        private and gone with Close
 //	mysql://user:password@host:3306/name   MySQL or MariaDB; ?tls=true for TLS
-func Open(ctx context.Context, rawURL string, migrations fs.FS, opts ...Option) (*DB, error) {
+func Open(ctx context.Context, rawURL string, schema Schema, opts ...Option) (*DB, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
@@ -85,10 +81,10 @@ func Open(ctx context.Context, rawURL string, migrations fs.FS, opts ...Option) 
 	if err := db.PingContext(ctx); err != nil {
 		return nil, closeAfter(db, fmt.Errorf("open %s database: %w", db.Dialect, err))
 	}
-	if migrations == nil {
+	if schema.Migrations == nil {
 		return db, nil
 	}
-	if err := db.migrate(ctx, migrations); err != nil {
+	if err := db.migrate(ctx, schema); err != nil {
 		return nil, closeAfter(db, err)
 	}
 	return db, nil
@@ -138,7 +134,8 @@ func (o options) openSQLite(path string) (*DB, error) {
 	if err := private(path); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", "file:"+path+"?"+pragmas.Encode())
+	name := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) // SQLite reads a URL
+	db, err := sql.Open("sqlite", "file:"+name+"?"+pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open sqlite database: %w", err)
 	}
@@ -179,6 +176,9 @@ func (o options) openMySQL(rawURL string) (*DB, error) {
 	c.DBName = strings.TrimPrefix(u.Path, "/")
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = 5*time.Second, 30*time.Second, 30*time.Second
 	c.InterpolateParams = false
+	// After a failover what was the primary refuses to write: its connections
+	// are given up, and new ones may lead to the server that took over.
+	c.RejectReadOnly = true
 	c.Logger = &mysql.NopLogger{} // whoever runs a statement gets the error
 	c.DialFunc = o.dial
 	if u.Query().Get("tls") == "true" {
@@ -192,50 +192,6 @@ func (o options) openMySQL(rawURL string) (*DB, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
+	db.SetConnMaxLifetime(30 * time.Minute) // busy ones go where the name leads by then, too
 	return &DB{db, MySQL, nil}, nil
-}
-
-func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
-	folder, err := fs.Sub(migrations, string(db.Dialect))
-	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
-	}
-	dialect := goose.DialectSQLite3
-	if db.Dialect == MySQL {
-		dialect = goose.DialectMySQL
-	}
-	provider, err := goose.NewProvider(dialect, db.DB, folder)
-	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
-	}
-	if err := db.alone(ctx, func() error { _, err := provider.Up(ctx); return err }); err != nil {
-		return fmt.Errorf("migrate %s database: %w", db.Dialect, err)
-	}
-	return nil
-}
-
-// alone keeps instances that start at the same time from migrating a MySQL
-// database together: its DDL knows no transactions.
-func (db *DB) alone(ctx context.Context, f func() error) (err error) {
-	if db.Dialect != MySQL {
-		return f()
-	}
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	const name = `CONCAT('migrate:', MD5(DATABASE()))`
-	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 60)`).Scan(&got); err != nil {
-		return err
-	}
-	if got.Int64 != 1 {
-		return errors.New("another instance has been migrating for a minute")
-	}
-	defer func() {
-		_, uerr := conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(`+name+`)`)
-		err = errors.Join(err, uerr)
-	}()
-	return f()
 }

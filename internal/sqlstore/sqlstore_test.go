@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -10,32 +11,37 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
-func migrations() fstest.MapFS {
-	file := func(up string) *fstest.MapFile {
-		return &fstest.MapFile{Data: []byte("-- +goose Up\n" + up + ";\n")}
+// schema is that of a service with one table.
+func schema(service, table string) sqlstore.Schema {
+	file := func(kind string) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE " + table + " (id " + kind + " PRIMARY KEY);\n")}
 	}
-	return fstest.MapFS{
-		"sqlite/00001_begin.sql": file("CREATE TABLE things (id TEXT PRIMARY KEY)"),
-		"mysql/00001_begin.sql":  file("CREATE TABLE things (id VARCHAR(64) PRIMARY KEY)"),
-	}
+	return sqlstore.Schema{Service: service, Migrations: fstest.MapFS{
+		"sqlite/00001_begin.sql": file("TEXT"),
+		"mysql/00001_begin.sql":  file("VARCHAR(64)"),
+	}}
 }
+
+func things() sqlstore.Schema { return schema("things", "things") }
 
 func use(t *testing.T, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for range 2 { // the second time there is nothing to migrate
-		db, err := sqlstore.Open(ctx, url, migrations())
+		db, err := sqlstore.Open(ctx, url, things())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +64,7 @@ func TestSQLite(t *testing.T) {
 
 // Many writers at once wait for each other, none until the busy timeout.
 func TestSQLiteManyWriters(t *testing.T) {
-	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), migrations())
+	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), things())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,16 +94,24 @@ func TestSQLiteManyWriters(t *testing.T) {
 	}
 }
 
-// The file may hold secrets.
+// The file may hold secrets, and a name what means something in a URL.
 func TestSQLiteFileIsPrivate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
-	use(t, "sqlite://"+path)
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, want 0600", info.Mode())
+	for _, name := range []string{"x.db", "x#1?y=z%41.db"} {
+		path := filepath.Join(t.TempDir(), name)
+		db, err := sqlstore.Open(t.Context(), "sqlite://"+path, things())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 || info.Size() == 0 {
+			t.Errorf("mode %v, %d bytes, want 0600 and the tables", info.Mode(), info.Size())
+		}
 	}
 }
 
@@ -111,7 +125,7 @@ func TestMySQLTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			db, err := sqlstore.Open(t.Context(), url, migrations())
+			db, err := sqlstore.Open(t.Context(), url, things())
 			if err != nil {
 				t.Error(err)
 				return
@@ -133,7 +147,7 @@ func TestBadURLs(t *testing.T) {
 		{"mysql://user:secret@127.0.0.1:1/x", "open mysql database"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		_, err := sqlstore.Open(ctx, c.url, migrations())
+		_, err := sqlstore.Open(ctx, c.url, things())
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want %q and no secret", c.url, err, c.want)
@@ -142,7 +156,7 @@ func TestBadURLs(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), nil)
+	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "x.db"), sqlstore.Schema{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,8 +168,53 @@ func TestOptions(t *testing.T) {
 		t.Error(err)
 	}
 	refused := errors.New("refused")
-	_, err = sqlstore.Open(t.Context(), "mysql://u:p@h/x", nil, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
+	_, err = sqlstore.Open(t.Context(), "mysql://u:p@h/x", sqlstore.Schema{}, sqlstore.Dial(func(context.Context, string, string) (net.Conn, error) { return nil, refused }))
 	if !errors.Is(err, refused) {
 		t.Errorf("got %v from a dial function of ours", err)
+	}
+}
+
+// After a failover what was the primary answers but refuses to write: its
+// connections are given up for new ones.
+func TestMySQLThatBecameReadOnly(t *testing.T) {
+	s := backend.MySQL(t)
+	admin, err := sql.Open("mysql", s.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close() }() // the server ends with the test
+	run := func(text string) {
+		t.Helper()
+		if _, err := admin.ExecContext(t.Context(), text); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	run("CREATE DATABASE shop")
+	run("CREATE USER clerk IDENTIFIED BY 'x'") // may not write to a server that is read-only
+	run("GRANT ALL ON shop.* TO clerk")
+	var dials atomic.Int64
+	db, err := sqlstore.Open(t.Context(), "mysql://clerk:x@"+s.Addr+"/shop", things(), sqlstore.Dial(func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }() // the test has looked at what matters
+	write := func(id string) error {
+		_, err := db.ExecContext(t.Context(), "INSERT INTO things (id) VALUES (?)", id)
+		return err
+	}
+	if err := write("before"); err != nil {
+		t.Fatal(err)
+	}
+	run("SET GLOBAL read_only = 1")
+	before := dials.Load()
+	if err := write("meanwhile"); !errors.Is(err, driver.ErrBadConn) || dials.Load() == before {
+		t.Errorf("%v after %d new connections", err, dials.Load()-before)
+	}
+	run("SET GLOBAL read_only = 0")
+	if err := write("after"); err != nil {
+		t.Error(err)
 	}
 }

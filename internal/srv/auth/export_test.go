@@ -53,7 +53,7 @@ type Follower struct {
 // Follow begins to follow a database.
 func Follow(t testing.TB, url, issuer string) *Follower {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), url, migrations)
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "auth", Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ type Checker struct{ clients *clients }
 // NewChecker knows one client, whose secret is "the secret".
 func NewChecker(t testing.TB, id string) *Checker {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), "sqlite::memory:", migrations)
+	db, err := sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Schema{Service: "auth", Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)
 	}

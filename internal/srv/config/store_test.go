@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 func open(t *testing.T, rawURL string) configsrv.Store {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), rawURL, configsrv.Migrations)
+	db, err := sqlstore.Open(t.Context(), rawURL, sqlstore.Schema{Service: "config", Migrations: configsrv.Migrations})
 	if err != nil {
 		t.Fatal(err)
 	}

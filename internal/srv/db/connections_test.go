@@ -119,6 +119,26 @@ func TestMySQLStatementsArePrepared(t *testing.T) {
 	}
 }
 
+// A server without room for statements gets back what is kept of them here.
+func TestMySQLWithoutRoomForStatements(t *testing.T) {
+	s := backend.MySQL(t)
+	server, err := sql.Open("mysql", s.DSN)
+	must(t, err)
+	defer func() { _ = server.Close() }() // it ends with the test
+	net := rpctest.New(t)
+	net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"full=" + mysqlURL(t, s.DSN)}}))
+	d := open(t, net, db.Database("full"))
+	for i := range 8 {
+		must(t, d.Create(db.NewRecord("a", nil, nil), db.InTable(fmt.Sprint("t", i))))
+	}
+	_, err = server.ExecContext(t.Context(), "SET GLOBAL max_prepared_stmt_count = 20")
+	must(t, err)
+	must(t, d.Create(db.NewRecord("a", nil, nil), db.InTable("another")))
+	for i := range 8 {
+		must(t, d.Update(db.NewRecord("a", nil, nil), db.InTable(fmt.Sprint("t", i))))
+	}
+}
+
 func reconnect(t *testing.T, s *backend.Server, url string) {
 	net := rpctest.New(t)
 	net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"restarted=" + url}}))

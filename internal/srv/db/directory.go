@@ -22,7 +22,7 @@ const (
 	openTimeout  = 30 * time.Second
 	retryAfter   = time.Second      // how long a failure to open is remembered
 	lookEvery    = 10 * time.Second // at the registry for databases that moved
-	retireAfter  = time.Minute      // a database that moved is closed, when no call is left
+	retireAfter  = time.Minute      // what calls and changes that wait have left where a database moved away from
 	maxRemember  = 1000             // failures
 	maxDatabases = 256              // open at a time, found at the registry
 )
@@ -192,8 +192,7 @@ func (d *directory) openAt(ctx context.Context, name string, l location, c crede
 	if d.closed {
 		return nil, errors.Join(lifecycle.ErrStopped, s.Close())
 	}
-	if old := d.open[name]; old != nil {
-		old.end()
+	if old := d.open[name]; old != nil { // its relay goes on
 		d.retired = append(d.retired, retired{old, time.Now()})
 	}
 	var life context.Context
@@ -265,10 +264,25 @@ func (d *directory) retire(before time.Time) {
 	}
 	d.mu.Unlock()
 	for _, r := range over {
+		r.end()
+		if r.waiting() {
+			d.log.Warn("changes are left in the outbox where the database moved away from", "name", r.name, "hosts", r.at.hosts)
+		}
 		if err := r.Close(); err != nil {
 			d.log.Warn("close database", "name", r.name, "error", err)
 		}
 	}
+}
+
+// waiting tells whether there may be changes that nobody was told of.
+func (d *database) waiting() bool {
+	if d.outbox == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), relayWindow)
+	defer cancel()
+	found, err := d.outbox.Pending(ctx, 1)
+	return len(found) > 0 || err != nil && !errors.Is(err, driver.ErrNoTable)
 }
 
 // close closes everything.

@@ -43,6 +43,9 @@ func TestTyposAreExplained(t *testing.T) {
 		{[]string{"--database", "sh-op=sqlite:///x"}, 1, "a name is not"},
 		{[]string{"--database", "shop=postgres://u:hidden@h/x"}, 1, "unknown scheme"},
 		{[]string{"--database", "shop=mysql://u:hidden%zz@h/x"}, 1, "not URL-encoded"},
+		{[]string{"--database", "shop=mysql://u:p?hidden=1@h/x"}, 1, "no setting"},
+		{[]string{"--database", "shop=mysql://u:p/hidden@h/x"}, 1, "database: want"},
+		{[]string{"--database", "shop=mysql://u:p/hidden"}, 1, "not of the form host:port"},
 		{[]string{"--database", "shop=cassandra://h/x;y"}, 1, "keyspace"},
 		{[]string{"--database", "shop=cassandra://h/x?replica=2"}, 1, "no setting"},
 		{[]string{"--database", "shop=cassandra://h/x?replicas=0"}, 1, "replicas"},
@@ -59,6 +62,21 @@ func TestTyposAreExplained(t *testing.T) {
 		}
 		if strings.Contains(errs, "hidden") {
 			t.Errorf("%v: the password is in %q", c.args, errs)
+		}
+	}
+}
+
+// The variable holds several, separated by spaces.
+func TestDatabasesOfTheEnvironment(t *testing.T) {
+	for databases, want := range map[string]string{
+		"shop=sqlite::memory: logs=oracle://hidden@h/x":           "database logs: unknown scheme",
+		"shop=sqlite::memory: logs=sqlite::memory: shop=sqlite:x": "database shop: given twice",
+		"shop=sqlite::memory: logs=sqlite:///nowhere/at/all.db":   "open database logs",
+	} {
+		t.Setenv("MICRO_DB_DATABASES", databases)
+		code, _, errs := command(t, "--insecure", "--registry", "memory", "--broker", "memory")
+		if code != 1 || !strings.Contains(errs, want) || strings.Contains(errs, "hidden") {
+			t.Errorf("%s: exit code %d, %q; want %q", databases, code, errs, want)
 		}
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go-micro.dev/v5/registry"
@@ -59,7 +61,7 @@ func (l location) open(ctx context.Context, c credentials, s *settings) (driver.
 	return elastic.Open(ctx, config)
 }
 
-// kinds are the URL schemes, their drivers and default ports.
+// kind returns the driver of a URL's scheme and the port it has by default.
 func kind(scheme string) (driver, port string, ok bool) {
 	switch scheme {
 	case "sqlite":
@@ -82,7 +84,8 @@ func kind(scheme string) (driver, port string, ok bool) {
 //	elasticsearch://user:password@host:9200,host:9200/prefix?tls=true
 //
 // What comes behind the host defaults to the database's name. No error repeats
-// the URL, which may hold a password.
+// any part of the URL: where a password holds one of /?#@ as it is, every part
+// may be part of that.
 func parseLocation(name, raw string) (l location, c credentials, err error) {
 	scheme, rest, _ := strings.Cut(raw, ":")
 	var port string
@@ -148,26 +151,35 @@ func (l *location) parseQuery(text string) error {
 			if _, err := fmt.Sscanf(values[0], "%d", &l.replicas); err != nil || l.replicas < 1 || l.replicas > 100 {
 				return errors.New("replicas: want 1 to 100")
 			}
-		default:
-			return fmt.Errorf("%.20q is no setting, want tls or replicas", key)
+		default: // part of a password that has a ? in it, maybe
+			return errors.New("a part behind ? is no setting, want tls or replicas")
 		}
 	}
 	return nil
 }
 
-// check refuses what could not be put into a statement or a path.
+// check refuses what could not be put into a statement, a path or the registry.
 func (l *location) check() error {
-	if l.driver != mysqlDriver && !db.ValidName(l.database) {
+	switch {
+	case l.driver == mysqlDriver && !schemaName.MatchString(l.database):
+		return errors.New("database: want at most 64 of letters, digits, _, $ and -")
+	case l.driver != mysqlDriver && !db.ValidName(l.database):
 		return fmt.Errorf("keyspace or prefix: want at most %d of a-z, 0-9 and _, a letter first", db.MaxName)
 	}
 	for _, host := range l.hosts {
 		name, port, err := net.SplitHostPort(host)
-		if err != nil || name == "" || port == "" || strings.ContainsAny(host, "/?#@ %\"'<>\\") {
-			return errors.New("a host is not of the form host:port")
+		_, perr := strconv.ParseUint(port, 10, 16)
+		if err != nil || perr != nil || !hostName.MatchString(name) {
+			return errors.New("a host is not of the form host:port, with a number for the port")
 		}
 	}
 	return nil
 }
+
+var (
+	schemaName = regexp.MustCompile(`^[a-zA-Z0-9_$-]{1,64}$`) // of MySQL
+	hostName   = regexp.MustCompile(`^[a-zA-Z0-9._:%-]{1,255}$`)
+)
 
 // fromRegistry reads what the registry knows of a database. Nodes of another
 // driver than the first one's are left out.

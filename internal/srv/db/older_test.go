@@ -45,7 +45,7 @@ func TestOlderCassandraTable(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	older(t, "cassandra://"+addr+"/older", func(d db.DB) {
+	wasThere(t, "cassandra://"+addr+"/older", func(d db.DB) {
 		finds := func(value string, n int) {
 			t.Helper()
 			if found, err := d.Search(db.Metadata{"k": value}, 0, 0); err != nil || len(found) != n {
@@ -97,7 +97,7 @@ func olderIndex(t *testing.T, addr string) {
 func TestOlderElasticsearchIndex(t *testing.T) {
 	addr := backend.Elasticsearch(t, backend.Shared).Addr
 	olderIndex(t, addr)
-	older(t, "elasticsearch://"+addr+"/older", nil)
+	wasThere(t, "elasticsearch://"+addr+"/older", nil)
 }
 
 // Where tables are not ours to create they stay as they are.
@@ -118,9 +118,9 @@ func TestOlderIndexThatStays(t *testing.T) {
 	}
 }
 
-// older writes to table notes of a database, which has the record old, and calls
+// wasThere writes to table notes of a database, which has the record old, and calls
 // more in between.
-func older(t *testing.T, url string, more func(db.DB)) {
+func wasThere(t *testing.T, url string, more func(db.DB)) {
 	net := rpctest.New(t)
 	net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"older=" + url}}))
 	d := db.NewDB(db.Client(net.Client(rpctest.GRPC)), db.Database("older"), db.Table("notes"))

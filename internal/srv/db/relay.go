@@ -31,7 +31,8 @@ const (
 )
 
 // relay publishes changes to event-srv. One that was published and then not
-// removed from its outbox is published again: event-srv knows its id.
+// removed from its outbox is published again: event-srv knows its id, for as long
+// as its window for duplicates is.
 type relay struct {
 	events  eventpb.EventService
 	log     *slog.Logger
@@ -60,7 +61,7 @@ func newRelay(c client.Client, log *slog.Logger) *relay {
 func (r *relay) unsafe(database, table, action string, w driver.Write) {
 	d := w.Record
 	c := driver.Change{ID: d.ETag, Table: table, Record: d.ID, Action: action, ETag: d.ETag, At: d.Updated, Metadata: d.Metadata}
-	if action == driver.Delete {
+	if action == db.Deleted {
 		c.ETag, c.Metadata = "", nil
 	}
 	_ = r.queue.Add(named{database, c}) // see above
@@ -161,7 +162,7 @@ func (r *relay) drop(reason string) {
 
 func toEvent(c named) (*eventpb.Record, error) {
 	change := db.Change{Database: c.database, Table: c.Table, Id: c.Record, Action: c.Action, ETag: c.ETag, Time: c.At}
-	if c.Action != driver.Delete {
+	if c.Action != db.Deleted {
 		var err error
 		if change.Metadata, err = records.Metadata(c.Metadata); err != nil {
 			return nil, err

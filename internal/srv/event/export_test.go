@@ -22,7 +22,7 @@ func OpenSQL(t *testing.T, url string, log *slog.Logger) (eventlog.Store, func()
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlstore.Open(t.Context(), url, migrations)
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "event", Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 func open(t *testing.T, rawURL string) monitorsrv.Store {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), rawURL, monitorsrv.Migrations)
+	db, err := sqlstore.Open(t.Context(), rawURL, sqlstore.Schema{Service: "monitor", Migrations: monitorsrv.Migrations})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ const columns = `id, service, version, weight, priority, label, value, fallback`
 // writers wait for each other, so that f sees what the one before it did.
 func (s *sqlStore) write(ctx context.Context, doing string, f func(*sql.Tx) error) error {
 	err := s.db.Within(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE changes SET number = number + 1`); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE router_changes SET number = number + 1`); err != nil {
 			return err
 		}
 		return f(tx)
@@ -68,7 +68,7 @@ func when(holds bool, err error) error {
 
 // Changes implements Store.
 func (s *sqlStore) Changes(ctx context.Context) (n int64, err error) {
-	if err := s.db.QueryRowContext(ctx, `SELECT number FROM changes`).Scan(&n); err != nil {
+	if err := s.db.QueryRowContext(ctx, `SELECT number FROM router_changes`).Scan(&n); err != nil {
 		return 0, fmt.Errorf("look for changes: %w", err)
 	}
 	return n, nil

@@ -19,7 +19,7 @@ import (
 
 func open(t *testing.T, rawURL string) routersrv.Store {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), rawURL, routersrv.Migrations)
+	db, err := sqlstore.Open(t.Context(), rawURL, sqlstore.Schema{Service: "router", Migrations: routersrv.Migrations})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type Store struct{ st store }
 // OpenStore opens the database at the URL, empty.
 func OpenStore(t *testing.T, url string) Store {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), url, migrations)
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "trace", Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ var (
 	// ErrUnavailable says that the database did not answer, so that nobody knows
 	// whether a change took place.
 	ErrUnavailable = errors.New("database not available")
-	// ErrNoTable says that the table is not there, from a write that may not
-	// create it.
+	// ErrNoTable says that the table of the records is not there, from a write
+	// that may not create it; of an outbox, that there is none and may be none.
 	ErrNoTable = errors.New("no such table")
 )
 
@@ -70,22 +70,16 @@ type Cursor struct {
 
 // Change is an entry of an outbox: what happened to one record.
 type Change struct {
-	Seq      int64 // order within the outbox
+	Outbox   string // the table that has it
+	Seq      int64  // order within that
 	ID       string
 	Table    string
 	Record   string
-	Action   string
+	Action   string // db.Created, db.Updated or db.Deleted
 	ETag     string // empty after a delete
 	At       int64  // unix seconds
 	Metadata []byte // of the record; empty after a delete
 }
-
-// The actions of a Change.
-const (
-	Create = "create"
-	Update = "update"
-	Delete = "delete"
-)
 
 // Write is a change to one record.
 type Write struct {
@@ -128,6 +122,8 @@ func token(f string) string {
 // nothing; a write creates it unless NoCreate forbids.
 type Store interface {
 	Read(ctx context.Context, table, id string, eventual bool) (*Record, error)
+	// Create stores a record whose id there is none of yet, else it returns
+	// rpcerr.ErrExists.
 	//
 	// The highest Fence of the changes that took place is kept for each id, also
 	// while there is no such record: writes with a lower one are refused with
@@ -151,7 +147,7 @@ type Store interface {
 type Outbox interface {
 	// Pending returns the oldest changes that were not removed, at most limit.
 	Pending(ctx context.Context, limit int) ([]Change, error)
-	// Remove removes changes.
+	// Remove removes changes that one Pending returned.
 	Remove(ctx context.Context, changes []Change) error
 }
 

@@ -88,7 +88,7 @@ func (h *Handler) Create(ctx context.Context, req *pb.CreateRequest, rsp *pb.Cre
 	if err := d.Create(ctx, table, w); err != nil {
 		return fail(err)
 	}
-	changed(d, table, driver.Create, w)
+	changed(d, table, db.Created, w)
 	rsp.Record, err = stored(w.Record)
 	return fail(err)
 }
@@ -131,9 +131,9 @@ func (h *Handler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.Upd
 	if err != nil {
 		return fail(err)
 	}
-	action := driver.Update
+	action := db.Updated
 	if created {
-		action = driver.Create
+		action = db.Created
 	}
 	changed(d, table, action, w)
 	rsp.Record, err = stored(w.Record)
@@ -157,7 +157,7 @@ func (h *Handler) Delete(ctx context.Context, req *pb.DeleteRequest, _ *pb.Delet
 	if err := d.Delete(ctx, table, w); err != nil {
 		return fail(err)
 	}
-	changed(d, table, driver.Delete, w)
+	changed(d, table, db.Deleted, w)
 	return nil
 }
 

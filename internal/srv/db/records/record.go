@@ -141,21 +141,9 @@ func Metadata(stored []byte) (db.Metadata, error) {
 	}
 	md := make(db.Metadata, len(all))
 	for key, v := range all {
-		md[key] = native(v)
+		md[key] = db.ValueOf(v)
 	}
 	return md, nil
-}
-
-func native(v *pb.Value) any {
-	switch k := v.Kind.(type) {
-	case *pb.Value_Integer:
-		return k.Integer
-	case *pb.Value_Real:
-		return k.Real
-	case *pb.Value_Flag:
-		return k.Flag
-	}
-	return v.GetText()
 }
 
 // fromDriver returns a record as it travels.

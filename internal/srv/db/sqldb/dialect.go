@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -19,20 +20,22 @@ import (
 )
 
 // dialect is what the SQL of the two engines differs in. A table of records
-// has the prefix r_ and its terms have t_, so that no name can be that of a
-// table of somebody else; f_ has the highest fencing token of each id that ever
-// saw one. Everything is compared byte by byte.
+// has the prefix r_ and its terms have t_; f_ has the highest fencing token of
+// each id that ever saw one. Everything is compared byte by byte.
 type dialect struct {
 	create    []string // statements with the table's name as %s
 	raise     string   // statement that raises a fence, or leaves it, and locks it
 	forUpdate string
 	isolation sql.IsolationLevel
-	classify  func(error) error // one of the sentinels below and of driver, or nil
+	after     func(beyond string, c *driver.Cursor) (text string, args []any) // what comes behind a cursor in the order of "o"
+	classify  func(error) error                                               // one of the sentinels below and of driver, or nil
 }
 
 var (
 	errDuplicate = errors.New("duplicate key")
 	errAgain     = errors.New("transaction lost a race")
+	errNoTable   = errors.New("table is missing")
+	errTooMany   = fmt.Errorf("%w: it has as many prepared statements as it may", driver.ErrUnavailable)
 )
 
 func dialectOf(d sqlstore.Dialect) dialect {
@@ -49,6 +52,7 @@ func dialectOf(d sqlstore.Dialect) dialect {
 			forUpdate: " FOR UPDATE",
 			// The default would lock the gaps between ids, too.
 			isolation: sql.LevelReadCommitted,
+			after:     afterValue,
 			classify:  classifyMySQL,
 		}
 	}
@@ -61,6 +65,7 @@ func dialectOf(d sqlstore.Dialect) dialect {
 			`CREATE TABLE IF NOT EXISTS f_%[1]s (id TEXT NOT NULL PRIMARY KEY, fence TEXT NOT NULL) WITHOUT ROWID`,
 		},
 		raise:    `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET fence = max(fence, excluded.fence)`,
+		after:    afterRow,
 		classify: classifySQLite,
 	}
 }
@@ -74,13 +79,29 @@ func classifyMySQL(err error) error {
 	case 1062:
 		return errDuplicate
 	case 1146:
-		return driver.ErrNoTable
+		return missing(e.Message)
 	case 1205, 1213:
 		return errAgain
+	case 1461:
+		return errTooMany
 	case 1040, 1053, 1152, 1203, 1927: // too many connections, shutting down
 		return driver.ErrUnavailable
 	}
 	return nil
+}
+
+// ofRecords finds the name of a table of records in what an engine says of one
+// that is missing: "Table 'shop.r_orders' doesn't exist", "no such table:
+// main.r_orders".
+var ofRecords = regexp.MustCompile(`[ .]r_[a-z0-9_]+\b`)
+
+// missing is the sentinel of a table that is not there. Only where it is that of
+// the records there are none.
+func missing(message string) error {
+	if ofRecords.MatchString(message) {
+		return fmt.Errorf("%w: %w", driver.ErrNoTable, errNoTable)
+	}
+	return errNoTable
 }
 
 // The codes of SQLite, see https://www.sqlite.org/rescode.html.
@@ -102,7 +123,7 @@ func classifySQLite(err error) error {
 	case code == sqliteConstraintPK || code == sqliteConstraintUniq:
 		return errDuplicate
 	case code == sqliteError && strings.Contains(e.Error(), "no such table"):
-		return driver.ErrNoTable
+		return missing(e.Error())
 	case code&0xff == sqliteBusy || code&0xff == sqliteLocked:
 		return errAgain
 	case code == sqliteFull:

@@ -10,7 +10,8 @@ import (
 // connections, and names of tables come from callers.
 const (
 	maxTables     = 16
-	maxStatements = 24 // of a table, before searches are not kept
+	maxStatements = 24  // of a table, before searches are not kept
+	maxKept       = 160 // of all tables, before the table used last longest ago is forgotten
 )
 
 // cache holds the prepared statements of the tables that were used last.
@@ -51,18 +52,41 @@ func (c *cache) use(table string) (p *prepared, done func()) {
 	return p, func() { c.release(p) }
 }
 
+// evict makes room for a table.
 func (c *cache) evict() {
-	if len(c.tables) < maxTables {
-		return
-	}
-	oldest := ""
-	for name, p := range c.tables {
-		if oldest == "" || p.used < c.tables[oldest].used {
-			oldest = name
+	for len(c.tables) >= maxTables || c.kept() > maxKept-maxStatements {
+		oldest := ""
+		for name, p := range c.tables {
+			if oldest == "" || p.used < c.tables[oldest].used {
+				oldest = name
+			}
 		}
+		c.drop(oldest)
 	}
-	p := c.tables[oldest]
-	delete(c.tables, oldest)
+}
+
+// kept counts the statements of all tables.
+func (c *cache) kept() (n int) {
+	for _, p := range c.tables {
+		p.mu.RLock()
+		n += len(p.byText)
+		p.mu.RUnlock()
+	}
+	return n
+}
+
+// forget drops all: the server has as many statements as it may.
+func (c *cache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.tables {
+		c.drop(name)
+	}
+}
+
+func (c *cache) drop(name string) {
+	p := c.tables[name]
+	delete(c.tables, name)
 	p.evicted = true
 	if p.refs == 0 {
 		p.close()

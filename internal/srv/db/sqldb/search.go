@@ -13,7 +13,7 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 	found, err := q.Chunks(func(q driver.Query, each func(*driver.Record, string) bool) error {
 		return s.search(ctx, table, q, each)
 	})
-	if err = s.dialect.wrap(ctx, "search", err); errors.Is(err, driver.ErrNoTable) {
+	if err = s.wrap(ctx, "search", err); errors.Is(err, driver.ErrNoTable) {
 		return nil, nil
 	}
 	return found, err
@@ -22,7 +22,7 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 func (s *store) search(ctx context.Context, table string, q driver.Query, each func(*driver.Record, string) bool) error {
 	p, done := s.cache.use(table)
 	defer done()
-	text, args := statement(table, q)
+	text, args := s.dialect.statement(table, q)
 	stmt, end, err := p.search(ctx, text)
 	if err != nil {
 		return err
@@ -47,45 +47,76 @@ func (s *store) search(ctx context.Context, table string, q driver.Query, each f
 
 // statement writes a search. The only text in it that is not ours is the
 // table's name; the rest are arguments.
-func statement(table string, q driver.Query) (string, []any) {
+func (d dialect) statement(table string, q driver.Query) (string, []any) {
 	var text strings.Builder
-	var args []any
 	value := "''"
 	if q.Order != "" {
 		value = "o.v"
 	}
 	fmt.Fprintf(&text, "SELECT r.id, r.created, r.updated, r.etag, r.metadata, r.data, %s FROM r_%s r", value, table)
-	for i, c := range q.Where {
-		fmt.Fprintf(&text, " JOIN t_%s c%d ON c%[2]d.id = r.id AND c%[2]d.k = ?", table, i)
-		args = append(args, c.Key, c.Low)
-		if c.Exact {
-			fmt.Fprintf(&text, " AND c%d.v = ?", i)
-		} else {
-			fmt.Fprintf(&text, " AND c%d.v >= ? AND c%[1]d.v < ?", i)
-			args = append(args, c.High)
-		}
-	}
-	id, direction, beyond := "r.id", "", ">"
+	args := where(&text, table, q)
+	id, direction, beyond := leading(q)+".id", "", ">"
 	if q.Reverse {
 		direction, beyond = " DESC", "<"
 	}
+	order := id + direction
 	if q.Order != "" {
-		fmt.Fprintf(&text, " JOIN t_%s o ON o.id = r.id AND o.k = ?", table)
-		args = append(args, q.Order)
-		id = "o.id"
+		order = "o.v" + direction + ", " + order
 	}
 	switch {
 	case q.After != nil && q.Order != "":
-		fmt.Fprintf(&text, " WHERE (o.v %s ? OR o.v = ? AND o.id %[1]s ?)", beyond)
-		args = append(args, q.After.Value, q.After.Value, q.After.ID)
+		after, values := d.after(beyond, q.After)
+		text.WriteString(" WHERE " + after)
+		args = append(args, values...)
 	case q.After != nil:
-		fmt.Fprintf(&text, " WHERE r.id %s ?", beyond)
+		fmt.Fprintf(&text, " WHERE %s %s ?", id, beyond)
 		args = append(args, q.After.ID)
 	}
-	text.WriteString(" ORDER BY ")
-	if q.Order != "" {
-		text.WriteString("o.v" + direction + ", ")
-	}
-	text.WriteString(id + direction + " LIMIT ? OFFSET ?")
+	text.WriteString(" ORDER BY " + order + " LIMIT ? OFFSET ?")
 	return text.String(), append(args, q.Limit, q.Offset)
+}
+
+// where joins the terms that must be there.
+func where(text *strings.Builder, table string, q driver.Query) (args []any) {
+	for i, c := range q.Where {
+		fmt.Fprintf(text, " JOIN t_%s c%d ON c%[2]d.id = r.id AND c%[2]d.k = ?", table, i)
+		args = append(args, c.Key, c.Low)
+		if c.Exact {
+			fmt.Fprintf(text, " AND c%d.v = ?", i)
+		} else {
+			fmt.Fprintf(text, " AND c%d.v >= ? AND c%[1]d.v < ?", i)
+			args = append(args, c.High)
+		}
+	}
+	if q.Order != "" {
+		fmt.Fprintf(text, " JOIN t_%s o ON o.id = r.id AND o.k = ?", table)
+		args = append(args, q.Order)
+	}
+	return args
+}
+
+// leading is the alias of the table whose index has what is found in the order
+// of the query. The index of terms has ids in order where key and value are
+// given. That the ids of all aliases are equal SQLite's planner does not see.
+func leading(q driver.Query) string {
+	if q.Order != "" {
+		return "o"
+	}
+	for i, c := range q.Where {
+		if c.Exact {
+			return fmt.Sprint("c", i)
+		}
+	}
+	return "r"
+}
+
+// afterRow begins in the index right behind the cursor.
+func afterRow(beyond string, c *driver.Cursor) (string, []any) {
+	return "(o.v, o.id) " + beyond + " (?, ?)", []any{c.Value, c.ID}
+}
+
+// afterValue is for MySQL, which compares rows one by one: it begins in the
+// index at the cursor's value.
+func afterValue(beyond string, c *driver.Cursor) (string, []any) {
+	return "o.v " + beyond + "= ? AND (o.v " + beyond + " ? OR o.id " + beyond + " ?)", []any{c.Value, c.Value, c.ID}
 }

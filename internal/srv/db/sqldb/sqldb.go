@@ -9,7 +9,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -24,7 +23,8 @@ type store struct {
 	db      *sqlstore.DB
 	dialect dialect
 	cache   *cache
-	fixed   bool // tables must be there
+	changes []string // see outboxes
+	fixed   bool     // tables must be there
 }
 
 // OpenSQLite opens the file at Path, or a database in memory.
@@ -42,9 +42,9 @@ func OpenMySQL(ctx context.Context, c driver.Config) (driver.Store, error) {
 }
 
 func open(ctx context.Context, c driver.Config, url string) (driver.Store, error) {
-	var tables fs.FS = migrations
+	tables := sqlstore.Schema{Service: "db", Migrations: migrations}
 	if c.NoCreate {
-		tables = nil
+		tables.Migrations = nil
 	}
 	db, err := sqlstore.Open(ctx, url, tables, sqlstore.Dial(c.Dial))
 	if err != nil {
@@ -54,23 +54,34 @@ func open(ctx context.Context, c driver.Config, url string) (driver.Store, error
 		db: db, dialect: dialectOf(db.Dialect), fixed: c.NoCreate,
 		cache: &cache{db: db.DB, tables: make(map[string]*prepared)},
 	}
+	if s.changes, err = s.outboxes(ctx); err != nil {
+		return nil, errors.Join(s.wrap(ctx, "open", err), db.Close())
+	}
 	return s, nil
 }
 
 func (s *store) Ping(ctx context.Context) error {
-	return s.dialect.wrap(ctx, "ping", s.db.PingContext(ctx))
+	return s.wrap(ctx, "ping", s.db.PingContext(ctx))
+}
+
+// wrap is the dialect's. The server may have no room for statements because of
+// those that are kept here.
+func (s *store) wrap(ctx context.Context, doing string, err error) error {
+	err = s.dialect.wrap(ctx, doing, err)
+	if errors.Is(err, errTooMany) {
+		s.cache.forget()
+	}
+	return err
 }
 
 func (s *store) Close() error { return s.db.Close() }
 
-// createTable is what a write does when it finds none.
+// createTable is what a write does when it finds none, or only some of what
+// belongs to it.
 func (s *store) createTable(ctx context.Context, table string) error {
-	if s.fixed {
-		return fmt.Errorf("table %s: %w", table, driver.ErrNoTable)
-	}
 	for _, text := range s.dialect.create {
 		if _, err := s.db.ExecContext(ctx, fmt.Sprintf(text, table)); err != nil {
-			return s.dialect.wrap(ctx, "create table "+table, err)
+			return s.wrap(ctx, "create table "+table, err)
 		}
 	}
 	return nil
@@ -87,7 +98,7 @@ func (s *store) Read(ctx context.Context, table, id string, _ bool) (*driver.Rec
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, rpcerr.ErrNotFound
 	}
-	if err = s.dialect.wrap(ctx, "read", err); errors.Is(err, driver.ErrNoTable) {
+	if err = s.wrap(ctx, "read", err); errors.Is(err, driver.ErrNoTable) {
 		return nil, rpcerr.ErrNotFound
 	}
 	return r, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/srv/db/driver"
@@ -25,14 +26,14 @@ func (s *store) transaction(ctx context.Context, doing, table string, creates bo
 	created := false
 	creates = creates || w.Fence != "" // the table of fences may not be there alone
 	for try := 1; ; try++ {
-		err := s.dialect.wrap(ctx, doing, s.once(ctx, table, w, work))
+		err := s.wrap(ctx, doing, s.once(ctx, table, w, work))
 		switch {
-		case errors.Is(err, driver.ErrNoTable) && creates && !created:
+		case errors.Is(err, errNoTable) && creates && !created && !s.fixed:
 			created = true
 			if err := s.createTable(ctx, table); err != nil {
 				return err
 			}
-		case errors.Is(err, errAgain) && try < maxTries:
+		case (errors.Is(err, errAgain) || errors.Is(err, errTooMany)) && try < maxTries:
 			if err := wait.Wait(ctx); err != nil {
 				return fmt.Errorf("%s: %w", doing, err)
 			}
@@ -148,7 +149,7 @@ func (t *tx) create(w driver.Write) error {
 	if err := t.terms(r); err != nil {
 		return err
 	}
-	return t.note(w, driver.Create)
+	return t.note(w, db.Created)
 }
 
 // blob keeps an empty value from becoming NULL.
@@ -228,7 +229,7 @@ func (t *tx) change(w driver.Write, metadata []byte) error {
 			return err
 		}
 	}
-	return t.note(w, driver.Update)
+	return t.note(w, db.Updated)
 }
 
 func (s *store) Delete(ctx context.Context, table string, w driver.Write) error {
@@ -242,7 +243,7 @@ func (s *store) Delete(ctx context.Context, table string, w driver.Write) error 
 		if err := t.exec(t.dropTerms, w.Record.ID); err != nil {
 			return err
 		}
-		return t.note(w, driver.Delete)
+		return t.note(w, db.Deleted)
 	})
 	if errors.Is(err, driver.ErrNoTable) {
 		err = rpcerr.ErrNotFound

@@ -20,11 +20,6 @@ CREATE TABLE limits (
 	retry_ratio DOUBLE
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- What every router-srv polls to learn of the writes of others.
-CREATE TABLE changes (number BIGINT NOT NULL);
-INSERT INTO changes (number) VALUES (0);
-
 -- +goose Down
-DROP TABLE changes;
 DROP TABLE limits;
 DROP TABLE sets;

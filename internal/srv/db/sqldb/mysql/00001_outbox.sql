@@ -1,5 +1,5 @@
 -- +goose Up
-CREATE TABLE outbox (
+CREATE TABLE micro_db_outbox (
     seq      BIGINT          NOT NULL AUTO_INCREMENT PRIMARY KEY,
     id       VARBINARY(64)   NOT NULL,
     tbl      VARBINARY(64)   NOT NULL,

@@ -1,5 +1,5 @@
 -- +goose Up
-CREATE TABLE outbox (
+CREATE TABLE micro_db_outbox (
     seq      INTEGER PRIMARY KEY AUTOINCREMENT,
     id       TEXT    NOT NULL,
     tbl      TEXT    NOT NULL,
