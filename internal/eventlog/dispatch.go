@@ -103,6 +103,7 @@ func (s *subscription) read(ctx context.Context) error {
 		s.next = page.Cursor
 		s.skipped(page.Skipped)
 	}
+	s.forget()
 	s.log.changed(s)
 	return nil
 }

@@ -64,7 +64,9 @@ func TestBrokenConnection(t *testing.T) {
 		if _, err := receive(t, other); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("the older connection: %v", err)
 		}
-		want(t, twin, "the newer connection", "1/4 3/3")
+		want(t, twin, "the newer connection", "1/4")
+		ack(twin, 1)
+		want(t, twin, "what was lost with it before, alone too", "3/3")
 	})
 }
 
