@@ -88,5 +88,5 @@ func (q Query) Matches(r *pb.Record) bool {
 }
 
 // MaxPage bounds the records of one Read or Search in bytes, give or take one
-// record.
-const MaxPage = 4 << 20
+// record: go-micro's clients refuse messages of 4 MB.
+const MaxPage = 2 << 20

@@ -196,6 +196,7 @@ func (s *subscription) forget() {
 	maps.DeleteFunc(s.early, func(seq uint64, _ struct{}) bool { return !s.expected(seq) })
 }
 
+// size is about what the record takes in memory.
 func size(r *pb.Record) int { return len(r.Data) + len(r.Binary) + 512 }
 
 // settle forgets the item.
