@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/trace"
 )

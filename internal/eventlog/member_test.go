@@ -115,8 +115,8 @@ func TestAcknowledgedBeforeItIsReadAgain(t *testing.T) {
 		if err := fresh.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		d.reads = make(chan struct{})
 		l = open(t, d)
+		d.reads = make(chan struct{})
 		m = join(t, l, "s", "m")
 		synctest.Wait()
 		ack(m, 1, 3) // unsettled by the state, and beyond its end

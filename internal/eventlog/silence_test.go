@@ -85,8 +85,8 @@ func TestVainClaims(t *testing.T) {
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		d.reads = make(chan struct{})
 		l = open(t, d)
+		d.reads = make(chan struct{})
 		holds := func(sequences ...uint64) func(*event.Membership) {
 			return func(m *event.Membership) { m.Held, m.Log = sequences, l.ID() }
 		}
@@ -126,8 +126,8 @@ func TestOutcomeOfATryBeforeTheProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Told before the process has read the record again: it is delivered anew.
-		d.reads = make(chan struct{})
 		l = open(t, d)
+		d.reads = make(chan struct{})
 		m = join(t, l, "s", "m", func(m *event.Membership) { m.Held, m.Log = []uint64{1}, l.ID() })
 		settle(m, pb.Outcome_NACK, 3, 0, 1)
 		close(d.reads)
