@@ -162,7 +162,7 @@ func TestCloudEventsArePaged(t *testing.T) {
 	_, svc := boot(t)
 	const count = 6
 	for i := range count {
-		r := &pb.Record{Id: fmt.Sprint(i), Type: "x", Binary: bytes.Repeat([]byte{0xff}, 1_000_000)}
+		r := &pb.Record{Id: fmt.Sprint(i), Type: "x", Metadata: map[string]string{"content-type": "text/plain"}, Data: strings.Repeat(`"`, 1_000_000)}
 		if _, err := svc.Create(t.Context(), &pb.CreateRequest{Record: r}); err != nil {
 			t.Fatal(err)
 		}
