@@ -65,7 +65,7 @@ type Queue[T any] struct {
 
 	pending  []T          // the batch in flight, owned by the sender
 	progress bool         // a batch was sent since the last look, owned by the sender
-	inFlight atomic.Int64 // its length, for a Stop that gives the sender up
+	inFlight atomic.Int64 // its length, until it arrived or was counted as lost: a Stop gives a slow sender up
 }
 
 // New returns a queue that holds items from now on and sends them after Start.
@@ -220,7 +220,7 @@ func (q *Queue[T]) Stop() error {
 	q.mu.Lock()
 	q.lost.Add(q.count)
 	if errors.Is(err, lifecycle.ErrStopTimeout) {
-		q.lost.Add(int(q.inFlight.Load()))
+		q.lost.Add(int(q.inFlight.Swap(0)))
 	}
 	left := make([]T, 0, q.count)
 	for ; q.count > 0; q.count-- {
@@ -326,7 +326,7 @@ func (q *Queue[T]) drain(sending context.Context) {
 		}
 	}
 	// A batch is also left when sending was over before the drain began.
-	q.lost.Add(len(q.pending))
+	q.lost.Add(int(q.inFlight.Swap(0))) // unless Stop, which did not wait, has counted it
 	q.giveUp(q.pending)
 	q.pending = q.pending[:0]
 }

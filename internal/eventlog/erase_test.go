@@ -75,8 +75,8 @@ func TestEraseDuringItsAppend(t *testing.T) {
 		_, err := l.Erase(context.Background(), id)
 		erased <- err
 	}})
-	const large = 5000
-	for round := range 20 {
+	const large = 3000
+	for round := range 10 {
 		var entries []*eventlog.Entry
 		for i := range large {
 			entries = append(entries, eventlog.NewEntry(record("x", fmt.Sprint(round, "/", i))))
