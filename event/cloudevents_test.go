@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micro/go-platform/event"
 )
@@ -17,6 +18,8 @@ func TestRecordsSurviveCloudEvents(t *testing.T) {
 		{Id: "1", Type: "t", Origin: "not a URI %", Data: `{"a":1.0,"b":"<&>"}`},
 		{Id: "1", Type: "t", Origin: "urn:micro:x", Data: `{ "spaced": 1 }`},
 		{Id: "1", Type: "t", Origin: "/path?q#f", Data: "\x00\xff"},
+		{Id: "1", Type: "t", Data: "null"},
+		{Id: "1", Type: "t", Data: "null", Metadata: map[string]string{"content-type": "application/json"}},
 		{Id: "1", Type: "t", Data: "text", Metadata: map[string]string{"content-type": "text/plain; charset=utf-8"}},
 		{Id: "1", Type: "t", Data: `"text"`, Metadata: map[string]string{"content-type": "application/json", "Content-Type": "x"}},
 		{Id: "1", Type: "t", Data: "{}", Metadata: map[string]string{"content-type": "not a / type"}},
@@ -104,6 +107,32 @@ func FuzzCloudEvent(f *testing.F) {
 		back, err := event.UnmarshalCloudEvent(data)
 		if err != nil || !reflect.DeepEqual(back, r) {
 			t.Fatalf("%q\n%s\ngot  %+v, %v\nwant %+v", text, data, back, err, r)
+		}
+	})
+}
+
+// FuzzRecord takes what anybody may publish: what the log would take survives
+// the way to a CloudEvent and back.
+func FuzzRecord(f *testing.F) {
+	f.Add("1", "t", "shop", "", "", "null", "content-type", "application/json", "ce-x", "y", int64(5e9+6))
+	f.Add("1", "t", "urn:micro:%zz", "r", "k", "\x00\xff", "ce-int-n", "5", "ce-n", "6", int64(1))
+	f.Add("1", "t", "http://[::1", "r", "k", `"a"`, "content-type", "text/plain", "micrometadata", "{}", int64(0))
+	f.Add("1", "t", "", "", "", "a\u2028b", "content-type", "application/xml", "ce-bool-b", "true", int64(7))
+	f.Fuzz(func(t *testing.T, id, typ, origin, root, key, data, k1, v1, k2, v2 string, nano int64) {
+		r := &event.Record{
+			Id: id, Type: typ, Origin: origin, RootId: root, Key: key, Data: data, Metadata: map[string]string{k1: v1, k2: v2},
+			TimestampNano: nano, Timestamp: time.Unix(0, nano).Unix(),
+		}
+		if event.Validate(event.Message(r)) != nil {
+			return
+		}
+		text, err := event.MarshalCloudEvent(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := event.UnmarshalCloudEvent(text)
+		if err != nil || !reflect.DeepEqual(back, r) {
+			t.Fatalf("%s\ngot  %+v, %v\nwant %+v", text, back, err, r)
 		}
 	})
 }

@@ -49,14 +49,15 @@ func (e *rejectError) Unwrap() error { return e.err }
 
 // DeadLetterType returns the type of the dead letters of a durable
 // subscription. A dead letter carries the record's data and metadata, its id
-// followed by "/" and the name, its id as RootId if it had none, and says in
-// the metadata of the keys below what happened.
+// followed by "/NAME/SEQUENCE" of the subscription and the record, its id as
+// RootId if it had none, and says in the metadata of the keys below what
+// happened.
 func DeadLetterType(subscription string) string { return ReservedPrefix + "dead." + subscription }
 
 // The metadata of dead letters.
 const (
 	DeadReason   = "dead-letter-reason"   // the last error
-	DeadTries    = "dead-letter-tries"    // deliveries
+	DeadTries    = "dead-letter-tries"    // deliveries, also those that did not count
 	DeadType     = "dead-letter-type"     // of the record
 	DeadSequence = "dead-letter-sequence" // of the record
 )
@@ -155,7 +156,9 @@ func FromTime(t time.Time) ConsumeOption {
 func Durable(name string) ConsumeOption { return func(o *ConsumeOptions) { o.Name = name } }
 
 // MaxTries bounds the deliveries of a record, after which it becomes a dead
-// letter; default 10, 0 is no bound.
+// letter; default 10, 0 is no bound. One that ended without a word, because the
+// member died or hung with several records in its hands, is not counted: the
+// next is alone, and is.
 func MaxTries(n int) ConsumeOption { return func(o *ConsumeOptions) { o.MaxTries = n } }
 
 // AckWait bounds the handling of one record, default 30 s: then its context

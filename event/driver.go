@@ -30,7 +30,7 @@ type Membership struct {
 	Conf   *pb.Subscription
 	Member string   // its name, the same in all its connections
 	Credit int      // most deliveries that are not settled
-	Held   []uint64 // deliveries of an earlier connection that it still handles
+	Held   []uint64 // deliveries of earlier connections that it handles, or whose outcomes it tells next
 	Log    string   // that of the earlier connection; another one is read from its beginning
 }
 

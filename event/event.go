@@ -37,7 +37,8 @@ type Event interface {
 	// with an error when the log refused it or Stop came first. It is called
 	// by the one sender and must not block.
 	PublishAsync(ctx context.Context, r *Record, done func(*Record, error)) error
-	// Flush waits until what was queued before is on disk.
+	// Flush waits until what was queued before is on disk, ctx ends or Stop
+	// comes.
 	Flush(ctx context.Context) error
 	// Subscribe calls h, one record at a time and in order, for the records
 	// appended from now on whose type is among types: an exact one, a prefix
@@ -60,7 +61,8 @@ type Event interface {
 	// idempotent and returns an error that names the option with a bad value.
 	Start() error
 	// Stop ends all Subscribe and Consume calls and sends what is queued,
-	// within two seconds; the error says how many records were lost.
+	// within two seconds and a moment; the error says how many records were
+	// lost, or that a handler still ran.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,22 +27,26 @@ type member struct {
 	options  ConsumeOptions
 	id       string
 	log      string // of the last connection
-	work     chan *pb.Delivery
+	work     chan *holding
 	wake     chan struct{} // outcomes came
 
 	mu       sync.Mutex
 	lag      uint64
 	held     map[uint64]*holding
 	outcomes []*pb.Settlement // not told yet
+	told     []*pb.Settlement // the last acknowledgements told: a connection that broke may have swallowed them
 	acked    map[place]struct{}
 	order    []place // of acked, the oldest at next
 	next     int
 }
 
-// holding is a delivery that is queued or handled.
+// holding is a delivery that is queued or handled. One that is not among those
+// that are held is of a log that is gone: nobody waits for its outcome.
 type holding struct {
-	try   int32
-	begun time.Time // zero while queued
+	record *pb.Record
+	first  int32     // the try it came as
+	try    int32     // the newest
+	begun  time.Time // zero while queued
 }
 
 // place names a record also when the log has become another one.
@@ -53,7 +59,7 @@ func newMember(p *Plugin, c Consumer, o ConsumeOptions) *member {
 	return &member{
 		connection: newConnection(p, o),
 		consumer:   c, options: o, id: uuid.NewString(),
-		work:  make(chan *pb.Delivery, o.Prefetch),
+		work:  make(chan *holding, o.Prefetch),
 		wake:  make(chan struct{}, 1),
 		held:  make(map[uint64]*holding),
 		acked: make(map[place]struct{}),
@@ -81,7 +87,7 @@ func (m *member) run(ctx context.Context) error {
 	}
 	for {
 		session, err := m.plugin.driver.Join(ctx, Membership{
-			Conf: m.conf(), Member: m.id, Credit: m.options.Prefetch, Held: m.holds(nil), Log: m.log,
+			Conf: m.conf(), Member: m.id, Credit: m.options.Prefetch, Held: m.unsettled(), Log: m.log,
 		})
 		if err == nil {
 			m.joined(session.Log())
@@ -99,15 +105,30 @@ func (m *member) run(ctx context.Context) error {
 	}
 }
 
-// joined forgets what belongs to another log.
+// joined forgets what belongs to another log, and has told again what the last
+// connection may have swallowed.
 func (m *member) joined(log string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.log != "" && m.log != log {
 		m.plugin.logger().Warn("event: " + m.what + " found a new log and reads it from its beginning")
-		m.outcomes = nil
+		m.outcomes, m.told = nil, nil
+		clear(m.held)
+		m.clearWork()
 	}
+	m.outcomes, m.told = append(m.told, m.outcomes...), nil
 	m.log = log
+}
+
+// clearWork makes room for new deliveries while handlers of old ones go on.
+func (m *member) clearWork() {
+	for {
+		select {
+		case <-m.work:
+		default:
+			return
+		}
+	}
 }
 
 // serve is one connection, to its end.
@@ -153,11 +174,12 @@ func (m *member) receive(ctx context.Context, s Session) error {
 		m.lag = lag
 		m.mu.Unlock()
 		for _, d := range deliveries {
-			if !m.accept(d) {
+			h := m.accept(d)
+			if h == nil {
 				continue
 			}
 			select {
-			case m.work <- d:
+			case m.work <- h:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -165,23 +187,23 @@ func (m *member) receive(ctx context.Context, s Session) error {
 	}
 }
 
-// accept tells whether the delivery is to be handled: not when it was, or is
-// just now.
-func (m *member) accept(d *pb.Delivery) bool {
+// accept returns what is to be handled: nothing when it was, or is just now.
+func (m *member) accept(d *pb.Delivery) *holding {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seq := d.Record.Sequence
 	if _, known := m.acked[place{seq, d.Record.Id}]; known {
 		m.outcomes = append(m.outcomes, &pb.Settlement{Sequence: seq, Try: d.Try})
 		m.notify()
-		return false
+		return nil
 	}
 	if h := m.held[seq]; h != nil {
 		h.try = d.Try
-		return false
+		return nil
 	}
-	m.held[seq] = &holding{try: d.Try}
-	return true
+	h := &holding{record: d.Record, first: d.Try, try: d.Try}
+	m.held[seq] = h
+	return h
 }
 
 func (m *member) notify() {
@@ -208,7 +230,7 @@ func (m *member) settle(ctx context.Context, s Session, broken <-chan error) err
 			return err
 		case <-m.wake:
 		case <-touch.C:
-			touched = m.holds(m.alive)
+			touched = m.waiting()
 		}
 		if err := m.tell(context.WithoutCancel(ctx), s, touched); err != nil {
 			return err
@@ -226,31 +248,46 @@ func (m *member) tell(ctx context.Context, s Session, touched []uint64) error {
 		return nil
 	}
 	err := s.Settle(ctx, outcomes, touched)
-	if err != nil {
-		m.mu.Lock()
-		m.outcomes = append(outcomes, m.outcomes...)
-		m.mu.Unlock()
-	}
-	return err
-}
-
-// holds returns the sequences of the deliveries that are held.
-func (m *member) holds(which func(*holding) bool) []uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var all []uint64
-	for seq, h := range m.held {
-		if which == nil || which(h) {
-			all = append(all, seq)
+	if err != nil {
+		m.outcomes = append(outcomes, m.outcomes...)
+		return err
+	}
+	for _, o := range outcomes {
+		if o.Outcome == pb.Outcome_ACK { // no harm in saying it twice
+			m.told = append(m.told, o)
 		}
+	}
+	// Of older ones the log has heard: there was credit for these.
+	m.told = slices.Delete(m.told, 0, max(len(m.told)-m.options.Prefetch, 0))
+	return nil
+}
+
+// unsettled returns the sequences of the deliveries that the log may not know
+// to be settled, and must not give to others.
+func (m *member) unsettled() []uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.Collect(maps.Keys(m.held))
+	for _, o := range slices.Concat(m.told, m.outcomes) {
+		all = append(all, o.Sequence)
 	}
 	return all
 }
 
-// alive tells whether a handler still has time. One that hangs loses its
-// record to somebody else.
-func (m *member) alive(h *holding) bool {
-	return h.begun.IsZero() || time.Since(h.begun) < m.options.AckWait
+// waiting returns the sequences of the deliveries that are queued, or whose
+// handler still has time. One that hangs loses its record to somebody else.
+func (m *member) waiting() []uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []uint64
+	for seq, h := range m.held {
+		if h.begun.IsZero() || time.Since(h.begun) < m.options.AckWait {
+			all = append(all, seq)
+		}
+	}
+	return all
 }
 
 func (m *member) worker(ctx context.Context) {
@@ -258,56 +295,64 @@ func (m *member) worker(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case d := <-m.work:
-			if ctx.Err() == nil {
-				m.handle(ctx, d)
+		case h := <-m.work:
+			if lag, ok := m.begin(h); ok && ctx.Err() == nil {
+				m.handle(ctx, h, lag)
 			}
 		}
 	}
 }
 
-func (m *member) handle(ctx context.Context, d *pb.Delivery) {
-	seq := d.Record.Sequence
+// begin tells whether the delivery is still to be handled.
+func (m *member) begin(h *holding) (lag uint64, ok bool) {
 	m.mu.Lock()
-	if h := m.held[seq]; h != nil {
-		h.begun = time.Now()
-	}
-	lag := m.lag
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	h.begun = time.Now()
+	return m.lag, m.held[h.record.Sequence] == h
+}
+
+func (m *member) handle(ctx context.Context, h *holding, lag uint64) {
 	within, cancel := context.WithTimeout(ctx, m.options.AckWait)
 	defer cancel()
-	err := m.plugin.handle(within, m.consumer, &Delivery{Record: FromMessage(d.Record), Try: int(d.Try), Lag: lag})
-	m.finish(d, err, ctx.Err() != nil)
+	err := m.plugin.handle(within, m.consumer, &Delivery{Record: FromMessage(h.record), Try: int(h.first), Lag: lag})
+	m.finish(h, err, ctx.Err() != nil)
 }
 
 // finish notes the outcome. What was interrupted by the end of Consume has
 // none: it goes back as if it had not been delivered.
-func (m *member) finish(d *pb.Delivery, err error, interrupted bool) {
+func (m *member) finish(h *holding, err error, interrupted bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	seq, try := d.Record.Sequence, d.Try
-	if h := m.held[seq]; h != nil {
-		try = h.try
+	seq := h.record.Sequence
+	if m.held[seq] != h {
+		return // of a log that is gone
 	}
 	delete(m.held, seq)
 	if err != nil && interrupted {
 		return
 	}
-	out := &pb.Settlement{Sequence: seq, Try: try}
+	if err == nil {
+		m.remember(place{seq, h.record.Id})
+	}
+	m.outcomes = append(m.outcomes, settlement(h, err))
+	m.notify()
+}
+
+// settlement says how a handler ended.
+func settlement(h *holding, err error) *pb.Settlement {
+	out := &pb.Settlement{Sequence: h.record.Sequence, Try: h.try}
 	var again *retryError
 	var reject *rejectError
 	switch {
 	case err == nil:
-		m.remember(place{seq, d.Record.Id})
 	case errors.As(err, &reject):
 		out.Outcome, out.Reason = pb.Outcome_REJECT, reject.err.Error()
 	case errors.As(err, &again):
 		out.Outcome, out.Reason, out.Delay = pb.Outcome_NACK, fmt.Sprint(again.err), int64(again.after)
 	default:
-		out.Outcome, out.Reason, out.Delay = pb.Outcome_NACK, err.Error(), int64(retryDelay(int(try)))
+		out.Outcome, out.Reason, out.Delay = pb.Outcome_NACK, err.Error(), int64(retryDelay(int(h.try)))
 	}
-	m.outcomes = append(m.outcomes, out)
-	m.notify()
+	return out
 }
 
 func (m *member) remember(p place) {

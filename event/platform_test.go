@@ -36,15 +36,13 @@ func TestBeforeEventSrv(t *testing.T) {
 		go consume()
 		go consume(event.Durable("early"))
 		net.Boot(eventsrv.Service())
-		for _, c := range []<-chan error{done} {
-			select {
-			case err := <-c:
-				if err != nil {
-					t.Error(err)
-				}
-			case <-time.After(30 * time.Second):
-				t.Fatal("what was queued was never appended")
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
 			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("what was queued was never appended")
 		}
 		for range 2 {
 			select {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
@@ -37,7 +38,7 @@ type Plugin struct {
 // What one request to the log may hold.
 const (
 	maxBatch      = 500
-	maxBatchBytes = 4 << 20
+	maxBatchBytes = 2 << 20 // go-micro's clients refuse messages of 4 MB
 	maxQueueBytes = 64 << 20
 )
 
@@ -48,6 +49,7 @@ func NewPlugin(name string, driver Driver, o Options) *Plugin {
 	p.queue = batch.New(batch.Config[*queued]{
 		Name:     "records",
 		Size:     maxBatch,
+		Load:     maxBatchBytes,
 		Interval: time.Second,
 		Capacity: max(o.Queue, 1),
 		Limit:    maxQueueBytes,
@@ -91,11 +93,11 @@ func (p *Plugin) shutdown() error {
 	started := p.started
 	p.mu.Unlock()
 	p.end()
-	err := p.queue.Stop()
 	done := make(chan struct{})
 	go func() { p.handlers.Wait(); close(done) }()
 	timer := time.NewTimer(lifecycle.FlushTimeout)
 	defer timer.Stop()
+	err := p.queue.Stop() // meanwhile
 	select {
 	case <-done:
 	case <-timer.C:
@@ -289,43 +291,23 @@ func (p *Plugin) PublishAsync(ctx context.Context, r *Record, done func(*Record,
 
 // send runs in the one sender of the queue.
 func (p *Plugin) send(ctx context.Context, all []*queued) error {
-	for len(all) > 0 {
-		for len(all) > 0 && all[0].traced == nil {
-			all = all[1:] // done by an earlier try
+	err := p.append(ctx, all)
+	if err != nil && !errors.Is(err, ErrInvalid) {
+		return err
+	}
+	for _, q := range all {
+		if err != nil { // the request as a whole: no try will help
+			q.err = err
 		}
-		if len(all) == 0 {
-			return nil
+		if q.err != nil {
+			p.queue.Drop(1)
 		}
-		n := batchOf(all)
-		err := p.append(ctx, all[:n])
-		if errors.Is(err, ErrInvalid) { // the request as a whole: no try will help
-			for _, q := range all[:n] {
-				q.err = err
-			}
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
-		for _, q := range all[:n] {
-			if q.err != nil {
-				p.queue.Drop(1)
-			}
-			q.finish(q.err)
-			q.traced = nil
-		}
-		all = all[n:]
+		q.finish(q.err)
 	}
 	return nil
 }
 
-func lost(all []*queued) {
-	for _, q := range all {
-		if q.traced != nil {
-			q.finish(fmt.Errorf("publish: %w", ErrStopped))
-		}
-	}
-}
+func lost(all []*queued) { finishAll(all, fmt.Errorf("publish: %w", ErrStopped)) }
 
 // Flush implements Event.
 func (p *Plugin) Flush(ctx context.Context) error {
@@ -333,9 +315,21 @@ func (p *Plugin) Flush(ctx context.Context) error {
 		return err
 	}
 	defer p.handlers.Done()
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.life, cancel)()
+	wait := backoff.Backoff{Min: 20 * time.Millisecond, Max: time.Second}
 	for {
-		if err := p.queue.Flush(ctx); err == nil || ctx.Err() != nil {
-			return err
+		err := p.queue.Flush(inner)
+		if err == nil {
+			return nil
 		}
+		if wait.Wait(inner) == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("flush: %w", ErrStopped)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,8 +20,9 @@ import (
 // away is a log that cannot be reached. It notes when somebody tried.
 type away struct {
 	event.Driver
-	mu    sync.Mutex
-	tries map[string][]time.Time // by subscription
+	appends atomic.Int64
+	mu      sync.Mutex
+	tries   map[string][]time.Time // by subscription
 }
 
 func (a *away) Start() error { return nil }
@@ -34,6 +36,7 @@ func (a *away) try(name string) error {
 }
 
 func (a *away) Append(context.Context, []*pb.Record) ([]*pb.Result, error) {
+	a.appends.Add(1)
 	return nil, event.ErrUnavailable
 }
 
@@ -78,6 +81,53 @@ func TestRefusedByTheLog(t *testing.T) {
 	if len(told) != 3 || told["good"] != nil || told["better"] != nil || !errors.Is(told["bad"], event.ErrInvalid) || e.Dropped() != 1 {
 		t.Errorf("told %v, %d dropped", told, e.Dropped())
 	}
+}
+
+// heavy is a log that waits, fails after some appends and counts what came.
+type heavy struct {
+	picky
+	gate  chan struct{}
+	left  int
+	count int
+}
+
+func (h *heavy) Append(ctx context.Context, all []*pb.Record) ([]*pb.Result, error) {
+	<-h.gate
+	if h.left--; h.left < 0 {
+		return nil, event.ErrUnavailable
+	}
+	h.count += len(all)
+	return h.picky.Append(ctx, all)
+}
+
+// What Stop says is lost is what did not arrive, also of records too heavy for
+// one request.
+func TestLossOfHeavyRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heavy{left: 3, gate: make(chan struct{})}
+		e := event.NewPlugin("heavy", h, event.NewOptions(event.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))))
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		const count = 20
+		done, failed := 0, 0 // by the one sender
+		for range count {
+			r := &event.Record{Data: strings.Repeat("x", 900<<10)}
+			if err := e.PublishAsync(t.Context(), r, func(_ *event.Record, err error) {
+				if done++; err != nil {
+					failed++
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(h.gate)
+		err := e.Stop()
+		lost := count - h.count
+		if lost == 0 || done != count || failed != lost || e.Dropped() != uint64(lost) || err == nil || !strings.Contains(err.Error(), fmt.Sprint(lost, " records")) {
+			t.Errorf("%d of %d arrived, %d were told, %d of them an error, %d dropped, %v", h.count, count, done, failed, e.Dropped(), err)
+		}
+	})
 }
 
 // PublishAsync waits while so many are underway, as long as its context says.
@@ -161,6 +211,37 @@ func TestReconnectsAreSpread(t *testing.T) {
 			if n := perSecond[at]; n < 200 || n > 600 {
 				t.Errorf("%d tries in the second at %v, want about 400", n, at)
 			}
+		}
+	})
+}
+
+// Flush of a log that is away waits as other retries do, and ends with Stop.
+func TestFlushWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &away{tries: make(map[string][]time.Time)}
+		e := event.NewPlugin("away", a, event.NewOptions(event.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))))
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.PublishAsync(t.Context(), &event.Record{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := e.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Flush of a log that is away: %v", err)
+		}
+		if n := a.appends.Load(); n < 5 || n > 200 {
+			t.Errorf("%d appends in 10 s", n)
+		}
+		over := make(chan error, 1)
+		go func() { over <- e.Flush(context.WithoutCancel(t.Context())) }()
+		time.Sleep(time.Second)
+		if err := e.Stop(); err == nil || !strings.Contains(err.Error(), "1 records lost") || strings.Contains(err.Error(), "handlers") {
+			t.Errorf("Stop: %v", err)
+		}
+		if err := <-over; !errors.Is(err, event.ErrStopped) {
+			t.Errorf("Flush over Stop: %v", err)
 		}
 	})
 }

@@ -1,15 +1,22 @@
 package event_test
 
 import (
+	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+	"go-micro.dev/v5/client"
+	mgrpc "go-micro.dev/v5/client/grpc"
+	"go-micro.dev/v5/selector"
+	"google.golang.org/grpc"
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/eventtest"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpctest"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
@@ -24,8 +31,9 @@ func boot(t *testing.T, url string) (*rpctest.Net, eventtest.Open) {
 	return net, open(net)
 }
 
-func open(net *rpctest.Net) eventtest.Open {
-	c := net.Client(rpctest.GRPC)
+func open(net *rpctest.Net) eventtest.Open { return openBy(net, net.Client(rpctest.GRPC)) }
+
+func openBy(net *rpctest.Net, c client.Client) eventtest.Open {
 	return func(opts ...event.Option) event.Event {
 		return event.NewEvent(append([]event.Option{event.Client(c), event.Logger(net.Logger)}, opts...)...)
 	}
@@ -38,8 +46,38 @@ func TestPlatformSQLite(t *testing.T) {
 	})
 }
 
-func TestPlatformMySQL(t *testing.T) {
+// A user's grpc client is used as it is, with go-micro's bounds of messages.
+func TestPlatformWithAPlainClient(t *testing.T) {
+	eventtest.Run(t, func(t *testing.T) eventtest.Open {
+		net, _ := boot(t, "sqlite://"+filepath.Join(t.TempDir(), "event.db"))
+		return openBy(net, plainClient(t, net))
+	})
+}
 
+// plainClient is go-micro's, but that its connections are closed.
+func plainClient(t *testing.T, net *rpctest.Net) client.Client {
+	t.Helper()
+	sel := selector.NewSelector(selector.Registry(net.Registry))
+	var conns sync.Map
+	dial := mgrpc.DialOptions(
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, rsp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			conns.Store(cc, nil)
+			return invoke(ctx, method, req, rsp, cc, opts...)
+		}),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			conns.Store(cc, nil)
+			return open(ctx, desc, cc, method, opts...)
+		}),
+	)
+	t.Cleanup(func() {
+		conns.Range(func(cc, _ any) bool { _ = cc.(*grpc.ClientConn).Close(); return true }) // it only says that it is closed
+		_ = sel.Close()                                                                      // the same
+	})
+	return mgrpc.NewClient(client.Selector(sel), client.Registry(net.Registry), client.Broker(net.Broker),
+		client.WithLogger(microlog.New(net.Logger)), func(o *client.Options) { dial(&o.CallOptions) })
+}
+
+func TestPlatformMySQL(t *testing.T) {
 	eventtest.Run(t, func(t *testing.T) eventtest.Open {
 		_, open := boot(t, rpctest.MySQLURL(t, backend.Shared))
 		return open

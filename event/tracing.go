@@ -4,12 +4,13 @@ import (
 	"context"
 	"maps"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/trace"
 )
 
-// headerRoom is what the ids of a span may add to the metadata, in keys and
-// bytes.
+// What the ids of a span may add to the metadata, and so to the record.
 const (
 	headerKeys  = 6
 	headerBytes = 1 << 10
@@ -23,16 +24,21 @@ func (p *Plugin) tracePublication(ctx context.Context, m *pb.Record) func(error)
 		return func(error) {}
 	}
 	_, span := trace.Begin(ctx, t, "publish "+m.Type)
-	size := 0
-	for k, v := range m.Metadata {
-		size += len(k) + len(v)
-	}
-	if len(m.Metadata)+headerKeys <= MaxMetadataKeys && size+headerBytes <= MaxMetadata {
+	if headerFits(m) {
 		md := make(map[string]string, len(m.Metadata)+1)
 		maps.Copy(md, m.Metadata)
 		m.Metadata = header(t, md, span)
 	}
 	return func(err error) { trace.End(t, span, err) }
+}
+
+func headerFits(m *pb.Record) bool {
+	size := 0
+	for k, v := range m.Metadata {
+		size += len(k) + len(v)
+	}
+	return len(m.Metadata)+headerKeys <= MaxMetadataKeys && size+headerBytes <= MaxMetadata &&
+		proto.Size(m)+headerBytes <= MaxRecord
 }
 
 // header writes the ids as the wrappers of trace do: no more of them than

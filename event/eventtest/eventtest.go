@@ -33,6 +33,7 @@ func Run(t *testing.T, newLog NewLog) {
 		{"PublishAll", publishAll},
 		{"PublishAsync", publishAsync},
 		{"Large", large},
+		{"Pages", pages},
 		{"Types", types},
 		{"Starts", starts},
 		{"HistoryThenLive", historyThenLive},

@@ -240,14 +240,3 @@ func publishAsync(t *testing.T, open Open) {
 		t.Errorf("%d dropped", n)
 	}
 }
-
-func large(t *testing.T, open Open) {
-	e := start(t, open)
-	data := strings.Repeat("x", event.MaxRecord-1000)
-	var want []string
-	for range 6 {
-		want = append(want, publish(t, e, "large", data)[0].Data)
-	}
-	consume(t, e, nil, event.FromBeginning()).want(want...)
-	consume(t, e, nil, event.FromBeginning(), event.Durable("large")).want(want...)
-}

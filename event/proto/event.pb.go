@@ -1099,7 +1099,7 @@ type ConsumeRequest struct {
 	Subscription  *Subscription          `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	Member        string                 `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`     // of the caller's choice, kept over reconnects
 	Credit        int32                  `protobuf:"varint,3,opt,name=credit,proto3" json:"credit,omitempty"`    // most deliveries that are not settled
-	Held          []uint64               `protobuf:"varint,4,rep,packed,name=held,proto3" json:"held,omitempty"` // that the member still handles
+	Held          []uint64               `protobuf:"varint,4,rep,packed,name=held,proto3" json:"held,omitempty"` // that the member still handles, or whose outcomes it tells next
 	Settled       []*Settlement          `protobuf:"bytes,5,rep,name=settled,proto3" json:"settled,omitempty"`
 	Touched       []uint64               `protobuf:"varint,6,rep,packed,name=touched,proto3" json:"touched,omitempty"` // whose ack_wait begins anew
 	Leave         bool                   `protobuf:"varint,7,opt,name=leave,proto3" json:"leave,omitempty"`            // answered with left when all is settled on disk

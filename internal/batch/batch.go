@@ -25,6 +25,7 @@ var ErrFull = errors.New("queue full")
 type Config[T any] struct {
 	Name     string        // what the items are, for messages: "spans"
 	Size     int           // most items of one Send, default 100
+	Load     int           // most weight of one Send, in the unit of Weigh, but for a heavier item, which goes alone; 0: none
 	Interval time.Duration // longest an item waits for company, default 5 s
 	Capacity int           // items held before Add drops, default 100 × Size
 	Limit    int           // weight held before Add drops, in the unit of Weigh; 0: none
@@ -39,8 +40,8 @@ type Config[T any] struct {
 	// Eager sends whenever the sender is free instead of waiting for company:
 	// items gather while it is not.
 	Eager bool
-	// Weigh is the weight of an item, its bytes say; needed with Limit. An item
-	// heavier than Limit is taken when the queue is empty.
+	// Weigh is the weight of an item, its bytes say; needed with Limit and Load.
+	// An item heavier than Limit is taken when the queue is empty.
 	Weigh func(item T) int
 }
 
@@ -51,6 +52,8 @@ type Queue[T any] struct {
 	group lifecycle.Group
 	wake  chan struct{}
 	flush chan chan error
+	ended chan struct{} // closed when the sender takes no more requests
+	end   sync.Once
 
 	mu      sync.Mutex
 	ring    []T // of Capacity; count items from head on
@@ -62,7 +65,7 @@ type Queue[T any] struct {
 
 	pending  []T          // the batch in flight, owned by the sender
 	progress bool         // a batch was sent since the last look, owned by the sender
-	inFlight atomic.Int64 // its length, for a Stop that gives the sender up
+	inFlight atomic.Int64 // its length, until it arrived or was counted as lost: a Stop gives a slow sender up
 }
 
 // New returns a queue that holds items from now on and sends them after Start.
@@ -84,6 +87,7 @@ func New[T any](conf Config[T]) *Queue[T] {
 		conf:    conf,
 		wake:    make(chan struct{}, 1),
 		flush:   make(chan chan error),
+		ended:   make(chan struct{}),
 		ring:    make([]T, conf.Capacity),
 		pending: make([]T, 0, conf.Size),
 	}
@@ -176,20 +180,30 @@ func (q *Queue[T]) Drop(n int) { q.lost.Add(n) }
 // Dropped returns how many items were lost since the start.
 func (q *Queue[T]) Dropped() uint64 { return q.lost.Total() }
 
-// Flush sends what is queued now and returns the sender's error, or that of
-// ctx. Before Start and after Stop there is no sender: it then waits for ctx.
+// Flush sends what is queued now, at once and however long the sender would
+// wait otherwise, and returns the sender's error, that of ctx, or
+// lifecycle.ErrStopped when Stop comes first. Before Start it waits.
 func (q *Queue[T]) Flush(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
 	case q.flush <- reply:
+	case <-q.ended:
+		return lifecycle.ErrStopped
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
 	case err := <-reply:
 		return err
+	case <-q.ended:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
+	default: // Stop gave up a sender that hangs
+		return lifecycle.ErrStopped
 	}
 }
 
@@ -202,10 +216,11 @@ func (q *Queue[T]) Stop() error {
 	q.mu.Unlock()
 	before := q.lost.Total()
 	err := q.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
+	q.end.Do(func() { close(q.ended) })
 	q.mu.Lock()
 	q.lost.Add(q.count)
 	if errors.Is(err, lifecycle.ErrStopTimeout) {
-		q.lost.Add(int(q.inFlight.Load()))
+		q.lost.Add(int(q.inFlight.Swap(0)))
 	}
 	left := make([]T, 0, q.count)
 	for ; q.count > 0; q.count-- {
@@ -233,6 +248,9 @@ func (q *Queue[T]) run(ctx context.Context) {
 	defer ticker.Stop()
 	recovery := recovery{wait: backoff.Backoff{Max: max(q.conf.Interval, time.Second)}}
 	note := func(err error) {
+		if ctx.Err() != nil { // the drain's affair
+			return
+		}
 		if q.progress { // one of several servers is dead: no reason to slow down
 			recovery.wait.Reset()
 			q.progress = false
@@ -246,6 +264,7 @@ func (q *Queue[T]) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			q.end.Do(func() { close(q.ended) })
 			q.drain(sending)
 			return
 		case <-wake:
@@ -307,7 +326,7 @@ func (q *Queue[T]) drain(sending context.Context) {
 		}
 	}
 	// A batch is also left when sending was over before the drain began.
-	q.lost.Add(len(q.pending))
+	q.lost.Add(int(q.inFlight.Swap(0))) // unless Stop, which did not wait, has counted it
 	q.giveUp(q.pending)
 	q.pending = q.pending[:0]
 }
@@ -325,10 +344,14 @@ func (q *Queue[T]) left() int {
 	return q.count + len(q.pending)
 }
 
-// sendAll sends batch after batch until the queue is empty, ctx ends or a Send
-// fails; the failed batch stays pending.
+// sendAll sends batch after batch until the queue is empty or a Send fails; the
+// failed batch stays pending. It returns lifecycle.ErrStopped when ctx ends
+// before.
 func (q *Queue[T]) sendAll(ctx, sending context.Context) error {
-	for ctx.Err() == nil && q.take() {
+	for q.take() {
+		if ctx.Err() != nil {
+			return lifecycle.ErrStopped
+		}
 		if err := q.send(sending); err != nil {
 			return err
 		}
@@ -355,8 +378,13 @@ func (q *Queue[T]) take() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var zero T
+	load := 0
 	for n := min(q.count, q.conf.Size); n > 0; n-- {
-		q.weight -= q.weigh(q.ring[q.head])
+		weight := q.weigh(q.ring[q.head])
+		if load += weight; q.conf.Load > 0 && len(q.pending) > 0 && load > q.conf.Load {
+			break
+		}
+		q.weight -= weight
 		q.pending = append(q.pending, q.ring[q.head])
 		q.ring[q.head] = zero
 		q.head = (q.head + 1) % len(q.ring)

@@ -3,12 +3,14 @@ package batch_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/micro/go-platform/internal/batch"
@@ -361,5 +363,88 @@ func TestEagerAndLost(t *testing.T) {
 	add(t, q, 1)
 	if err := q.Stop(); err == nil || len(lost) != 2 {
 		t.Fatalf("lost %v, %v", lost, err)
+	}
+}
+
+// A Flush that Stop overtakes says so, whether or not there is a sender.
+func TestFlushEndsWithStop(t *testing.T) {
+	var s sink
+	q := newQueue(t, &s, func(c *batch.Config[int]) { c.Interval = time.Hour })
+	_ = q.Stop() // it holds nothing
+	if err := q.Flush(context.Background()); !errors.Is(err, lifecycle.ErrStopped) {
+		t.Errorf("without Start: %v", err)
+	}
+	release, begun := make(chan struct{}), make(chan struct{}, 10)
+	q = newQueue(t, &s, func(c *batch.Config[int]) {
+		c.Interval, c.Size, c.Timeout = time.Hour, 1, time.Hour
+		c.Send = func(context.Context, []int) error { begun <- struct{}{}; <-release; return nil }
+	})
+	start(t, q)
+	add(t, q, 3)
+	<-begun
+	over := make(chan error, 1)
+	go func() { over <- q.Flush(context.Background()) }()
+	stopped := make(chan error, 1)
+	go func() { stopped <- q.Stop() }()
+	eventually(t, "Stop has begun", func() bool { return errors.Is(q.Add(0), lifecycle.ErrStopped) })
+	close(release)
+	if err := <-over; err != nil && !errors.Is(err, lifecycle.ErrStopped) {
+		t.Errorf("over Stop: %v", err)
+	}
+	if err := <-stopped; err == nil { // what Add dropped above
+		t.Error("Stop says nothing of what was dropped meanwhile")
+	}
+	if err := q.Flush(context.Background()); !errors.Is(err, lifecycle.ErrStopped) {
+		t.Errorf("after Stop: %v", err)
+	}
+}
+
+// A Flush is not over before everything that was queued is sent, also when the
+// loop ends under it.
+func TestFlushOfHalfAQueue(t *testing.T) {
+	for range 20 { // whether the sender hears of the items or of the Flush first is chance
+		synctest.Test(t, func(t *testing.T) {
+			var s sink
+			stopped := make(chan error, 1)
+			var q *batch.Queue[int]
+			q = newQueue(t, &s, func(c *batch.Config[int]) {
+				c.Interval, c.Size, c.Capacity = time.Hour, 1, 10
+				c.Send = func(ctx context.Context, items []int) error {
+					if items[0] == 0 { // the first one meets a Stop
+						go func() { stopped <- q.Stop() }()
+						synctest.Wait()
+					}
+					return s.send(ctx, items)
+				}
+			})
+			add(t, q, 3)
+			start(t, q)
+			if err := q.Flush(context.Background()); err == nil && s.count() < 3 {
+				t.Errorf("Flush says it is done when %d of 3 are", s.count())
+			}
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestASendIsBoundedByWeight(t *testing.T) {
+	var loads [][]int
+	q := batch.New(batch.Config[int]{
+		Name: "items", Interval: time.Hour, Load: 10, Weigh: func(item int) int { return item },
+		Send: func(_ context.Context, items []int) error { loads = append(loads, slices.Clone(items)); return nil },
+	})
+	for _, item := range []int{4, 6, 1, 30, 9, 2, 2} {
+		if err := q.Add(item); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, q)
+	if err := q.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(loads); got != "[[4 6] [1] [30] [9] [2 2]]" {
+		t.Errorf("sent %s", got)
 	}
 }

@@ -103,6 +103,7 @@ func (s *subscription) read(ctx context.Context) error {
 		s.next = page.Cursor
 		s.skipped(page.Skipped)
 	}
+	s.forget()
 	s.log.changed(s)
 	return nil
 }
@@ -146,6 +147,9 @@ func (s *subscription) bury(ctx context.Context, items []*item) {
 		entries[i] = &Entry{Record: s.deadLetter(it)}
 	}
 	err := s.log.Append(ctx, entries)
+	if err == nil {
+		err = s.unforge(ctx, entries)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, it := range items {
@@ -163,6 +167,26 @@ func (s *subscription) bury(ctx context.Context, items []*item) {
 	if err != nil && ctx.Err() == nil {
 		s.log.conf.Logger.Warn("cannot append dead letters, will retry", "subscription", s.name, "error", err)
 	}
+}
+
+// unforge appends the dead letters whose ids somebody else has used: only one
+// of ours is the same.
+func (s *subscription) unforge(ctx context.Context, entries []*Entry) error {
+	var again []*Entry
+	for _, e := range entries {
+		if !e.Duplicate {
+			continue
+		}
+		r, err := s.log.Find(ctx, e.Record.Id)
+		if err != nil {
+			return err
+		}
+		if r.GetType() != e.Record.Type {
+			e.Again = true
+			again = append(again, e)
+		}
+	}
+	return s.log.Append(ctx, again)
 }
 
 func (s *subscription) deadLetter(it *item) *pb.Record {

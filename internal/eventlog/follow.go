@@ -64,46 +64,55 @@ func (l *Log) Read(ctx context.Context, after uint64, f event.Filter, limit int)
 
 // Follow sends pages from a cursor on until ctx or the log ends or deliver
 // fails. A page without records is a sign of life or says how far the log was
-// looked at.
+// looked at: a reader of rare types that loses its connection goes on there.
 func (l *Log) Follow(ctx context.Context, after uint64, f event.Filter, limit int, deliver func(*event.Page) error) error {
-	// The first page tells the caller where it stands.
-	if err := deliver(&event.Page{Log: l.ID(), Last: l.Last(), Cursor: after}); err != nil {
-		return err
-	}
 	alive := time.NewTimer(LifeSign)
 	defer alive.Stop()
+	var told time.Time
+	tell := func(page *event.Page) error {
+		err := deliver(page)
+		told = time.Now()
+		alive.Reset(LifeSign)
+		return err
+	}
+	// The first page tells the caller where it stands.
+	if err := tell(&event.Page{Log: l.ID(), Last: l.Last(), Cursor: after}); err != nil {
+		return err
+	}
 	for {
 		last, grown := l.tail.grown()
-		if after < last || after < l.expired.Load() {
-			page, err := l.Read(ctx, after, f, limit)
-			if err != nil {
+		if after >= last && after >= l.expired.Load() {
+			if err := l.quiet(ctx, grown, alive.C); err != nil {
 				return err
 			}
-			after = page.Cursor
-			if len(page.Records) > 0 || page.Skipped > 0 {
-				if err := deliver(page); err != nil {
-					return err
-				}
-				alive.Reset(LifeSign)
-			}
-			if err := errors.Join(ctx.Err(), l.Err()); err != nil {
-				return err
-			}
-			continue
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-l.done:
-			return l.why
-		case <-grown:
-		case <-alive.C:
-			if err := deliver(&event.Page{Log: l.ID(), Last: l.Last(), Cursor: after}); err != nil {
+		page, err := l.Read(ctx, after, f, limit)
+		if err != nil {
+			return err
+		}
+		after = page.Cursor
+		if len(page.Records) > 0 || page.Skipped > 0 || time.Since(told) >= LifeSign {
+			if err := tell(page); err != nil {
 				return err
 			}
-			alive.Reset(LifeSign)
+		}
+		if err := errors.Join(ctx.Err(), l.Err()); err != nil {
+			return err
 		}
 	}
+}
+
+// quiet waits until the log grows, or a sign of life is due.
+func (l *Log) quiet(ctx context.Context, grown <-chan struct{}, alive <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.done:
+		return l.why
+	case <-grown:
+	case <-alive:
+	}
+	return nil
 }
 
 // Find returns the newest record of the id.

@@ -128,6 +128,58 @@ func TestSignsOfLife(t *testing.T) {
 	})
 }
 
+// vast is a store that takes its time to look at a stretch of the log.
+type vast struct{ *disk }
+
+const stretch, lookTime = 100, time.Second
+
+func (v vast) Read(ctx context.Context, after uint64, f event.Filter, _ int) ([]*pb.Record, uint64, error) {
+	time.Sleep(lookTime)
+	records, cursor, err := v.disk.Read(ctx, after, event.Filter{}, stretch)
+	return slices.DeleteFunc(records, func(r *pb.Record) bool { return !f.Match(r.Type) }), cursor, err
+}
+
+// Whoever follows a rare type is told how far the log was looked at, and goes
+// on there when the connection breaks.
+func TestSignsOfLifeWhileCatchingUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDisk()
+		const count = 60 * stretch // a minute
+		var all []*pb.Record
+		for i := range count {
+			all = append(all, record("common", fmt.Sprint(i)))
+		}
+		if err := d.Commit(t.Context(), copies(all, record("rare", "r")), nil); err != nil {
+			t.Fatal(err)
+		}
+		l := open(t, vast{d})
+		const impatience = 17 * time.Second
+		cursor, begin, last := uint64(0), time.Now(), time.Now()
+		err := l.Follow(t.Context(), 0, filter(t, "rare"), 100, func(p *event.Page) error {
+			if quiet := time.Since(last); quiet > eventlog.LifeSign+lookTime {
+				t.Errorf("nothing was heard for %v", quiet)
+			}
+			last, cursor = time.Now(), p.Cursor
+			if time.Since(begin) > impatience || len(p.Records) > 0 {
+				return errDisk
+			}
+			return nil
+		})
+		if !errors.Is(err, errDisk) || cursor < 17*stretch || cursor > 30*stretch {
+			t.Fatalf("at %d of %d after %v: %v", cursor, count, time.Since(begin), err)
+		}
+		err = l.Follow(t.Context(), cursor, filter(t, "rare"), 100, func(p *event.Page) error {
+			if len(p.Records) == 0 {
+				return nil
+			}
+			return errDisk
+		})
+		if took := time.Since(begin); !errors.Is(err, errDisk) || took > 70*time.Second {
+			t.Errorf("found after %v: %v", took, err)
+		}
+	})
+}
+
 func TestTypesOfRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())

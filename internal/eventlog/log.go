@@ -39,7 +39,7 @@ type Log struct {
 	requests chan *request
 	tail     *tail
 	expired  atomic.Uint64
-	clock    int64      // of the newest commit, the writer's
+	clock    int64      // of the newest record, the writer's; it never goes back
 	writing  sync.Mutex // held across the store's writes
 	group    lifecycle.Group
 	written  chan struct{} // closed when the writer is gone
@@ -90,14 +90,30 @@ func Open(ctx context.Context, store Store, conf Config) (*Log, error) {
 		}
 		l.subs[st.Name] = s
 	}
-	loops := []func(context.Context){l.write, l.saver}
+	if l.clock, err = newest(ctx, store, last); err != nil {
+		return nil, err
+	}
+	loops := []func(context.Context){l.write, l.saver, l.look}
 	if conf.Retention > 0 || conf.MaxBytes > 0 {
 		loops = append(loops, l.expire)
 	}
-	if store.Shared() {
-		loops = append(loops, l.poll)
-	}
 	return l, l.group.Start(loops...)
+}
+
+// newest returns when the last record was appended, 0 if it is not there.
+func newest(ctx context.Context, store Store, last uint64) (int64, error) {
+	if last == 0 {
+		return 0, nil
+	}
+	all, err := event.NewFilter("*", event.ReservedPrefix+"*")
+	if err != nil {
+		return 0, err
+	}
+	found, _, err := store.Read(ctx, last-1, all, 1)
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	return found[0].Appended, nil
 }
 
 // ID names the log.
@@ -119,11 +135,11 @@ func (l *Log) Err() error {
 	}
 }
 
-func (l *Log) finish(why error) {
-	l.end.Do(func() {
-		l.why = fmt.Errorf("%w: %w", event.ErrUnavailable, why)
-		close(l.done)
-	})
+func (l *Log) finish(why error) { l.end.Do(func() { l.ended(why) }) }
+
+func (l *Log) ended(why error) {
+	l.why = fmt.Errorf("%w: %w", event.ErrUnavailable, why)
+	close(l.done)
 }
 
 // Stop saves what the subscriptions know and closes the store.
@@ -229,7 +245,7 @@ func (l *Log) commit(ctx context.Context, reqs []*request) {
 	defer cancel()
 	var entries []*Entry
 	save := false
-	now := max(time.Now().UnixNano(), l.clock) // it never goes back within the log
+	now := max(time.Now().UnixNano(), l.clock) // a search by time relies on it
 	l.clock = now
 	for _, req := range reqs {
 		for _, e := range req.entries {
@@ -245,22 +261,37 @@ func (l *Log) commit(ctx context.Context, reqs []*request) {
 	}
 	var err error
 	if len(entries)+len(states) > 0 {
-		l.writing.Lock()
-		err = l.store.Commit(ctx, entries, states)
-		l.writing.Unlock()
+		err = l.put(ctx, entries, states)
 	}
-	if err == nil {
-		l.publish(entries)
-	} else {
+	if err != nil {
 		l.unsaved(subs, states)
-		if errors.Is(err, ErrFenced) {
-			l.conf.Logger.Error("this event-srv no longer writes", "error", err)
-			l.finish(err)
-		}
+		l.fenced(err)
 		err = fmt.Errorf("%w: append: %w", event.ErrUnavailable, err)
 	}
 	for _, req := range reqs {
 		req.done <- err
+	}
+}
+
+// put writes and shows readers what was appended. Both are one step to Erase:
+// what is erased in between would be shown after all.
+func (l *Log) put(ctx context.Context, entries []*Entry, states []State) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	err := l.store.Commit(ctx, entries, states)
+	if err == nil {
+		l.publish(entries)
+	}
+	return err
+}
+
+// fenced ends the log when another process writes it by now.
+func (l *Log) fenced(err error) {
+	if errors.Is(err, ErrFenced) {
+		l.end.Do(func() {
+			l.conf.Logger.Error("this event-srv no longer writes", "error", err)
+			l.ended(err)
+		})
 	}
 }
 
@@ -299,6 +330,7 @@ func (l *Log) states() (states []State, subs []*subscription) {
 	return states, subs
 }
 
+// unsaved has what could not be saved saved by somebody else.
 func (l *Log) unsaved(subs []*subscription, states []State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -310,6 +342,16 @@ func (l *Log) unsaved(subs []*subscription, states []State) {
 			l.gone = append(l.gone, st.Name)
 		}
 	}
+	if len(states) > 0 {
+		l.saveSoon()
+	}
+}
+
+func (l *Log) saveSoon() {
+	select {
+	case l.save <- struct{}{}:
+	default:
+	}
 }
 
 // changed has the subscription saved soon.
@@ -319,10 +361,7 @@ func (l *Log) changed(s *subscription) {
 		l.dirty[s] = struct{}{}
 	}
 	l.mu.Unlock()
-	select {
-	case l.save <- struct{}{}:
-	default:
-	}
+	l.saveSoon()
 }
 
 // Flush returns when the states of the subscriptions are on disk.
@@ -356,24 +395,29 @@ func (l *Log) saver(ctx context.Context) {
 			l.conf.Logger.Error("cannot save what was settled, will retry", "error", err)
 			failing = true
 		}
-		if wait.Wait(ctx) != nil {
+		if wait.Wait(ctx) != nil { // unsaved has it done again
 			return
-		}
-		select {
-		case l.save <- struct{}{}:
-		default:
 		}
 	}
 }
 
-// poll looks for what others appended.
-func (l *Log) poll(ctx context.Context) {
-	for lifecycle.Sleep(ctx, pollInterval) {
+// look sees what others do to the store: what they appended, where they share
+// it, and that one of them has taken it over, which a log that has nothing to
+// write would not hear of otherwise.
+func (l *Log) look(ctx context.Context) {
+	every := LifeSign
+	if l.store.Shared() {
+		every = pollInterval
+	}
+	for lifecycle.Sleep(ctx, every) {
 		expired, last, err := l.store.Bounds(ctx)
 		if err != nil {
+			l.fenced(err)
 			continue // whoever reads or appends is told
 		}
-		l.expired.Store(expired)
-		l.tail.extend(last)
+		if l.store.Shared() {
+			l.expired.Store(expired)
+			l.tail.extend(last)
+		}
 	}
 }

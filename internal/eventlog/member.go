@@ -26,6 +26,7 @@ type Member struct {
 	// Under the subscription's mutex.
 	credit   int
 	inflight map[uint64]*item
+	lone     *item // of inflight, the one that was delivered alone
 	queue    []*pb.Delivery
 	detached bool
 }
@@ -144,17 +145,21 @@ func (s *subscription) join(conf *pb.Subscription, id string, credit int, held [
 	return m, nil
 }
 
+// maxHeld is what one connection of a member may take over: as many as it may
+// handle, and as many whose outcomes it tells.
+const maxHeld = 2 * event.MaxPrefetch
+
 // takeOver gives the member what it still handles, also when this process does
 // not know of it because it is new.
 func (s *subscription) takeOver(m, old *Member, held []uint64) {
 	mine := make(map[uint64]bool, len(held))
-	for _, seq := range held[:min(len(held), event.MaxPrefetch)] {
+	for _, seq := range held[:min(len(held), maxHeld)] {
 		mine[seq] = true
 		it := s.items[seq]
 		switch {
 		case it != nil && (it.phase == ready || it.holder != nil && it.holder == old):
 			s.lease(it, m)
-		case it == nil && len(s.claims) < window:
+		case it == nil && s.expected(seq) && len(s.claims) < window:
 			s.claims[seq] = m.id
 		}
 	}
@@ -162,7 +167,8 @@ func (s *subscription) takeOver(m, old *Member, held []uint64) {
 		return
 	}
 	for seq, it := range old.inflight {
-		if !mine[seq] {
+		if !mine[seq] { // it never arrived
+			it.spared++
 			s.requeue(it)
 		}
 	}
@@ -176,6 +182,9 @@ func (s *subscription) lease(it *item, m *Member) {
 	it.phase, it.holder = leased, m
 	it.try = max(it.try, 1)
 	m.inflight[it.record.Sequence] = it
+	if it.alone {
+		m.lone = it
+	}
 	s.wait(it, s.ackWait())
 }
 
@@ -208,14 +217,14 @@ func (m *Member) Next(ctx context.Context) ([]*pb.Delivery, uint64, error) {
 
 // Settle says what became of deliveries, and which are still handled. What is
 // acknowledged is settled, whoever holds it by now; other outcomes count only
-// for the newest delivery.
+// for the newest delivery. A member may know of more tries than a new process.
 func (m *Member) Settle(settled []*pb.Settlement, touched []uint64) {
 	s := m.sub
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range settled {
 		it := s.items[o.Sequence]
-		mine := it != nil && it.holder != nil && it.holder.id == m.id && it.try == o.Try
+		mine := it != nil && it.holder != nil && it.holder.id == m.id && it.try <= o.Try
 		switch {
 		case it == nil:
 			s.forgive(o)
@@ -223,9 +232,10 @@ func (m *Member) Settle(settled []*pb.Settlement, touched []uint64) {
 			s.settle(it)
 		case !mine:
 		case o.Outcome == pb.Outcome_REJECT:
-			it.reason = o.Reason
+			it.try, it.reason = o.Try, o.Reason
 			s.kill(it)
 		default:
+			it.try, it.alone = o.Try, false
 			s.fail(it, time.Duration(min(max(o.Delay, 0), int64(24*time.Hour))), o.Reason)
 		}
 	}

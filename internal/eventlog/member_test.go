@@ -64,7 +64,9 @@ func TestBrokenConnection(t *testing.T) {
 		if _, err := receive(t, other); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("the older connection: %v", err)
 		}
-		want(t, twin, "the newer connection", "1/4 3/3")
+		want(t, twin, "the newer connection", "1/4")
+		ack(twin, 1)
+		want(t, twin, "what was lost with it before, alone too", "3/3")
 	})
 }
 
@@ -113,8 +115,8 @@ func TestAcknowledgedBeforeItIsReadAgain(t *testing.T) {
 		if err := fresh.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		d.reads = make(chan struct{})
 		l = open(t, d)
+		d.reads = make(chan struct{})
 		m = join(t, l, "s", "m")
 		synctest.Wait()
 		ack(m, 1, 3) // unsettled by the state, and beyond its end

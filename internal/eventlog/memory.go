@@ -87,7 +87,7 @@ func (m *Memory) Read(_ context.Context, after uint64, f event.Filter, limit int
 		cursor = r.Sequence
 		if f.Match(r.Type) {
 			found = append(found, r)
-			bytes += size(r)
+			bytes += proto.Size(r)
 		}
 	}
 	return found, cursor, nil
@@ -148,7 +148,7 @@ func (m *Memory) Search(_ context.Context, q Query) (found []*pb.Record, cut boo
 			q.Offset--
 		default:
 			found = append(found, r)
-			bytes += size(r)
+			bytes += proto.Size(r)
 		}
 	}
 	return found, false, nil

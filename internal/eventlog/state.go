@@ -19,7 +19,8 @@ import (
 const stateVersion = 1
 
 // state returns what is to be saved. A delivery underway does not count as a
-// try: it is not the record's fault when this process dies.
+// try, as those that were spared do not: it is not the record's fault when this
+// process dies.
 func (s *subscription) state() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +40,7 @@ func (s *subscription) state() State {
 	for _, seq := range open {
 		try := s.tries[seq]
 		if it := s.items[seq]; it != nil {
-			try = it.try
+			try = it.try - it.spared
 			if it.phase == leased {
 				try--
 			}

@@ -47,12 +47,17 @@ func (s *subscription) status() *pb.SubscriptionStatus {
 }
 
 // Unsubscribe forgets a durable subscription and ends its members'
-// connections; one that connects again makes it anew.
+// connections; one that connects again makes it anew. After an error it may be
+// called again.
 func (l *Log) Unsubscribe(ctx context.Context, name string) error {
 	l.mu.Lock()
 	s := l.subs[name]
 	if s == nil {
+		going := slices.Contains(l.gone, name)
 		l.mu.Unlock()
+		if going {
+			return l.Flush(ctx)
+		}
 		return fmt.Errorf("subscription %q: %w", name, rpcerr.ErrNotFound)
 	}
 	delete(l.subs, name)

@@ -11,7 +11,7 @@ import (
 	pb "github.com/micro/go-platform/event/proto"
 )
 
-// ErrFenced is returned by a Commit when another process has opened the store
+// ErrFenced is returned by a Commit, or Bounds, when another process has opened the store
 // since.
 var ErrFenced = errors.New("another event-srv has taken over this log")
 
@@ -22,7 +22,8 @@ type Store interface {
 	// ID names the log. A log that lost its records is another one.
 	ID() string
 	// Bounds returns up to which sequence retention has removed records, and
-	// the last sequence that was given.
+	// the last sequence that was given. It is asked now and then, and returns
+	// ErrFenced when it finds that Commit would.
 	Bounds(ctx context.Context) (expired, last uint64, err error)
 	// Commit appends the entries in order and replaces the states, and returns
 	// when both are on disk. It sets Sequence, and Duplicate of entries whose
@@ -88,5 +89,5 @@ func (q Query) Matches(r *pb.Record) bool {
 }
 
 // MaxPage bounds the records of one Read or Search in bytes, give or take one
-// record.
-const MaxPage = 4 << 20
+// record: go-micro's clients refuse messages of 4 MB.
+const MaxPage = 2 << 20

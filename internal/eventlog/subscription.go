@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"container/heap"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type subscription struct {
 	items   map[uint64]*item    // read and not settled
 	bytes   int                 // of the items
 	ready   sequences           // to be delivered
+	lone    sequences           // to be delivered, each alone
 	timed   deadlines           // leases and delays
 	keys    map[string][]*item  // the unsettled of a key in order, when ordered
 	members map[string]*Member
@@ -62,7 +64,9 @@ const (
 type item struct {
 	record *pb.Record
 	phase  phase
-	try    int32
+	try    int32 // the newest
+	spared int32 // of the tries, those that do not count against MaxTries
+	alone  bool  // it was lost among others: the next try tells whether it is to blame
 	holder *Member
 	due    time.Time // when the lease or the delay ends
 	place  int       // among the deadlines
@@ -99,7 +103,7 @@ func (s *subscription) configure(conf *pb.Subscription) error {
 // reorder builds the queues of the keys anew.
 func (s *subscription) reorder() {
 	s.keys = make(map[string][]*item)
-	s.ready = nil
+	s.ready, s.lone = nil, nil
 	for _, seq := range sortedKeys(s.items) {
 		it := s.items[seq]
 		if it.phase == blocked {
@@ -120,8 +124,17 @@ func (s *subscription) enqueue(it *item) {
 		}
 	}
 	if it.phase == ready {
-		heap.Push(&s.ready, it.record.Sequence)
+		s.line(it)
 	}
+}
+
+// line puts a ready item where deliver finds it.
+func (s *subscription) line(it *item) {
+	line := &s.ready
+	if it.alone {
+		line = &s.lone
+	}
+	heap.Push(line, it.record.Sequence)
 }
 
 func key(r *pb.Record) string {
@@ -151,22 +164,39 @@ func (s *subscription) add(r *pb.Record) {
 	}
 }
 
-// forgive takes the word of a member that acknowledges what was not read again
-// yet, because the process is new.
+// forgive takes the word of a member on what was not read again yet, because
+// the process is new: that it is acknowledged, or that it is not handled any
+// more.
 func (s *subscription) forgive(o *pb.Settlement) {
+	seq := o.Sequence
+	delete(s.claims, seq)
 	if o.Outcome != pb.Outcome_ACK {
 		return
 	}
-	if i, found := slices.BinarySearch(s.reread, o.Sequence); found {
+	if i, found := slices.BinarySearch(s.reread, seq); found {
 		s.reread = slices.Delete(s.reread, i, i+1)
-		delete(s.tries, o.Sequence)
+		delete(s.tries, seq)
 		return
 	}
-	if o.Sequence > s.next && o.Sequence <= s.log.Last() && len(s.early) < window {
-		s.early[o.Sequence] = struct{}{}
+	if s.expected(seq) && len(s.early) < window {
+		s.early[seq] = struct{}{}
 	}
 }
 
+// expected tells whether the record may still come.
+func (s *subscription) expected(seq uint64) bool {
+	_, again := slices.BinarySearch(s.reread, seq)
+	return again || seq > s.next && seq <= s.log.Last()
+}
+
+// forget drops what was said of records that did not come: they are of another
+// type, or gone.
+func (s *subscription) forget() {
+	maps.DeleteFunc(s.claims, func(seq uint64, _ string) bool { return !s.expected(seq) })
+	maps.DeleteFunc(s.early, func(seq uint64, _ struct{}) bool { return !s.expected(seq) })
+}
+
+// size is about what the record takes in memory.
 func size(r *pb.Record) int { return len(r.Data) + len(r.Binary) + 512 }
 
 // settle forgets the item.
@@ -199,6 +229,9 @@ func (s *subscription) release(it *item) {
 		return
 	}
 	it.holder = nil
+	if m.lone == it {
+		m.lone = nil
+	}
 	delete(m.inflight, it.record.Sequence)
 	if m.detached && len(m.inflight) == 0 && s.members[m.id] == m {
 		delete(s.members, m.id)
@@ -210,7 +243,7 @@ func (s *subscription) requeue(it *item) {
 	s.release(it)
 	s.timed.drop(it)
 	it.phase = ready
-	heap.Push(&s.ready, it.record.Sequence)
+	s.line(it)
 }
 
 // fail is a try that did not succeed: another one after the delay, or none.
@@ -218,7 +251,7 @@ func (s *subscription) fail(it *item, delay time.Duration, reason string) {
 	s.release(it)
 	it.reason = reason
 	switch {
-	case s.conf.MaxTries > 0 && it.try >= s.conf.MaxTries:
+	case s.conf.MaxTries > 0 && it.try-it.spared >= s.conf.MaxTries:
 		s.kill(it)
 	case delay > 0:
 		it.phase = delayed
@@ -226,6 +259,17 @@ func (s *subscription) fail(it *item, delay time.Duration, reason string) {
 	default:
 		s.requeue(it)
 	}
+}
+
+// lapse is the end of a lease without a word: the member died or its handler
+// hangs. Which of several records is to blame nobody knows; it counts against
+// none, and the next try of each is alone.
+func (s *subscription) lapse(it *item) {
+	if !it.alone && it.holder.credit > 1 {
+		it.alone = true
+		it.spared++
+	}
+	s.fail(it, 0, "was not settled in time")
 }
 
 // kill makes the item a dead letter.
@@ -242,19 +286,25 @@ func (s *subscription) wait(it *item, d time.Duration) {
 
 // deliver hands ready items to members that have room.
 func (s *subscription) deliver() {
-	for len(s.ready) > 0 {
-		m := s.idlest()
+	s.serve(&s.lone, func(m *Member) bool { return m.lone == nil })
+	s.serve(&s.ready, anybody)
+}
+
+func anybody(*Member) bool { return true }
+
+// serve hands items of the line to members that may have one.
+func (s *subscription) serve(line *sequences, may func(*Member) bool) {
+	for len(*line) > 0 {
+		m := s.idlest(may)
 		if m == nil {
 			return
 		}
-		it := s.items[heap.Pop(&s.ready).(uint64)]
+		it := s.items[heap.Pop(line).(uint64)]
 		if it == nil || it.phase != ready {
 			continue // settled meanwhile
 		}
-		it.phase, it.holder = leased, m
 		it.try++
-		s.wait(it, s.ackWait())
-		m.inflight[it.record.Sequence] = it
+		s.lease(it, m)
 		m.queue = append(m.queue, &pb.Delivery{Record: it.record, Try: it.try})
 		m.notify()
 		s.stats.delivered++
@@ -266,11 +316,11 @@ func (s *subscription) deliver() {
 
 func (s *subscription) ackWait() time.Duration { return time.Duration(s.conf.AckWait) }
 
-// idlest returns the attached member with most room, or nil.
-func (s *subscription) idlest() *Member {
+// idlest returns the attached member with most room, of those that may, or nil.
+func (s *subscription) idlest(may func(*Member) bool) *Member {
 	var best *Member
 	for _, m := range s.members {
-		if m.detached || m.room() <= 0 {
+		if m.detached || m.room() <= 0 || !may(m) {
 			continue
 		}
 		if best == nil || m.room() > best.room() {
@@ -290,7 +340,7 @@ func (s *subscription) tick(now time.Time) (next time.Time) {
 		s.timed.drop(it)
 		switch it.phase {
 		case leased:
-			s.fail(it, 0, "was not settled in time")
+			s.lapse(it)
 		case delayed:
 			s.requeue(it)
 		case dying:
@@ -302,7 +352,7 @@ func (s *subscription) tick(now time.Time) (next time.Time) {
 
 // hungry tells whether more should be read.
 func (s *subscription) hungry() bool {
-	return len(s.ready) == 0 && len(s.items) < window && s.bytes < windowBytes && s.idlest() != nil
+	return len(s.ready) == 0 && len(s.items) < window && s.bytes < windowBytes && s.idlest(anybody) != nil
 }
 
 func (s *subscription) attached() int {

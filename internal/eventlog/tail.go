@@ -123,7 +123,7 @@ func (t *tail) read(after uint64, f event.Filter, limit int) (records []*pb.Reco
 			continue
 		}
 		records = append(records, r)
-		bytes += len(r.Data) + len(r.Binary)
+		bytes += proto.Size(r)
 		if len(records) == limit || bytes > MaxPage {
 			return records, r.Sequence, true
 		}

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/micro/go-platform/event"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
@@ -123,8 +125,13 @@ func (h *handler) Search(ctx context.Context, req *pb.SearchRequest, rsp *pb.Sea
 	if err != nil {
 		return err
 	}
-	rsp.Records, rsp.Truncated, err = h.log.Search(ctx, q)
-	return refuse(err)
+	found, cut, err := h.log.Search(ctx, q)
+	if err != nil {
+		return refuse(err)
+	}
+	n := fit(len(found), func(i int) int { return proto.Size(found[i]) })
+	rsp.Records, rsp.Truncated = found[:n], cut || n < len(found)
+	return nil
 }
 
 const maxSeconds = math.MaxInt64 / int64(time.Second)
@@ -190,13 +197,26 @@ func (h *handler) CloudEvents(ctx context.Context, req *pb.CloudEventsRequest, r
 	if err != nil {
 		return refuse(err)
 	}
+	rsp.Events, rsp.Cursor, err = cloudEvents(page)
+	return refuse(err)
+}
+
+// cloudEvents returns what of the page fits one message, as JSON takes more
+// room than records, and the cursor after it.
+func cloudEvents(page *event.Page) (text []byte, cursor uint64, err error) {
 	records := make([]*event.Record, len(page.Records))
 	for i, r := range page.Records {
 		records[i] = event.FromMessage(r)
 	}
-	rsp.Cursor = page.Cursor
-	rsp.Events, err = event.MarshalCloudEvents(records)
-	return refuse(err)
+	cursor = page.Cursor
+	for {
+		text, err = event.MarshalCloudEvents(records)
+		if err != nil || len(text) <= eventlog.MaxPage || len(records) <= 1 {
+			return text, cursor, err
+		}
+		records = records[:len(records)/2]
+		cursor = records[len(records)-1].Sequence
+	}
 }
 
 // CreateCloudEvents appends a batch of CloudEvents.

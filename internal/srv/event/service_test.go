@@ -156,6 +156,37 @@ func TestCloudEventsOverRPC(t *testing.T) {
 	}
 }
 
+// Events take more room than records: an answer stays below the 4 MB that
+// go-micro's clients take, and the cursor leads on.
+func TestCloudEventsArePaged(t *testing.T) {
+	_, svc := boot(t)
+	const count = 6
+	for i := range count {
+		r := &pb.Record{Id: fmt.Sprint(i), Type: "x", Metadata: map[string]string{"content-type": "text/plain"}, Data: strings.Repeat(`"`, 1_000_000)}
+		if _, err := svc.Create(t.Context(), &pb.CreateRequest{Record: r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for after := uint64(0); after < count; {
+		rsp, err := svc.CloudEvents(t.Context(), &pb.CloudEventsRequest{After: after})
+		if err != nil || len(rsp.Events) >= 4<<20-1000 || rsp.Cursor <= after {
+			t.Fatalf("%d bytes after %d up to %d, %v", len(rsp.GetEvents()), after, rsp.GetCursor(), err)
+		}
+		records, err := event.UnmarshalCloudEvents(rsp.Events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			got = append(got, r.Id)
+		}
+		after = rsp.Cursor
+	}
+	if text := strings.Join(got, " "); text != "0 1 2 3 4 5" {
+		t.Errorf("got %s", text)
+	}
+}
+
 // The topic appends what is valid and does no more.
 func TestTopicOfTheOriginal(t *testing.T) {
 	net, svc := boot(t)

@@ -167,7 +167,11 @@ func (s *sqlStore) Close() error {
 
 // Bounds implements eventlog.Store.
 func (s *sqlStore) Bounds(ctx context.Context) (expired, last uint64, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT expired, last FROM log`).Scan(&expired, &last)
+	var epoch int64
+	err = s.db.QueryRowContext(ctx, `SELECT expired, last, epoch FROM log`).Scan(&expired, &last, &epoch)
+	if err == nil && epoch != s.epoch {
+		err = eventlog.ErrFenced
+	}
 	if err != nil {
 		err = fmt.Errorf("bounds of the log: %w", err)
 	}

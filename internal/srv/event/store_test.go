@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,24 +22,40 @@ func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 func quiet(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
 
-// stores runs the test on every store. open opens the same log each time.
-func stores(t *testing.T, test func(t *testing.T, open func() (eventlog.Store, func()))) {
-	t.Run("memory", func(t *testing.T) {
+// opener opens the same log each time.
+type opener func() (eventlog.Store, func())
+
+// kind is a kind of store.
+type kind struct {
+	name string
+	log  func(t *testing.T) opener
+}
+
+var (
+	inMemory = kind{"memory", func(*testing.T) opener {
 		m := eventlog.NewMemory()
-		test(t, func() (eventlog.Store, func()) { return m, func() {} })
-	})
-	t.Run("sqlite", func(t *testing.T) {
+		return func() (eventlog.Store, func()) { return m, func() {} }
+	}}
+	inSQLite = kind{"sqlite", func(t *testing.T) opener {
 		url := "sqlite://" + filepath.Join(t.TempDir(), "event.db")
-		test(t, func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) })
-	})
-	t.Run("mysql", func(t *testing.T) {
+		return func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) }
+	}}
+	inMySQL = kind{"mysql", func(t *testing.T) opener {
 		url := rpctest.MySQLURL(t, backend.Shared)
-		test(t, func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) })
-	})
-	t.Run("nats", func(t *testing.T) {
+		return func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) }
+	}}
+	inNATS = kind{"nats", func(t *testing.T) opener {
 		url := backend.NATS(t).URL
-		test(t, func() (eventlog.Store, func()) { return eventsrv.OpenNATS(t, url, "suite") })
-	})
+		return func() (eventlog.Store, func()) { return eventsrv.OpenNATS(t, url, "suite") }
+	}}
+)
+
+// on runs the test on each of the kinds.
+func on(t *testing.T, test func(t *testing.T, open opener), kinds ...kind) {
+	t.Helper()
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) { test(t, k.log(t)) })
+	}
 }
 
 func entry(i int) *eventlog.Entry {
@@ -95,7 +110,7 @@ func between() time.Time {
 }
 
 func TestStores(t *testing.T) {
-	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
+	on(t, func(t *testing.T, open opener) {
 		ctx := t.Context()
 		s, closeStore := open()
 		id := s.ID()
@@ -205,15 +220,12 @@ func TestStores(t *testing.T) {
 			t.Errorf("last: %d, %v", last, err)
 		}
 		wantSequences(t, "opened again", read(0, filter(t), 100), 1, 2, 3, 4, 6, 7, 8, 9, 11)
-	})
+	}, inMemory, inSQLite, inMySQL, inNATS)
 }
 
 // Who opens the log last writes; the other one finds out.
 func TestFencing(t *testing.T) {
-	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
-		if strings.HasSuffix(t.Name(), "memory") {
-			return // nobody else can open it
-		}
+	on(t, func(t *testing.T, open opener) {
 		first, closeFirst := open()
 		defer closeFirst()
 		second, closeSecond := open()
@@ -228,7 +240,26 @@ func TestFencing(t *testing.T) {
 		if states, err := second.States(t.Context()); err != nil || string(states[0].Data) != "new" {
 			t.Errorf("states: %v, %v", states, err)
 		}
-	})
+	}, inSQLite, inMySQL, inNATS)
+}
+
+// Who does not write finds out when it looks.
+func TestFencingIsSeen(t *testing.T) {
+	on(t, func(t *testing.T, open opener) {
+		first, closeFirst := open()
+		defer closeFirst()
+		if _, _, err := first.Bounds(t.Context()); err != nil {
+			t.Error(err)
+		}
+		second, closeSecond := open()
+		defer closeSecond()
+		if _, _, err := first.Bounds(t.Context()); !errors.Is(err, eventlog.ErrFenced) {
+			t.Errorf("the first looks: %v", err)
+		}
+		if _, _, err := second.Bounds(t.Context()); err != nil {
+			t.Errorf("the second looks: %v", err)
+		}
+	}, inSQLite, inMySQL)
 }
 
 func TestRetention(t *testing.T) {
@@ -271,10 +302,7 @@ func TestRetention(t *testing.T) {
 
 // An id is known as long as the window, which is an hour here.
 func TestDedupeWindow(t *testing.T) {
-	stores(t, func(t *testing.T, open func() (eventlog.Store, func())) {
-		if !strings.HasSuffix(t.Name(), "sql") && !strings.HasSuffix(t.Name(), "sqlite") {
-			return // the others go by clocks of their own
-		}
+	on(t, func(t *testing.T, open opener) {
 		s, closeStore := open()
 		defer closeStore()
 		for i, age := range []time.Duration{2 * time.Hour, 50 * time.Minute} {
@@ -290,7 +318,7 @@ func TestDedupeWindow(t *testing.T) {
 		if e := again[1]; !e.Duplicate || e.Sequence != 2 {
 			t.Errorf("after 50 minutes: duplicate %v, sequence %d; want the first", e.Duplicate, e.Sequence)
 		}
-	})
+	}, inSQLite, inMySQL) // the others go by clocks of their own
 }
 
 // A log under retention tells a reader what it missed.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/micro/go-platform/event"
 	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -72,10 +75,29 @@ func (h *handler) Stream(ctx context.Context, req *pb.StreamRequest, stream pb.E
 	return h.ended(h.log.Follow(ctx, cursor, filter, max(int(req.Batch), 1), send))
 }
 
+// sendPage sends a page in as many messages as it takes: a store may bound what
+// it reads by something else than messages are bounded by.
 func sendPage(stream pb.Event_StreamStream, page *event.Page) error {
-	return stream.Send(&pb.StreamResponse{
-		Log: page.Log, Records: page.Records, Cursor: page.Cursor, Last: page.Last, Skipped: page.Skipped,
-	})
+	rest, skipped := page.Records, page.Skipped
+	for {
+		n := fit(len(rest), func(i int) int { return proto.Size(rest[i]) })
+		m := &pb.StreamResponse{Log: page.Log, Records: rest[:n], Cursor: page.Cursor, Last: page.Last, Skipped: skipped}
+		if rest = rest[n:]; len(rest) > 0 {
+			m.Cursor = m.Records[n-1].Sequence
+		}
+		if err := stream.Send(m); err != nil || len(rest) == 0 {
+			return err
+		}
+		skipped = 0 // told
+	}
+}
+
+// fit returns how many of the items go into one message of about MaxPage.
+func fit(items int, size func(i int) int) (n int) {
+	for bytes := 0; n < items && bytes < eventlog.MaxPage; n++ {
+		bytes += size(n)
+	}
+	return n
 }
 
 // sendOneByOne is for clients that know of record alone: they get no signs of
@@ -158,9 +180,6 @@ type deliverer interface {
 	Next(ctx context.Context) ([]*pb.Delivery, uint64, error)
 }
 
-// answerBytes bounds the deliveries of one message, give or take one.
-const answerBytes = 4 << 20
-
 func deliver(ctx context.Context, stream pb.Event_ConsumeStream, m deliverer) error {
 	for {
 		all, lag, err := m.Next(ctx)
@@ -168,11 +187,7 @@ func deliver(ctx context.Context, stream pb.Event_ConsumeStream, m deliverer) er
 			return err
 		}
 		for first := true; first || len(all) > 0; first = false {
-			n, size := 0, 0
-			for n < len(all) && size < answerBytes {
-				size += len(all[n].Record.Data) + len(all[n].Record.Binary) + event.MaxMetadata
-				n++
-			}
+			n := fit(len(all), func(i int) int { return proto.Size(all[i]) })
 			if err := stream.Send(&pb.ConsumeResponse{Deliveries: all[:n], Lag: lag}); err != nil {
 				return err
 			}

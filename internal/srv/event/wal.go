@@ -107,13 +107,14 @@ func walSum(order binary.ByteOrder, s [2]uint32, data []byte) [2]uint32 {
 	return s
 }
 
-// tornGap is how many sequences are left out after a torn end of which nobody
-// knows what it was: subscribers may have seen records that are cut off, and
-// must not take new ones for these.
+// tornGap is how many sequences are left out after a damaged end of which
+// nobody knows what it was: subscribers may have seen records that are cut off,
+// and must not take new ones for these.
 const tornGap = 1 << 20
 
 // repair says loudly what the end of the log has lost, cuts off records there
-// that are damaged, and sees to it that no sequence is given twice.
+// that are damaged, and sees to it that no sequence is given twice. A marker
+// that is not exact may be older than what was given last.
 func (s *sqlStore) repair(ctx context.Context, torn bool, said mark) error {
 	damaged, err := s.damagedEnd(ctx)
 	if err != nil {
@@ -122,13 +123,13 @@ func (s *sqlStore) repair(ctx context.Context, torn bool, said mark) error {
 	last := s.last.Load()
 	next := max(last, said.sequence)
 	switch {
-	case said.sequence > last:
+	case next > last || torn && !said.exact:
 		s.log.Error("the end of the log on disk is torn or damaged and is cut off; what is before it is served",
 			"last", last, "acknowledged", said.sequence)
-	case torn && said.exact:
-		s.log.Info("a commit that was not finished is cut off; nothing of it was acknowledged", "last", last)
 	case torn:
-		s.log.Error("the end of the log on disk is torn or damaged and is cut off; what is before it is served", "last", last)
+		s.log.Info("a commit that was not finished is cut off; nothing of it was acknowledged", "last", last)
+	}
+	if !said.exact && (torn || next > last || len(damaged) > 0) {
 		next += tornGap
 	}
 	if len(damaged) > 0 {
