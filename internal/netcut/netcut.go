@@ -1,8 +1,10 @@
 // Package netcut is a TCP proxy that tests cut: what goes through it stops to
-// arrive, as behind a broken link, without a reset that would tell.
+// arrive, as behind a broken link, without a reset that would tell. Healed
+// before anybody gives up, the link has only been held.
 package netcut
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -22,6 +24,7 @@ type Proxy struct {
 	closed bool
 	healed chan struct{} // closed while the link works
 	conns  map[net.Conn]struct{}
+	word   string // that a client says before the link is cut
 }
 
 // New returns a working link to target, closed when the test ends.
@@ -43,6 +46,22 @@ func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.healed = make(chan struct{})
+}
+
+// CutAfter cuts the link when a client has sent the word, in one piece.
+func (p *Proxy) CutAfter(word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.word = word
+}
+
+// heard cuts the link when what a client sends is the word.
+func (p *Proxy) heard(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.word != "" && bytes.Contains(b, []byte(p.word)) {
+		p.word, p.healed = "", make(chan struct{})
+	}
 }
 
 // Heal makes it work again. What was on its way arrives late; connections that
@@ -100,9 +119,12 @@ func (p *Proxy) serve(c net.Conn) {
 	}
 	defer p.drop(s)
 	done := make(chan struct{}, 2)
-	for _, pair := range [][2]net.Conn{{c, s}, {s, c}} {
+	for _, way := range []struct {
+		to, from net.Conn
+		hear     func([]byte)
+	}{{c, s, nil}, {s, c, p.heard}} {
 		p.wg.Go(func() {
-			_, _ = io.Copy(slow{pair[0], p}, pair[1]) // the end of either is the end of both
+			_, _ = io.Copy(slow{way.to, p, way.hear}, way.from) // the end of either is the end of both
 			done <- struct{}{}
 		})
 	}
@@ -120,10 +142,14 @@ func (p *Proxy) drop(c net.Conn) {
 type slow struct {
 	net.Conn
 	proxy *Proxy
+	hear  func([]byte) // of what is about to arrive, if not nil
 }
 
 func (s slow) Write(b []byte) (int, error) {
 	<-s.proxy.whole()
+	if s.hear != nil {
+		s.hear(b)
+	}
 	return s.Conn.Write(b)
 }
 
