@@ -109,20 +109,31 @@ func (s consumers) open(ctx context.Context, begin jetstream.ConsumerConfig, f e
 	return all, nil
 }
 
-// floor configures a consumer that has all that these have not settled.
+// floor configures a consumer that has all that these have not settled: it
+// begins with the first that is not.
 func (s consumers) floor(ctx context.Context) (jetstream.ConsumerConfig, error) {
-	_, least, err := s.stream.Bounds(ctx) // first: what is appended later is after it
+	_, least, err := s.stream.Bounds(ctx) // before the others are looked at: what is appended later is after it
 	for _, part := range s.parts() {
 		if err != nil {
 			break
 		}
 		var info *jetstream.ConsumerInfo
-		info, err = s.stream.DurableInfo(ctx, s.durable(part))
-		if info != nil && info.NumPending+uint64(info.NumAckPending) > 0 {
-			least = min(least, info.AckFloor.Stream)
+		if info, err = s.stream.DurableInfo(ctx, s.durable(part)); info != nil {
+			var at uint64
+			at, err = s.stream.BeforeFirst(ctx, info.Config.FilterSubject, unsettled(info), least)
+			least = min(least, at)
 		}
 	}
 	return jslog.After(least), err
+}
+
+// unsettled is where the first record may be that the consumer has not settled.
+func unsettled(info *jetstream.ConsumerInfo) jetstream.ConsumerConfig {
+	if info.AckFloor.Stream > 0 {
+		return jslog.After(info.AckFloor.Stream)
+	}
+	c := info.Config
+	return jetstream.ConsumerConfig{DeliverPolicy: c.DeliverPolicy, OptStartSeq: c.OptStartSeq, OptStartTime: c.OptStartTime}
 }
 
 func (s consumers) remove(ctx context.Context) error {

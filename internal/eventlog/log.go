@@ -369,11 +369,22 @@ func (l *Log) saver(ctx context.Context) {
 // poll looks for what others appended.
 func (l *Log) poll(ctx context.Context) {
 	for lifecycle.Sleep(ctx, pollInterval) {
-		expired, last, err := l.store.Bounds(ctx)
-		if err != nil {
-			continue // whoever reads or appends is told
-		}
-		l.expired.Store(expired)
-		l.tail.extend(last)
+		_ = l.look(ctx) // whoever reads or appends is told
 	}
+}
+
+// look learns what others appended to a shared store, and what was removed
+// from it without our doing: else a reader that comes upon the gap would not be
+// told.
+func (l *Log) look(ctx context.Context) error {
+	if !l.store.Shared() {
+		return nil
+	}
+	expired, last, err := l.store.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	l.expired.Store(expired)
+	l.tail.extend(last)
+	return nil
 }

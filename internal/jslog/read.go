@@ -58,17 +58,22 @@ func (s *Stream) Before(ctx context.Context, nano int64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	c, err := s.Consumer(ctx, s.name+".>", At(nano))
+	return s.BeforeFirst(ctx, s.name+".>", At(nano), last)
+}
+
+// BeforeFirst returns the sequence before that of the first message which a
+// consumer with the filter has that begins so, or last when it has none.
+func (s *Stream) BeforeFirst(ctx context.Context, filter string, begin jetstream.ConsumerConfig, last uint64) (uint64, error) {
+	c, err := s.Consumer(ctx, filter, begin)
 	if err != nil {
 		return 0, err
 	}
 	defer s.Forget(c)
-	at := last
 	_, err = s.Page(c, 1, func(_ *pb.Record, meta *jetstream.MsgMetadata) bool {
-		at = meta.Sequence.Stream - 1
+		last = meta.Sequence.Stream - 1
 		return true
 	})
-	return at, err
+	return last, err
 }
 
 // Page hands over the messages that a new consumer has, up to limit, until
