@@ -174,6 +174,8 @@ func TestSwitchWhileRunning(t *testing.T) {
 		n++
 		return fresh.count() > 0 && old.count() > 10 || n > 2000
 	})
+	publish(t, e, numbers(n, n+500)...)
+	n += 500
 	eventually(t, "all is handled", func() bool { return fresh.count()+old.count() >= n+1 })
 	settled(t, url, "rolling")
 	seen := make(map[string]int)

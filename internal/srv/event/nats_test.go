@@ -9,9 +9,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/netcut"
+	"github.com/micro/go-platform/internal/rpcerr"
+	"github.com/micro/go-platform/internal/rpctest"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
@@ -93,5 +97,32 @@ func TestTooLargeForNATS(t *testing.T) {
 	commit(t, s, all...)
 	if all[0].Err != nil || !errors.Is(all[1].Err, event.ErrInvalid) || all[2].Err != nil || all[2].Sequence != 2 {
 		t.Errorf("%v, %v, %v; the last became %d", all[0].Err, all[1].Err, all[2].Err, all[2].Sequence)
+	}
+}
+
+// A record of the topic that NATS never takes holds up none behind it.
+func TestTooLargeOfTheTopic(t *testing.T) {
+	net := rpctest.New(t)
+	net.Boot(eventsrv.Service(), func(c *daemon.Config) { c.DatabaseURL = backend.NATS(t).URL })
+	c := net.Client(rpctest.GRPC)
+	svc := pb.NewEventService(event.ServiceName, c)
+	large := &pb.Record{Id: "large", Type: "old", Data: strings.Repeat("x", event.MaxRecord-100)}
+	if err := event.Validate(large); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*pb.Record{large, {Id: "small", Type: "old"}} {
+		if err := c.Publish(t.Context(), c.NewMessage(event.RecordTopic, r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rpctest.Eventually(t, "the small one is appended", func() bool {
+		rsp, err := svc.Search(t.Context(), &pb.SearchRequest{})
+		return err == nil && len(rsp.Records) == 1 && rsp.Records[0].Id == "small"
+	})
+	if _, err := svc.Create(t.Context(), &pb.CreateRequest{Record: large}); !errors.Is(rpcerr.From(err), event.ErrInvalid) {
+		t.Errorf("Create: %v", err)
+	}
+	if _, err := svc.Update(t.Context(), &pb.UpdateRequest{Record: &pb.Record{Id: "small", Type: "old", Data: large.Data}}); !errors.Is(rpcerr.From(err), event.ErrInvalid) {
+		t.Errorf("Update: %v", err)
 	}
 }
