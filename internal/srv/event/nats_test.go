@@ -119,10 +119,10 @@ func TestTooLargeOfTheTopic(t *testing.T) {
 		rsp, err := svc.Search(t.Context(), &pb.SearchRequest{})
 		return err == nil && len(rsp.Records) == 1 && rsp.Records[0].Id == "small"
 	})
-	if _, err := svc.Create(t.Context(), &pb.CreateRequest{Record: large}); !errors.Is(rpcerr.From(err), event.ErrInvalid) {
+	if _, err := svc.Create(t.Context(), &pb.CreateRequest{Record: large}); !errors.Is(rpcerr.From(t.Context(), "append", err), event.ErrInvalid) {
 		t.Errorf("Create: %v", err)
 	}
-	if _, err := svc.Update(t.Context(), &pb.UpdateRequest{Record: &pb.Record{Id: "small", Type: "old", Data: large.Data}}); !errors.Is(rpcerr.From(err), event.ErrInvalid) {
+	if _, err := svc.Update(t.Context(), &pb.UpdateRequest{Record: &pb.Record{Id: "small", Type: "old", Data: large.Data}}); !errors.Is(rpcerr.From(t.Context(), "append", err), event.ErrInvalid) {
 		t.Errorf("Update: %v", err)
 	}
 }
