@@ -106,7 +106,7 @@ func TestTooLargeOfTheTopic(t *testing.T) {
 	net.Boot(eventsrv.Service(), func(c *daemon.Config) { c.DatabaseURL = backend.NATS(t).URL })
 	c := net.Client(rpctest.GRPC)
 	svc := pb.NewEventService(event.ServiceName, c)
-	large := &pb.Record{Id: "large", Type: "old", Data: strings.Repeat("x", event.MaxRecord-100)}
+	large := &pb.Record{Id: "large", Type: "old", Data: strings.Repeat("x", event.MaxRecord-30)}
 	if err := event.Validate(large); err != nil {
 		t.Fatal(err)
 	}
