@@ -52,7 +52,7 @@ func (l *Log) Read(ctx context.Context, after uint64, f event.Filter, limit int)
 	skip()
 	var ok bool
 	if page.Records, page.Cursor, ok = l.tail.read(after, f, limit); !ok {
-		if err := l.look(ctx); err != nil {
+		if err := l.learn(ctx); err != nil {
 			return nil, fmt.Errorf("%w: read the log: %w", event.ErrUnavailable, err)
 		}
 		skip()

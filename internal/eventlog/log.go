@@ -369,14 +369,14 @@ func (l *Log) saver(ctx context.Context) {
 // poll looks for what others appended.
 func (l *Log) poll(ctx context.Context) {
 	for lifecycle.Sleep(ctx, pollInterval) {
-		_ = l.look(ctx) // whoever reads or appends is told
+		_ = l.learn(ctx) // whoever reads or appends is told
 	}
 }
 
-// look learns what others appended to a shared store, and what was removed
+// learn hears what others appended to a shared store, and what was removed
 // from it without our doing: else a reader that comes upon the gap would not be
 // told.
-func (l *Log) look(ctx context.Context) error {
+func (l *Log) learn(ctx context.Context) error {
 	if !l.store.Shared() {
 		return nil
 	}
