@@ -60,6 +60,7 @@ const (
 	DeadTries    = "dead-letter-tries"    // deliveries, also those that did not count
 	DeadType     = "dead-letter-type"     // of the record
 	DeadSequence = "dead-letter-sequence" // of the record
+	DeadCut      = "dead-letter-cut"      // bytes of the data that the log had no room for, if any
 )
 
 // ConsumeOptions are what the options of one Consume say. Plugins read them;

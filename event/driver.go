@@ -19,7 +19,8 @@ type Driver interface {
 	// the connection breaks or deliver fails, and returns the reason. Pages
 	// come in order, the next when deliver has returned.
 	Follow(ctx context.Context, from Position, types []string, deliver func(*Page) error) error
-	// Join connects a member of a durable subscription.
+	// Join connects a member of a durable subscription. The end of ctx is that
+	// of the member.
 	Join(ctx context.Context, m Membership) (Session, error)
 	// Stop is called after everything else has ended, if Start was called.
 	Stop() error
@@ -32,6 +33,9 @@ type Membership struct {
 	Credit int      // most deliveries that are not settled
 	Held   []uint64 // deliveries of earlier connections that it handles, or whose outcomes it tells next
 	Log    string   // that of the earlier connection; another one is read from its beginning
+	// Skipped is told how many records retention removed before any member
+	// got them, by drivers that find out.
+	Skipped func(n uint64)
 }
 
 // Position is where to read from.

@@ -87,7 +87,7 @@ func (m *member) run(ctx context.Context) error {
 	}
 	for {
 		session, err := m.plugin.driver.Join(ctx, Membership{
-			Conf: m.conf(), Member: m.id, Credit: m.options.Prefetch, Held: m.unsettled(), Log: m.log,
+			Conf: m.conf(), Member: m.id, Credit: m.options.Prefetch, Held: m.unsettled(), Log: m.log, Skipped: m.plugin.skip,
 		})
 		if err == nil {
 			m.joined(session.Log())

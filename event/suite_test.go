@@ -3,10 +3,13 @@ package event_test
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/urfave/cli/v2"
 	"go-micro.dev/v5/client"
 	mgrpc "go-micro.dev/v5/client/grpc"
 	"go-micro.dev/v5/selector"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/eventtest"
+	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
@@ -92,6 +96,40 @@ func TestPlatformNATS(t *testing.T) {
 		_, open := boot(t, server.URL+"/log"+string(rune('A'+n)))
 		return open
 	})
+}
+
+// briefly is event-srv that keeps records for a second.
+func briefly(url func(t *testing.T) string) eventtest.NewExpiring {
+	return func(t *testing.T) (eventtest.Open, eventtest.Expire) {
+		net := rpctest.New(t)
+		service := eventsrv.Service()
+		for _, f := range service.Flags {
+			if d, ok := f.(*cli.DurationFlag); ok && d.Name == "retention" {
+				*d.Destination = time.Second
+			}
+		}
+		net.Boot(service, func(c *daemon.Config) { c.DatabaseURL = url(t) })
+		client := pb.NewEventService(event.ServiceName, net.Client(rpctest.GRPC))
+		return open(net), func(t *testing.T, last *event.Record) {
+			rpctest.Eventually(t, "the record expires", func() bool {
+				rsp, err := client.CloudEvents(t.Context(), &pb.CloudEventsRequest{After: last.Sequence - 1, Limit: 1})
+				return err == nil && !strings.Contains(string(rsp.Events), last.Id)
+			})
+		}
+	}
+}
+
+func TestPlatformRetentionOfSQLite(t *testing.T) {
+	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "event.db") }))
+}
+
+func TestPlatformRetentionOfMySQL(t *testing.T) {
+	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return rpctest.MySQLURL(t, backend.Shared) }))
+}
+
+func TestPlatformRetentionOfNATS(t *testing.T) {
+	server := backend.NATS(t)
+	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return server.URL + "/" + strings.ReplaceAll(t.Name(), "/", "-") }))
 }
 
 func TestPlatformOverRestartsOfMySQL(t *testing.T) {

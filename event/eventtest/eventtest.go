@@ -48,6 +48,10 @@ func Run(t *testing.T, newLog NewLog) {
 		{"Ordered", ordered},
 		{"HungHandler", hungHandler},
 		{"SlowDurable", slowDurable},
+		{"LargestRecord", largestRecord},
+		{"LargeDeadLetter", largeDeadLetter},
+		{"DeadlyRecord", deadlyRecord},
+		{"HungPlace", hungPlace},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newLog(t)) })
 	}

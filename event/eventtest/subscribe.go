@@ -22,6 +22,8 @@ func types(t *testing.T, open Open) {
 	for _, c := range []struct{ types, want []string }{
 		{nil, []string{"a", "a.b", "a.b.c", "ab.c", "b", "a/b", "A.b", "a.", "c d.e"}},
 		{[]string{"*"}, []string{"a", "a.b", "a.b.c", "ab.c", "b", "a/b", "A.b", "a.", "c d.e"}},
+		{[]string{"*", "a.*"}, []string{"a", "a.b", "a.b.c", "ab.c", "b", "a/b", "A.b", "a.", "c d.e"}},
+		{[]string{"*", event.ReservedPrefix + "dead.*"}, []string{"a", "a.b", "a.b.c", "ab.c", "b", "a/b", "A.b", "a.", "c d.e"}},
 		{[]string{"a"}, []string{"a"}},
 		{[]string{"a.*"}, []string{"a.b", "a.b.c", "a."}},
 		{[]string{"a.b.*"}, []string{"a.b.c"}},
@@ -32,13 +34,14 @@ func types(t *testing.T, open Open) {
 		t.Run(fmt.Sprint(c.types), func(t *testing.T) {
 			end := fmt.Sprint("end of ", c.types)
 			opts := []event.ConsumeOption{event.FromBeginning(), event.Types(c.types...)}
-			if len(c.types) > 0 {
+			all := len(c.types) == 0 || c.types[0] == "*"
+			if !all {
 				opts = append(opts, event.Types(end))
 				publish(t, e, end, "end")
 				c.want = append(c.want, "end")
 			}
 			in := consume(t, e, nil, opts...)
-			if len(c.types) == 0 || c.types[0] == "*" { // the ends of others are among them
+			if all { // the ends of others are among them
 				eventually(t, func() bool { return len(in.data()) >= len(c.want) }, func() string { return fmt.Sprint(in.data()) })
 				in.mu.Lock()
 				in.got = in.got[:min(len(in.got), 9)]

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
@@ -29,7 +28,7 @@ const dedupeWindow = time.Hour
 
 type driver struct {
 	options event.Options
-	conn    *nats.Conn
+	js      jetstream.JetStream
 
 	mu      sync.Mutex
 	opened  *jslog.Stream
@@ -38,14 +37,14 @@ type driver struct {
 
 // Start implements event.Driver.
 func (d *driver) Start() error {
-	nc, err := jslog.Connect(d.options.Servers, d.options.TLS, d.options.Origin)
-	d.conn = nc
+	js, err := jslog.Connect(d.options.Servers, d.options.TLS, d.options.Origin)
+	d.js = js
 	return err
 }
 
 // Stop implements event.Driver.
 func (d *driver) Stop() error {
-	d.conn.Close()
+	d.js.Conn().Close()
 	return nil
 }
 
@@ -59,7 +58,7 @@ func (d *driver) stream(ctx context.Context) (*jslog.Stream, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
 	defer cancel()
-	s, err := jslog.Open(ctx, d.conn, jslog.Config{Name: d.options.Stream, Window: dedupeWindow})
+	s, err := jslog.Open(ctx, d.js, jslog.Config{Name: d.options.Stream, Window: dedupeWindow})
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +91,8 @@ func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result
 }
 
 const (
-	pageSize  = 256
-	pageBytes = 4 << 20
-	lifeSign  = 2 * time.Second
+	pageSize = 256
+	lifeSign = 2 * time.Second
 )
 
 // Follow implements event.Driver.
@@ -125,7 +123,7 @@ type follower struct {
 	filter  event.Filter
 	deliver func(*event.Page) error
 	cursor  uint64
-	last    uint64
+	place   uint64 // of the last message within the consumer
 }
 
 // begin finds the cursor and tells it.
@@ -136,7 +134,6 @@ func (f *follower) begin(ctx context.Context, from event.Position) error {
 	if err != nil {
 		return err
 	}
-	f.last = last
 	switch from.Start {
 	case pb.Start_BEGINNING:
 		f.cursor = expired
@@ -170,75 +167,111 @@ func (f *follower) follow(ctx context.Context) error {
 		return err
 	}
 	defer f.stream.Forget(c)
-	expected := uint64(0) // place of the last message within the consumer
+	f.place = 0
 	for {
-		if err := f.fetch(ctx, c, &expected); err != nil {
+		if err := f.fetch(ctx, c); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !f.driver.conn.IsConnected() {
-			return fmt.Errorf("%w: not connected to NATS", event.ErrUnavailable)
+		if err := f.stream.Connected(); err != nil {
+			return err
 		}
 	}
 }
 
-// fetch hands over what comes within lifeSign. place is that of the last
-// message within the consumer.
-func (f *follower) fetch(ctx context.Context, c jetstream.Consumer, place *uint64) error {
-	doing := "follow stream " + f.stream.Name()
-	d, before := f.driver, *place
+// fetch hands over what comes within lifeSign.
+func (f *follower) fetch(ctx context.Context, c jetstream.Consumer) error {
 	within, cancel := context.WithTimeout(ctx, lifeSign)
 	defer cancel()
 	batch, err := c.Fetch(pageSize, jetstream.FetchContext(within))
 	if err != nil {
-		return jslog.Wrap(err, doing)
+		return jslog.Wrap(err, f.doing())
 	}
+	before := f.place
 	for msg := range batch.Messages() {
-		page, at, err := f.page(msg)
+		page, err := f.page(ctx, msg, f.place == before)
 		if err != nil {
 			return err
 		}
-		if at != *place+1 { // read on from the cursor
-			return fmt.Errorf("%s: %w: messages were lost on the way", doing, event.ErrUnavailable)
-		}
-		*place = at
 		if err := f.deliver(page); err != nil {
 			return err
 		}
 	}
 	if err := batch.Error(); err != nil && within.Err() == nil {
-		return jslog.Wrap(err, doing)
+		return jslog.Wrap(err, f.doing())
 	}
-	if ctx.Err() == nil && *place == before {
-		return d.exists(ctx, c, doing)
+	if ctx.Err() == nil && f.place == before {
+		return f.quiet(ctx, c)
 	}
 	return nil
 }
 
-// exists tells whether the server knows the consumer: one that restarted
-// answers nothing at all to those who ask for messages of one it forgot.
-func (d *driver) exists(ctx context.Context, c jetstream.Consumer, doing string) error {
-	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
-	defer cancel()
-	_, err := c.Info(ctx)
-	return jslog.Wrap(err, doing)
+func (f *follower) doing() string { return "follow stream " + f.stream.Name() }
+
+func (f *follower) lost() error { // it is read on from the cursor
+	return fmt.Errorf("%s: %w: messages were lost on the way", f.doing(), event.ErrUnavailable)
 }
 
-func (f *follower) page(msg jetstream.Msg) (*event.Page, uint64, error) {
+// page is what a message becomes. What retention removed before the server
+// sent it shows as a gap before the first message of those it was asked for.
+func (f *follower) page(ctx context.Context, msg jetstream.Msg, first bool) (*event.Page, error) {
 	r, meta, err := jslog.Decode(msg)
 	if meta == nil {
-		return nil, 0, jslog.Wrap(err, "follow stream "+f.stream.Name())
+		return nil, jslog.Wrap(err, f.doing())
+	}
+	if meta.Sequence.Consumer != f.place+1 {
+		return nil, f.lost()
 	}
 	seq := meta.Sequence.Stream
-	f.cursor, f.last = seq, seq+meta.NumPending
-	page := &event.Page{Log: f.stream.ID(), Cursor: seq, Last: f.last}
+	page := &event.Page{Log: f.stream.ID(), Cursor: seq, Last: seq + meta.NumPending}
 	switch {
 	case err != nil:
 		page.Skipped = 1 // somebody else's message: say so
 	case f.filter.Match(r.Type):
 		page.Records = []*pb.Record{r}
 	}
-	return page, meta.Sequence.Consumer, nil
+	if first && seq > f.cursor+1 {
+		removed, err := f.driver.removed(ctx, f.stream, f.cursor, seq)
+		if err != nil {
+			return nil, err
+		}
+		page.Skipped += removed
+	}
+	f.place, f.cursor = meta.Sequence.Consumer, seq
+	return page, nil
+}
+
+// removed returns how many records between two sequences retention removed.
+func (d *driver) removed(ctx context.Context, s *jslog.Stream, after, before uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
+	defer cancel()
+	expired, _, err := s.Bounds(ctx)
+	return max(min(expired, before-1), after) - after, err
+}
+
+// quiet tells how far the log was looked at when nothing came. It also asks
+// whether the server knows the consumer: one that restarted answers nothing at
+// all to those who ask for messages of one it forgot.
+func (f *follower) quiet(ctx context.Context, c jetstream.Consumer) error {
+	ctx, cancel := context.WithTimeout(ctx, f.driver.options.Timeout)
+	defer cancel()
+	expired, last, err := f.stream.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	info, err := c.Info(ctx)
+	switch {
+	case err != nil:
+		return jslog.Wrap(err, f.doing())
+	case info.Delivered.Consumer != f.place:
+		return f.lost()
+	case info.NumPending > 0:
+		return nil // it is on its way
+	}
+	page := &event.Page{Log: f.stream.ID(), Last: last, Skipped: max(expired, f.cursor) - f.cursor}
+	f.cursor = max(f.cursor, last)
+	page.Cursor = f.cursor
+	return f.deliver(page)
 }

@@ -3,8 +3,6 @@ package nats
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +25,54 @@ type pending struct {
 	msg    jetstream.Msg
 	record *pb.Record
 	try    int
+	heard  time.Time // when the member last said that it is on it
+}
+
+// hold notes a delivery and tells whether the member has it already.
+func (f *inflight) hold(p *pending) (again bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	had := f.held[p.record.Sequence]
+	if had != nil {
+		p.heard = had.heard
+	}
+	f.held[p.record.Sequence] = p
+	return had != nil
+}
+
+// hangs tells whether the member does not hold the record, or has said nothing
+// of it for so long that it comes again for that reason.
+func (f *inflight) hangs(seq uint64, ackWait time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.held[seq]
+	return p == nil || time.Since(p.heard) > ackWait/2
+}
+
+func (f *inflight) get(seq uint64) *pending {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held[seq]
+}
+
+// drop forgets a delivery and tells whether it was held.
+func (f *inflight) drop(seq uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, had := f.held[seq]
+	delete(f.held, seq)
+	return had
+}
+
+// touch notes that the member is on it.
+func (f *inflight) touch(seq uint64) *pending {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.held[seq]
+	if p != nil {
+		p.heard = time.Now()
+	}
+	return p
 }
 
 // session is a connection of a member: one durable consumer, or one for each
@@ -35,8 +81,9 @@ type session struct {
 	driver   *driver
 	stream   *jslog.Stream
 	conf     *pb.Subscription
+	ordered  bool // as the consumers are, whatever conf says
 	filter   event.Filter
-	member   string
+	skipped  func(uint64)
 	inflight *inflight
 	arrived  chan *pb.Delivery
 	room     chan struct{} // a token for each delivery that may come
@@ -44,8 +91,10 @@ type session struct {
 	cancel   context.CancelFunc
 	fetchers sync.WaitGroup
 	closing  sync.Once
-	lag      uint64
-	lagMu    sync.Mutex
+
+	mu     sync.Mutex
+	lag    uint64
+	missed uint64 // what retention removed is told up to here
 }
 
 // maxPending bounds the deliveries of a subscription that are not settled.
@@ -67,28 +116,40 @@ func (d *driver) Join(ctx context.Context, m event.Membership) (event.Session, e
 	}
 	starting, cancel := context.WithTimeout(ctx, d.options.Timeout)
 	defer cancel()
-	conf := m.Conf
-	consumers, err := open(starting, s, conf, filter, m.Log != "" && m.Log != s.ID())
+	all, ordered, err := join(starting, s, m, filter)
 	if err != nil {
 		d.failed(s)
 		return nil, err
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	x := &session{
-		driver: d, stream: s, conf: conf, filter: filter, member: m.Member, cancel: end,
-		arrived: make(chan *pb.Delivery), broken: make(chan error, len(consumers)), room: make(chan struct{}, m.Credit),
+		driver: d, stream: s, conf: m.Conf, ordered: ordered, filter: filter, skipped: m.Skipped, cancel: end,
+		inflight: d.inflight(ctx, m.Member),
+		arrived:  make(chan *pb.Delivery), broken: make(chan error, len(all)), room: make(chan struct{}, m.Credit),
 	}
-	d.mu.Lock()
-	if x.inflight = d.members[m.Member]; x.inflight == nil {
-		x.inflight = &inflight{held: make(map[uint64]*pending)}
-		d.members[m.Member] = x.inflight
-	}
-	d.mu.Unlock()
 	x.keep(m)
-	for _, c := range consumers {
-		x.fetchers.Go(func() { x.broken <- x.fetch(life, c, len(consumers) > 1) })
+	for _, c := range all {
+		x.fetchers.Go(func() { x.broken <- x.fetch(life, c) })
 	}
 	return x, nil
+}
+
+// inflight returns what the member holds, until ctx ends and with it the
+// member: who comes back only has lost its connection.
+func (d *driver) inflight(ctx context.Context, member string) *inflight {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.members[member]
+	if f == nil {
+		f = &inflight{held: make(map[uint64]*pending)}
+		d.members[member] = f
+		context.AfterFunc(ctx, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			delete(d.members, member)
+		})
+	}
+	return f
 }
 
 // keep forgets what the member does not hold any more.
@@ -99,7 +160,8 @@ func (x *session) keep(m event.Membership) {
 	}
 	x.inflight.mu.Lock()
 	defer x.inflight.mu.Unlock()
-	for seq := range x.inflight.held {
+	for seq, p := range x.inflight.held {
+		p.heard = time.Now()
 		if !held[seq] {
 			delete(x.inflight.held, seq)
 		}
@@ -109,114 +171,68 @@ func (x *session) keep(m event.Membership) {
 	}
 }
 
-func open(ctx context.Context, s *jslog.Stream, conf *pb.Subscription, f event.Filter, anew bool) ([]jetstream.Consumer, error) {
-	parts := []string{"*"}
-	if conf.Ordered {
-		parts = nil
-		for i := range jslog.Parts {
-			parts = append(parts, strconv.FormatUint(uint64(i), 16))
-		}
-	}
-	begin, err := start(ctx, s, conf, anew)
-	if err != nil {
-		return nil, err
-	}
-	var all []jetstream.Consumer
-	for _, part := range parts {
-		c := begin
-		c.Durable = durableName(conf.Name)
-		c.MaxAckPending = maxPending
-		if conf.Ordered {
-			c.Durable += "~" + part
-			c.MaxAckPending = 1
-		}
-		c.FilterSubject = s.Filter(f, part)
-		c.AckPolicy, c.AckWait, c.MaxDeliver = jetstream.AckExplicitPolicy, time.Duration(conf.AckWait), -1
-		consumer, err := s.Durable(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, consumer)
-	}
-	return all, nil
-}
-
-// start says where a consumer begins that is made. All parts begin at the same
-// place.
-func start(ctx context.Context, s *jslog.Stream, conf *pb.Subscription, anew bool) (jetstream.ConsumerConfig, error) {
-	if anew {
-		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, nil
-	}
-	switch conf.Start {
-	case pb.Start_BEGINNING:
-		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, nil
-	case pb.Start_SEQUENCE:
-		return jslog.After(conf.Sequence - 1), nil
-	case pb.Start_TIME:
-		return jslog.At(conf.Time), nil
-	}
-	_, last, err := s.Bounds(ctx)
-	return jslog.After(last), err
-}
-
-// durableName is the name with what NATS does not take in one written as two
-// hexadecimal digits after an equals sign.
-func durableName(name string) string {
-	var b strings.Builder
-	for _, c := range []byte(name) {
-		if c == '-' || c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "=%02X", c)
-		}
-	}
-	return b.String()
-}
-
 // Log implements event.Session.
 func (x *session) Log() string { return x.stream.ID() }
 
-// fetch asks the consumer for as many messages as there is room for. The parts
-// of an ordered subscription need no room: each has one delivery underway.
-func (x *session) fetch(ctx context.Context, c jetstream.Consumer, part bool) error {
+func (x *session) doing() string { return "consume from stream " + x.stream.Name() }
+
+// fetch asks the consumer for as many messages as there is room for.
+func (x *session) fetch(ctx context.Context, c jetstream.Consumer) error {
+	at := c.CachedInfo().Delivered
 	for idle := 0; ; {
-		n := 1
-		if !part {
-			if n = x.take(ctx); n == 0 {
-				return ctx.Err()
-			}
+		n := x.take(ctx)
+		if n == 0 {
+			return ctx.Err()
 		}
 		batch, err := c.Fetch(n, jetstream.FetchMaxWait(pullWait))
 		if err != nil {
-			return jslog.Wrap(err, "consume from stream "+x.stream.Name())
+			return jslog.Wrap(err, x.doing())
 		}
-		came, err := x.messages(ctx, batch, n, part)
+		came, err := x.messages(ctx, batch, n, &at)
 		if err != nil {
 			return err
 		}
 		if err := batch.Error(); err != nil {
-			return jslog.Wrap(err, "consume from stream "+x.stream.Name())
+			return jslog.Wrap(err, x.doing())
 		}
-		if !x.driver.conn.IsConnected() {
-			return fmt.Errorf("%w: not connected to NATS", event.ErrUnavailable)
+		if err := x.stream.Connected(); err != nil {
+			return err
 		}
 		if idle++; came > 0 {
 			idle = 0
 		}
 		if idle%idleLook == idleLook-1 {
-			if err := x.driver.exists(ctx, c, "consume from stream "+x.stream.Name()); err != nil {
+			if err := x.look(ctx, c, &at); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// idleLook is after how many requests without an answer it is asked whether
-// the consumer is there.
+// idleLook is after how many requests without an answer the consumer is looked
+// at.
 const idleLook = 5
 
-// take waits for room and takes what there is, up to a page.
+// look finds out how far the others are, and whether the consumer is there: a
+// server that restarted answers nothing at all to those who ask for messages
+// of one it forgot.
+func (x *session) look(ctx context.Context, c jetstream.Consumer, at *jetstream.SequenceInfo) error {
+	ctx, cancel := context.WithTimeout(ctx, x.driver.options.Timeout)
+	defer cancel()
+	info, err := c.Info(ctx)
+	if err != nil {
+		return jslog.Wrap(err, x.doing())
+	}
+	*at = info.Delivered
+	return nil
+}
+
+// take waits for room and takes what there is, up to a page. The parts of an
+// ordered subscription need none: each has one delivery underway.
 func (x *session) take(ctx context.Context) (n int) {
+	if x.ordered {
+		return 1
+	}
 	select {
 	case <-x.room:
 		n = 1
@@ -234,18 +250,23 @@ func (x *session) take(ctx context.Context) (n int) {
 	return n
 }
 
+// give returns tokens, of which there are never more than the credit.
 func (x *session) give(n int) {
+	if x.ordered {
+		return
+	}
 	for range n {
 		select {
 		case x.room <- struct{}{}:
-		default: // a message that came twice took one token
+		default: // more were held than there is credit
 		}
 	}
 }
 
-// messages hands over a batch and tells how many messages it had. When the session ends meanwhile what is left of
-// it goes back.
-func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n int, part bool) (came int, _ error) {
+// messages hands over a batch, for which it has n tokens, and tells how many
+// messages it had. When the session ends meanwhile what is left of it goes
+// back.
+func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n int, at *jetstream.SequenceInfo) (came int, _ error) {
 	messages := batch.Messages()
 	for ; ; came++ {
 		var msg jetstream.Msg
@@ -259,47 +280,81 @@ func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n 
 			return came, ctx.Err()
 		}
 		if !ok {
-			if !part {
-				x.give(n)
-			}
+			x.give(n)
 			return came, nil
 		}
-		d := x.delivery(msg)
-		if d == nil {
-			continue
+		if meta, err := msg.Metadata(); err == nil {
+			if err := x.gap(ctx, meta, at, came == 0); err != nil {
+				return came, err
+			}
 		}
-		n--
+		d, again, err := x.delivery(ctx, msg)
+		switch {
+		case err != nil:
+			return came, err
+		case d == nil:
+			continue
+		case !again: // else it has the token of the first time
+			n--
+		}
 		select {
 		case x.arrived <- d:
 		case <-ctx.Done():
-			x.drop(d.Record.Sequence)
+			x.inflight.drop(d.Record.Sequence)
 			_ = msg.Nak() // as above
 		}
 	}
 }
 
-// delivery makes a message what a member gets, or settles one that is not for
-// it.
-func (x *session) delivery(msg jetstream.Msg) *pb.Delivery {
+// gap tells what retention removed between the last message that was delivered
+// to anybody, as far as is known, and the first of a batch.
+func (x *session) gap(ctx context.Context, meta *jetstream.MsgMetadata, at *jetstream.SequenceInfo, first bool) error {
+	last, seq := *at, meta.Sequence
+	at.Consumer, at.Stream = seq.Consumer, max(last.Stream, seq.Stream)
+	if !first || seq.Consumer != last.Consumer+1 || seq.Stream <= last.Stream+1 {
+		return nil
+	}
+	x.mu.Lock()
+	after := max(last.Stream, x.missed) // of another part
+	x.mu.Unlock()
+	if after >= seq.Stream {
+		return nil
+	}
+	n, err := x.driver.removed(ctx, x.stream, after, seq.Stream)
+	if err != nil || n == 0 {
+		return err
+	}
+	x.mu.Lock()
+	x.missed = after + n
+	x.mu.Unlock()
+	x.skipped(n)
+	return nil
+}
+
+// delivery makes a message what a member gets, and tells whether it got it
+// before, or settles one that is not for it. What nobody settles, because it
+// kills whoever handles it, ends here.
+func (x *session) delivery(ctx context.Context, msg jetstream.Msg) (d *pb.Delivery, again bool, _ error) {
 	r, meta, err := jslog.Decode(msg)
 	if err != nil || !x.filter.Match(r.Type) {
 		_ = msg.Term() // else it comes again, and is terminated then
-		return nil
+		return nil, false, nil
 	}
-	x.lagMu.Lock()
+	x.mu.Lock()
 	x.lag = meta.NumPending
-	x.lagMu.Unlock()
-	try := int(meta.NumDelivered)
-	x.inflight.mu.Lock()
-	x.inflight.held[r.Sequence] = &pending{msg, r, try}
-	x.inflight.mu.Unlock()
-	return &pb.Delivery{Record: r, Try: int32(try)}
-}
-
-func (x *session) drop(seq uint64) {
-	x.inflight.mu.Lock()
-	defer x.inflight.mu.Unlock()
-	delete(x.inflight.held, seq)
+	x.mu.Unlock()
+	p := &pending{msg: msg, record: r, try: int(meta.NumDelivered), heard: time.Now()}
+	if most := int(x.conf.MaxTries); most > 0 && p.try > most && x.inflight.hangs(r.Sequence, time.Duration(x.conf.AckWait)) {
+		if err := x.bury(ctx, p, p.try-1, "was not settled in time"); err != nil {
+			return nil, false, err
+		}
+		if x.inflight.drop(r.Sequence) {
+			x.give(1)
+		}
+		return nil, false, nil
+	}
+	again = x.inflight.hold(p)
+	return &pb.Delivery{Record: r, Try: int32(p.try)}, again, nil
 }
 
 // Recv implements event.Session.
@@ -313,9 +368,9 @@ func (x *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) {
 	case <-ctx.Done():
 		return nil, 0, ctx.Err()
 	}
-	x.lagMu.Lock()
+	x.mu.Lock()
 	lag := x.lag
-	x.lagMu.Unlock()
+	x.mu.Unlock()
 	x.inflight.mu.Lock()
 	lag += uint64(len(x.inflight.held))
 	x.inflight.mu.Unlock()
@@ -325,44 +380,50 @@ func (x *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) {
 // Settle implements event.Session.
 func (x *session) Settle(ctx context.Context, settled []*pb.Settlement, touched []uint64) error {
 	for _, o := range settled {
-		x.inflight.mu.Lock()
-		p := x.inflight.held[o.Sequence]
-		x.inflight.mu.Unlock()
+		p := x.inflight.get(o.Sequence)
 		if p == nil {
-			continue // of a connection before the last
+			continue // of a connection before the last, or buried
 		}
 		if err := x.settle(ctx, p, o); err != nil {
 			return err
 		}
-		x.drop(o.Sequence)
-		if !x.conf.Ordered {
+		if x.inflight.drop(o.Sequence) {
 			x.give(1)
 		}
 	}
 	for _, seq := range touched {
-		x.inflight.mu.Lock()
-		p := x.inflight.held[seq]
-		x.inflight.mu.Unlock()
-		if p != nil {
+		if p := x.inflight.touch(seq); p != nil {
 			_ = p.msg.InProgress() // a lost one makes the message come again, which the member knows
 		}
 	}
 	return nil
 }
 
+const settling = "settle"
+
 func (x *session) settle(ctx context.Context, p *pending, o *pb.Settlement) error {
-	const doing = "settle"
 	switch {
 	case o.Outcome == pb.Outcome_ACK:
-		return jslog.Wrap(p.msg.Ack(), doing)
+		return jslog.Wrap(p.msg.Ack(), settling)
 	case o.Outcome == pb.Outcome_REJECT, x.conf.MaxTries > 0 && p.try >= int(x.conf.MaxTries):
-		dead := eventlog.DeadLetter(x.conf.Name, p.record, p.try, o.Reason)
-		if _, err := x.stream.Append(ctx, []*pb.Record{dead}, nil); err != nil {
-			return err
-		}
-		return jslog.Wrap(p.msg.Term(), doing)
+		return x.bury(ctx, p, p.try, o.Reason)
 	}
-	return jslog.Wrap(p.msg.NakWithDelay(time.Duration(o.Delay)), doing)
+	return jslog.Wrap(p.msg.NakWithDelay(time.Duration(o.Delay)), settling)
+}
+
+// bury appends the dead letter before it settles the record.
+func (x *session) bury(ctx context.Context, p *pending, tries int, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, x.driver.options.Timeout)
+	defer cancel()
+	dead := eventlog.DeadLetter(x.conf.Name, p.record, tries, reason)
+	results, err := x.stream.Append(ctx, []*pb.Record{dead}, nil)
+	if err != nil {
+		return err
+	}
+	if text := results[0].Error; text != "" {
+		return fmt.Errorf("%w: dead letter: %s", event.ErrUnavailable, text)
+	}
+	return jslog.Wrap(p.msg.Term(), settling)
 }
 
 // Leave implements event.Session.
@@ -375,10 +436,7 @@ func (x *session) Leave(ctx context.Context) error {
 		delete(x.inflight.held, seq)
 	}
 	x.inflight.mu.Unlock()
-	x.driver.mu.Lock()
-	delete(x.driver.members, x.member)
-	x.driver.mu.Unlock()
-	return jslog.Wrap(x.driver.conn.FlushWithContext(ctx), "leave stream "+x.stream.Name())
+	return jslog.Wrap(x.driver.js.Conn().FlushWithContext(ctx), "leave stream "+x.stream.Name())
 }
 
 // Close implements event.Session.

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -24,7 +25,7 @@ func (l *Log) Create(ctx context.Context, records []*pb.Record) ([]*pb.Result, e
 	for i, e := range entries {
 		results[i] = &pb.Result{Sequence: e.Sequence, Duplicate: e.Duplicate}
 		if e.Err != nil {
-			results[i] = &pb.Result{Error: e.Err.Error()}
+			results[i] = &pb.Result{Error: strings.TrimPrefix(e.Err.Error(), event.ErrInvalid.Error()+": ")}
 		}
 	}
 	return results, nil

@@ -39,8 +39,9 @@ func (s *subscription) dispatch() {
 			s.mu.Unlock()
 			return
 		}
-		due := s.tick(time.Now())
+		s.tick(time.Now())
 		s.deliver()
+		due := s.due() // with the leases of what was just delivered
 		dead := s.dying
 		s.dying = nil
 		more := s.hungry() && (len(s.reread) > 0 || s.next < last || s.next < s.log.expired.Load())

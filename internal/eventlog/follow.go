@@ -43,17 +43,26 @@ func (l *Log) Resolve(ctx context.Context, start pb.Start, sequence uint64, nano
 // Read returns what comes after a cursor.
 func (l *Log) Read(ctx context.Context, after uint64, f event.Filter, limit int) (*event.Page, error) {
 	page := &event.Page{Log: l.ID(), Last: l.Last()}
-	if expired := l.expired.Load(); after < expired {
-		page.Skipped = expired - after
-		after = expired
+	skip := func() {
+		if expired := l.expired.Load(); after < expired {
+			page.Skipped += expired - after
+			after = expired
+		}
 	}
-	var err error
+	skip()
 	var ok bool
 	if page.Records, page.Cursor, ok = l.tail.read(after, f, limit); !ok {
-		page.Records, page.Cursor, err = l.store.Read(ctx, after, f, limit)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: read the log: %w", event.ErrUnavailable, err)
+		var err error
+		if l.store.Shared() { // else nobody removes anything without our doing
+			err = l.learn(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: read the log: %w", event.ErrUnavailable, err)
+		}
+		skip()
+		if page.Records, page.Cursor, err = l.store.Read(ctx, after, f, limit); err != nil {
+			return nil, fmt.Errorf("%w: read the log: %w", event.ErrUnavailable, err)
+		}
 	}
 	// A store that knows of no more records has looked at the rest.
 	if page.Cursor == after && after < page.Last && len(page.Records) == 0 {

@@ -410,14 +410,19 @@ func (l *Log) look(ctx context.Context) {
 		every = pollInterval
 	}
 	for lifecycle.Sleep(ctx, every) {
-		expired, last, err := l.store.Bounds(ctx)
-		if err != nil {
-			l.fenced(err)
-			continue // whoever reads or appends is told
-		}
-		if l.store.Shared() {
-			l.expired.Store(expired)
-			l.tail.extend(last)
+		if err := l.learn(ctx); err != nil {
+			l.fenced(err) // whoever reads or appends is told
 		}
 	}
+}
+
+// learn hears what others appended to a shared store, and what was removed
+// from it without our doing.
+func (l *Log) learn(ctx context.Context) error {
+	expired, last, err := l.store.Bounds(ctx)
+	if err == nil && l.store.Shared() {
+		l.expired.Store(expired)
+		l.tail.extend(last)
+	}
+	return err
 }

@@ -330,13 +330,18 @@ func (s *subscription) idlest(may func(*Member) bool) *Member {
 	return best
 }
 
-// tick ends the leases and delays that are due and returns when the next is.
-func (s *subscription) tick(now time.Time) (next time.Time) {
-	for len(s.timed) > 0 {
+// due returns when the next lease or delay ends.
+func (s *subscription) due() time.Time {
+	if len(s.timed) == 0 {
+		return time.Time{}
+	}
+	return s.timed[0].due
+}
+
+// tick ends the leases and delays that are due.
+func (s *subscription) tick(now time.Time) {
+	for len(s.timed) > 0 && !s.due().After(now) {
 		it := s.timed[0]
-		if it.due.After(now) {
-			return it.due
-		}
 		s.timed.drop(it)
 		switch it.phase {
 		case leased:
@@ -347,7 +352,6 @@ func (s *subscription) tick(now time.Time) (next time.Time) {
 			s.dying = append(s.dying, it)
 		}
 	}
-	return time.Time{}
 }
 
 // hungry tells whether more should be read.

@@ -1,9 +1,11 @@
 // Package netcut is a TCP proxy that tests cut: what goes through it stops to
-// arrive, as behind a broken link, without a reset that would tell. It can also
-// lose a single answer, and it counts round trips.
+// arrive, as behind a broken link, without a reset that would tell. Healed
+// before anybody gives up, the link has only been held. It can also lose a single
+// answer, and it counts round trips.
 package netcut
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -23,8 +25,9 @@ type Proxy struct {
 	closed bool
 	healed chan struct{} // closed while the link works
 	conns  map[net.Conn]struct{}
-	losing int  // so many answers on, one is lost
-	asked  bool // the client spoke last
+	word   string // that a client says before the link is cut
+	losing int    // so many answers on, one is lost
+	asked  bool   // the client spoke last
 	rounds int
 }
 
@@ -47,6 +50,13 @@ func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.healed = make(chan struct{})
+}
+
+// CutAfter cuts the link when a client has sent the word, in one piece.
+func (p *Proxy) CutAfter(word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.word = word
 }
 
 // Heal makes it work again. What was on its way arrives late; connections that
@@ -81,10 +91,14 @@ func (p *Proxy) Rounds() int {
 	return p.rounds
 }
 
-func (p *Proxy) ask() {
+// ask is told what a client is about to say.
+func (p *Proxy) ask(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = true
+	if p.word != "" && bytes.Contains(b, []byte(p.word)) {
+		p.word, p.healed = "", make(chan struct{})
+	}
 }
 
 // answer returns false for what is to be lost.
@@ -166,7 +180,7 @@ func (s slow) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	if !s.toClient {
-		s.proxy.ask()
+		s.proxy.ask(b)
 	}
 	return s.Conn.Write(b)
 }

@@ -57,11 +57,11 @@ func Checkpoint(t *testing.T, s eventlog.Store) {
 // OpenNATS opens the store in the stream.
 func OpenNATS(t *testing.T, url, stream string) (eventlog.Store, func()) {
 	t.Helper()
-	nc, err := jslog.Connect([]string{url}, nil, "test")
+	js, err := jslog.Connect([]string{url}, nil, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := connectNATS(t.Context(), nc, jslog.Config{Name: stream, Window: time.Hour})
+	s, err := connectNATS(t.Context(), js, jslog.Config{Name: stream, Window: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func (h *handler) create(ctx context.Context, records []*pb.Record, rsp *pb.Crea
 		return refuse(err)
 	}
 	if len(results) == 1 && results[0].Error != "" {
-		return refuse(event.Validate(records[0]))
+		return invalid("%s", results[0].Error)
 	}
 	rsp.Results = results
 	return nil
@@ -104,7 +104,7 @@ func (h *handler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.Upd
 		return refuse(err)
 	}
 	rsp.Sequence = e.Sequence
-	return nil
+	return refuse(e.Err)
 }
 
 // Delete erases all versions of a record, or answers 404.

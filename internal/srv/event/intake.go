@@ -28,7 +28,8 @@ type intake struct {
 }
 
 func newIntake(log *eventlog.Log, env *daemon.Env) *intake {
-	return &intake{env: env, queue: batch.New(batch.Config[*pb.Record]{
+	in := &intake{env: env}
+	in.queue = batch.New(batch.Config[*pb.Record]{
 		Name:     "records of the topic",
 		Size:     500,
 		Capacity: 10_000,
@@ -37,10 +38,16 @@ func newIntake(log *eventlog.Log, env *daemon.Env) *intake {
 		Logger:   env.Logger,
 		Weigh:    func(r *pb.Record) int { return proto.Size(r) },
 		Send: func(ctx context.Context, records []*pb.Record) error {
-			_, err := log.Create(ctx, records)
+			results, err := log.Create(ctx, records)
+			for _, r := range results {
+				if r.Error != "" { // the store has narrower bounds
+					in.bad.Add(1)
+				}
+			}
 			return err
 		},
-	})}
+	})
+	return in
 }
 
 // take never fails: what is dropped is counted and logged here.

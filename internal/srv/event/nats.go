@@ -2,15 +2,12 @@ package eventsrv
 
 import (
 	"context"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
@@ -21,15 +18,12 @@ import (
 )
 
 // natsStore is the store in NATS JetStream. Its stream may be written to by
-// event/nats too; the states of subscriptions are in a bucket beside it, each
-// guarded by its revision.
+// event/nats too. The states of subscriptions are in a bucket beside it, where
+// whoever opened it last writes.
 type natsStore struct {
-	conn   *nats.Conn
+	js     jetstream.JetStream
 	stream *jslog.Stream
-	states jetstream.KeyValue
-
-	mu        sync.Mutex
-	revisions map[string]uint64
+	states *natsStates
 }
 
 // openNATS opens the store at nats://user:password@host:port/stream.
@@ -47,37 +41,35 @@ func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) 
 	}
 	u.Path = ""
 	// Its TLS is not that of our callers.
-	nc, err := jslog.Connect([]string{u.String()}, nil, env.Name)
+	js, err := jslog.Connect([]string{u.String()}, nil, env.Name)
 	if err != nil {
 		return nil, err
 	}
-	store, err := connectNATS(ctx, nc, jslog.Config{Name: name, MaxAge: s.retention, MaxBytes: s.maxBytes, Window: s.window})
+	store, err := connectNATS(ctx, js, jslog.Config{Name: name, MaxAge: s.retention, MaxBytes: s.maxBytes, Window: s.window})
 	if err != nil {
-		nc.Close()
+		js.Conn().Close()
 		return nil, err
 	}
 	return store, nil
 }
 
-func connectNATS(ctx context.Context, nc *nats.Conn, conf jslog.Config) (*natsStore, error) {
-	for !nc.IsConnected() {
+func connectNATS(ctx context.Context, js jetstream.JetStream, conf jslog.Config) (*natsStore, error) {
+	for nc := js.Conn(); !nc.IsConnected(); {
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("connect to NATS: %w: %w", ctx.Err(), nc.LastError())
 		case <-time.After(20 * time.Millisecond): // it tells nobody
 		}
 	}
-	stream, err := jslog.Open(ctx, nc, conf)
+	stream, err := jslog.Open(ctx, js, conf)
 	if err != nil {
 		return nil, err
 	}
-	states, err := stream.JetStream().CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: conf.Name + "-state", Storage: jetstream.FileStorage, History: 1,
-	})
+	states, err := openStates(ctx, js, conf.Name+"-state")
 	if err != nil {
-		return nil, jslog.Wrap(err, "open the bucket of the subscriptions")
+		return nil, err
 	}
-	return &natsStore{conn: nc, stream: stream, states: states, revisions: make(map[string]uint64)}, nil
+	return &natsStore{js: js, stream: stream, states: states}, nil
 }
 
 // ID implements eventlog.Store.
@@ -88,7 +80,7 @@ func (n *natsStore) Shared() bool { return true }
 
 // Close implements eventlog.Store.
 func (n *natsStore) Close() error {
-	n.conn.Close()
+	n.js.Conn().Close()
 	return nil
 }
 
@@ -109,86 +101,20 @@ func (n *natsStore) Commit(ctx context.Context, entries []*eventlog.Entry, state
 	}
 	for i, e := range entries {
 		e.Sequence, e.Duplicate = results[i].Sequence, results[i].Duplicate
+		if text := results[i].Error; text != "" {
+			e.Err = fmt.Errorf("%w: %s", event.ErrInvalid, text)
+		}
 	}
 	for _, st := range states {
-		if err := n.save(ctx, st); err != nil {
+		if err := n.states.save(ctx, st); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// key is the name in letters that keys may have.
-func key(name string) string {
-	return "s" + base32.StdEncoding.WithPadding('_').EncodeToString([]byte(name))
-}
-
-func (n *natsStore) save(ctx context.Context, st eventlog.State) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	k := key(st.Name)
-	if st.Data == nil {
-		delete(n.revisions, k)
-		return jslog.Wrap(n.states.Purge(ctx, k), "forget subscription")
-	}
-	var revision uint64
-	var err error
-	if known, ok := n.revisions[k]; ok {
-		revision, err = n.states.Update(ctx, k, st.Data, known)
-	} else {
-		revision, err = n.states.Create(ctx, k, st.Data)
-	}
-	var api *jetstream.APIError
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		return n.ours(ctx, k, st)
-	}
-	if err != nil {
-		return jslog.Wrap(err, "save subscription")
-	}
-	n.revisions[k] = revision
-	return nil
-}
-
-// ours tells whether the newest state is the one that is being saved, because
-// its acknowledgement was lost; else somebody else saves states.
-func (n *natsStore) ours(ctx context.Context, k string, st eventlog.State) error {
-	entry, err := n.states.Get(ctx, k)
-	if err != nil {
-		return jslog.Wrap(err, "save subscription")
-	}
-	if string(entry.Value()) != string(st.Data) {
-		return eventlog.ErrFenced
-	}
-	n.revisions[k] = entry.Revision()
-	return nil
-}
-
 // States implements eventlog.Store.
-func (n *natsStore) States(ctx context.Context) ([]eventlog.State, error) {
-	keys, err := n.states.Keys(ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, jslog.Wrap(err, "read subscriptions")
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var all []eventlog.State
-	for _, k := range keys {
-		entry, err := n.states.Get(ctx, k)
-		if err != nil {
-			return nil, jslog.Wrap(err, "read subscriptions")
-		}
-		name, err := base32.StdEncoding.WithPadding('_').DecodeString(strings.TrimPrefix(k, "s"))
-		if err != nil {
-			return nil, fmt.Errorf("read subscriptions: key %q: %w", k, err)
-		}
-		n.revisions[k] = entry.Revision()
-		all = append(all, eventlog.State{Name: string(name), Data: entry.Value()})
-	}
-	return all, nil
-}
+func (n *natsStore) States(ctx context.Context) ([]eventlog.State, error) { return n.states.all(ctx) }
 
 // Read implements eventlog.Store.
 func (n *natsStore) Read(ctx context.Context, after uint64, f event.Filter, limit int) ([]*pb.Record, uint64, error) {
@@ -201,31 +127,20 @@ func (n *natsStore) Read(ctx context.Context, after uint64, f event.Filter, limi
 		return nil, 0, err
 	}
 	defer n.stream.Forget(c)
-	batch, err := c.FetchNoWait(limit)
-	if err != nil {
-		return nil, 0, jslog.Wrap(err, "read records")
-	}
-	cursor, count, size := after, 0, 0
+	cursor, size := after, 0
 	var records []*pb.Record
-	for msg := range batch.Messages() {
-		count++
-		r, meta, err := jslog.Decode(msg)
-		if meta == nil {
-			return nil, 0, jslog.Wrap(err, "read records")
-		}
-		if size > eventlog.MaxPage {
-			continue // read again by the next Read
-		}
+	end, err := n.stream.Page(c, limit, func(r *pb.Record, meta *jetstream.MsgMetadata) bool {
 		cursor = meta.Sequence.Stream
-		if err == nil && f.Match(r.Type) { // others share the stream
+		if r != nil && f.Match(r.Type) { // others share the stream
 			records = append(records, r)
-			size += len(msg.Data())
+			size += len(r.Data) + len(r.Binary)
 		}
+		return size <= eventlog.MaxPage
+	})
+	if err != nil {
+		return nil, 0, err
 	}
-	if err := batch.Error(); err != nil {
-		return nil, 0, jslog.Wrap(err, "read records")
-	}
-	if count < limit && size <= eventlog.MaxPage {
+	if end {
 		cursor = max(cursor, last)
 	}
 	return records, cursor, nil

@@ -1,0 +1,135 @@
+package eventsrv
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/internal/jslog"
+)
+
+// natsStates are the states of subscriptions in a bucket that has one writer:
+// each write demands that the newest message of the bucket is its own last
+// one. Whoever opens the bucket puts its name there, which makes the next
+// write of the one before fail, whoever of them writes first.
+type natsStates struct {
+	js     jetstream.JetStream
+	bucket jetstream.KeyValue
+	name   string // this writer's
+
+	mu    sync.Mutex
+	last  uint64 // of all that this one wrote
+	epoch uint64 // where it wrote its name
+}
+
+// epochKey is where the writer's name is; the others begin with an s.
+const epochKey = "epoch"
+
+func openStates(ctx context.Context, js jetstream.JetStream, bucket string) (*natsStates, error) {
+	const doing = "open the bucket of the subscriptions"
+	states, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: bucket, Storage: jetstream.FileStorage, History: 1,
+	})
+	if err != nil {
+		return nil, jslog.Wrap(err, doing)
+	}
+	s := &natsStates{js: js, bucket: states, name: uuid.NewString()}
+	s.epoch, err = states.PutString(ctx, epochKey, s.name)
+	s.last = s.epoch
+	return s, jslog.Wrap(err, doing)
+}
+
+// key is the name in letters that keys may have.
+func key(name string) string {
+	return "s" + base32.StdEncoding.WithPadding('_').EncodeToString([]byte(name))
+}
+
+const saving = "save subscription"
+
+func (s *natsStates) save(ctx context.Context, st eventlog.State) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.write(ctx, st)
+	if conflict(err) { // an acknowledgement was lost, or somebody took over
+		if err = s.renew(ctx); err == nil {
+			err = s.write(ctx, st)
+		}
+	}
+	if errors.Is(err, eventlog.ErrFenced) {
+		return err
+	}
+	return jslog.Wrap(err, saving)
+}
+
+// write is a Put of the bucket, or a Purge, that demands more.
+func (s *natsStates) write(ctx context.Context, st eventlog.State) error {
+	msg := nats.NewMsg("$KV." + s.bucket.Bucket() + "." + key(st.Name))
+	msg.Data = st.Data
+	if st.Data == nil {
+		msg.Header.Set("KV-Operation", "PURGE")
+		msg.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	}
+	ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequence(s.last))
+	if err == nil {
+		s.last = ack.Sequence
+	}
+	return err
+}
+
+// renew writes the name once more, unless somebody else wrote his.
+func (s *natsStates) renew(ctx context.Context) error {
+	at, err := s.bucket.Update(ctx, epochKey, []byte(s.name), s.epoch)
+	if !conflict(err) {
+		if err == nil {
+			s.last, s.epoch = at, at
+		}
+		return err
+	}
+	entry, err := s.bucket.Get(ctx, epochKey)
+	switch {
+	case err != nil:
+		return err
+	case string(entry.Value()) != s.name:
+		return eventlog.ErrFenced
+	}
+	s.epoch = entry.Revision() // that acknowledgement was lost: known next time
+	return errors.New("the bucket has another revision")
+}
+
+// conflict tells whether a write came upon another one.
+func conflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
+
+func (s *natsStates) all(ctx context.Context) ([]eventlog.State, error) {
+	const doing = "read subscriptions"
+	keys, err := s.bucket.Keys(ctx)
+	if err != nil {
+		return nil, jslog.Wrap(err, doing) // there is one at least
+	}
+	var all []eventlog.State
+	for _, k := range keys {
+		if k == epochKey {
+			continue
+		}
+		entry, err := s.bucket.Get(ctx, k)
+		if err != nil {
+			return nil, jslog.Wrap(err, doing)
+		}
+		name, err := base32.StdEncoding.WithPadding('_').DecodeString(strings.TrimPrefix(k, "s"))
+		if err != nil {
+			return nil, fmt.Errorf("%s: key %q: %w", doing, k, err)
+		}
+		all = append(all, eventlog.State{Name: string(name), Data: entry.Value()})
+	}
+	return all, nil
+}
