@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
@@ -85,7 +86,7 @@ func client(tb testing.TB, addr string) *api.Client {
 func contenders(c *api.Client) func(testing.TB, string) int {
 	return func(tb testing.TB, id string) int {
 		tb.Helper()
-		keys, _, err := c.KV().Keys(strings.TrimPrefix(sync.DefaultNamespace, "/")+"/lock/"+id+"/", "", nil)
+		keys, _, err := c.KV().Keys(strings.TrimPrefix(queue.Key(sync.DefaultNamespace, "lock", id), "/")+"/", "", nil)
 		if err != nil {
 			tb.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
@@ -63,7 +64,7 @@ func client(tb testing.TB, addresses ...string) *clientv3.Client {
 func contenders(c *clientv3.Client) func(testing.TB, string) int {
 	return func(tb testing.TB, id string) int {
 		tb.Helper()
-		rsp, err := c.Get(tb.Context(), sync.DefaultNamespace+"/lock/"+id+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		rsp, err := c.Get(tb.Context(), queue.Key(sync.DefaultNamespace, "lock", id)+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			tb.Fatal(err)
 		}
