@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/consul/api"
@@ -23,8 +24,8 @@ const maxCalls = 16
 // 127.0.0.1:8500 or what the environment of Consul's own clients says, and a
 // function that closes its idle connections.
 //
-// Blocking queries have connections of their own, so that other calls do not
-// have to open one each: their caller bounds them.
+// Blocking queries, which the caller bounds, and renewals have connections of
+// their own: a session shall not end because others wait or ask a lot.
 func NewClient(addresses []string, tlsConfig *tls.Config) (*api.Client, func(), error) {
 	c := api.DefaultConfig()
 	if len(addresses) > 0 {
@@ -38,7 +39,7 @@ func NewClient(addresses []string, tlsConfig *tls.Config) (*api.Client, func(), 
 	if err != nil {
 		return nil, func() {}, err
 	}
-	a := &agents{addresses: addresses, calls: calls, waits: calls.Clone()}
+	a := &agents{addresses: addresses, calls: calls, waits: calls.Clone(), renewals: calls.Clone()}
 	a.life, a.end = context.WithCancel(context.Background())
 	calls.MaxConnsPerHost, calls.MaxIdleConnsPerHost = maxCalls, maxCalls
 	h.Transport = a
@@ -51,8 +52,8 @@ func NewClient(addresses []string, tlsConfig *tls.Config) (*api.Client, func(), 
 // cannot be connected to, does not answer, or cannot reach its servers. What was
 // sent already is not sent again: it may have been done.
 type agents struct {
-	addresses    []string
-	calls, waits *http.Transport
+	addresses              []string
+	calls, waits, renewals *http.Transport
 
 	mu      sync.Mutex
 	current int
@@ -63,6 +64,7 @@ type agents struct {
 func (a *agents) idle() {
 	a.calls.CloseIdleConnections()
 	a.waits.CloseIdleConnections()
+	a.renewals.CloseIdleConnections()
 }
 
 func (a *agents) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -100,8 +102,11 @@ func gaveUp(ctx context.Context) bool {
 func blocking(r *http.Request) bool { return r.URL.Query().Has("index") }
 
 func (a *agents) transport(r *http.Request) *http.Transport {
-	if blocking(r) {
+	switch {
+	case blocking(r):
 		return a.waits
+	case strings.HasPrefix(r.URL.Path, "/v1/session/renew/"):
+		return a.renewals
 	}
 	return a.calls
 }

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -33,12 +34,19 @@ func TestSuite(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	server := backend.Etcd(t)
+	dir := t.TempDir()
+	server := backend.Etcd(t, backend.Args("--data-dir", dir))
 	c := client(t, server.Addr)
 	synctest.RunFaults(t, synctest.Remote{
 		// etcd looks for expired leases twice a second.
 		Server: synctest.Server{TTL: 3 * time.Second, Expiry: 1.5, Contenders: contenders(c)},
 		Addr:   server.Addr, At: etcd.NewSync, Kill: server.Kill, Restart: server.Restart,
+		Wipe: func(tb testing.TB) {
+			if err := os.RemoveAll(dir + "/member"); err != nil {
+				tb.Fatal(err)
+			}
+			server.Restart(tb)
+		},
 		Remove: func(tb testing.TB, namespace string) {
 			if _, err := c.Delete(context.Background(), namespace+"/", clientv3.WithPrefix()); err != nil {
 				tb.Fatal(err)
