@@ -146,10 +146,11 @@ func TestLeaseDoesNotComeBack(t *testing.T) {
 	acquire(t, l)
 	lost, ctx := l.Lost(), l.Context()
 	answer, stuck := make(chan struct{}), make(chan struct{})
-	f.once("Renew", func(context.Context, func() error) error {
+	f.once("Renew", func(_ context.Context, do func() error) error {
+		err := do()
 		close(stuck)
 		<-answer
-		return nil
+		return err
 	})
 	within(t, "a renewal", stuck)
 	rpctest.Eventually(t, "the end of the lease", func() bool { _, err := l.Token(); return errors.Is(err, sync.ErrLost) })
@@ -336,9 +337,9 @@ func TestLeaseEndsWhileWaiting(t *testing.T) {
 func TestEnterFindsThatTheLeaseIsGone(t *testing.T) {
 	f := newFaulty(memory.NewServer())
 	s := start(t, f)
-	other := another(t, s, sync.DefaultLockTTL)
+	other := another(t, s, time.Hour)
 	f.once("Enter", says(queue.ErrGone))
-	acquire(t, lock(t, s))
+	acquire(t, lock(t, s, sync.LockTTL(time.Hour)))
 	if n := f.called("Grant"); n != 2 {
 		t.Errorf("%d leases", n)
 	}
