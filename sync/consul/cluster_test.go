@@ -136,7 +136,7 @@ func TestGhost(t *testing.T) {
 	if err := c.Snapshot().Restore(nil, snapshot); err != nil {
 		t.Fatal(err)
 	}
-	for _, x := range []sync.Sync{s, started(t, server.Addr)} {
+	for _, x := range []sync.Sync{started(t, server.Addr), s} {
 		next := newLock(t, x, "ghost", ttl, sync.LockWait(20*time.Second))
 		if err := next.Acquire(); err != nil {
 			t.Fatal(err)

@@ -78,7 +78,7 @@ func (s *store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error
 		return err
 	}
 	for revision := int64(from.Revision); ; {
-		bounded, cancel := context.WithTimeout(ctx, 100*poll)
+		bounded, cancel := context.WithTimeout(ctx, poll)
 		changed, err := watch(bounded, c, ref, revision+1)
 		cancel()
 		if changed || ctx.Err() != nil || err != nil && !errors.Is(err, context.DeadlineExceeded) {
