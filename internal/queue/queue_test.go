@@ -153,7 +153,13 @@ func TestLeaseDoesNotComeBack(t *testing.T) {
 		return err
 	})
 	within(t, "a renewal", stuck)
-	rpctest.Eventually(t, "the end of the lease", func() bool { _, err := l.Token(); return errors.Is(err, sync.ErrLost) })
+	rpctest.Eventually(t, "the end of the lease", func() bool {
+		if err := server.Store().Renew(t.Context(), f.lease); err != nil {
+			t.Fatal(err) // there it goes on
+		}
+		_, err := l.Token()
+		return errors.Is(err, sync.ErrLost)
+	})
 	if ctx.Err() == nil {
 		t.Error("the context has not ended by the clock")
 	}
@@ -338,6 +344,7 @@ func TestEnterFindsThatTheLeaseIsGone(t *testing.T) {
 	f := newFaulty(memory.NewServer())
 	s := start(t, f)
 	other := another(t, s, time.Hour)
+	rpctest.Eventually(t, "the loop of the session", func() bool { return f.called("Watch") > 0 })
 	f.once("Enter", says(queue.ErrGone))
 	acquire(t, lock(t, s, sync.LockTTL(time.Hour)))
 	if n := f.called("Grant"); n != 2 {
