@@ -75,7 +75,7 @@ func (a *agents) RoundTrip(r *http.Request) (*http.Response, error) {
 	for range a.addresses {
 		var rsp *http.Response
 		at, life := a.at()
-		if rsp, err = a.ask(r, at, life); err == nil {
+		if rsp, err = a.ask(life, r, at); err == nil {
 			if rsp.StatusCode >= http.StatusInternalServerError {
 				a.leave(at) // it answers, but not for the servers
 			}
@@ -130,7 +130,7 @@ func (a *agents) leave(at int) {
 }
 
 // ask sends a request to one agent. A blocking query ends when the agent is left.
-func (a *agents) ask(r *http.Request, at int, life context.Context) (*http.Response, error) {
+func (a *agents) ask(life context.Context, r *http.Request, at int) (*http.Response, error) {
 	ctx := r.Context()
 	if blocking(r) {
 		following, cancel := context.WithCancel(ctx) // the body is read with it
