@@ -20,7 +20,7 @@
 //
 // An agent takes 200 connections from one host (http_max_conns_per_client). A
 // Sync uses up to 16 for calls and 32 for waiting, those who wait beyond that
-// look once a second.
+// look every two seconds.
 //
 // The environment of Consul's own clients (CONSUL_HTTP_TOKEN, CONSUL_CACERT, ...)
 // is respected.

@@ -20,7 +20,7 @@ const (
 	// maxWaits is how many blocking queries there are at a time: an agent takes
 	// 200 connections from all that is on a host. Others look every glance.
 	maxWaits = 32
-	glance   = time.Second
+	glance   = 2 * time.Second
 )
 
 // plain is a key as Consul has it: without a slash before it.
