@@ -13,6 +13,8 @@ import (
 
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // Defaults of the options.
@@ -151,7 +153,7 @@ func NewCallOptions(timeout time.Duration, opts ...CallOption) (_ CallOptions, c
 	if _, bounded := o.Context.Deadline(); bounded {
 		return o, func() {}
 	}
-	o.Context, cancel = context.WithTimeout(o.Context, timeout)
+	o.Context, cancel = lifecycle.Bound(o.Context, timeout)
 	return o, cancel
 }
 

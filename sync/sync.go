@@ -81,17 +81,20 @@ type Lock interface {
 	// Acquire waits for the lock until LockWait or the context of WithContext
 	// ends: the error is then context.DeadlineExceeded or the context's own. A
 	// server that cannot be reached is ErrUnavailable within five seconds, but
-	// does not end a wait that has begun.
+	// does not end a wait that has begun. One that gives up does not wait for the
+	// server to hear of it.
 	Acquire(opts ...CallOption) error
 	// Release frees the lock if it is still owned, else it returns ErrLost, or
 	// ErrNotHeld when it was not acquired. It never frees somebody else's. When
-	// the server cannot be reached the lock is given up here at once, and there
-	// in the background or at the end of the lease.
+	// the server cannot be reached, or has not answered in two seconds, it is
+	// ErrUnavailable: the lock is given up here at once, and there in the
+	// background or at the end of the lease.
 	Release(opts ...CallOption) error
 	// Token returns the fencing token: the later an acquisition of this id, the
 	// higher its token. It checks the lease by the monotonic clock: a process
 	// that was paused for longer than the TTL gets ErrLost, before anything
-	// in the background has run again. ErrNotHeld without Acquire.
+	// in the background has run again. The error says why, if renewals failed.
+	// ErrNotHeld without Acquire.
 	Token() (uint64, error)
 	// Lost returns a channel that is closed when what was acquired is lost, at
 	// the latest a TTL after the server heard of it last, and not by Release.

@@ -19,6 +19,8 @@ var (
 	ErrStopped = errors.New("stopped")
 	// ErrStopTimeout is returned by Stop when a loop did not end in time.
 	ErrStopTimeout = errors.New("background work did not end in time")
+	// ErrNoAnswer is the cause of a context of Bound whose time is over.
+	ErrNoAnswer = errors.New("no answer in time")
 )
 
 // Group runs the background loops of one plugin. The zero value is ready.
@@ -96,6 +98,12 @@ func Every(ctx context.Context, d time.Duration, do func()) {
 			do()
 		}
 	}
+}
+
+// Bound is context.WithTimeout for one call to a server: its cause tells a
+// server that did not answer from a caller that did not wait.
+func Bound(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, ErrNoAnswer)
 }
 
 // Sleep returns true after d, or false as soon as ctx ends.

@@ -27,11 +27,11 @@ func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f f
 	d := &duty{queues: q, id: id, period: period, key: q.key("last", id), f: f}
 	c := claim{queue: q.key("every", id), ttl: locks.DefaultLockTTL}
 	var wait backoff.Backoff
+	var failing trouble
 	for {
 		t, err := q.acquire(ctx, c)
 		if err == nil {
-			wait.Reset()
-			err = d.serve(ctx, t)
+			err = d.serve(ctx, t, &wait)
 			q.abandon(t)
 		}
 		if ctx.Err() != nil {
@@ -40,6 +40,7 @@ func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f f
 		if errors.Is(err, locks.ErrStopped) || q.ctx.Err() != nil {
 			return fmt.Errorf("sync: every %s: %w", id, locks.ErrStopped)
 		}
+		failing.tell(q.options.Logger, "sync: a duty does not run here", "id", id, "error", err)
 		if err := wait.Wait(ctx); err != nil {
 			return err
 		}
@@ -54,8 +55,9 @@ type duty struct {
 	f      func(context.Context, uint64)
 }
 
-// serve runs the duty until it is lost or ctx ends.
-func (d *duty) serve(ctx context.Context, t *ticket) error {
+// serve runs the duty until it is lost or ctx ends. What keeps it from running
+// is waited for longer each time.
+func (d *duty) serve(ctx context.Context, t *ticket, wait *backoff.Backoff) error {
 	life := newLeaseContext(ctx, t)
 	defer life.cancel(nil)
 	defer context.AfterFunc(t.ctx, func() { life.cancel(context.Cause(t.ctx)) })()
@@ -68,13 +70,14 @@ func (d *duty) serve(ctx context.Context, t *ticket) error {
 		select {
 		case <-life.Done():
 			timer.Stop()
-			return life.Err()
+			return context.Cause(life)
 		case <-timer.C:
 		}
 		began := time.Now()
 		if err := d.queues.store.Save(life, d.key, binary.BigEndian.AppendUint64(nil, uint64(began.UnixNano())), t.session.lease, t.ref); err != nil {
 			return err
 		}
+		wait.Reset()
 		if token, err := t.check(); err == nil {
 			// A run has no error to tell.
 			_ = d.queues.options.Trace(life, "run "+d.id, func(ctx context.Context) error { d.f(ctx, token); return nil })

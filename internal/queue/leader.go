@@ -9,7 +9,6 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/backoff"
-	"github.com/micro/go-platform/internal/lifecycle"
 	locks "github.com/micro/go-platform/sync"
 )
 
@@ -142,23 +141,27 @@ func (l *leader) Observe(opts ...locks.CallOption) (<-chan *registry.Node, error
 
 func (l *leader) observe(ctx context.Context, out chan *registry.Node) {
 	var wait backoff.Backoff
-	var last string
+	var last Entry // the holder's
 	known := false
 	for ctx.Err() == nil {
 		state, err := l.queues.read(ctx, l.claim.queue)
 		if err == nil {
 			wait.Reset()
-			holder := ""
+			var holder Entry
 			if len(state.Entries) > 0 {
-				holder = state.Entries[0].Name
+				holder = state.Entries[0]
 			}
-			if !known || holder != last {
+			if !known || holder.Name != last.Name || holder.Order != last.Order {
 				newest(out, first(state))
 			}
 			known, last = true, holder
 			err = l.queues.store.Wait(ctx, Ref{Queue: l.claim.queue}, state)
 		}
-		if err != nil && wait.Wait(ctx) != nil {
+		if err == nil {
+			continue
+		}
+		l.queues.unreadable(ctx, err)
+		if wait.Wait(ctx) != nil {
 			return
 		}
 	}
@@ -204,9 +207,7 @@ func (e *elected) Resign() error {
 	if again {
 		return fmt.Errorf("sync: resign %s: %w", e.id, locks.ErrNotHeld)
 	}
-	ctx, cancel := context.WithTimeout(e.values, lifecycle.FlushTimeout)
-	defer cancel()
-	if err := e.queues.giveBack(ctx, "resign "+e.id, e.ticket); err != nil {
+	if err := e.queues.giveBack(e.values, "resign "+e.id, e.ticket); err != nil {
 		return fmt.Errorf("sync: resign %s: %w", e.id, err)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/micro/go-platform/internal/lifecycle"
 	locks "github.com/micro/go-platform/sync"
 )
 
@@ -81,8 +80,7 @@ func (l *lock) Release(opts ...locks.CallOption) error {
 	if t == nil {
 		return fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrNotHeld)
 	}
-	ctx, cancel := context.WithTimeout(locks.NewCallOptions(opts...).Context, lifecycle.FlushTimeout)
-	defer cancel()
+	ctx := locks.NewCallOptions(opts...).Context
 	if err := l.queues.giveBack(ctx, "release "+l.id, t); err != nil {
 		return fmt.Errorf("sync: release %s: %w", l.id, err)
 	}

@@ -33,6 +33,8 @@ type Queues struct {
 	stopped  bool
 	sessions map[time.Duration]*session
 	opening  singleflight.Group // by TTL
+
+	leases, queues trouble // with renewing and reading them
 }
 
 // New returns the Sync of a store, or one whose Start returns err if that is
@@ -147,7 +149,7 @@ func (q *Queues) open(ttl time.Duration) (*session, error) {
 	if s := q.current(ttl); s != nil {
 		return s, nil
 	}
-	ctx, cancel := context.WithTimeout(q.ctx, callTimeout)
+	ctx, cancel := lifecycle.Bound(q.ctx, callTimeout)
 	defer cancel()
 	s, err := grant(ctx, q, ttl)
 	switch {
@@ -160,7 +162,8 @@ func (q *Queues) open(ttl time.Duration) (*session, error) {
 	q.mu.Lock()
 	q.sessions[ttl] = s
 	q.mu.Unlock()
-	if err := q.run(s.renew); err != nil {
+	if err := q.run(s.run); err != nil {
+		s.end()
 		s.revoke()
 		return nil, err
 	}
@@ -221,14 +224,14 @@ func (c claim) turn(ahead []Entry) (mine bool, wait Ref, err error) {
 	return false, wait, nil
 }
 
-// acquire waits until the claim is met. ctx bounds it.
-func (q *Queues) acquire(ctx context.Context, c claim) (*ticket, error) {
+// acquire waits until the claim is met. The caller's context bounds it.
+func (q *Queues) acquire(caller context.Context, c claim) (*ticket, error) {
 	if !q.group.Running() {
 		return nil, locks.ErrStopped
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(q.ctx, func() { cancel(locks.ErrStopped) })()
+	ctx, cancel := context.WithCancel(caller)
+	defer cancel()
+	defer context.AfterFunc(q.ctx, cancel)()
 	data, err := json.Marshal(c.value)
 	if err != nil {
 		return nil, err
@@ -241,8 +244,10 @@ func (q *Queues) acquire(ctx context.Context, c claim) (*ticket, error) {
 		switch {
 		case err == nil:
 			return t, nil
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+		case q.ctx.Err() != nil:
+			return nil, locks.ErrStopped
+		case caller.Err() != nil:
+			return nil, caller.Err()
 		case errors.Is(err, errDisplaced): // lost its place: from the end again
 		case errors.Is(err, locks.ErrConflict), errors.Is(err, locks.ErrStopped):
 			return nil, err
@@ -261,36 +266,33 @@ func (q *Queues) unavailable(err error) error {
 // errDisplaced tells that a contender has to begin again.
 var errDisplaced = errors.New("place in the queue lost")
 
-// enter puts an entry at the end of the queue.
+// enter puts an entry at the end of the queue, within callTimeout.
 func (q *Queues) enter(ctx context.Context, c claim, data []byte) (*ticket, Queue, error) {
+	ctx, cancel := lifecycle.Bound(ctx, callTimeout)
+	defer cancel()
 	s, err := q.session(ctx, c.ttl)
 	if err != nil {
 		return nil, Queue{}, err
 	}
 	t := s.join(c.queue)
 	if t == nil {
+		q.forget(s)
 		return nil, Queue{}, errDisplaced
 	}
-	bounded, cancel := context.WithTimeout(ctx, min(s.left(), callTimeout))
-	defer cancel()
-	state, err := s.store.Enter(bounded, s.lease, c.queue, t.ref.Name, data)
-	if errors.Is(err, ErrGone) {
+	state, err := s.enter(ctx, t, data)
+	switch {
+	case err == nil:
+		return t, state, nil
+	case errors.Is(err, ErrGone):
 		s.drop(t)
-		s.deadline.Store(0) // the next contender grants another one
+		s.expire() // the next contender grants another one
 		return nil, Queue{}, errDisplaced
-	}
-	if err != nil {
-		s.drop(t)
+	case errors.Is(err, ErrExists): // one that nobody here knows of
 		s.doubt(t)
-		return nil, Queue{}, err
+		return nil, Queue{}, errDisplaced
 	}
-	_, me, ok := state.split(t.ref.Name)
-	if !ok {
-		s.drop(t)
-		return nil, Queue{}, errDisplaced // it was removed at once
-	}
-	s.entered(t, me.Order)
-	return t, state, nil
+	s.doubt(t)
+	return nil, Queue{}, err
 }
 
 // await waits for the ticket's turn. It outlives outages of the server as long
@@ -329,6 +331,7 @@ func (q *Queues) await(ctx context.Context, c claim, t *ticket, state Queue) (er
 				pause.Reset()
 				break
 			}
+			q.unreadable(ctx, err)
 			if err := pause.Wait(ctx); err != nil {
 				return errDisplaced
 			}
@@ -338,18 +341,21 @@ func (q *Queues) await(ctx context.Context, c claim, t *ticket, state Queue) (er
 
 // read lists a queue within callTimeout.
 func (q *Queues) read(ctx context.Context, key string) (Queue, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := lifecycle.Bound(ctx, callTimeout)
 	defer cancel()
 	return q.store.List(ctx, key)
 }
 
+// unreadable tells of a queue that is waited for and cannot be read.
+func (q *Queues) unreadable(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		q.queues.tell(q.options.Logger, "sync: waits for a server", "store", q.String(), "error", err)
+	}
+}
+
 // abandon takes back an entry that its owner does not want any more.
 func (q *Queues) abandon(t *ticket) {
-	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout/2)
-	defer cancel()
-	if t.session.drop(t) {
-		_ = t.session.leave(ctx, t) // the session tries again
-	}
+	t.session.abandon(t)
 	t.ctx.cancel(locks.ErrNotHeld)
 }
 
@@ -359,7 +365,7 @@ func (q *Queues) giveBack(ctx context.Context, name string, t *ticket) error {
 
 // release gives back what a ticket holds. One that is lost goes with its
 // session.
-func (q *Queues) release(ctx context.Context, t *ticket) error {
+func (q *Queues) release(caller context.Context, t *ticket) error {
 	if _, err := t.check(); err != nil {
 		return err
 	}
@@ -367,17 +373,31 @@ func (q *Queues) release(ctx context.Context, t *ticket) error {
 		return locks.ErrLost
 	}
 	t.ctx.cancel(locks.ErrNotHeld)
-	switch err := t.session.leave(ctx, t); {
-	case err == nil:
+	ctx, cancel := lifecycle.Bound(caller, lifecycle.FlushTimeout)
+	defer cancel()
+	err := t.session.leave(ctx, t)
+	if err == nil {
 		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("freed later, at the latest when its lease ends: %w", ctx.Err())
-	default:
-		return fmt.Errorf("freed later, at the latest when its lease ends: %w", q.unavailable(err))
 	}
+	if err = q.unavailable(err); caller.Err() != nil {
+		err = caller.Err()
+	}
+	return fmt.Errorf("freed later, at the latest when its lease ends: %w", err)
 }
 
 // callTimeout bounds what is asked of a server that may not answer.
 const callTimeout = 5 * time.Second
 
-func (q *Queues) key(kind, id string) string { return q.options.Namespace + "/" + kind + "/" + id }
+func (q *Queues) key(kind, id string) string { return Key(q.options.Namespace, kind, id) }
+
+// Key returns the key of what is called id. None is the beginning of another
+// one up to a slash: entries of a queue are not those of another.
+func Key(namespace, kind, id string) string {
+	return Root(namespace) + kind + "/" + strings.NewReplacer("=", "=3D", "/", "=2F", "%", "=25").Replace(id)
+}
+
+// Root is what all keys of a namespace begin with. Consul decodes percent signs
+// in the path of a request, but not in a transaction: there are none.
+func Root(namespace string) string {
+	return strings.TrimSuffix(strings.ReplaceAll(namespace, "%", "=25"), "/") + "/"
+}

@@ -41,27 +41,169 @@ func TestAcquireFails(t *testing.T) {
 	}
 }
 
-// A request that was given up can still arrive, after its entry was removed.
+// A request that was given up can still arrive, however often its entry was
+// removed.
 func TestLateEntryIsRemoved(t *testing.T) {
+	t.Parallel()
+	const ttl = 5 * time.Second
 	server := memory.NewServer()
 	f := newFaulty(server)
 	s := start(t, f)
-	other, err := s.Lock("y", sync.LockTTL(3*time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	acquire(t, other) // the session stays
+	other := another(t, s, ttl) // the session stays
 	var late func() error
-	f.on("Enter", func(_ context.Context, do func() error) error { late = do; return errBroken })
-	f.on("Leave", func(_ context.Context, do func() error) error {
-		err := do()
-		f.on("Leave", nil)
-		return errors.Join(err, late())
-	})
-	if err := lock(t, s, sync.LockTTL(3*time.Second)).Acquire(); !errors.Is(err, sync.ErrUnavailable) {
+	f.once("Enter", func(_ context.Context, do func() error) error { late = do; return errBroken })
+	if err := lock(t, s, sync.LockTTL(ttl)).Acquire(); !errors.Is(err, sync.ErrUnavailable) {
 		t.Fatalf("acquired: %v", err)
 	}
+	rpctest.Eventually(t, "four removals", func() bool { return f.called("Leave") >= 4 })
+	if err := late(); err != nil {
+		t.Fatal(err)
+	}
 	acquire(t, lock(t, start(t, server.Store())))
+	if _, err := other.Token(); err != nil {
+		t.Errorf("freed by the end of the lease: %v", err)
+	}
+}
+
+// A session that may have an entry which nobody knows of gets no more locks, and
+// ends when those it has are given back.
+func TestDoubtfulSessionEnds(t *testing.T) {
+	f := newFaulty(memory.NewServer())
+	s := start(t, f)
+	other := another(t, s, time.Hour)
+	for _, doubtful := range []error{errBroken, queue.ErrExists} {
+		f.once("Enter", says(doubtful))
+		l := lock(t, s, sync.LockTTL(time.Hour))
+		if err := l.Acquire(); err != nil {
+			acquire(t, l)
+		}
+		if err := l.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := f.called("Grant"); n != 3 {
+		t.Errorf("%d leases, want a new one after every doubt", n)
+	}
+	rpctest.Eventually(t, "one lease to be revoked", func() bool { return f.called("Revoke") == 1 })
+	if err := other.Release(); err != nil {
+		t.Error(err)
+	}
+	rpctest.Eventually(t, "two leases to be revoked", func() bool { return f.called("Revoke") == 2 })
+}
+
+// An entry of the lease that nobody here made is one that was given back, in a
+// server that was restored from a backup.
+func TestGhostIsRemoved(t *testing.T) {
+	server := memory.NewServer()
+	f := newFaulty(server)
+	restored := make(chan struct{})
+	f.once("Watch", func(context.Context, func() error) error { <-restored; return nil })
+	s := start(t, f)
+	other := another(t, s, time.Hour)
+	if _, err := server.Store().Enter(t.Context(), f.lease, queue.Key(sync.DefaultNamespace, "lock", "x"), "ghost", nil); err != nil {
+		t.Fatal(err)
+	}
+	close(restored)
+	acquire(t, lock(t, start(t, server.Store())))
+	if _, err := other.Token(); err != nil {
+		t.Errorf("lost with the ghost: %v", err)
+	}
+}
+
+// Two would hold it until the server has answered.
+func TestStopLosesBeforeItGivesBack(t *testing.T) {
+	f := newFaulty(memory.NewServer())
+	s := start(t, f)
+	l := lock(t, s)
+	acquire(t, l)
+	lost := l.Lost()
+	f.on("Revoke", func(_ context.Context, do func() error) error {
+		select {
+		case <-lost:
+		default:
+			t.Error("given back before it was lost")
+		}
+		if _, err := l.Token(); !errors.Is(err, sync.ErrLost) {
+			t.Errorf("token while it is given back: %v", err)
+		}
+		return do()
+	})
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if f.called("Revoke") != 1 {
+		t.Error("not given back")
+	}
+}
+
+// A loop that is stuck keeps nobody from knowing what time it is, and what it
+// brings back late stays lost.
+func TestLeaseDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	server := memory.NewServer()
+	f := newFaulty(server)
+	s := start(t, f)
+	const ttl = 4 * time.Second
+	l := lock(t, s, sync.LockTTL(ttl))
+	acquire(t, l)
+	lost, ctx, acquired := l.Lost(), l.Context(), time.Now()
+	answer, stuck := make(chan struct{}), make(chan struct{})
+	f.on("Renew", func(_ context.Context, do func() error) error {
+		if time.Since(acquired) < ttl/2 { // one that is late would extend it by much
+			return errBroken
+		}
+		f.on("Renew", nil)
+		err := do()
+		close(stuck)
+		<-answer
+		return err
+	})
+	within(t, "a renewal", stuck)
+	rpctest.Eventually(t, "the end of the lease", func() bool {
+		if err := server.Store().Renew(t.Context(), f.lease); err != nil {
+			t.Fatal(err) // there it goes on
+		}
+		_, err := l.Token()
+		return errors.Is(err, sync.ErrLost)
+	})
+	if ctx.Err() == nil {
+		t.Error("the context has not ended by the clock")
+	}
+	close(answer)
+	within(t, "told of the loss", lost)
+	if _, err := l.Token(); !errors.Is(err, sync.ErrLost) {
+		t.Errorf("token of a lease that came back: %v", err)
+	}
+	if err := l.Release(); !errors.Is(err, sync.ErrLost) {
+		t.Errorf("release of what was lost: %v", err)
+	}
+	rpctest.Eventually(t, "an empty queue", func() bool { return entries(t, server.Store()) == 0 })
+}
+
+func TestReleaseAtTheDeadline(t *testing.T) {
+	f := newFaulty(memory.NewServer())
+	l := lock(t, start(t, f), sync.LockTTL(500*time.Millisecond))
+	acquire(t, l)
+	ctx, answer := l.Context(), make(chan struct{})
+	defer close(answer)
+	f.on("Renew", func(context.Context, func() error) error { <-answer; return errBroken })
+	rpctest.Eventually(t, "the end of the lease", func() bool { return ctx.Err() != nil })
+	if err := l.Release(); !errors.Is(err, sync.ErrLost) {
+		t.Errorf("released what is over: %v", err)
+	}
+}
+
+func TestIdleSessionEnds(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(memory.NewServer())
+	l := lock(t, start(t, f), sync.LockTTL(time.Second))
+	for n := 1; n < 3; n++ {
+		acquire(t, l)
+		if err := l.Release(); err != nil {
+			t.Fatal(err)
+		}
+		rpctest.Eventually(t, "the end of an idle session", func() bool { return f.called("Revoke") == n })
+	}
 }
 
 func TestHangingServerDoesNotOutlastLockWait(t *testing.T) {
@@ -84,6 +226,12 @@ func TestHangingServerDoesNotOutlastLockWait(t *testing.T) {
 	if n := f.called("Grant"); n != 1 {
 		t.Errorf("%d leases asked for, want one for all", n)
 	}
+}
+
+func TestStopEndsAcquire(t *testing.T) {
+	f := newFaulty(memory.NewServer())
+	s := start(t, f)
+	f.on("Grant", hanging)
 	ended := make(chan error, 1)
 	go func() { ended <- lock(t, s).Acquire() }()
 	rpctest.Eventually(t, "a wait", func() bool { return f.called("Grant") > 0 })
@@ -95,10 +243,60 @@ func TestHangingServerDoesNotOutlastLockWait(t *testing.T) {
 	}
 }
 
-func TestReleaseWhileDown(t *testing.T) {
+// Who gives up waiting does not wait for the server, which hears of it later.
+func TestGivingUpIsPrompt(t *testing.T) {
 	server := memory.NewServer()
 	f := newFaulty(server)
-	l := lock(t, start(t, f), sync.LockTTL(3*time.Second))
+	s, answer := start(t, f), make(chan struct{})
+	held := lock(t, start(t, server.Store()))
+	acquire(t, held)
+	f.on("Leave", func(_ context.Context, do func() error) error { <-answer; return do() })
+	for _, cause := range []error{nil, errBroken} {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, cause)
+		if err := lock(t, s).Acquire(sync.WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("cause %v: %v", cause, err)
+		}
+		cancel()
+	}
+	close(answer) // Acquire has returned before
+	rpctest.Eventually(t, "the holder to be alone", func() bool { return entries(t, server.Store()) == 1 })
+}
+
+func TestReleaseWhileItHangs(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(memory.NewServer())
+	s := start(t, f)
+	f.on("Leave", hanging)
+	one, two := lock(t, s), another(t, s, time.Hour)
+	acquire(t, one)
+	if err := one.Release(); !errors.Is(err, sync.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("released: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := two.Release(sync.WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sync.ErrUnavailable) {
+		t.Errorf("released within a deadline: %v", err)
+	}
+	l, err := s.Leader("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seat, err := l.Elect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := seat.Resign(); !errors.Is(err, sync.ErrUnavailable) {
+		t.Errorf("resigned: %v", err)
+	}
+}
+
+func TestReleaseWhileDown(t *testing.T) {
+	t.Parallel()
+	const ttl = 5 * time.Second
+	server := memory.NewServer()
+	f := newFaulty(server)
+	s := start(t, f)
+	l, other := lock(t, s, sync.LockTTL(ttl)), another(t, s, ttl)
 	acquire(t, l)
 	ctx := l.Context()
 	f.on("Leave", broken)
@@ -115,8 +313,8 @@ func TestReleaseWhileDown(t *testing.T) {
 	f.on("Leave", nil)
 	f.on("Renew", nil)
 	acquire(t, lock(t, start(t, server.Store())))
-	if n := f.called("Grant"); n != 1 {
-		t.Errorf("freed by the end of the lease, not in the background: %d leases", n)
+	if _, err := other.Token(); err != nil {
+		t.Errorf("freed by the end of the lease, not in the background: %v", err)
 	}
 }
 
@@ -154,14 +352,14 @@ func TestLeaseEndsWhileWaiting(t *testing.T) {
 func TestEnterFindsThatTheLeaseIsGone(t *testing.T) {
 	f := newFaulty(memory.NewServer())
 	s := start(t, f)
-	f.on("Enter", func(context.Context, func() error) error {
-		f.on("Enter", nil)
-		return queue.ErrGone
-	})
-	acquire(t, lock(t, s))
+	other := another(t, s, time.Hour)
+	rpctest.Eventually(t, "the loop of the session", func() bool { return f.called("Watch") > 0 })
+	f.once("Enter", says(queue.ErrGone))
+	acquire(t, lock(t, s, sync.LockTTL(time.Hour)))
 	if n := f.called("Grant"); n != 2 {
 		t.Errorf("%d leases", n)
 	}
+	within(t, "what the old lease held is lost", other.Lost())
 }
 
 func TestOutages(t *testing.T) {

@@ -3,14 +3,12 @@ package queue
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/lifecycle"
 	locks "github.com/micro/go-platform/sync"
 )
@@ -24,24 +22,25 @@ type session struct {
 	ttl   time.Duration
 	lease string
 
-	// deadline is when the server may end the lease, in time since base.
+	// deadline is when the server may end the lease, in time since base, and 0
+	// from when it did: a lease does not come back.
 	base     time.Time
 	deadline atomic.Int64
-	done     chan struct{} // closed when the lease is over
+
+	ctx     context.Context // ends with the lease
+	cancel  context.CancelFunc
+	wake    chan struct{} // something does not wait for the next renewal
+	suspect atomic.Bool   // the lease may have ended, or have entries that nobody made
 
 	mu      sync.Mutex
 	over    bool
+	retired bool  // ends when its last ticket leaves
+	failed  error // of the last renewal
 	tickets map[string]*ticket
-	litter  map[Ref]int // entries that may be there and should not, and how often to remove them
-	names   []string    // to be used again
-	idle    int         // renewals in a row without a ticket
-
-	dirty chan struct{} // litter that does not wait for the next renewal
+	litter  map[Ref]litter // entries that may be there and should not
+	names   []string       // to be used again
+	idle    int            // renewals in a row without a ticket
 }
-
-// unsure is how many times an entry is removed of which nobody knows whether it
-// was made: the request that makes it may still be on its way.
-const unsure = 3
 
 // grant begins a lease. A lease that may have been granted by a call that
 // failed ends by itself.
@@ -53,8 +52,9 @@ func grant(ctx context.Context, q *Queues, ttl time.Duration) (*session, error) 
 	}
 	s := &session{
 		queue: q, store: q.store, asked: ttl, ttl: granted, lease: lease, base: began,
-		done: make(chan struct{}), tickets: map[string]*ticket{}, litter: map[Ref]int{}, dirty: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), tickets: map[string]*ticket{}, litter: map[Ref]litter{},
 	}
+	s.ctx, s.cancel = context.WithCancel(q.ctx)
 	s.deadline.Store(int64(granted))
 	return s, nil
 }
@@ -63,279 +63,209 @@ func grant(ctx context.Context, q *Queues, ttl time.Duration) (*session, error) 
 // background has run since the process was paused.
 func (s *session) alive() bool { return s.left() > 0 }
 
+// left settles that a lease whose time is over stays so: somebody was told, and
+// a renewal that is on its way must not bring it back.
 func (s *session) left() time.Duration {
-	return time.Duration(s.deadline.Load()) - time.Since(s.base)
-}
-
-// renew is the loop of the session. It ends with ctx, with the lease, or when
-// nobody has used the session for a while.
-func (s *session) renew(ctx context.Context) {
-	defer s.end()
-	wait := s.ttl / 3
 	for {
-		if s.pause(ctx, wait) != nil {
-			s.revoke()
-			return
+		deadline := s.deadline.Load()
+		left := time.Duration(deadline) - time.Since(s.base)
+		if left > 0 {
+			return left
 		}
-		if !s.alive() {
-			return
-		}
-		began := time.Now()
-		bounded, cancel := context.WithTimeout(ctx, min(s.left(), max(s.ttl/3, time.Second)))
-		err := s.store.Renew(bounded, s.lease)
-		switch {
-		case err == nil:
-			s.deadline.Store(int64(began.Sub(s.base) + s.ttl))
-			wait = s.ttl / 3
-			s.tidy(bounded)
-		case errors.Is(err, ErrGone):
-			cancel()
-			return
-		default:
-			wait = min(s.ttl/10, max(s.left(), 0))
-		}
-		cancel()
-		if s.unused() {
-			s.revoke()
-			return
+		if s.deadline.CompareAndSwap(deadline, 0) {
+			return 0
 		}
 	}
 }
 
-// pause waits for d, sweeping what is in a hurry, or returns the error of ctx.
-func (s *session) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-			return nil
-		case <-s.dirty:
-			bounded, cancel := context.WithTimeout(ctx, min(s.ttl/10, lifecycle.FlushTimeout, s.left()))
-			s.clean(bounded)
-			cancel()
-		}
-	}
+// expire tells that the server ended the lease.
+func (s *session) expire() {
+	s.deadline.Store(0)
+	s.hurry()
 }
 
-// hurry asks for the litter to be swept at once.
+// hurry has the loop look at once.
 func (s *session) hurry() {
 	select {
-	case s.dirty <- struct{}{}:
-	default: // it will be
+	case s.wake <- struct{}{}:
+	default: // it will
 	}
 }
 
-// tidy finds entries that somebody removed and removes those that were left.
-// What fails now is done at the next renewal.
-func (s *session) tidy(ctx context.Context) {
-	if held := s.held(); len(held) > 0 {
-		missing, err := s.store.Missing(ctx, s.lease, held)
-		if err == nil {
-			s.lose(missing)
+// run keeps the session until its Sync stops, the lease ends, or nobody uses
+// it. What is held is lost here before it is given back there: else two would
+// hold it until the server has answered.
+func (s *session) run(context.Context) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(s.watch)
+	gone := s.renew()
+	s.end()
+	if !gone {
+		s.revoke()
+	}
+}
+
+// renew is the loop of the session. It tells whether the server ended the lease.
+func (s *session) renew() (gone bool) {
+	for wait := s.ttl / 3; s.pause(wait) && !s.unused(); {
+		switch err := s.extend(); {
+		case errors.Is(err, ErrGone):
+			return true
+		case err != nil:
+			wait = min(s.ttl/10, s.left())
+		default:
+			wait = s.ttl / 3
 		}
 	}
-	s.clean(ctx)
+	return false
 }
 
-func (s *session) clean(ctx context.Context) {
+// extend renews the lease, unless it is over by the clock before the answer is
+// there.
+func (s *session) extend() error {
+	began, old := time.Now(), s.deadline.Load()
+	ctx, cancel := lifecycle.Bound(s.ctx, min(s.left(), max(s.ttl/3, time.Second)))
+	defer cancel()
+	err := s.store.Renew(ctx, s.lease)
+	if s.fail(err); err != nil {
+		return err
+	}
+	s.deadline.CompareAndSwap(old, int64(began.Sub(s.base)+s.ttl)) // else the loop finds that it is over
+	s.tidy(ctx)
+	return nil
+}
+
+// fail remembers why the lease could not be renewed. Nobody else would tell.
+func (s *session) fail(err error) {
 	s.mu.Lock()
-	litter := slices.Collect(maps.Keys(s.litter))
+	s.failed = err
 	s.mu.Unlock()
-	for _, ref := range litter {
-		if s.store.Leave(ctx, ref) == nil { // else again at the next renewal
-			s.swept(ref)
+	if err != nil && !errors.Is(err, ErrGone) && s.ctx.Err() == nil {
+		s.queue.leases.tell(s.queue.options.Logger, "sync: a lease cannot be renewed", "store", s.store.String(), "ttl", s.ttl, "error", err)
+	}
+}
+
+// loss is ErrLost with what is known of the reason.
+func (s *session) loss() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		return locks.ErrLost
+	}
+	return fmt.Errorf("%w: the lease could not be renewed: %s", locks.ErrLost, s.failed.Error())
+}
+
+// enter makes the entry of a ticket.
+func (s *session) enter(ctx context.Context, t *ticket, data []byte) (Queue, error) {
+	ctx, cancel := lifecycle.Bound(ctx, s.left())
+	defer cancel()
+	state, err := s.store.Enter(ctx, s.lease, t.ref.Queue, t.ref.Name, data)
+	if err != nil {
+		return Queue{}, err
+	}
+	_, me, ok := state.split(t.ref.Name)
+	if !ok {
+		return Queue{}, fmt.Errorf("%s: an entry that was made is not in its queue", s.store.String())
+	}
+	s.entered(t, me.Order)
+	return state, nil
+}
+
+// pause waits for d, or until something does not wait for the next renewal, and
+// tells whether there shall be one.
+func (s *session) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for s.alive() {
+		select {
+		case <-s.ctx.Done():
+			return false
+		case <-timer.C:
+			return s.alive()
+		case <-s.wake:
+			if s.suspect.Load() || s.finished() {
+				return s.alive()
+			}
+			ctx, cancel := lifecycle.Bound(s.ctx, min(s.ttl/10, lifecycle.FlushTimeout, s.left()))
+			s.sweep(ctx)
+			cancel()
+		}
+	}
+	return false
+}
+
+// watch hears of what happens to the lease and its entries otherwise than by
+// time. That the server cannot be asked, the renewals notice.
+func (s *session) watch() {
+	var wait backoff.Backoff
+	for {
+		if s.store.Watch(s.ctx, s.lease) == nil {
+			wait.Reset()
+			s.suspect.Store(true)
+			s.hurry()
+		}
+		if wait.Wait(s.ctx) != nil {
+			return
 		}
 	}
 }
 
-func (s *session) swept(ref Ref) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.litter[ref]--; s.litter[ref] <= 0 {
-		delete(s.litter, ref)
-	}
-}
-
-func (s *session) held() (held []Ref) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.tickets {
-		if t.entered {
-			held = append(held, t.ref)
-		}
-	}
-	return held
-}
-
-func (s *session) lose(refs []Ref) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, ref := range refs {
-		if t, ok := s.tickets[ref.Name]; ok && t.ref == ref {
-			delete(s.tickets, ref.Name)
-			t.lose()
-		}
-	}
-}
-
-// unused tells that the session had no ticket for three renewals, and takes it
-// out of use then.
+// unused tells that the session had no ticket for a TTL, and takes it out of use
+// then.
 func (s *session) unused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.tickets) > 0 || len(s.litter) > 0 {
+	switch {
+	case len(s.tickets) > 0:
 		s.idle = 0
 		return false
-	}
-	s.idle++
-	if s.idle < 3 {
+	case s.retired: // what may still be made fails with the lease
+	case len(s.litter) > 0 || s.idle < 2:
+		s.idle++
 		return false
 	}
 	s.over = true
 	return true
 }
 
+func (s *session) finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retired && len(s.tickets) == 0
+}
+
+// retire gives the session no more tickets: it may have an entry that nobody
+// knows of, which ends with it.
+func (s *session) retire() {
+	s.mu.Lock()
+	s.retired = true
+	s.mu.Unlock()
+	s.queue.forget(s)
+	s.hurry()
+}
+
 // end loses everything that is still held.
 func (s *session) end() {
+	why := s.loss()
 	s.mu.Lock()
 	s.over = true
 	for name, t := range s.tickets {
 		delete(s.tickets, name)
-		t.lose()
+		t.lose(why)
 	}
 	s.mu.Unlock()
-	close(s.done)
+	s.deadline.Store(0)
+	s.cancel()
 	s.queue.forget(s)
 }
 
 // revoke is the last thing a session does: nobody has to wait for the TTL.
 func (s *session) revoke() {
-	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout/2)
+	ctx, cancel := lifecycle.Bound(context.Background(), lifecycle.FlushTimeout/2)
 	defer cancel()
 	if err := s.store.Revoke(ctx, s.lease); err != nil && !errors.Is(err, ErrGone) {
 		s.queue.options.Logger.Warn("sync: what is held stays so until its lease ends",
 			"store", s.store.String(), "ttl", s.ttl, "error", err)
 	}
-}
-
-// join returns a ticket whose entry is about to be made, nil when the session
-// is over.
-func (s *session) join(queue string) *ticket {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over {
-		return nil
-	}
-	var name string
-	if last := len(s.names) - 1; last >= 0 {
-		name, s.names = s.names[last], s.names[:last]
-	} else {
-		name = uuid.NewString()
-	}
-	t := newTicket(s, Ref{Queue: queue, Name: name})
-	s.tickets[name] = t
-	return t
-}
-
-// entered tells that the ticket's entry was made: from now on it is missed.
-func (s *session) entered(t *ticket, order uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.entered, t.ref.Order = true, order
-}
-
-// drop forgets a ticket and tells whether it was still held.
-func (s *session) drop(t *ticket) (held bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held = s.tickets[t.ref.Name] == t
-	if held {
-		delete(s.tickets, t.ref.Name)
-	}
-	return held
-}
-
-// leave removes the entry of a ticket that was dropped, now or in the background.
-func (s *session) leave(ctx context.Context, t *ticket) error {
-	err := s.store.Leave(ctx, t.ref)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil {
-		s.names = append(s.names, t.ref.Name)
-		return nil
-	}
-	s.litter[t.ref] = 1
-	s.hurry()
-	return err
-}
-
-// doubt is leave for a ticket of which nobody knows whether its entry was made.
-func (s *session) doubt(t *ticket) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.litter[t.ref] = unsure
-	s.hurry()
-}
-
-// ticket is one acquisition, from entering the queue until it is given back.
-type ticket struct {
-	session *session
-	ref     Ref  // its order, which is the fencing token, is known once it entered
-	entered bool // guarded by the session's mu
-	lost    chan struct{}
-	ctx     *leaseContext
-}
-
-func newTicket(s *session, ref Ref) *ticket {
-	t := &ticket{session: s, ref: ref, lost: make(chan struct{})}
-	t.ctx = newLeaseContext(context.Background(), t)
-	return t
-}
-
-// lose is called once, under the session's lock.
-func (t *ticket) lose() {
-	close(t.lost)
-	t.ctx.cancel(locks.ErrLost)
-}
-
-func (t *ticket) isLost() bool {
-	select {
-	case <-t.lost:
-		return true
-	default:
-		return !t.session.alive()
-	}
-}
-
-func (t *ticket) check() (uint64, error) {
-	if t.isLost() {
-		return 0, locks.ErrLost
-	}
-	return t.ref.Order, nil
-}
-
-// leaseContext ends with a ticket. Its Err looks at the clock, so that a
-// process that was paused does not have to wait for its timers.
-type leaseContext struct {
-	context.Context
-	cancel context.CancelCauseFunc
-	ticket *ticket
-}
-
-func newLeaseContext(parent context.Context, t *ticket) *leaseContext {
-	ctx, cancel := context.WithCancelCause(parent)
-	return &leaseContext{ctx, cancel, t}
-}
-
-func (c *leaseContext) Err() error {
-	if err := c.Context.Err(); err != nil {
-		return err
-	}
-	if c.ticket.isLost() {
-		return context.Canceled
-	}
-	return nil
 }

@@ -126,9 +126,9 @@ func (p *process) Missing(ctx context.Context, lease string, refs []queue.Ref) (
 }
 
 // start returns a Sync on the store that is stopped when the test ends.
-func start(t *testing.T, store queue.Store) sync.Sync {
+func start(t *testing.T, store queue.Store, opts ...sync.Option) sync.Sync {
 	t.Helper()
-	s := queue.New(store, sync.NewOptions(), nil)
+	s := queue.New(store, sync.NewOptions(opts...), nil)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

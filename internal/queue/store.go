@@ -15,8 +15,12 @@ import (
 	"time"
 )
 
-// ErrGone is returned by a Store for a lease that has ended.
-var ErrGone = errors.New("lease has ended")
+// ErrGone is returned by a Store for a lease that has ended, ErrExists for an
+// entry that is there already.
+var (
+	ErrGone   = errors.New("lease has ended")
+	ErrExists = errors.New("entry exists")
+)
 
 // Store is what a coordination server has to offer. Errors are ErrGone, those
 // of ctx, and any other for a server that did not do what it was asked; whether
@@ -31,8 +35,15 @@ type Store interface {
 	// Revoke ends a lease and removes its entries.
 	Revoke(ctx context.Context, lease string) error
 
+	// Watch returns nil when the lease may have ended, or may have other entries
+	// than those that were made and not left, as in a server that was restored
+	// from a backup: as soon as the store hears of it, or now and then.
+	Watch(ctx context.Context, lease string) error
+	// Bound returns the entries that a lease has. It may be dear.
+	Bound(ctx context.Context, lease string) ([]Ref, error)
+
 	// Enter adds an entry to the end of a queue, bound to a lease. It returns
-	// the queue up to and with it.
+	// the queue up to and with it, or ErrExists.
 	Enter(ctx context.Context, lease, queue, name string, value []byte) (Queue, error)
 	// Leave removes an entry; one that is not there is no error.
 	Leave(ctx context.Context, entry Ref) error

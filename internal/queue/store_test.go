@@ -21,6 +21,7 @@ type faulty struct {
 	hooks map[string]func(ctx context.Context, do func() error) error
 	calls map[string]int
 	names map[string]bool // of entries
+	lease string          // the last
 }
 
 func newFaulty(server *memory.Server) *faulty {
@@ -56,6 +57,9 @@ func (f *faulty) step(ctx context.Context, step string, do func() error) error {
 
 func (f *faulty) Grant(ctx context.Context, ttl time.Duration) (lease string, granted time.Duration, err error) {
 	err = f.step(ctx, "Grant", func() (err error) { lease, granted, err = f.Store.Grant(ctx, ttl); return err })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lease = lease
 	return lease, granted, err
 }
 
@@ -65,6 +69,10 @@ func (f *faulty) Renew(ctx context.Context, lease string) error {
 
 func (f *faulty) Revoke(ctx context.Context, lease string) error {
 	return f.step(ctx, "Revoke", func() error { return f.Store.Revoke(ctx, lease) })
+}
+
+func (f *faulty) Watch(ctx context.Context, lease string) error {
+	return f.step(ctx, "Watch", func() error { return f.Store.Watch(ctx, lease) })
 }
 
 func (f *faulty) Enter(ctx context.Context, lease, key, name string, value []byte) (q queue.Queue, err error) {
@@ -107,6 +115,18 @@ func broken(context.Context, func() error) error { return errBroken }
 // lostAnswer does what was asked and does not tell.
 func lostAnswer(_ context.Context, do func() error) error { return errors.Join(do(), errBroken) }
 
+// once is a hook that is there for one call.
+func (f *faulty) once(step string, hook func(ctx context.Context, do func() error) error) {
+	f.on(step, func(ctx context.Context, do func() error) error {
+		f.on(step, nil)
+		return hook(ctx, do)
+	})
+}
+
+func says(err error) func(context.Context, func() error) error {
+	return func(context.Context, func() error) error { return err }
+}
+
 func hanging(ctx context.Context, _ func() error) error {
 	<-ctx.Done()
 	return ctx.Err()
@@ -123,6 +143,27 @@ func lock(t *testing.T, s sync.Sync, opts ...sync.LockOption) sync.Lock {
 	return l
 }
 
+// another is a lock of the same session that is held.
+func another(t *testing.T, s sync.Sync, ttl time.Duration) sync.Lock {
+	t.Helper()
+	l, err := s.Lock("y", sync.LockTTL(ttl))
+	if err != nil {
+		t.Fatal(err)
+	}
+	acquire(t, l)
+	return l
+}
+
+// within fails when the channel is not closed in time.
+func within(t *testing.T, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("never: %s", what)
+	}
+}
+
 func acquire(t *testing.T, l sync.Lock) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -134,7 +175,7 @@ func acquire(t *testing.T, l sync.Lock) {
 
 func entries(t *testing.T, s queue.Store) int {
 	t.Helper()
-	q, err := s.List(t.Context(), sync.DefaultNamespace+"/lock/x")
+	q, err := s.List(t.Context(), queue.Key(sync.DefaultNamespace, "lock", "x"))
 	if err != nil {
 		t.Fatal(err)
 	}

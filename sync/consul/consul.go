@@ -4,7 +4,8 @@
 // (the first is documented, the second is what it does). A lock's session has
 // three quarters of the lock's TTL: a holder that died frees it after 1.5 TTL at
 // the latest. Consul takes sessions of 10 s, unless session_ttl_min of its
-// agents says otherwise, to 24 h; shorter ones become 10 s.
+// agents says otherwise, to 24 h; shorter ones become 10 s: locks with a TTL below
+// 13.4 s are as those with that, and free after 20 s at the latest.
 //
 // A session is bound to its TTL alone, not to the health of the agent's node,
 // which may fail early. Consul's lock-delay does not come into play: it keeps a
@@ -12,14 +13,24 @@
 // What it is for, a holder that does not know yet, is covered by the holder's
 // own clock and by the fencing token, the raft index of the holder's key.
 //
-// The environment of Consul's own clients (CONSUL_HTTP_TOKEN, ...) is
-// respected.
+// An agent that leaves its datacenter, as client agents do when they are told to
+// stop (leave_on_terminate), takes its node and with it the sessions that were
+// made through it: Consul frees what they hold at once. The session is watched,
+// the holder hears of it within a round trip or two.
+//
+// An agent takes 200 connections from one host (http_max_conns_per_client). A
+// Sync uses up to 16 for calls and 32 for waiting, those who wait beyond that
+// look every two seconds.
+//
+// The environment of Consul's own clients (CONSUL_HTTP_TOKEN, CONSUL_CACERT, ...)
+// is respected.
 package consul
 
 import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -44,13 +55,16 @@ func NewSync(opts ...sync.Option) sync.Sync {
 }
 
 type store struct {
-	consul *api.Client
-	idle   func() // closes what is
+	consul    *api.Client
+	idle      func() // closes what is
+	namespace string
+	waits     chan struct{} // those that have a connection
+	least     atomic.Int64  // session that is taken, as far as is known
 }
 
 func newStore(o sync.Options) (*store, error) {
 	c, idle, err := consulagents.NewClient(o.Nodes, o.TLS)
-	return &store{c, idle}, err
+	return &store{consul: c, idle: idle, namespace: o.Namespace, waits: make(chan struct{}, maxWaits)}, err
 }
 
 func (s *store) String() string { return "consul" }
@@ -61,9 +75,10 @@ func (s *store) Close() error {
 }
 
 func (s *store) Grant(ctx context.Context, ttl time.Duration) (string, time.Duration, error) {
-	session := min(max(ttl*3/4, time.Millisecond), maxSession)
+	session := min(max(ttl*3/4, time.Millisecond, time.Duration(s.least.Load())), maxSession)
 	id, err := s.create(ctx, session)
 	if err != nil && session < minSession && strings.Contains(err.Error(), "Invalid Session TTL") {
+		s.least.Store(int64(minSession))
 		session = minSession
 		id, err = s.create(ctx, session)
 	}
@@ -83,6 +98,39 @@ func (s *store) Renew(ctx context.Context, lease string) error {
 		return queue.ErrGone
 	}
 	return err
+}
+
+// Watch asks for the session until it is gone. A query that comes back early
+// with nothing new was at a server whose state was replaced: restored from a
+// snapshot, or the server stopped.
+func (s *store) Watch(ctx context.Context, lease string) error {
+	for index := uint64(1); ; {
+		o, cancel := s.blocking(ctx, index)
+		began := time.Now()
+		session, meta, err := s.consul.Session().Info(lease, o)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if session == nil || meta.LastIndex < index || meta.LastIndex == index && time.Since(began) < poll {
+			return nil
+		}
+		index = meta.LastIndex
+	}
+}
+
+// Bound reads all that is held: Consul does not keep by session what it has.
+func (s *store) Bound(ctx context.Context, lease string) (bound []queue.Ref, _ error) {
+	pairs, _, err := s.consul.KV().List(plain(queue.Root(s.namespace)), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pairs {
+		if slash := strings.LastIndexByte(p.Key, '/'); p.Session == lease {
+			bound = append(bound, queue.Ref{Queue: "/" + p.Key[:slash], Name: p.Key[slash+1:]})
+		}
+	}
+	return bound, nil
 }
 
 func (s *store) Revoke(ctx context.Context, lease string) error {

@@ -1,6 +1,8 @@
 package consul_test
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
@@ -33,11 +36,18 @@ func TestSuite(t *testing.T) {
 // The agent takes shorter sessions than Consul does by default, or this would
 // take minutes.
 func TestFaults(t *testing.T) {
-	server := backend.Consul(t, backend.Args(`-hcl=session_ttl_min = "1s"`))
+	dir := t.TempDir()
+	server := backend.Consul(t, backend.Args(`-hcl=session_ttl_min = "1s"`, "-data-dir="+dir))
 	c := client(t, server.Addr)
 	synctest.RunFaults(t, synctest.Remote{
 		Server: synctest.Server{TTL: 4 * time.Second, Expiry: 1.5, Contenders: contenders(c)},
 		Addr:   server.Addr, At: consul.NewSync, Kill: server.Kill, Restart: server.Restart,
+		Wipe: func(tb testing.TB) {
+			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+				tb.Fatal(err)
+			}
+			server.Restart(tb)
+		},
 		Remove: func(tb testing.TB, namespace string) {
 			if _, err := c.KV().DeleteTree(strings.TrimPrefix(namespace, "/")+"/", nil); err != nil {
 				tb.Fatal(err)
@@ -85,7 +95,7 @@ func client(tb testing.TB, addr string) *api.Client {
 func contenders(c *api.Client) func(testing.TB, string) int {
 	return func(tb testing.TB, id string) int {
 		tb.Helper()
-		keys, _, err := c.KV().Keys(strings.TrimPrefix(sync.DefaultNamespace, "/")+"/lock/"+id+"/", "", nil)
+		keys, _, err := c.KV().Keys(strings.TrimPrefix(queue.Key(sync.DefaultNamespace, "lock", id), "/")+"/", "", nil)
 		if err != nil {
 			tb.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/queue"
 )
 
@@ -16,10 +17,17 @@ const (
 	maxOps = 64 // of a transaction, in Consul
 	// poll bounds a blocking query, so that an agent that hangs is noticed.
 	poll = 15 * time.Second
+	// maxWaits is how many blocking queries there are at a time: an agent takes
+	// 200 connections from all that is on a host. Others look every glance.
+	maxWaits = 32
+	glance   = 2 * time.Second
 )
 
-// prefix of a queue; keys of Consul do not begin with a slash.
-func prefix(key string) string { return strings.TrimPrefix(key, "/") + "/" }
+// plain is a key as Consul has it: without a slash before it.
+func plain(key string) string { return strings.TrimPrefix(key, "/") }
+
+// prefix of a queue.
+func prefix(key string) string { return plain(key) + "/" }
 
 func path(key, name string) string { return prefix(key) + name }
 
@@ -42,6 +50,7 @@ func fromPairs(key string, pairs api.KVPairs, revision uint64) queue.Queue {
 
 func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte) (queue.Queue, error) {
 	pairs, failed, err := s.transact(ctx, api.KVTxnOps{
+		{Verb: api.KVCheckNotExists, Key: path(key, name)},
 		{Verb: api.KVLock, Key: path(key, name), Value: value, Session: lease},
 		{Verb: api.KVGetTree, Key: prefix(key)},
 	})
@@ -49,16 +58,25 @@ func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte
 		return queue.Queue{}, err
 	}
 	if len(failed) > 0 {
-		if strings.Contains(failed[0].What, "invalid session") {
-			return queue.Queue{}, queue.ErrGone
-		}
-		return queue.Queue{}, errors.New(failed[0].What)
+		return queue.Queue{}, refused(failed)
 	}
-	// The answer to the first operation has no value; the tree has all.
+	// The answer to the lock has no value, the check has none; the tree has all.
 	tree := slices.DeleteFunc(pairs[1:], func(p *api.KVPair) bool { return p == nil })
 	q := fromPairs(key, tree, 0)
 	q.Revision = pairs[0].CreateIndex
 	return q, nil
+}
+
+// refused says what is wrong with an entry: the check comes before the lock.
+func refused(failed api.TxnErrors) error {
+	last := failed[len(failed)-1]
+	switch {
+	case strings.Contains(last.What, "invalid session"):
+		return queue.ErrGone
+	case last.OpIndex == 0:
+		return queue.ErrExists
+	}
+	return errors.New(last.What)
 }
 
 func (s *store) Leave(ctx context.Context, ref queue.Ref) error {
@@ -90,11 +108,20 @@ func (s *store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error
 	}
 }
 
-// query blocks until the entry, or the queue, is newer than index.
+// query waits until the entry, or the queue, is newer than index, or for a while.
 func (s *store) query(ctx context.Context, ref queue.Ref, index uint64) (now uint64, there bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, poll*2)
+	timer := time.NewTimer(glance)
+	defer timer.Stop()
+	select {
+	case s.waits <- struct{}{}:
+		defer func() { <-s.waits }()
+	case <-timer.C:
+		index = 0
+	case <-ctx.Done():
+		return 0, false, ctx.Err()
+	}
+	o, cancel := s.blocking(ctx, index)
 	defer cancel()
-	o := (&api.QueryOptions{RequireConsistent: true, WaitIndex: index, WaitTime: poll}).WithContext(ctx)
 	var meta *api.QueryMeta
 	if ref.Name == "" {
 		_, meta, err = s.consul.KV().Keys(prefix(ref.Queue), "", o)
@@ -107,6 +134,13 @@ func (s *store) query(ctx context.Context, ref queue.Ref, index uint64) (now uin
 		return 0, false, err
 	}
 	return meta.LastIndex, there, nil
+}
+
+// blocking returns the options of a query that blocks until there is something
+// newer than index, unless that is 0.
+func (s *store) blocking(ctx context.Context, index uint64) (*api.QueryOptions, context.CancelFunc) {
+	ctx, cancel := lifecycle.Bound(ctx, poll*2)
+	return (&api.QueryOptions{RequireConsistent: true, WaitIndex: index, WaitTime: poll}).WithContext(ctx), cancel
 }
 
 func (s *store) Missing(ctx context.Context, lease string, entries []queue.Ref) (missing []queue.Ref, _ error) {
@@ -129,7 +163,7 @@ func (s *store) Missing(ctx context.Context, lease string, entries []queue.Ref) 
 }
 
 func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
-	pair, _, err := s.consul.KV().Get(strings.TrimPrefix(key, "/"), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	pair, _, err := s.consul.KV().Get(plain(key), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
 	if err != nil || pair == nil {
 		return nil, err
 	}
@@ -139,7 +173,7 @@ func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
 func (s *store) Save(ctx context.Context, key string, value []byte, lease string, holder queue.Ref) error {
 	_, failed, err := s.transact(ctx, api.KVTxnOps{
 		{Verb: api.KVCheckSession, Key: path(holder.Queue, holder.Name), Session: lease},
-		{Verb: api.KVSet, Key: strings.TrimPrefix(key, "/"), Value: value},
+		{Verb: api.KVSet, Key: plain(key), Value: value},
 	})
 	if err == nil && len(failed) > 0 {
 		return queue.ErrGone

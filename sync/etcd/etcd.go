@@ -6,6 +6,7 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/sync"
 )
@@ -100,6 +102,30 @@ func (s *store) Renew(ctx context.Context, lease string) error {
 	}
 	_, err = c.KeepAliveOnce(ctx, parse(lease))
 	return gone(err)
+}
+
+// Watch only waits: etcd tells nobody of a lease, nor that it was restored.
+func (s *store) Watch(ctx context.Context, _ string) error {
+	if !lifecycle.Sleep(ctx, poll) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (s *store) Bound(ctx context.Context, lease string) (bound []queue.Ref, _ error) {
+	c, err := s.etcd()
+	if err != nil {
+		return nil, err
+	}
+	rsp, err := c.TimeToLive(ctx, parse(lease), clientv3.WithAttachedKeys())
+	if err != nil {
+		return nil, gone(err)
+	}
+	for _, key := range rsp.Keys {
+		slash := bytes.LastIndexByte(key, '/')
+		bound = append(bound, queue.Ref{Queue: string(key[:slash]), Name: string(key[slash+1:])})
+	}
+	return bound, nil
 }
 
 func (s *store) Revoke(ctx context.Context, lease string) error {

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
@@ -32,12 +34,19 @@ func TestSuite(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	server := backend.Etcd(t)
+	dir := t.TempDir()
+	server := backend.Etcd(t, backend.Args("--data-dir", dir))
 	c := client(t, server.Addr)
 	synctest.RunFaults(t, synctest.Remote{
 		// etcd looks for expired leases twice a second.
 		Server: synctest.Server{TTL: 3 * time.Second, Expiry: 1.5, Contenders: contenders(c)},
 		Addr:   server.Addr, At: etcd.NewSync, Kill: server.Kill, Restart: server.Restart,
+		Wipe: func(tb testing.TB) {
+			if err := os.RemoveAll(dir + "/member"); err != nil {
+				tb.Fatal(err)
+			}
+			server.Restart(tb)
+		},
 		Remove: func(tb testing.TB, namespace string) {
 			if _, err := c.Delete(context.Background(), namespace+"/", clientv3.WithPrefix()); err != nil {
 				tb.Fatal(err)
@@ -63,7 +72,7 @@ func client(tb testing.TB, addresses ...string) *clientv3.Client {
 func contenders(c *clientv3.Client) func(testing.TB, string) int {
 	return func(tb testing.TB, id string) int {
 		tb.Helper()
-		rsp, err := c.Get(tb.Context(), sync.DefaultNamespace+"/lock/"+id+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		rsp, err := c.Get(tb.Context(), queue.Key(sync.DefaultNamespace, "lock", id)+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			tb.Fatal(err)
 		}

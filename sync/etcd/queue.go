@@ -2,15 +2,19 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/micro/go-platform/internal/queue"
 )
 
-// maxOps is below the 128 operations that etcd takes in a transaction.
-const maxOps = 100
+const (
+	maxOps = 100              // below the 128 operations that etcd takes in a transaction
+	poll   = 15 * time.Second // what etcd does not tell is looked for this often
+)
 
 func path(key, name string) string { return key + "/" + name }
 
@@ -35,9 +39,12 @@ func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte
 		return queue.Queue{}, err
 	}
 	put := clientv3.OpPut(path(key, name), string(value), clientv3.WithLease(parse(lease)))
-	rsp, err := c.Txn(ctx).Then(put, inOrder(key)).Commit()
+	rsp, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(path(key, name)), "=", 0)).Then(put, inOrder(key)).Commit()
 	if err != nil {
 		return queue.Queue{}, gone(err)
+	}
+	if !rsp.Succeeded {
+		return queue.Queue{}, queue.ErrExists
 	}
 	return fromRange(key, (*clientv3.GetResponse)(rsp.Responses[1].GetResponseRange()), rsp.Header.Revision), nil
 }
@@ -63,31 +70,63 @@ func (s *store) List(ctx context.Context, key string) (queue.Queue, error) {
 	return fromRange(key, rsp.Get(), rsp.Get().Header.Revision), nil
 }
 
+// Wait looks itself now and then: a server that lost its data numbers anew, and
+// a watch from what is its future never tells anything.
 func (s *store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error {
 	c, err := s.etcd()
 	if err != nil {
 		return err
 	}
+	for revision := int64(from.Revision); ; {
+		bounded, cancel := context.WithTimeout(ctx, poll)
+		changed, err := watch(bounded, c, ref, revision+1)
+		cancel()
+		if changed || ctx.Err() != nil || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		if ref.Name == "" {
+			return nil
+		}
+		var there bool
+		if there, revision, err = look(ctx, c, ref); err != nil || !there {
+			return err
+		}
+	}
+}
+
+func look(ctx context.Context, c *clientv3.Client, ref queue.Ref) (there bool, revision int64, _ error) {
+	ctx, cancel := context.WithTimeout(ctx, poll)
+	defer cancel()
+	rsp, err := c.Get(ctx, path(ref.Queue, ref.Name))
+	if err != nil {
+		return false, 0, err
+	}
+	return len(rsp.Kvs) > 0 && uint64(rsp.Kvs[0].CreateRevision) == ref.Order, rsp.Header.Revision, nil
+}
+
+// watch tells whether the entry is gone, or the queue has changed, since a
+// revision.
+func watch(ctx context.Context, c *clientv3.Client, ref queue.Ref, revision int64) (changed bool, _ error) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	opts := []clientv3.OpOption{clientv3.WithRev(int64(from.Revision) + 1)}
+	opts := []clientv3.OpOption{clientv3.WithRev(revision)}
 	if ref.Name == "" {
 		opts = append(opts, clientv3.WithPrefix())
 	}
 	for rsp := range c.Watch(ctx, path(ref.Queue, ref.Name), opts...) {
 		if rsp.CompactRevision != 0 { // too long ago to tell
-			return nil
+			return true, nil
 		}
 		if err := rsp.Err(); err != nil {
-			return err
+			return false, err
 		}
 		for _, e := range rsp.Events {
 			if ref.Name == "" || e.Type == clientv3.EventTypeDelete {
-				return nil
+				return true, nil
 			}
 		}
 	}
-	return ctx.Err()
+	return false, ctx.Err()
 }
 
 func (s *store) Missing(ctx context.Context, _ string, entries []queue.Ref) (missing []queue.Ref, _ error) {

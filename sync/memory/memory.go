@@ -29,6 +29,7 @@ type Server struct {
 type lease struct {
 	ttl   time.Duration
 	timer *time.Timer
+	ended chan struct{}
 }
 
 type entry struct {
@@ -70,6 +71,7 @@ func (s *Server) expire(id string) {
 	}
 	l.timer.Stop()
 	delete(s.leases, id)
+	close(l.ended)
 	for key := range s.queues {
 		s.remove(key, func(e entry) bool { return e.lease == id })
 	}
@@ -108,7 +110,7 @@ func (s store) Grant(_ context.Context, ttl time.Duration) (string, time.Duratio
 	defer s.mu.Unlock()
 	s.revision++
 	id := strconv.FormatUint(s.revision, 10)
-	s.leases[id] = &lease{ttl: ttl, timer: time.AfterFunc(ttl, func() { s.expire(id) })}
+	s.leases[id] = &lease{ttl: ttl, timer: time.AfterFunc(ttl, func() { s.expire(id) }), ended: make(chan struct{})}
 	return id, ttl, nil
 }
 
@@ -127,11 +129,42 @@ func (s store) Revoke(_ context.Context, id string) error {
 	return nil
 }
 
+func (s store) Watch(ctx context.Context, id string) error {
+	s.mu.Lock()
+	l, ok := s.leases[id]
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	select {
+	case <-l.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s store) Bound(_ context.Context, id string) (bound []queue.Ref, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, entries := range s.queues {
+		for _, e := range entries {
+			if e.lease == id {
+				bound = append(bound, queue.Ref{Queue: key, Name: e.Name, Order: e.Order})
+			}
+		}
+	}
+	return bound, nil
+}
+
 func (s store) Enter(_ context.Context, lease, key, name string, value []byte) (queue.Queue, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.leases[lease]; !ok {
 		return queue.Queue{}, queue.ErrGone
+	}
+	if slices.ContainsFunc(s.queues[key], func(e entry) bool { return e.Name == name }) {
+		return queue.Queue{}, queue.ErrExists
 	}
 	order := s.change()
 	s.queues[key] = append(s.queues[key], entry{queue.Entry{Name: name, Order: order, Value: value}, lease})

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
@@ -19,7 +20,7 @@ func TestSuite(t *testing.T) {
 		New: func(_ testing.TB, opts ...sync.Option) sync.Sync { return server.NewSync(opts...) },
 		TTL: 200 * time.Millisecond, Expiry: 1,
 		Contenders: func(tb testing.TB, id string) int {
-			q, err := server.Store().List(tb.Context(), sync.DefaultNamespace+"/lock/"+id)
+			q, err := server.Store().List(tb.Context(), queue.Key(sync.DefaultNamespace, "lock", id))
 			if err != nil {
 				tb.Error(err)
 			}

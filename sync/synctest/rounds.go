@@ -149,7 +149,7 @@ func (c *contest) round(t *testing.T, number int, me Contender, pause bool) bool
 	}
 	began := time.Now()
 	seat, err := l.Elect()
-	for errors.Is(err, sync.ErrUnavailable) && time.Since(began) < patience {
+	for deadline := began.Add(patience); errors.Is(err, sync.ErrUnavailable) && time.Now().Before(deadline); {
 		began = time.Now()
 		seat, err = l.Elect()
 	}

@@ -39,6 +39,7 @@ func Run(t *testing.T, s Server) {
 		"Lock": testLock, "Wait": testWait, "Misuse": testMisuse, "Order": testOrder, "Contention": testContention,
 		"ReadWrite": testReadWrite, "Semaphore": testSemaphore, "BadInput": testBadInput, "Stop": testStop,
 		"Leader": testLeader, "Observe": testObserve, "Every": testEvery, "Namespaces": testNamespaces,
+		"Nested": testNested,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}
@@ -236,6 +237,39 @@ func testNamespaces(t *testing.T, s Server) {
 	release(t, theirs)
 }
 
+// testNested: an id that is the beginning of another one has nothing to do with
+// it.
+func testNested(t *testing.T, s Server) {
+	a, b := s.start(t, service("a")), s.start(t)
+	id := fresh()
+	for _, under := range []string{id + "/42", id + "=2F42", id + "%2F42", id + "/" + strings.Repeat("é/", 100) + "x"} {
+		inner, outer := newLock(t, a, under), newLock(t, b, id)
+		acquire(t, inner)
+		acquire(t, outer)
+		if n := s.Contenders(t, id); n != 1 {
+			t.Errorf("%d contenders while %q is held", n, under)
+		}
+		release(t, outer)
+		semaphore := newLock(t, b, id, sync.Slots(3))
+		acquire(t, semaphore)
+		release(t, semaphore)
+		release(t, inner)
+
+		seat, err := newLeader(t, a, under).Elect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = newLeader(t, b, id).Leader()
+		want(t, "leader of an empty seat above "+under, err, sync.ErrNotFound)
+		if n, err := newLeader(t, b, under).Leader(); err != nil || n.Id != "a" {
+			t.Errorf("leader of %q: %v, %v", under, n, err)
+		}
+		if err := seat.Resign(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func testStop(t *testing.T, s Server) {
 	a, b := s.New(t), s.start(t)
 	if err := a.Start(); err != nil {
@@ -244,9 +278,7 @@ func testStop(t *testing.T, s Server) {
 	id := fresh()
 	held := newLock(t, a, id)
 	acquire(t, held)
-	waiting := newLock(t, a, id)
-	done := make(chan error, 1)
-	go func() { done <- waiting.Acquire() }()
+	done := s.queued(t, newLock(t, a, id))
 	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}

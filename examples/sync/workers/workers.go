@@ -71,8 +71,8 @@ func (l *ledger) say(who, what string) {
 // Run is the example until ctx ends or a worker fails. An empty address is the
 // usual one.
 func Run(ctx context.Context, maker Maker, address string, out io.Writer) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	l := &ledger{out: out}
 	var wg stdsync.WaitGroup
 	var once stdsync.Once
@@ -86,7 +86,7 @@ func Run(ctx context.Context, maker Maker, address string, out io.Writer) error 
 		wg.Go(func() {
 			if err := work(ctx, maker(options...), name, l); err != nil && ctx.Err() == nil {
 				once.Do(func() { failed = fmt.Errorf("%s: %w", name, err) })
-				cancel(nil) // the others have the same trouble
+				cancel() // the others have the same trouble
 			}
 		})
 	}

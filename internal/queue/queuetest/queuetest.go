@@ -53,8 +53,27 @@ func Run(t *testing.T, s queue.Store) {
 	if err := s.Wait(short, again, after); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("wait for an entry that is there: %v", err)
 	}
+	if _, err := s.Enter(ctx, lease, key, "a", nil); !errors.Is(err, queue.ErrExists) {
+		t.Errorf("enter again: %v", err)
+	}
+	bound, err := s.Bound(ctx, lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, ref := range bound {
+		names[ref.Name] = ref.Queue == key
+	}
+	if len(bound) != 2 || !names["a"] || !names["b"] {
+		t.Errorf("the lease has %v", bound)
+	}
+	watched := make(chan error, 1)
+	go func() { watched <- s.Watch(ctx, lease) }()
 	if err := s.Revoke(ctx, lease); err != nil {
 		t.Fatal(err)
+	}
+	if err := <-watched; err != nil {
+		t.Errorf("watch of a lease that was revoked: %v", err)
 	}
 	if q, err := s.List(ctx, key); err != nil || len(q.Entries) != 0 {
 		t.Errorf("entries %v of a lease that was revoked, %v", q, err)
