@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -65,15 +66,24 @@ func startDB(t *testing.T, database string) *dbPlatform {
 	return p
 }
 
-// writers create records until stopped.
+// writers create records, update them and delete every third, until stopped.
 type writers struct {
 	t       *testing.T
 	cancel  context.CancelFunc
 	callers sync.WaitGroup
 
 	mu           sync.Mutex
-	acknowledged []string // ids
+	acknowledged []change
 }
+
+// change is a step in the life of a record. Its metadata count the steps until
+// the last, a deletion.
+type change struct {
+	id   string
+	step int64
+}
+
+const lastStep = 4
 
 func (p *dbPlatform) write(round int) *writers {
 	ctx, cancel := context.WithCancel(p.t.Context())
@@ -82,21 +92,45 @@ func (p *dbPlatform) write(round int) *writers {
 		w.callers.Go(func() {
 			wait := backoff.Backoff{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}
 			for i := 0; ctx.Err() == nil; i++ {
-				id := fmt.Sprintf("%d/%d/%d", round, caller, i)
-				if err := p.db.Create(db.NewRecord(id, db.Metadata{"round": round}, nil)); err != nil {
+				if err := w.live(ctx, p.db, fmt.Sprintf("%d/%d/%d", round, caller, i), i%3 == 0); err != nil {
 					_ = wait.Wait(ctx) // the service is dead, or the loop ends
-					continue
 				}
-				w.mu.Lock()
-				w.acknowledged = append(w.acknowledged, id)
-				w.mu.Unlock()
 			}
 		})
 	}
 	return w
 }
 
-// more waits until n further records were acknowledged.
+// live takes a record through its steps until one fails: nobody knows whether
+// that was done.
+func (w *writers) live(ctx context.Context, d db.DB, id string, dies bool) error {
+	for step := int64(1); step < lastStep && ctx.Err() == nil; step++ {
+		do := d.Update
+		if step == 1 {
+			do = d.Create
+		}
+		if err := do(db.NewRecord(id, db.Metadata{"step": step}, nil)); err != nil {
+			return err
+		}
+		w.acknowledge(change{id, step})
+	}
+	if !dies || ctx.Err() != nil {
+		return nil
+	}
+	if err := d.Delete(id); err != nil {
+		return err
+	}
+	w.acknowledge(change{id, lastStep})
+	return nil
+}
+
+func (w *writers) acknowledge(c change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.acknowledged = append(w.acknowledged, c)
+}
+
+// more waits until n further changes were acknowledged.
 func (w *writers) more(n int) {
 	w.t.Helper()
 	count := func() int {
@@ -108,16 +142,17 @@ func (w *writers) more(n int) {
 	dbtest.Eventually(w.t, fmt.Sprintf("%d more are acknowledged", n), func() bool { return count() >= before+n })
 }
 
-func (w *writers) stop() []string {
+func (w *writers) stop() []change {
 	w.cancel()
 	w.callers.Wait()
 	return w.acknowledged
 }
 
-// told returns how many events there are for each record.
-func (p *dbPlatform) told() map[string]int {
+// told returns the steps of each record in the order in which events tell of
+// them.
+func (p *dbPlatform) told() map[string][]int64 {
 	p.t.Helper()
-	found := make(map[string]int)
+	found := make(map[string][]int64)
 	for after := uint64(0); ; {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		rsp, err := p.history.Search(ctx, &eventpb.SearchRequest{Type: db.EventType("micro", "orders", "*"), Limit: 1000, After: after}, rpc.Options(5*time.Second)...)
@@ -131,7 +166,11 @@ func (p *dbPlatform) told() map[string]int {
 			if err != nil {
 				p.t.Fatal(err)
 			}
-			found[c.Id]++
+			step, _ := c.Metadata["step"].(int64)
+			if c.Action == db.Deleted {
+				step = lastStep
+			}
+			found[c.Id] = append(found[c.Id], step)
 			after = r.Sequence
 		}
 		if len(rsp.Records) == 0 {
@@ -140,9 +179,22 @@ func (p *dbPlatform) told() map[string]int {
 	}
 }
 
+// stored returns the last step of each record that is there.
+func (p *dbPlatform) stored() map[string]int64 {
+	p.t.Helper()
+	found := make(map[string]int64)
+	for r, err := range db.Each(p.db, nil) {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		found[r.Id()], _ = r.Metadata()["step"].(int64)
+	}
+	return found
+}
+
 // Killing db-srv at any moment, in between commit and publication for certain,
-// loses no event of a change that took place, tells none twice, and none of a
-// change that did not.
+// loses no event of a change that took place, tells none twice or out of order,
+// and none of a change that did not.
 func TestFaultChangesAreToldOnce(t *testing.T) {
 	for name, database := range map[string]func(t *testing.T) string{
 		"sqlite": func(*testing.T) string { return "" },
@@ -157,7 +209,7 @@ func killDBSrv(t *testing.T, p *dbPlatform) {
 	if long() {
 		kills = 40
 	}
-	acknowledged := 0
+	acknowledged := make(map[string]int64) // the last step
 	for round := range kills {
 		w := p.write(round)
 		w.more(1 + rand.IntN(100)) // when it dies is the point
@@ -172,38 +224,38 @@ func killDBSrv(t *testing.T, p *dbPlatform) {
 		}
 		p.dbSrv.start()
 		w.more(1)
-		ids := w.stop()
-		acknowledged += len(ids)
-		for _, id := range ids {
-			if _, err := p.db.Read(id); err != nil {
-				t.Errorf("round %d: acknowledged %s is gone: %v", round, id, err)
-			}
+		for _, c := range w.stop() {
+			acknowledged[c.id] = max(acknowledged[c.id], c.step)
 		}
 	}
-	stored := make(map[string]bool)
-	for r, err := range db.Each(p.db, nil) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		stored[r.Id()] = true
-	}
-	var told map[string]int
+	stored := p.stored()
+	var told map[string][]int64
 	dbtest.Eventually(t, "all changes are told", func() bool {
 		told = p.told()
-		return len(told) >= len(stored)
+		for id, step := range acknowledged {
+			if step = max(step, stored[id]); len(told[id]) == 0 || slices.Max(told[id]) < step {
+				return false
+			}
+		}
+		return true
 	})
-	for id := range stored {
-		if told[id] != 1 {
-			t.Errorf("%d events tell of %s", told[id], id)
+	changes := 0
+	for id, steps := range told {
+		changes += len(steps)
+		for i, step := range steps {
+			if step != int64(i)+1 {
+				t.Errorf("%s: events tell of the steps %v", id, steps)
+				break
+			}
+		}
+		if last := steps[len(steps)-1]; last != stored[id] && (last != lastStep || stored[id] != 0) {
+			t.Errorf("%s: the last event is of step %d, stored is %d", id, last, stored[id])
 		}
 	}
-	for id := range told {
-		if !stored[id] {
-			t.Errorf("an event tells of %s, which does not exist", id)
+	for id, step := range stored {
+		if len(told[id]) == 0 {
+			t.Errorf("%s: step %d is stored and not told", id, step)
 		}
 	}
-	t.Logf("%d kills, %d changes acknowledged, %d took place, %d told", kills, acknowledged, len(stored), len(told))
-	if acknowledged == 0 || len(stored) < acknowledged {
-		t.Errorf("%d acknowledged, %d stored", acknowledged, len(stored))
-	}
+	t.Logf("%d kills: %d changes of %d records told, %d records are there", kills, changes, len(told), len(stored))
 }
