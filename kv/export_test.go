@@ -23,7 +23,7 @@ func AwaitStable(tb testing.TB, k KV, n int) {
 	for id, m := range p.members.all {
 		tb.Logf("%s: %+v", id, *m)
 	}
-	tb.Fatalf("not %d stable members: view %x of %d, synced %x, stable %v", n, v.digest, len(v.nodes), p.synced.Load(), v.stable)
+	tb.Fatalf("not %d stable members: view %x of %d, %+v, stable %v", n, v.digest, len(v.nodes), p.members.own, v.stable)
 }
 
 // AwaitJoined waits until k knows that it is in the registry.
@@ -31,7 +31,7 @@ func AwaitJoined(tb testing.TB, k KV) {
 	tb.Helper()
 	p := k.(*platform)
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if self, _ := p.members.message(); !self.Gone {
+		if self, _ := p.members.message(nil); !self.Gone {
 			return
 		}
 	}

@@ -223,4 +223,5 @@ func TestAMinorityRefuses(t *testing.T) {
 	if err := all[0].Del("key1"); !errors.Is(err, kv.ErrUnavailable) {
 		t.Errorf("del: %v", err)
 	}
+	kv.Kill(all[0].KV) // there is nobody whom it could hand its items to
 }
