@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -79,4 +80,82 @@ func Owned(key string, members ...KV) (n int) {
 func Exchange(k KV, req *pb.ExchangeRequest) (*pb.ExchangeResponse, error) {
 	rsp := &pb.ExchangeResponse{}
 	return rsp, (&handler{k.(*platform)}).Exchange(context.Background(), req, rsp)
+}
+
+// Digest is that of the view of k.
+func Digest(k KV) uint64 { return k.(*platform).digest() }
+
+// Retention makes k forget at the next Reap what was deleted so long ago. With 0
+// it also offers no write again.
+func Retention(k KV, d time.Duration) { k.(*platform).retention = d }
+
+// Reap does what k does every ReaperEvent.
+func Reap(k KV) { k.(*platform).clean(context.Background()) }
+
+// Kept returns the value that k itself keeps, "gone" for one that was deleted,
+// "" for none.
+func Kept(k KV, key string) string {
+	r := k.(*platform).records.read(key, true)
+	switch {
+	case r == nil:
+		return ""
+	case r.Gone:
+		return "gone"
+	}
+	return string(r.Value)
+}
+
+// Told returns how many members k tells others about.
+func Told(k KV) int {
+	_, all := k.(*platform).members.message(nil)
+	return len(all)
+}
+
+// Known returns how many k remembers, also those that left.
+func Known(k KV) int {
+	m := k.(*platform).members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.all)
+}
+
+// Left makes k believe that so many members left.
+func Left(k KV, n int) {
+	m := k.(*platform).members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range n {
+		id := fmt.Sprint("left", i)
+		m.all[id] = &member{node: node{id: id}, gone: true}
+	}
+}
+
+// Flights are shared reads.
+type Flights struct{ f flights }
+
+// NewFlights returns none.
+func NewFlights() *Flights { return &Flights{flights{by: make(map[string]*flight)}} }
+
+// Do has read done, which returns a value.
+func (f *Flights) Do(ctx context.Context, key string, read func() (string, error)) (string, error) {
+	r, err := f.f.do(ctx, key, func() (*pb.Record, error) {
+		value, err := read()
+		return &pb.Record{Value: []byte(value)}, err
+	})
+	return string(r.GetValue()), err
+}
+
+// Busy returns how many keys are read.
+func (f *Flights) Busy() int {
+	f.f.mu.Lock()
+	defer f.f.mu.Unlock()
+	return len(f.f.by)
+}
+
+// Waits tells whether somebody waits for the next read of the key.
+func (f *Flights) Waits(key string) bool {
+	f.f.mu.Lock()
+	defer f.f.mu.Unlock()
+	now := f.f.by[key]
+	return now != nil && now.next != nil
 }

@@ -22,10 +22,11 @@ type cluster struct {
 	net   *rpctest.Net
 	stack string
 	opts  []kv.Option
+	edit  func(k kv.KV) // before a member starts
 }
 
 func newCluster(tb testing.TB, stack string, opts ...kv.Option) *cluster {
-	return &cluster{tb, rpctest.New(tb), stack, append([]kv.Option{kv.Suspicion(time.Second), kv.Timeout(5 * time.Second)}, opts...)}
+	return &cluster{tb, rpctest.New(tb), stack, append([]kv.Option{kv.Suspicion(time.Second), kv.Timeout(5 * time.Second)}, opts...), nil}
 }
 
 // member is one instance; it ends with the test.
@@ -44,6 +45,9 @@ func (c *cluster) memberOn(s server.Server, opts ...kv.Option) *member {
 	c.tb.Helper()
 	all := append([]kv.Option{kv.Server(s), kv.Client(c.net.Client(c.stack)), kv.Logger(c.net.Logger)}, c.opts...)
 	m := &member{KV: kv.NewKV(append(all, opts...)...), server: s}
+	if c.edit != nil {
+		c.edit(m.KV)
+	}
 	if err := m.Start(); err != nil {
 		c.tb.Fatal(err)
 	}

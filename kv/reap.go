@@ -11,10 +11,14 @@ import (
 // reap frees what has expired and forgets what was deleted long ago.
 func (p *platform) reap(ctx context.Context) {
 	for lifecycle.Sleep(ctx, ReaperEvent) {
-		p.records.expire()
-		for gone := range slices.Chunk(p.records.goneFor(p.retention), maxOps) {
-			p.forget(ctx, gone)
-		}
+		p.clean(ctx)
+	}
+}
+
+func (p *platform) clean(ctx context.Context) {
+	p.records.expire()
+	for gone := range slices.Chunk(p.records.goneFor(p.retention), maxOps) {
+		p.forget(ctx, gone)
 	}
 }
 
