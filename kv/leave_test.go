@@ -23,18 +23,20 @@ func TestReadsWhileMembersLeave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, rpctest.GRPC, x.opt, kv.Suspicion(5*time.Second))
 			all := c.members(x.members)
-			const items = 3000
+			const items = 600
 			put(t, all[0], items)
 			stay, gone := all[x.leave:], make(chan struct{})
 			var readers, leavers sync.WaitGroup
 			var reads atomic.Int64
-			for id := range 32 { // some wait for what is being handed over
+			for id := range 16 { // some wait for what is being handed over
 				readers.Go(func() {
+					pace := time.NewTicker(5 * time.Millisecond)
+					defer pace.Stop()
 					for i := id * 100; ; i += 7 {
 						select {
 						case <-gone:
 							return
-						default:
+						case <-pace.C:
 						}
 						key := keyed(i % items)
 						if item, err := stay[id%len(stay)].Get(key); err != nil || string(item.Value) != fmt.Sprint(i%items) {
