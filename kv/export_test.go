@@ -66,6 +66,22 @@ func Linked(k KV) (n int) {
 	return n
 }
 
+// Asked returns how many requests k awaits an answer of.
+func Asked(k KV) (n int) {
+	p := k.(*platform)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, to := range p.peers {
+		to.mu.Lock()
+		n += to.inflight
+		if to.link != nil {
+			n += len(to.link.flying)
+		}
+		to.mu.Unlock()
+	}
+	return n
+}
+
 // Owned returns how many of the members own the key.
 func Owned(key string, members ...KV) (n int) {
 	for _, k := range members {
