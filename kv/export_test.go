@@ -175,3 +175,11 @@ func (f *Flights) Waits(key string) bool {
 	now := f.f.by[key]
 	return now != nil && now.next != nil
 }
+
+// Lease returns for how long one with that time of suspicion may answer in a view
+// of two, when the other has said this.
+func Lease(suspicion time.Duration, said *pb.ProbeResponse) time.Duration {
+	m := &members{self: node{id: "self"}, all: make(map[string]*member), suspicion: suspicion}
+	m.answered("address", time.Now(), said)
+	return time.Until(m.lease([]node{m.self, m.all[said.Self.Id].node}))
+}

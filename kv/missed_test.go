@@ -61,8 +61,8 @@ func (m *member) address() string { return m.server.Options().Address }
 
 func keyed(i int) string { return fmt.Sprint("key", i) }
 
-// at puts key0 of all members to a value, and then to the next one of all but the
-// last, which misses it.
+// missing returns members that all have a value, which is then changed for all but
+// the last.
 func missing(t *testing.T, edit func(kv.KV), change func(k kv.KV) error) (all []*member, lost *sync.Map) {
 	t.Helper()
 	all, lost = newCluster(t, rpctest.GRPC).deafened(3, edit)
@@ -108,19 +108,24 @@ func TestWhatIsGoneDoesNotComeBack(t *testing.T) {
 			if has := kv.Kept(all[2].KV, "key"); has != "old" {
 				t.Fatalf("it was to miss the change, and has %q", has)
 			}
-			lost.Clear()
-			for i, m := range []*member{all[2], all[0], all[1], all[2]} {
-				if item, err := m.Get("key"); !errors.Is(err, kv.ErrNotFound) {
-					t.Errorf("look %d: %+v, %v", i, item, err)
-				}
+			if kv.Kept(all[0].KV, "key") != "gone" || kv.Kept(all[1].KV, "key") != "gone" {
+				t.Error("it was forgotten while an owner has the value of before")
 			}
-			// When all know it all forget it.
+			// That owner gets it before the others forget it.
+			lost.Clear()
+			kv.Reap(all[0].KV)
+			if has := kv.Kept(all[2].KV, "key"); has != "gone" {
+				t.Errorf("the last owner has %q", has)
+			}
 			for _, m := range all {
 				kv.Reap(m.KV)
 			}
 			for i, m := range all {
 				if has := kv.Kept(m.KV, "key"); has != "" {
 					t.Errorf("member %d still has %q", i, has)
+				}
+				if item, err := m.Get("key"); !errors.Is(err, kv.ErrNotFound) {
+					t.Errorf("member %d: %+v, %v", i, item, err)
 				}
 			}
 		})

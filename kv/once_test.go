@@ -193,3 +193,17 @@ func TestStopIsBounded(t *testing.T) {
 	}
 	link.Heal()
 }
+
+// A lease is as long as the other's patience, and not longer by what it says of
+// the future.
+func TestTheLeaseIsTheOthers(t *testing.T) {
+	for heard, most := range map[int64]time.Duration{0: time.Second, 500: time.Second / 2, -5000: time.Second} {
+		said := &pb.ProbeResponse{
+			Self: &pb.Member{Id: "other"}, SuspicionMs: 1000,
+			Members: []*pb.Member{{Id: "self", HeardMs: heard}},
+		}
+		if lease := kv.Lease(10*time.Second, said); lease > most {
+			t.Errorf("heard %d ms ago: %v, want at most %v", heard, lease, most)
+		}
+	}
+}
