@@ -60,7 +60,6 @@ type platform struct {
 	discover   chan struct{} // a token: somebody may have come
 	probeNow   chan struct{} // a token
 	unlink     chan struct{} // closed: links of others end
-	synced     atomic.Uint64
 
 	views  sync.Mutex // held by install
 	ended  bool       // guarded by views
@@ -156,10 +155,10 @@ func (p *platform) Stop() error {
 	}
 	err := p.leave()
 	p.end()
-	if p.announced != nil {
+	err = errors.Join(err, p.group.Stop(lifecycle.FlushTimeout))
+	if p.announced != nil { // by the loops, too
 		err = errors.Join(err, p.announced.Unsubscribe())
 	}
-	err = errors.Join(err, p.group.Stop(lifecycle.FlushTimeout))
 	p.mu.Lock()
 	p.closed = true
 	peers := slices.Collect(maps.Values(p.peers))
