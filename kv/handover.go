@@ -132,7 +132,7 @@ func (p *platform) handOver(ctx context.Context) {
 				poke(p.changed)
 				continue
 			}
-			p.members.synced(v.digest)
+			p.advance(v, func() { p.members.synced(v.digest) })
 		case p.members.allSynced(v.digest):
 			p.settle(v)
 		}
@@ -145,18 +145,31 @@ func (p *platform) handOver(ctx context.Context) {
 func (p *platform) settle(v *view) {
 	p.records.cache.Range(func(key string, _ *record) (drop, more bool) {
 		// What comes with another view comes after that is installed.
-		same := p.digest() == v.digest
+		same := p.has(v)
 		return same && !v.ring.owns(slotOf(key), v.self), same
 	})
+	p.advance(v, func() {
+		settled := *p.view.Load()
+		settled.since = append(slices.Clip(settled.since), v.roster)
+		p.view.Store(&settled)
+		p.members.settle(v.digest)
+	})
+}
+
+// has tells whether the view is still this one. One that came back after another
+// has the digest of before, and is not the same.
+func (p *platform) has(v *view) bool {
+	now := p.view.Load()
+	return now != nil && now.roster == v.roster
+}
+
+// advance takes the next step of a view if it is still this one.
+func (p *platform) advance(v *view, step func()) {
 	p.views.Lock()
 	defer p.views.Unlock()
-	if p.digest() != v.digest {
-		return
+	if p.has(v) {
+		step()
 	}
-	settled := *p.view.Load()
-	settled.since = append(slices.Clip(settled.since), v.roster)
-	p.view.Store(&settled)
-	p.members.settle(v.digest)
 }
 
 // parcel collects what goes to one member.
@@ -178,7 +191,7 @@ func (p *platform) push(ctx context.Context, v *view) bool {
 		return false, true
 	})
 	for _, key := range keys {
-		if p.digest() != v.digest || ctx.Err() != nil {
+		if !p.has(v) || ctx.Err() != nil {
 			return false
 		}
 		r := p.records.read(key, true)
@@ -199,7 +212,7 @@ func (p *platform) push(ctx context.Context, v *view) bool {
 			whole = p.deliver(ctx, v, to, &parcels[to]) && whole
 		}
 	}
-	return whole && p.digest() == v.digest
+	return whole && p.has(v)
 }
 
 func (p *platform) deliver(ctx context.Context, v *view, to int, x *parcel) bool {
