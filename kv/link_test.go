@@ -34,7 +34,8 @@ func (s *seen) wrap(next server.HandlerFunc) server.HandlerFunc {
 		case "KV.Link":
 			s.link.Add(1)
 			if s.refuse != nil {
-				return s.refuse
+				e := *merrors.FromError(s.refuse) // go-micro writes into what it gets
+				return &e
 			}
 		case "KV.Exchange":
 			s.exchange.Add(1)
