@@ -12,11 +12,12 @@ var (
 	errCutOff  = fmt.Errorf("%w: most members have not heard of this one lately", ErrUnavailable)
 )
 
-// apply does what a coordinator asks of this one member. While it runs no other
-// view comes in: what is written in a view is there when its items are handed
-// over. Items handed over come with view 0, which is everybody's. All else needs
-// a lease: who is cut off together with most owners of a slot must not go on as
-// if nothing had happened while the others do.
+// apply does what another asks of this one member in a view that both have. While
+// it runs no other view comes in: what is written in a view is there when its
+// items are handed over. It needs a lease: who is cut off together with most
+// owners of a slot must not go on as if nothing had happened while the others do.
+// A write that is not counted, or asked for again, does no harm: it keeps its
+// version.
 func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ error) {
 	p.installing.RLock()
 	defer p.installing.RUnlock()
@@ -24,24 +25,24 @@ func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ err
 	if v == nil {
 		return nil, ErrUnavailable
 	}
-	if view != 0 && view != v.digest {
+	if view != v.digest {
 		return nil, errOtherView
 	}
-	if view != 0 && !p.lease.Load().holds(v) {
+	if !p.lease.Load().holds(v) {
 		return nil, errCutOff
 	}
 	size, wrote := 0, false
 	results = make([]*pb.Result, 0, len(ops))
 	for _, op := range ops {
 		r := p.applyOne(op)
-		wrote = wrote || op.Kind == pb.Op_WRITE
-		r.Unready = view != 0 && !v.ready(slotOf(string(op.Record.Key)))
+		wrote = wrote || writes(op)
+		r.Unready = !v.ready(slotOf(string(op.Record.Key)))
 		if size += resultSize(r); size > maxMessage && len(results) > 0 {
 			break // the rest is asked for again
 		}
 		results = append(results, r)
 	}
-	if wrote && view != 0 && !p.lease.Load().holds(v) {
+	if wrote && !p.lease.Load().holds(v) {
 		return nil, errCutOff // paused meanwhile: the others may have gone on before it was written
 	}
 	return results, nil
@@ -49,12 +50,14 @@ func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ err
 
 func (p *platform) applyOne(op *pb.Op) *pb.Result {
 	key := string(op.Record.Key)
-	if op.Kind != pb.Op_WRITE {
+	if !writes(op) {
 		return &pb.Result{Record: p.records.read(key, op.Kind == pb.Op_READ)}
 	}
-	now, stale := p.records.write(op.Record)
+	now, stale := p.records.write(op.Record, op.Kind == pb.Op_REPLACE)
 	return &pb.Result{Record: &pb.Record{Version: now.message()}, Stale: stale}
 }
+
+func writes(op *pb.Op) bool { return op.Kind == pb.Op_WRITE || op.Kind == pb.Op_REPLACE }
 
 // send has one member of the view do ops.
 func (p *platform) send(v *view, to int, ops []*pb.Op, done func([]*pb.Result, error)) {

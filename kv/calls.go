@@ -9,7 +9,7 @@ import (
 )
 
 // Get implements KV. Where one answer is enough and the item is here, it is read
-// without further ado.
+// without further ado, if this member may still answer when it has read.
 func (p *platform) Get(key string, opts ...CallOption) (*Item, error) {
 	if err := CheckKey(key); err != nil {
 		return nil, err
@@ -20,7 +20,10 @@ func (p *platform) Get(key string, opts ...CallOption) (*Item, error) {
 	}
 	if read, _ := p.quorum(v.ring.replicas); read == 1 && len(opts) == 0 {
 		if slot := slotOf(key); v.ring.owns(slot, v.self) && v.ready(slot) {
-			return p.here(key)
+			item, err := p.here(key)
+			if !p.strict(v.ring.replicas) || p.lease.Load().holds(v) {
+				return item, err
+			}
 		}
 	}
 	o, cancel := NewCallOptions(p.options.Timeout, opts...)
@@ -89,6 +92,9 @@ func (p *platform) GetMany(keys []string, opts ...CallOption) (map[string]*Item,
 	}
 	o, cancel := NewCallOptions(p.options.Timeout, opts...)
 	defer cancel()
+	if err := o.Context.Err(); err != nil {
+		return nil, err
+	}
 	answers, err := p.askMany(o.Context, v, keys)
 	if err != nil {
 		return nil, err
@@ -97,7 +103,7 @@ func (p *platform) GetMany(keys []string, opts ...CallOption) (map[string]*Item,
 	need, write := p.quorum(v.ring.replicas)
 	for _, key := range keys {
 		best, same := newest(answers[key])
-		if len(answers[key]) < need || need > 1 && (same < len(answers[key]) || same < write && best != nil) {
+		if len(answers[key]) < max(1, need) || need > 1 && (same < len(answers[key]) || same < write && best != nil) {
 			if best, err = p.read(o.Context, key); err != nil {
 				return nil, err
 			}
@@ -124,14 +130,7 @@ func (p *platform) askMany(ctx context.Context, v *view, keys []string) (map[str
 			ops[to] = append(ops[to], &pb.Op{Kind: pb.Op_READ, Record: &pb.Record{Key: []byte(key)}})
 		}
 	}
-	type part struct {
-		from    int
-		results []*pb.Result
-	}
-	parts := make(chan part, len(ops))
-	for to, ops := range ops {
-		p.send(v, to, ops, func(results []*pb.Result, _ error) { parts <- part{to, results} })
-	}
+	parts := p.scatter(v, ops)
 	timer := time.NewTimer(10 * hedge)
 	defer timer.Stop()
 	answers := make(map[string][]answer, len(keys))
@@ -151,4 +150,20 @@ func (p *platform) askMany(ctx context.Context, v *view, keys []string) (map[str
 		}
 	}
 	return answers, nil
+}
+
+// part is what one member answered to several operations.
+type part struct {
+	from    int
+	results []*pb.Result // none after an error
+}
+
+// scatter has members of the view do operations, and returns a channel with an
+// answer of each.
+func (p *platform) scatter(v *view, ops map[int][]*pb.Op) <-chan part {
+	parts := make(chan part, len(ops))
+	for to, ops := range ops {
+		p.send(v, to, ops, func(results []*pb.Result, _ error) { parts <- part{to, results} })
+	}
+	return parts
 }

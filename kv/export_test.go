@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func AwaitStable(tb testing.TB, k KV, n int) {
 	for id, m := range p.members.all {
 		tb.Logf("%s: %+v", id, *m)
 	}
-	tb.Fatalf("not %d stable members: view %x of %d, synced %x, stable %v", n, v.digest, len(v.nodes), p.synced.Load(), v.stable)
+	tb.Fatalf("not %d stable members: view %x of %d, %+v, stable %v", n, v.digest, len(v.nodes), p.members.own, v.stable)
 }
 
 // AwaitJoined waits until k knows that it is in the registry.
@@ -31,7 +32,7 @@ func AwaitJoined(tb testing.TB, k KV) {
 	tb.Helper()
 	p := k.(*platform)
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if self, _ := p.members.message(); !self.Gone {
+		if self, _ := p.members.message(nil); !self.Gone {
 			return
 		}
 	}
@@ -65,6 +66,22 @@ func Linked(k KV) (n int) {
 	return n
 }
 
+// Asked returns how many requests k awaits an answer of.
+func Asked(k KV) (n int) {
+	p := k.(*platform)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, to := range p.peers {
+		to.mu.Lock()
+		n += to.inflight
+		if to.link != nil {
+			n += len(to.link.flying)
+		}
+		to.mu.Unlock()
+	}
+	return n
+}
+
 // Owned returns how many of the members own the key.
 func Owned(key string, members ...KV) (n int) {
 	for _, k := range members {
@@ -79,4 +96,90 @@ func Owned(key string, members ...KV) (n int) {
 func Exchange(k KV, req *pb.ExchangeRequest) (*pb.ExchangeResponse, error) {
 	rsp := &pb.ExchangeResponse{}
 	return rsp, (&handler{k.(*platform)}).Exchange(context.Background(), req, rsp)
+}
+
+// Digest is that of the view of k.
+func Digest(k KV) uint64 { return k.(*platform).digest() }
+
+// Retention makes k forget at the next Reap what was deleted so long ago. With 0
+// it also offers no write again.
+func Retention(k KV, d time.Duration) { k.(*platform).retention = d }
+
+// Reap does what k does every ReaperEvent.
+func Reap(k KV) { k.(*platform).clean(context.Background()) }
+
+// Kept returns the value that k itself keeps, "gone" for one that was deleted,
+// "" for none.
+func Kept(k KV, key string) string {
+	r := k.(*platform).records.read(key, true)
+	switch {
+	case r == nil:
+		return ""
+	case r.Gone:
+		return "gone"
+	}
+	return string(r.Value)
+}
+
+// Told returns how many members k tells others about.
+func Told(k KV) int {
+	_, all := k.(*platform).members.message(nil)
+	return len(all)
+}
+
+// Known returns how many k remembers, also those that left.
+func Known(k KV) int {
+	m := k.(*platform).members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.all)
+}
+
+// Left makes k believe that so many members left.
+func Left(k KV, n int) {
+	m := k.(*platform).members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range n {
+		id := fmt.Sprint("left", i)
+		m.all[id] = &member{node: node{id: id}, gone: true}
+	}
+}
+
+// Flights are shared reads.
+type Flights struct{ f flights }
+
+// NewFlights returns none.
+func NewFlights() *Flights { return &Flights{flights{by: make(map[string]*flight)}} }
+
+// Do has read done, which returns a value.
+func (f *Flights) Do(ctx context.Context, key string, read func() (string, error)) (string, error) {
+	r, err := f.f.do(ctx, key, func() (*pb.Record, error) {
+		value, err := read()
+		return &pb.Record{Value: []byte(value)}, err
+	})
+	return string(r.GetValue()), err
+}
+
+// Busy returns how many keys are read.
+func (f *Flights) Busy() int {
+	f.f.mu.Lock()
+	defer f.f.mu.Unlock()
+	return len(f.f.by)
+}
+
+// Waits tells whether somebody waits for the next read of the key.
+func (f *Flights) Waits(key string) bool {
+	f.f.mu.Lock()
+	defer f.f.mu.Unlock()
+	now := f.f.by[key]
+	return now != nil && now.next != nil
+}
+
+// Lease returns for how long one with that time of suspicion may answer in a view
+// of two, when the other has said this.
+func Lease(suspicion time.Duration, said *pb.ProbeResponse) time.Duration {
+	m := &members{self: node{id: "self"}, all: make(map[string]*member), suspicion: suspicion}
+	m.answered("address", time.Now(), said)
+	return time.Until(m.lease([]node{m.self, m.all[said.Self.Id].node}))
 }

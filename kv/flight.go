@@ -39,14 +39,20 @@ func (f *flights) do(ctx context.Context, key string, read func() (*pb.Record, e
 	}
 	next := now.next
 	f.mu.Unlock()
+	before := next.done
 	if lead {
-		<-now.done // bounded by the context of those that read
-		return f.fly(key, next, read)
+		before = now.done
 	}
 	select {
-	case <-next.done:
+	case <-before:
 	case <-ctx.Done():
+		if lead {
+			f.land(key, next, nil, ctx.Err())
+		}
 		return nil, ctx.Err()
+	}
+	if lead {
+		return f.fly(key, next, read)
 	}
 	if next.err != nil {
 		return read() // its context may have ended, ours has not
@@ -55,14 +61,23 @@ func (f *flights) do(ctx context.Context, key string, read func() (*pb.Record, e
 }
 
 func (f *flights) fly(key string, own *flight, read func() (*pb.Record, error)) (*pb.Record, error) {
-	own.record, own.err = read()
+	r, err := read()
+	f.land(key, own, r, err)
+	return r, err
+}
+
+// land ends a flight, also one whose leader had no time to wait until it began.
+func (f *flights) land(key string, own *flight, r *pb.Record, err error) {
+	own.record, own.err = r, err
 	f.mu.Lock()
-	if own.next == nil {
+	switch now := f.by[key]; {
+	case now != own:
+		now.next = nil
+	case own.next == nil:
 		delete(f.by, key)
-	} else {
+	default:
 		f.by[key] = own.next
 	}
 	f.mu.Unlock()
 	close(own.done)
-	return own.record, own.err
 }

@@ -3,6 +3,8 @@ package kv
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"go-micro.dev/v5/client"
@@ -51,14 +53,16 @@ var errJoining = errors.New("no member yet")
 // left to ask, or the time of suspicion is over. It waits for those that are
 // joining: each would keep what it is given to itself until they meet.
 func (p *platform) find() {
-	for end := time.Now().Add(p.options.Suspicion); time.Now().Before(end); time.Sleep(p.interval() / 5) {
+	ctx, cancel := context.WithTimeout(p.begin, p.options.Suspicion)
+	defer cancel()
+	for again := true; again; again = lifecycle.Sleep(ctx, p.interval()/5) {
 		nodes, err := p.registered()
 		if err != nil {
 			continue
 		}
 		answers := make(chan error, len(nodes))
 		for _, n := range nodes {
-			go func() { answers <- p.ask(node{id: n.Id, address: n.Address}) }()
+			go func() { answers <- p.ask(ctx, node{id: n.Id, address: n.Address}) }()
 		}
 		found, silent := false, false
 		for range nodes {
@@ -73,11 +77,11 @@ func (p *platform) find() {
 }
 
 // ask probes one node and takes in what it says.
-func (p *platform) ask(n node) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*p.interval())
+func (p *platform) ask(ctx context.Context, n node) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*p.interval())
 	defer cancel()
-	req := &pb.ProbeRequest{Namespace: p.options.Namespace, View: p.digest(), Synced: p.synced.Load()}
-	req.Self, req.Members = p.members.message()
+	req := &pb.ProbeRequest{Namespace: p.options.Namespace}
+	req.Self, req.Members = p.members.message(nil)
 	called := time.Now()
 	rsp, err := p.service.Probe(ctx, req, p.to(n.address, 2*p.interval())...)
 	if err != nil || rsp.Self.GetId() != n.id { // somebody else has the address now
@@ -87,6 +91,9 @@ func (p *platform) ask(n node) error {
 	removed, more := p.members.answered(n.address, called, rsp)
 	if removed {
 		p.options.Logger.Warn("kv member was removed by the others while it did not answer, and starts empty", "id", p.members.self.id)
+	}
+	if how := p.compare(rsp); p.members.differ(n.id, how) {
+		p.options.Logger.Warn("kv member has other options, which breaks what both promise", "id", n.id, "options", how)
 	}
 	if more {
 		poke(p.discover)
@@ -98,6 +105,24 @@ func (p *platform) ask(n node) error {
 		return errJoining
 	}
 	return nil
+}
+
+// compare tells which options of another member are not those of this one.
+func (p *platform) compare(rsp *pb.ProbeResponse) string {
+	var differ []string
+	o := p.options
+	for _, x := range []struct {
+		name        string
+		here, there int64
+	}{
+		{"Suspicion in ms", o.Suspicion.Milliseconds(), rsp.SuspicionMs}, {"Replicas", int64(o.Replicas), int64(rsp.Replicas)},
+		{"Quorum read", int64(o.Read), int64(rsp.Read)}, {"Quorum write", int64(o.Write), int64(rsp.Write)},
+	} {
+		if x.here != x.there {
+			differ = append(differ, fmt.Sprintf("%s: %d here, %d there", x.name, x.here, x.there))
+		}
+	}
+	return strings.Join(differ, "; ")
 }
 
 // to are the options of a call to one member, which is not tried again.
@@ -117,7 +142,7 @@ func (p *platform) askSoon(n node) {
 		return
 	}
 	p.spawn(func() {
-		_ = p.ask(n) // a member that does not answer is failing, which ask noted
+		_ = p.ask(p.ctx, n) // a member that does not answer is failing, which ask noted
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.asked, n.address)
@@ -148,6 +173,7 @@ func (p *platform) watch(ctx context.Context) {
 		if joined {
 			p.install(false)
 			if time.Since(announced) >= GossipEvent {
+				p.listen()
 				p.announce()
 				announced = time.Now()
 			}
@@ -178,6 +204,7 @@ func (p *platform) probe(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			p.members.forget()
 			if gone := p.members.bury(p.registeredIds); len(gone) > 0 {
 				p.options.Logger.Warn("kv members did not answer and were removed", "ids", gone, "for", p.options.Suspicion)
 				p.install(false)

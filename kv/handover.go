@@ -9,9 +9,9 @@ import (
 	pb "github.com/micro/go-platform/kv/proto"
 )
 
-// install makes what is known of the members the view, and finds out whether it
-// is stable. removed says that the others went on without this member: what it
-// keeps is of the past.
+// install makes what is known of the members the view, and finds out how far it
+// is. removed says that the others went on without this member: what it keeps is
+// of the past.
 func (p *platform) install(removed bool) {
 	p.views.Lock()
 	defer p.views.Unlock()
@@ -21,30 +21,43 @@ func (p *platform) install(removed bool) {
 	now := p.view.Load()
 	nodes := p.members.nodes()
 	digest := digestOf(nodes, p.options.Replicas)
-	if removed {
-		p.records.cache.Clear()
-	}
 	if now == nil || now.digest != digest || removed {
 		next := newView(digest, nodes, p.members.self.id, p.options.Replicas, now)
 		if now != nil && !removed {
-			next.prev = now.prev
+			next.since = now.since
 		}
-		p.installing.Lock()
-		p.view.Store(next)
-		p.installing.Unlock()
+		next.meets = !slices.ContainsFunc(next.since, func(r *roster) bool { return !p.meet(r.ring.replicas, next.ring.replicas) })
+		p.replace(next, removed)
+		p.members.moved(digest)
 		p.prolong(next)
 		p.prune(next)
 		poke(p.changed)
 		poke(p.probeNow)
 		return
 	}
-	if !now.stable && p.synced.Load() == now.digest && p.members.agreed(now.digest) {
+	switch own := p.members.state(); {
+	case now.stable:
+	case own.settled != digest:
+		if own.synced == digest && p.members.allSynced(digest) {
+			poke(p.changed)
+		}
+	case p.members.allSettled(digest):
 		stable := *now
-		stable.stable, stable.prev = true, &stable
+		stable.stable, stable.since = true, []*roster{now.roster}
 		p.view.Store(&stable)
-		p.members.settled()
+		p.members.stable()
 	}
 	p.prolong(now)
+}
+
+// replace waits for the operations of the last view.
+func (p *platform) replace(next *view, empty bool) {
+	p.installing.Lock()
+	defer p.installing.Unlock()
+	if empty {
+		p.records.cache.Clear()
+	}
+	p.view.Store(next)
 }
 
 // lease is how long this member may answer for a view.
@@ -78,7 +91,7 @@ func (p *platform) prune(v *view) {
 	}
 	p.mu.Unlock()
 	for _, to := range left {
-		to.close()
+		to.close(errOtherView)
 	}
 }
 
@@ -92,12 +105,14 @@ func (p *platform) peer(n node) *peer {
 			address: n.address, service: p.service, options: p.to(n.address, timeout), timeout: timeout,
 			namespace: p.options.Namespace, linkAge: p.linkAge, spawn: p.spawn,
 		}
+		to.ctx, to.cancel = context.WithCancel(context.Background())
 		p.peers[n] = to
 	}
 	return to
 }
 
-// handOver brings items to their new owners whenever the view is another.
+// handOver brings items to their new owners whenever the view is another, and
+// settles when all members have done so.
 func (p *platform) handOver(ctx context.Context) {
 	for {
 		select {
@@ -106,19 +121,54 @@ func (p *platform) handOver(ctx context.Context) {
 		case <-p.changed:
 		}
 		v := p.view.Load()
-		if v == nil || v.stable || p.synced.Load() == v.digest {
+		switch own := p.members.state(); {
+		case v == nil || own.view != v.digest || own.settled == v.digest:
 			continue
-		}
-		if !p.push(ctx, v) {
-			if !lifecycle.Sleep(ctx, p.interval()/5) {
-				return
+		case own.synced != v.digest:
+			if !p.push(ctx, v) {
+				if !lifecycle.Sleep(ctx, p.interval()/5) {
+					return
+				}
+				poke(p.changed)
+				continue
 			}
-			poke(p.changed)
-			continue
+			p.advance(v, func() { p.members.synced(v.digest) })
+		case p.members.allSynced(v.digest):
+			p.settle(v)
 		}
-		p.synced.Store(v.digest)
 		p.install(false)
 		poke(p.probeNow)
+	}
+}
+
+// settle drops what others own now, who have it, and only then tells.
+func (p *platform) settle(v *view) {
+	p.records.cache.Range(func(key string, _ *record) (drop, more bool) {
+		// What comes with another view comes after that is installed.
+		same := p.has(v)
+		return same && !v.ring.owns(slotOf(key), v.self), same
+	})
+	p.advance(v, func() {
+		settled := *p.view.Load()
+		settled.since = append(slices.Clip(settled.since), v.roster)
+		p.view.Store(&settled)
+		p.members.settle(v.digest)
+	})
+}
+
+// has tells whether the view is still this one. One that came back after another
+// has the digest of before, and is not the same.
+func (p *platform) has(v *view) bool {
+	now := p.view.Load()
+	return now != nil && now.roster == v.roster
+}
+
+// advance takes the next step of a view if it is still this one.
+func (p *platform) advance(v *view, step func()) {
+	p.views.Lock()
+	defer p.views.Unlock()
+	if p.has(v) {
+		step()
 	}
 }
 
@@ -141,7 +191,7 @@ func (p *platform) push(ctx context.Context, v *view) bool {
 		return false, true
 	})
 	for _, key := range keys {
-		if p.digest() != v.digest || ctx.Err() != nil {
+		if !p.has(v) || ctx.Err() != nil {
 			return false
 		}
 		r := p.records.read(key, true)
@@ -162,33 +212,17 @@ func (p *platform) push(ctx context.Context, v *view) bool {
 			whole = p.deliver(ctx, v, to, &parcels[to]) && whole
 		}
 	}
-	return whole && p.digest() == v.digest
+	return whole && p.has(v)
 }
 
 func (p *platform) deliver(ctx context.Context, v *view, to int, x *parcel) bool {
 	done := make(chan error, 1)
-	p.peer(v.nodes[to]).send(0, x.ops, func(_ []*pb.Result, err error) { done <- err })
+	p.peer(v.nodes[to]).send(v.digest, x.ops, func(_ []*pb.Result, err error) { done <- err })
 	*x = parcel{}
 	select {
 	case err := <-done:
 		return err == nil
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// reap frees what has expired, forgets what was deleted once all members have
-// seen it, and drops what is not owned any more.
-func (p *platform) reap(ctx context.Context) {
-	for lifecycle.Sleep(ctx, ReaperEvent) {
-		v := p.view.Load()
-		if v == nil {
-			return
-		}
-		retention := time.Duration(0)
-		if v.stable {
-			retention = max(time.Minute, 6*p.options.Suspicion)
-		}
-		p.records.reap(retention, func(key string) bool { return !v.stable || v.self < 0 || v.ring.owns(slotOf(key), v.self) })
 	}
 }

@@ -51,7 +51,7 @@ func (p *peer) usable() *link {
 	if p.link != nil {
 		age = time.Since(p.link.opened)
 	}
-	if (p.link == nil || age > p.linkAge) && p.opening == nil && !p.closed && !time.Now().Before(p.retry) {
+	if (p.link == nil || age > p.linkAge) && p.opening == nil && p.closed == nil && !time.Now().Before(p.retry) {
 		l := &link{peer: p}
 		p.opening = l
 		if !p.spawn(l.open) {
@@ -69,13 +69,13 @@ func (p *peer) usable() *link {
 // the other end offers links and lets this one in.
 func (l *link) open() {
 	p := l.peer
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(p.ctx)
 	timer := time.AfterFunc(p.timeout, cancel)
 	stream, err := p.service.Link(ctx, p.options...)
 	timer.Stop()
 	p.mu.Lock()
 	l.cancel = cancel
-	if err != nil || p.closed {
+	if err != nil || p.closed != nil {
 		p.opening = nil
 		p.postpone()
 		l.over = true
@@ -273,15 +273,11 @@ func (l *link) drop(cause error) {
 	}
 }
 
-// close ends the links to a member that left, or at Stop. One that is being
-// opened ends by itself.
-func (p *peer) close() {
+// close ends all that was asked of a member that left, or at Stop.
+func (p *peer) close(why error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for _, l := range []*link{p.link, p.opening} {
-		if l != nil && l.cancel != nil {
-			l.cancel() // its receive does the rest
-		}
-	}
+	p.closed = why
+	p.mu.Unlock()
+	p.cancel()
+	p.fail(why)
 }

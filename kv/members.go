@@ -11,11 +11,12 @@ import (
 // member is what is known of another.
 type member struct {
 	node
+	state
 	gone    bool
+	leaving bool                 // with gone: it still hands its items over
 	heard   time.Time            // when it answered last
 	failing bool                 // it did not answer the last probe
-	view    uint64               // what it said it has
-	synced  uint64               // for which it has handed its items over
+	differs string               // of its options from those of this member
 	granted time.Time            // until then it does not remove this member, see lease
 	lost    bool                 // removed since the last stable view
 	saw     map[string]time.Time // when it had heard of others, by this clock
@@ -26,6 +27,7 @@ type member struct {
 type members struct {
 	mu        sync.Mutex
 	self      node
+	own       state
 	joined    bool // this member is in the registry
 	leaving   bool
 	all       map[string]*member
@@ -35,6 +37,7 @@ type members struct {
 const (
 	maxGone = 1000 // remembered of those that left
 	forever = 1000 * 24 * time.Hour
+	recent  = 10 // times of suspicion for which all are told who left
 )
 
 // nodes returns who makes the view.
@@ -53,29 +56,57 @@ func (m *members) nodes() []node {
 	return nodes
 }
 
-// alive returns who is to be probed.
+// alive returns who is to be probed: those that leave, too, until they are done.
 func (m *members) alive() (nodes []node) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, x := range m.all {
-		if !x.gone {
+		if !x.gone || m.awaited(x) {
 			nodes = append(nodes, x.node)
 		}
 	}
 	return nodes
 }
 
-// message is what others are told.
-func (m *members) message() (self *pb.Member, all []*pb.Member) {
+// others returns how many members there are but this one.
+func (m *members) others() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, x := range m.all {
+		if !x.gone {
+			n++
+		}
+	}
+	return n
+}
+
+// message is what one is told that said what it knows. Who left long ago is
+// mentioned only to those that do not know it, and to himself.
+func (m *members) message(said *pb.ProbeRequest) (self *pb.Member, all []*pb.Member) {
+	believed := make(map[string]bool)
+	for _, x := range append(said.GetMembers(), said.GetSelf()) {
+		believed[x.GetId()] = !x.GetGone()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	self = &pb.Member{Id: m.self.id, Address: m.self.address, Incarnation: m.self.incarnation, Gone: m.leaving || !m.joined, Joining: !m.leaving && !m.joined}
+	m.own.tell(self)
 	for _, x := range m.all {
-		all = append(all, &pb.Member{
-			Id: x.id, Address: x.address, Incarnation: x.incarnation, Gone: x.gone, HeardMs: time.Since(x.heard).Milliseconds(),
-		})
+		age := time.Since(x.heard)
+		if x.gone && age > recent*m.suspicion && !believed[x.id] {
+			continue
+		}
+		other := &pb.Member{Id: x.id, Address: x.address, Incarnation: x.incarnation, Gone: x.gone, HeardMs: age.Milliseconds()}
+		x.tell(other)
+		all = append(all, other)
 	}
 	return self, all
+}
+
+// ageOf is what a member says of when it heard of another. Nobody has heard of
+// somebody in the future.
+func ageOf(x *pb.Member) time.Duration {
+	return time.Duration(min(max(0, x.HeardMs), forever.Milliseconds())) * time.Millisecond
 }
 
 // unknown tells whether one that says it is a member may be worth a question.
@@ -89,13 +120,13 @@ func (m *members) unknown(x *pb.Member) bool {
 	return !x.Gone && (!ok || x.Incarnation > known.incarnation)
 }
 
-// news tells whether a known member says something else than when it was asked,
-// and so should be asked again.
-func (m *members) news(req *pb.ProbeRequest) bool {
+// news tells whether a known member is further than when it was asked, and so
+// should be asked again.
+func (m *members) news(said *pb.Member) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	x, ok := m.all[req.Self.GetId()]
-	return ok && !x.gone && (x.view != req.View || x.synced != req.Synced)
+	x, ok := m.all[said.GetId()]
+	return ok && (!x.gone || x.leaving) && said.Step > x.step
 }
 
 // answered takes in what a member said that was called, at some moment, at the
@@ -105,42 +136,97 @@ func (m *members) answered(address string, called time.Time, rsp *pb.ProbeRespon
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	x := m.all[rsp.Self.Id]
+	leaving := rsp.Self.Gone && !rsp.Self.Joining
 	switch {
-	case rsp.Self.Gone && (x == nil || x.gone):
+	case rsp.Self.Joining && (x == nil || x.gone):
 		return false, false // no member, at most a client
 	case x == nil || rsp.Self.Incarnation > x.incarnation:
 		x = &member{node: node{rsp.Self.Id, rsp.Self.Incarnation, address}}
 		m.all[x.id] = x
-	case rsp.Self.Incarnation < x.incarnation || x.gone:
+	case rsp.Self.Incarnation < x.incarnation || x.gone && !(x.leaving && leaving):
 		return false, false // the past
 	}
-	x.gone, x.heard, x.failing, x.view, x.synced, x.address = rsp.Self.Gone, time.Now(), false, rsp.View, rsp.Synced, address
+	x.gone, x.leaving, x.heard, x.failing, x.address = rsp.Self.Gone, leaving, time.Now(), false, address
+	x.learn(stateOf(rsp.Self))
 	x.saw = make(map[string]time.Time, len(rsp.Members))
 	for _, other := range rsp.Members {
 		if other.Id == m.self.id {
 			if other.Gone && other.Incarnation >= m.self.incarnation {
 				m.self.incarnation, removed = other.Incarnation+1, !m.leaving
 			} else if other.Incarnation == m.self.incarnation {
-				heard := called.Add(-time.Duration(other.HeardMs) * time.Millisecond)
-				x.granted = heard.Add(m.suspicion * 9 / 10) // clocks may differ in speed
+				x.granted = called.Add(m.grant(rsp) - ageOf(other))
 			}
 			continue
 		}
-		x.saw[other.Id] = x.heard.Add(-time.Duration(other.HeardMs) * time.Millisecond)
-		known := m.all[other.Id]
-		switch {
-		case known == nil:
-			ask = ask || !other.Gone
-			if other.Gone && len(m.all) < maxGone { // so that it does not come back as it was
-				m.all[other.Id] = &member{node: node{other.Id, other.Incarnation, other.Address}, gone: true}
-			}
-		case other.Incarnation > known.incarnation:
-			ask = ask || !other.Gone
-		case other.Gone && other.Incarnation == known.incarnation && !known.gone && known.failing && time.Since(known.heard) > m.suspicion:
-			known.gone, known.lost = true, true // nor does it answer here
-		}
+		ask = m.hearsay(x, other) || ask
 	}
 	return removed, ask
+}
+
+// grant is for how long one that has just heard of this member will not remove
+// it, by its own time of suspicion.
+func (m *members) grant(rsp *pb.ProbeResponse) time.Duration {
+	suspicion := m.suspicion
+	if rsp.SuspicionMs > 0 {
+		suspicion = time.Duration(min(rsp.SuspicionMs, forever.Milliseconds())) * time.Millisecond
+	}
+	return suspicion * 9 / 10 // clocks may differ in speed
+}
+
+// hearsay takes in what x said of another, and returns whether that should be
+// asked itself.
+func (m *members) hearsay(x *member, other *pb.Member) (ask bool) {
+	x.saw[other.Id] = x.heard.Add(-ageOf(other))
+	known := m.all[other.Id]
+	switch {
+	case known == nil && other.Gone:
+		if len(m.all) >= 2*maxGone {
+			break
+		}
+		// So that it does not come back as it was.
+		m.all[other.Id] = &member{node: node{other.Id, other.Incarnation, other.Address}, gone: true, heard: x.saw[other.Id]}
+	case known == nil || other.Incarnation > known.incarnation:
+		return !other.Gone
+	case other.Incarnation < known.incarnation:
+	case other.Gone && !known.gone && known.failing && time.Since(known.heard) > m.suspicion:
+		known.gone, known.lost = true, true // nor does it answer here
+	default:
+		known.learn(stateOf(other))
+	}
+	return false
+}
+
+// forget bounds what is remembered of those that left: who left first is
+// forgotten.
+func (m *members) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var gone []*member
+	for _, x := range m.all {
+		if x.gone && !x.lost {
+			gone = append(gone, x)
+		}
+	}
+	if len(gone) <= maxGone {
+		return
+	}
+	slices.SortFunc(gone, func(a, b *member) int { return a.heard.Compare(b.heard) })
+	for _, x := range gone[:len(gone)-maxGone] {
+		delete(m.all, x.id)
+	}
+}
+
+// differ notes how the options of a member differ from those of this one, and
+// tells whether that is new.
+func (m *members) differ(id, how string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	x := m.all[id]
+	if x == nil || x.differs == how {
+		return false
+	}
+	x.differs = how
+	return how != ""
 }
 
 func (m *members) failed(n node) {
@@ -208,15 +294,6 @@ func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 	return gone
 }
 
-// settled is called when a view is stable.
-func (m *members) settled() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, x := range m.all {
-		x.lost = false
-	}
-}
-
 // lease returns until when no other view can be stable without this member:
 // until then it may answer for this one. It is when the last of a majority may
 // remove it (C. Gray, D. Cheriton, "Leases", SOSP 1989), by what they said of
@@ -267,17 +344,4 @@ func (m *members) silent() (ids []string, lost, all int) {
 		}
 	}
 	return ids, lost, all
-}
-
-// agreed tells whether all other members have the view and have handed over what
-// it gives to others.
-func (m *members) agreed(digest uint64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, x := range m.all {
-		if !x.gone && (x.view != digest || x.synced != digest) {
-			return false
-		}
-	}
-	return true
 }

@@ -35,6 +35,8 @@ type peer struct {
 	linkAge   time.Duration
 	namespace string
 	spawn     func(func()) bool // false after Stop
+	ctx       context.Context   // of all that is asked, until close
+	cancel    context.CancelFunc
 
 	mu       sync.Mutex
 	pending  []*exchange
@@ -45,7 +47,7 @@ type peer struct {
 	opening *link // its first answer is still to come
 	wait    backoff.Backoff
 	retry   time.Time // when a link may be opened again
-	closed  bool
+	closed  error     // why nothing is asked any more
 }
 
 // exchange are operations whose results are handed to done, once.
@@ -62,9 +64,13 @@ func (p *peer) send(view uint64, ops []*pb.Op, done func([]*pb.Result, error)) {
 		x.size += opSize(op)
 	}
 	p.mu.Lock()
-	if p.bytes+x.size > maxPending {
+	refuse := p.closed
+	if refuse == nil && p.bytes+x.size > maxPending {
+		refuse = fmt.Errorf("%w: %s has too much to do", ErrUnavailable, p.address)
+	}
+	if refuse != nil {
 		p.mu.Unlock()
-		done(nil, fmt.Errorf("%w: %s has too much to do", ErrUnavailable, p.address))
+		done(nil, refuse)
 		return
 	}
 	p.bytes += x.size
@@ -200,7 +206,7 @@ func (p *peer) run() {
 
 // exchange asks until all operations have a result.
 func (p *peer) exchange(b *batch) error {
-	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout)
 	defer cancel()
 	for len(b.ops) > 0 {
 		rsp, err := p.service.Exchange(ctx, b.request(p.namespace), p.options...)

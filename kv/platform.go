@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,12 +29,18 @@ type platform struct {
 	members *members
 	flights flights
 	group   lifecycle.Group
-	calls   sync.WaitGroup // to other members, under way
+	calls   sync.WaitGroup  // to other members, under way
+	ctx     context.Context // of probes
+	cancel  context.CancelFunc
 	linkAge time.Duration
+	missed  missed
+
+	retention time.Duration // of what was deleted
 
 	starting sync.Mutex
 	started  bool
-	stopping atomic.Bool
+	begin    context.Context // ends when Stop begins
+	stopping context.CancelFunc
 
 	client    client.Client
 	service   pb.KVService
@@ -42,7 +49,8 @@ type platform struct {
 	name      string        // under which members are registered
 	registry  registry.Registry
 	broker    broker.Broker
-	announced broker.Subscriber
+	announced broker.Subscriber // nil while the broker cannot be reached
+	deaf      bool              // which was logged
 
 	// installing keeps operations of one view from those of the next: see do.
 	installing sync.RWMutex
@@ -52,7 +60,6 @@ type platform struct {
 	discover   chan struct{} // a token: somebody may have come
 	probeNow   chan struct{} // a token
 	unlink     chan struct{} // closed: links of others end
-	synced     atomic.Uint64
 
 	views  sync.Mutex // held by install
 	ended  bool       // guarded by views
@@ -72,7 +79,7 @@ type platform struct {
 // if there are none.
 func NewKV(opts ...Option) KV {
 	o := NewOptions(opts...)
-	return &platform{
+	p := &platform{
 		options:  o,
 		linkAge:  defaultLinkAge,
 		records:  &records{cache: lru.New[*record](max(1, o.MaxBytes)), began: time.Now(), writer: rand.Uint64()},
@@ -83,7 +90,13 @@ func NewKV(opts ...Option) KV {
 		unlink:   make(chan struct{}),
 		peers:    make(map[node]*peer),
 		asked:    make(map[string]bool),
+		missed:   missed{by: make(map[gap]repeat)},
+
+		retention: max(time.Minute, 6*o.Suspicion, 2*o.Timeout),
 	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.begin, p.stopping = context.WithCancel(p.ctx)
+	return p
 }
 
 func (p *platform) String() string { return "platform" }
@@ -98,7 +111,7 @@ func (p *platform) Start() error {
 	if err := p.options.Validate(); err != nil {
 		return err
 	}
-	if p.stopping.Load() {
+	if p.begin.Err() != nil {
 		return ErrStopped
 	}
 	p.client, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
@@ -123,14 +136,18 @@ func (p *platform) Start() error {
 	p.started = true
 	p.find()
 	p.install(false)
-	p.listen(o.Broker)
-	return p.group.Start(p.watch, p.probe, p.handOver, p.reap)
+	p.broker = o.Broker
+	if p.options.Client != nil {
+		p.broker = p.options.Client.Options().Broker
+	}
+	p.listen()
+	return p.group.Start(p.watch, p.probe, p.handOver, p.reap, p.repeat)
 }
 
 // Stop hands the items over to the other members, within two seconds, and tells
 // if that was too short. It comes before the Stop of the server.
 func (p *platform) Stop() error {
-	p.stopping.Store(true)
+	p.stopping()
 	p.starting.Lock()
 	defer p.starting.Unlock()
 	if !p.started || !p.group.Running() {
@@ -138,19 +155,20 @@ func (p *platform) Stop() error {
 	}
 	err := p.leave()
 	p.end()
-	if p.announced != nil {
+	err = errors.Join(err, p.group.Stop(lifecycle.FlushTimeout))
+	if p.announced != nil { // by the loops, too
 		err = errors.Join(err, p.announced.Unsubscribe())
 	}
-	err = errors.Join(err, p.group.Stop(lifecycle.FlushTimeout))
 	p.mu.Lock()
 	p.closed = true
 	peers := slices.Collect(maps.Values(p.peers))
 	p.mu.Unlock()
 	for _, to := range peers {
-		to.close()
+		to.close(ErrStopped)
 	}
 	close(p.unlink)
-	p.calls.Wait() // bounded by their timeouts
+	p.cancel()
+	p.calls.Wait() // nothing of it goes on without these
 	if p.own != nil {
 		err = errors.Join(err, p.own.Stop())
 	}
@@ -179,8 +197,7 @@ func (p *platform) digest() uint64 {
 
 // leave tells the others, and waits until they have what was here.
 func (p *platform) leave() error {
-	others := len(p.members.alive())
-	if others == 0 {
+	if p.members.others() == 0 {
 		return nil
 	}
 	p.members.mu.Lock()
@@ -188,12 +205,15 @@ func (p *platform) leave() error {
 	p.members.mu.Unlock()
 	p.install(false)
 	poke(p.probeNow)
+	synced := false
 	for end := time.Now().Add(lifecycle.FlushTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if now := p.digest(); now == 0 || p.synced.Load() == now && p.members.agreed(now) {
+		now := p.digest()
+		synced = p.members.state().synced == now
+		if now == 0 || synced && p.members.allSettled(now) {
 			return nil
 		}
 	}
-	if p.synced.Load() == p.digest() {
+	if synced {
 		return nil // they will notice
 	}
 	entries, _, _ := p.records.cache.Stats()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/rpctest"
@@ -22,10 +23,11 @@ type cluster struct {
 	net   *rpctest.Net
 	stack string
 	opts  []kv.Option
+	edit  func(k kv.KV) // before a member starts
 }
 
 func newCluster(tb testing.TB, stack string, opts ...kv.Option) *cluster {
-	return &cluster{tb, rpctest.New(tb), stack, append([]kv.Option{kv.Suspicion(time.Second), kv.Timeout(5 * time.Second)}, opts...)}
+	return &cluster{tb, rpctest.New(tb), stack, append([]kv.Option{kv.Suspicion(time.Second), kv.Timeout(5 * time.Second)}, opts...), nil}
 }
 
 // member is one instance; it ends with the test.
@@ -44,6 +46,9 @@ func (c *cluster) memberOn(s server.Server, opts ...kv.Option) *member {
 	c.tb.Helper()
 	all := append([]kv.Option{kv.Server(s), kv.Client(c.net.Client(c.stack)), kv.Logger(c.net.Logger)}, c.opts...)
 	m := &member{KV: kv.NewKV(append(all, opts...)...), server: s}
+	if c.edit != nil {
+		c.edit(m.KV)
+	}
 	if err := m.Start(); err != nil {
 		c.tb.Fatal(err)
 	}
@@ -56,6 +61,21 @@ func (c *cluster) memberOn(s server.Server, opts ...kv.Option) *member {
 	})
 	c.tb.Cleanup(m.leave)
 	return m
+}
+
+// client returns a KV whose server never starts: it only asks the members.
+func (c *cluster) client(wrappers ...client.Wrapper) kv.KV {
+	c.tb.Helper()
+	k := kv.NewKV(append([]kv.Option{kv.Server(c.net.Server(c.stack, "shop")), kv.Client(c.net.Client(c.stack, wrappers...)), kv.Logger(c.net.Logger)}, c.opts...)...)
+	if err := k.Start(); err != nil {
+		c.tb.Fatal(err)
+	}
+	c.tb.Cleanup(func() {
+		if err := k.Stop(); err != nil {
+			c.tb.Error(err)
+		}
+	})
+	return k
 }
 
 func (c *cluster) members(n int) (all []*member) {
@@ -156,7 +176,7 @@ func have(tb testing.TB, k kv.KV, n int) {
 // With a single replica only the hand-over keeps anything.
 func TestJoinAndLeaveHandOver(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		c := newCluster(t, stack, kv.Replicas(1))
+		c := newCluster(t, stack, kv.Replicas(1), kv.Suspicion(5*time.Second)) // a member removed by mistake is lost
 		a := c.member()
 		put(t, a, 300)
 		b, d := c.member(), c.member()
@@ -223,4 +243,5 @@ func TestAMinorityRefuses(t *testing.T) {
 	if err := all[0].Del("key1"); !errors.Is(err, kv.ErrUnavailable) {
 		t.Errorf("del: %v", err)
 	}
+	kv.Kill(all[0].KV) // there is nobody whom it could hand its items to
 }

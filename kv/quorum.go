@@ -16,6 +16,8 @@ import (
 // other owners as well.
 const hedge = 20 * time.Millisecond
 
+var errOvertaken = errors.New("somebody wrote with a fencing token")
+
 // quorum returns how many of n owners have to answer.
 func (p *platform) quorum(n int) (read, write int) {
 	read, write = p.options.Read, p.options.Write
@@ -32,6 +34,14 @@ func (p *platform) quorum(n int) (read, write int) {
 func (p *platform) strict(n int) bool {
 	read, write := p.quorum(n)
 	return read+write > n
+}
+
+// meet tells whether the quorums of now owners, if they are among those of
+// before, meet the quorums of these.
+func (p *platform) meet(before, now int) bool {
+	read, write := p.quorum(now)
+	readBefore, writeBefore := p.quorum(before)
+	return !p.strict(before) || read+writeBefore > before && write+readBefore > before
 }
 
 type answer struct {
@@ -73,6 +83,8 @@ func (p *platform) gather(ctx context.Context, v *view, op *pb.Op, need int) ([]
 				a := answer{from: to, err: err}
 				if err == nil {
 					a.result = results[0]
+				} else if op.Kind == pb.Op_WRITE {
+					p.missed.add(v.nodes[to], op.Record)
 				}
 				answers <- a
 			})
@@ -207,38 +219,37 @@ func (p *platform) repair(ctx context.Context, v *view, best *pb.Record) error {
 
 // write puts a record on a write quorum. Where quorums meet it asks for the
 // highest version first, so that its own is above all that was acknowledged
-// before it began; else the clocks decide.
+// before it began; else the clocks decide. From its first attempt on it keeps its
+// version: some of the owners may have it.
 func (p *platform) write(ctx context.Context, doing string, r *pb.Record, token uint64) error {
 	key := string(r.Key)
 	var mine version
 	return p.try(ctx, doing, key, func(v *view) error {
-		n := v.ring.replicas
-		_, need := p.quorum(n)
-		if n > 1 && mine.count == 0 {
+		if mine.count == 0 {
 			seen, err := p.highest(ctx, v, key, token)
 			if err != nil {
 				return err
 			}
-			// From here on it keeps its version: a part of the owners may have it.
 			mine = version{max(token, seen.token), p.records.clock.next(seen.count), p.records.writer}
 		}
-		given := mine.message()
-		if mine.count == 0 {
-			given.Token = token // the only owner gives the version
-		}
 		// A record of its own: that of the last attempt may still be on its way.
-		record := &pb.Record{Key: r.Key, Value: r.Value, TtlMs: r.TtlMs, Gone: r.Gone, Version: given}
+		record := &pb.Record{Key: r.Key, Value: r.Value, TtlMs: r.TtlMs, Gone: r.Gone, Version: mine.message()}
+		_, need := p.quorum(v.ring.replicas)
 		answers, err := p.gather(ctx, v, &pb.Op{Kind: pb.Op_WRITE, Record: record}, need)
 		if err != nil {
 			return err
 		}
 		for _, a := range answers {
-			if seen := versionOf(a.result.Record.GetVersion()); a.result.Stale && token > 0 {
+			seen := versionOf(a.result.Record.GetVersion())
+			switch {
+			case !a.result.Stale:
+			case token > 0:
 				return staleError(token, seen.token)
-			} else if a.result.Stale {
-				mine = version{} // somebody took a higher token meanwhile
-				return errOtherView
+			case !p.strict(v.ring.replicas): // it did not ask for the token
+				mine = version{seen.token, p.records.clock.next(seen.count), p.records.writer}
+				return errOvertaken
 			}
+			// Else somebody with a token came between, and was the later one.
 		}
 		return nil
 	})

@@ -92,23 +92,17 @@ func (s *records) read(key string, value bool) *pb.Record {
 	return r.message(key, s.now(), value)
 }
 
-// write keeps m if its version is the highest, and returns which one is now. A
-// version without a count is one that this member is to give: it is the only
-// owner. stale tells that the token was refused.
-func (s *records) write(m *pb.Record) (now version, stale bool) {
-	key, offered := string(m.Key), versionOf(m.Version)
-	s.cache.Do(key, func(old *record, ok bool) (*record, bool) {
-		var seen version
+// write keeps m if its version is the highest, and returns which one is now. With
+// replace nothing is kept where nothing is there. stale tells that the token was
+// refused.
+func (s *records) write(m *pb.Record, replace bool) (now version, stale bool) {
+	offered := versionOf(m.Version)
+	s.cache.Do(string(m.Key), func(old *record, ok bool) (*record, bool) {
 		if ok {
-			seen = old.version
+			now = old.version
 		}
-		if offered.count == 0 {
-			stale = offered.token > 0 && offered.token < seen.token
-			offered = version{max(offered.token, seen.token), s.clock.next(seen.count), s.writer}
-		} else {
-			stale = offered.token < seen.token
-		}
-		if now = seen; stale || offered.compare(seen) <= 0 {
+		stale = offered.token < now.token
+		if stale || replace && !ok || offered.compare(now) <= 0 {
 			return old, ok
 		}
 		now = offered
@@ -124,18 +118,12 @@ func (s *records) write(m *pb.Record) (now version, stale bool) {
 	return now, stale
 }
 
-// reap frees what has expired and forgets what was deleted longer ago than
-// retention, 0 for never, and what is not owned.
-func (s *records) reap(retention time.Duration, owned func(key string) bool) {
+// expire frees the values of what has expired.
+func (s *records) expire() {
 	now := s.now()
 	var over []string
 	s.cache.Range(func(key string, r *record) (drop, more bool) {
-		switch {
-		case !owned(key):
-			return true, true
-		case r.gone:
-			return retention > 0 && now-r.goneAt > retention, true
-		case r.over(now):
+		if !r.gone && r.over(now) {
 			over = append(over, key)
 		}
 		return false, true
@@ -148,4 +136,23 @@ func (s *records) reap(retention time.Duration, owned func(key string) bool) {
 			return &record{version: r.version, gone: true, goneAt: now}, true
 		})
 	}
+}
+
+// goneFor returns what is gone for longer than d.
+func (s *records) goneFor(d time.Duration) (gone []*pb.Record) {
+	now := s.now()
+	s.cache.Range(func(key string, r *record) (drop, more bool) {
+		if r.gone && now-r.goneAt >= d {
+			gone = append(gone, r.message(key, now, false))
+		}
+		return false, true
+	})
+	return gone
+}
+
+// forget removes what is gone, unless there is something newer.
+func (s *records) forget(m *pb.Record) {
+	s.cache.Do(string(m.Key), func(r *record, ok bool) (*record, bool) {
+		return r, ok && (!r.gone || r.version != versionOf(m.Version))
+	})
 }

@@ -51,18 +51,15 @@ func (p *platform) serve(s server.Server) error {
 }
 
 // listen looks into the registry when somebody announces itself. Announcements
-// prove nothing: they only save waiting.
-func (p *platform) listen(b broker.Broker) {
-	if p.options.Client != nil {
-		b = p.options.Client.Options().Broker
-	}
-	if b == nil {
+// prove nothing: they only save waiting. It is tried again while the broker cannot
+// be reached.
+func (p *platform) listen() {
+	if p.broker == nil || p.announced != nil {
 		return
 	}
-	p.broker = b
-	err := b.Connect()
+	err := p.broker.Connect()
 	if err == nil {
-		p.announced, err = b.Subscribe(GossipTopic, func(e broker.Event) error {
+		p.announced, err = p.broker.Subscribe(GossipTopic, func(e broker.Event) error {
 			var said pb.ProbeRequest
 			if proto.Unmarshal(e.Message().Body, &said) == nil && said.Namespace == p.options.Namespace && p.members.unknown(said.Self) {
 				poke(p.discover)
@@ -70,8 +67,9 @@ func (p *platform) listen(b broker.Broker) {
 			return nil
 		})
 	}
-	if err != nil {
-		p.options.Logger.Info("no announcements of kv members: they are found in the registry alone", "error", err)
+	if deaf := err != nil; deaf != p.deaf {
+		p.deaf = deaf
+		p.options.Logger.Info("kv announcements; without them members are found in the registry alone", "heard", !deaf, "error", err)
 	}
 }
 
@@ -80,7 +78,7 @@ func (p *platform) announce() {
 	if p.announced == nil {
 		return
 	}
-	self, _ := p.members.message()
+	self, _ := p.members.message(nil)
 	body, err := proto.Marshal(&pb.ProbeRequest{Namespace: p.options.Namespace, Self: self})
 	if err == nil {
 		_ = p.broker.Publish(GossipTopic, &broker.Message{Body: body}) // the registry tells, too
@@ -152,11 +150,12 @@ func (h *handler) Del(ctx context.Context, req *pb.DelRequest, _ *pb.DelResponse
 // Probe implements the KV service.
 func (h *handler) Probe(_ context.Context, req *pb.ProbeRequest, rsp *pb.ProbeResponse) error {
 	return h.call(req.Namespace, func() error {
-		rsp.Self, rsp.Members = h.members.message()
-		rsp.View, rsp.Synced = h.digest(), h.synced.Load()
+		o := h.options
+		rsp.Self, rsp.Members = h.members.message(req)
+		rsp.SuspicionMs, rsp.Replicas, rsp.Read, rsp.Write = o.Suspicion.Milliseconds(), int32(o.Replicas), int32(o.Read), int32(o.Write)
 		if rsp.Self.Joining || h.members.unknown(req.Self) {
 			poke(h.discover)
-		} else if h.members.news(req) {
+		} else if h.members.news(req.Self) {
 			poke(h.probeNow)
 		}
 		return nil
@@ -173,6 +172,9 @@ func (h *handler) Exchange(_ context.Context, req *pb.ExchangeRequest, rsp *pb.E
 			if err := checkOp(op); err != nil {
 				return err
 			}
+		}
+		if len(req.Ops) == 0 { // of who opens a link
+			return nil
 		}
 		results, err := h.apply(req.View, req.Ops)
 		rsp.Results, rsp.OtherView = results, err == errOtherView //nolint:errorlint // it is this one or none

@@ -15,21 +15,34 @@ type node struct {
 	address     string
 }
 
+// roster is who the members are and what they own. It is immutable.
+type roster struct {
+	nodes []node // by id
+	self  int    // index of this member, -1 when it is none
+	ring  *ring
+}
+
 // view is who the members are, as one of them sees it. It is immutable. Members
 // serve each other only when their views have the same digest.
 //
-// A view is stable once every member has it and has handed its items to their
-// new owners. Until then a member answers for a slot only if it owned it in the
-// last stable view (prev), or it could miss what was acknowledged by those who
-// owned it then: so the quorums of two views meet, and a key's operations are in
-// one of them.
+// A change takes three steps, see state. A member is synced when it has handed
+// its items to their new owners; it settles when it knows that all are synced,
+// and drops what it does not own any more; the view is stable for it when it
+// knows that all have settled. Before that it answers for a slot only if it owned
+// it in the last view that was stable for it and in all for which it settled
+// since. Let B be the last view that was stable for anybody. All members of B
+// settled in it first, so that whoever answers in a later view owned the slot in
+// B: as long as no later view is stable, the quorums of all of them are among the
+// owners of B, and meet.
+//
+// Once a view is stable no other member than an owner has an item of a slot: the
+// others dropped theirs before they settled.
 type view struct {
+	*roster
 	digest uint64
-	nodes  []node // by id
-	self   int    // index of this member, -1 when it is none
-	ring   *ring
 	stable bool
-	prev   *view // itself when it is stable; nil for one that has just come
+	since  []*roster // the last stable view and those settled since; none for one that has just come
+	meets  bool      // its quorums meet those of since
 }
 
 // digestOf sorts the nodes, too.
@@ -45,14 +58,12 @@ func digestOf(nodes []node, replicas int) uint64 {
 }
 
 // newView returns the view of the nodes that digestOf sorted. It takes the ring
-// of one of the last views if that had the same members.
-func newView(digest uint64, nodes []node, self string, replicas int, last ...*view) *view {
-	v := &view{digest: digest, nodes: nodes, self: slices.IndexFunc(nodes, func(n node) bool { return n.id == self })}
-	for _, old := range last {
-		if old != nil && slices.EqualFunc(old.nodes, nodes, func(a, b node) bool { return a.id == b.id }) {
-			v.ring = old.ring
-			return v
-		}
+// of the last view if that had the same members.
+func newView(digest uint64, nodes []node, self string, replicas int, last *view) *view {
+	v := &view{digest: digest, roster: &roster{nodes: nodes, self: slices.IndexFunc(nodes, func(n node) bool { return n.id == self })}}
+	if last != nil && slices.EqualFunc(last.nodes, nodes, func(a, b node) bool { return a.id == b.id }) {
+		v.ring = last.ring
+		return v
 	}
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
@@ -62,28 +73,34 @@ func newView(digest uint64, nodes []node, self string, replicas int, last ...*vi
 	return v
 }
 
-// ready tells whether this member has all that was acknowledged of a slot.
+// ready tells whether this member may answer for a slot that it owns.
 func (v *view) ready(slot int) bool {
-	return v.stable || v.prev != nil && v.prev.ring.owns(slot, v.prev.self)
+	return v.stable || v.meets && v.had(func(r *roster) bool { return r.ring.owns(slot, r.self) })
+}
+
+// had tells whether something holds for each of the views since the last stable
+// one.
+func (v *view) had(owned func(r *roster) bool) bool {
+	return len(v.since) > 0 && !slices.ContainsFunc(v.since, func(r *roster) bool { return !owned(r) })
 }
 
 // heirs are the owners of a slot that may lack its items: all but this member
-// and those that owned it already.
+// and those that owned it already. These may have missed a write, which their
+// quorums make up for unless they have become smaller.
 func (v *view) heirs(slot int) (heirs []uint16) {
+	smaller := slices.ContainsFunc(v.since, func(r *roster) bool { return r.ring.replicas > v.ring.replicas })
 	for _, i := range v.ring.of(slot) {
-		if int(i) == v.self || v.prev != nil && v.prev.had(slot, v.nodes[i]) {
-			continue
+		owned := func(r *roster) bool { return r.owned(slot, v.nodes[i]) }
+		if int(i) != v.self && (smaller || !v.had(owned)) {
+			heirs = append(heirs, i)
 		}
-		heirs = append(heirs, i)
 	}
 	return heirs
 }
 
-func (v *view) had(slot int, n node) bool {
-	for _, i := range v.ring.of(slot) {
-		if v.nodes[i].id == n.id && v.nodes[i].incarnation == n.incarnation {
-			return true
-		}
-	}
-	return false
+// owned tells whether a node owned the slot.
+func (r *roster) owned(slot int, n node) bool {
+	return slices.ContainsFunc(r.ring.of(slot), func(i uint16) bool {
+		return r.nodes[i].id == n.id && r.nodes[i].incarnation == n.incarnation
+	})
 }

@@ -172,9 +172,13 @@ func (l *kvLoad) shared(k kv.KV, id, i int) {
 	key, a := fmt.Sprint("shared", n), kvAction{(id+i/4)%3 == 0, fmt.Sprint(id, ".", i)}
 	begin, seen := time.Since(l.began), ""
 	var err error
-	if a.write {
+	switch {
+	case a.write && i%5 == 0:
+		a.value = ""
+		err = k.Del(key)
+	case a.write:
 		err = k.Put(&kv.Item{Key: key, Value: []byte(a.value)})
-	} else {
+	default:
 		var item *kv.Item
 		if item, err = k.Get(key); err == nil {
 			seen = string(item.Value)
@@ -232,8 +236,8 @@ func (l *kvLoad) check(r *kvRing, faults int) {
 		r.t.Errorf("%d of %d puts acknowledged, %d of them lost", len(l.acked), l.tried, lost)
 	}
 	for n, h := range l.history {
-		if porcupine.CheckOperationsTimeout(kvRegister, h, time.Minute) == porcupine.Illegal {
-			r.t.Errorf("shared%d: %d operations that no single machine could have shown", n, len(h))
+		if result := porcupine.CheckOperationsTimeout(kvRegister, h, time.Minute); result != porcupine.Ok {
+			r.t.Errorf("shared%d: %d operations that a single machine could have shown: %s", n, len(h), result)
 		}
 	}
 }

@@ -29,6 +29,7 @@ const (
 	Op_READ    Op_Kind = 0 // the record
 	Op_VERSION Op_Kind = 1 // the record without its value
 	Op_WRITE   Op_Kind = 2 // keep the record if its version is higher
+	Op_REPLACE Op_Kind = 3 // the same, but only where there is a record
 )
 
 // Enum value maps for Op_Kind.
@@ -37,11 +38,13 @@ var (
 		0: "READ",
 		1: "VERSION",
 		2: "WRITE",
+		3: "REPLACE",
 	}
 	Op_Kind_value = map[string]int32{
 		"READ":    0,
 		"VERSION": 1,
 		"WRITE":   2,
+		"REPLACE": 3,
 	}
 )
 
@@ -454,13 +457,18 @@ func (*DelResponse) Descriptor() ([]byte, []int) {
 
 // Member is what one member knows of another.
 type Member struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Incarnation   uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`        // the higher one is the newer
-	Gone          bool                   `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`                      // it left, or was removed
-	HeardMs       int64                  `protobuf:"varint,5,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"` // how long ago it answered the sender
-	Joining       bool                   `protobuf:"varint,6,opt,name=joining,proto3" json:"joining,omitempty"`                // with gone: it is no member yet
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Address     string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`        // the higher one is the newer
+	Gone        bool                   `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`                      // it left, or was removed
+	HeardMs     int64                  `protobuf:"varint,5,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"` // how long ago it answered the sender
+	Joining     bool                   `protobuf:"varint,6,opt,name=joining,proto3" json:"joining,omitempty"`                // with gone: it is no member yet
+	// How far it is with its view. Others pass it on.
+	Step          uint64 `protobuf:"varint,7,opt,name=step,proto3" json:"step,omitempty"` // counts the changes of what follows: the higher is the newer
+	View          uint64 `protobuf:"fixed64,8,opt,name=view,proto3" json:"view,omitempty"`
+	Synced        uint64 `protobuf:"fixed64,9,opt,name=synced,proto3" json:"synced,omitempty"`    // the view for which it has handed its items over
+	Settled       uint64 `protobuf:"fixed64,10,opt,name=settled,proto3" json:"settled,omitempty"` // the view for which it knows that all have
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -537,13 +545,39 @@ func (x *Member) GetJoining() bool {
 	return false
 }
 
+func (x *Member) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Member) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *Member) GetSynced() uint64 {
+	if x != nil {
+		return x.Synced
+	}
+	return 0
+}
+
+func (x *Member) GetSettled() uint64 {
+	if x != nil {
+		return x.Settled
+	}
+	return 0
+}
+
 type ProbeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Self          *Member                `protobuf:"bytes,2,opt,name=self,proto3" json:"self,omitempty"` // empty for one that is no member yet
 	Members       []*Member              `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
-	View          uint64                 `protobuf:"fixed64,4,opt,name=view,proto3" json:"view,omitempty"` // as in the response, so that who hears of a change asks back
-	Synced        uint64                 `protobuf:"fixed64,5,opt,name=synced,proto3" json:"synced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -599,26 +633,15 @@ func (x *ProbeRequest) GetMembers() []*Member {
 	return nil
 }
 
-func (x *ProbeRequest) GetView() uint64 {
-	if x != nil {
-		return x.View
-	}
-	return 0
-}
-
-func (x *ProbeRequest) GetSynced() uint64 {
-	if x != nil {
-		return x.Synced
-	}
-	return 0
-}
-
 type ProbeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Self          *Member                `protobuf:"bytes,1,opt,name=self,proto3" json:"self,omitempty"`
-	Members       []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
-	View          uint64                 `protobuf:"fixed64,3,opt,name=view,proto3" json:"view,omitempty"`     // of the members it knows
-	Synced        uint64                 `protobuf:"fixed64,4,opt,name=synced,proto3" json:"synced,omitempty"` // the view for which it has handed its items over
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Self    *Member                `protobuf:"bytes,1,opt,name=self,proto3" json:"self,omitempty"`
+	Members []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	// Its options, which should be everybody's.
+	SuspicionMs   int64 `protobuf:"varint,5,opt,name=suspicion_ms,json=suspicionMs,proto3" json:"suspicion_ms,omitempty"`
+	Replicas      int32 `protobuf:"varint,6,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	Read          int32 `protobuf:"varint,7,opt,name=read,proto3" json:"read,omitempty"` // of Quorum
+	Write         int32 `protobuf:"varint,8,opt,name=write,proto3" json:"write,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -667,16 +690,30 @@ func (x *ProbeResponse) GetMembers() []*Member {
 	return nil
 }
 
-func (x *ProbeResponse) GetView() uint64 {
+func (x *ProbeResponse) GetSuspicionMs() int64 {
 	if x != nil {
-		return x.View
+		return x.SuspicionMs
 	}
 	return 0
 }
 
-func (x *ProbeResponse) GetSynced() uint64 {
+func (x *ProbeResponse) GetReplicas() int32 {
 	if x != nil {
-		return x.Synced
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *ProbeResponse) GetRead() int32 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *ProbeResponse) GetWrite() int32 {
+	if x != nil {
+		return x.Write
 	}
 	return 0
 }
@@ -873,7 +910,7 @@ func (x *Op) GetRecord() *Record {
 type ExchangeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	View          uint64                 `protobuf:"fixed64,2,opt,name=view,proto3" json:"view,omitempty"` // the sender's; 0 for items handed over, which any view takes
+	View          uint64                 `protobuf:"fixed64,2,opt,name=view,proto3" json:"view,omitempty"` // the sender's
 	Ops           []*Op                  `protobuf:"bytes,3,rep,name=ops,proto3" json:"ops,omitempty"`
 	Id            uint64                 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"` // of a request of a link
 	unknownFields protoimpl.UnknownFields
@@ -1107,25 +1144,30 @@ const file_kv_proto_kv_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x17\n" +
 	"\araw_key\x18\x03 \x01(\fR\x06rawKey\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\"\r\n" +
-	"\vDelResponse\"\x9d\x01\n" +
+	"\vDelResponse\"\xf7\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04gone\x18\x04 \x01(\bR\x04gone\x12\x19\n" +
 	"\bheard_ms\x18\x05 \x01(\x03R\aheardMs\x12\x18\n" +
-	"\ajoining\x18\x06 \x01(\bR\ajoining\"\xb6\x01\n" +
+	"\ajoining\x18\x06 \x01(\bR\ajoining\x12\x12\n" +
+	"\x04step\x18\a \x01(\x04R\x04step\x12\x12\n" +
+	"\x04view\x18\b \x01(\x06R\x04view\x12\x16\n" +
+	"\x06synced\x18\t \x01(\x06R\x06synced\x12\x18\n" +
+	"\asettled\x18\n" +
+	" \x01(\x06R\asettled\"\x96\x01\n" +
 	"\fProbeRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12*\n" +
 	"\x04self\x18\x02 \x01(\v2\x16.go.platform.kv.MemberR\x04self\x120\n" +
-	"\amembers\x18\x03 \x03(\v2\x16.go.platform.kv.MemberR\amembers\x12\x12\n" +
-	"\x04view\x18\x04 \x01(\x06R\x04view\x12\x16\n" +
-	"\x06synced\x18\x05 \x01(\x06R\x06synced\"\x99\x01\n" +
+	"\amembers\x18\x03 \x03(\v2\x16.go.platform.kv.MemberR\amembersJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"\xe2\x01\n" +
 	"\rProbeResponse\x12*\n" +
 	"\x04self\x18\x01 \x01(\v2\x16.go.platform.kv.MemberR\x04self\x120\n" +
-	"\amembers\x18\x02 \x03(\v2\x16.go.platform.kv.MemberR\amembers\x12\x12\n" +
-	"\x04view\x18\x03 \x01(\x06R\x04view\x12\x16\n" +
-	"\x06synced\x18\x04 \x01(\x06R\x06synced\"M\n" +
+	"\amembers\x18\x02 \x03(\v2\x16.go.platform.kv.MemberR\amembers\x12!\n" +
+	"\fsuspicion_ms\x18\x05 \x01(\x03R\vsuspicionMs\x12\x1a\n" +
+	"\breplicas\x18\x06 \x01(\x05R\breplicas\x12\x12\n" +
+	"\x04read\x18\a \x01(\x05R\x04read\x12\x14\n" +
+	"\x05write\x18\b \x01(\x05R\x05writeJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05\"M\n" +
 	"\aVersion\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x16\n" +
@@ -1135,14 +1177,15 @@ const file_kv_proto_kv_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x121\n" +
 	"\aversion\x18\x03 \x01(\v2\x17.go.platform.kv.VersionR\aversion\x12\x15\n" +
 	"\x06ttl_ms\x18\x04 \x01(\x03R\x05ttlMs\x12\x12\n" +
-	"\x04gone\x18\x05 \x01(\bR\x04gone\"\x8b\x01\n" +
+	"\x04gone\x18\x05 \x01(\bR\x04gone\"\x98\x01\n" +
 	"\x02Op\x12+\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x17.go.platform.kv.Op.KindR\x04kind\x12.\n" +
-	"\x06record\x18\x02 \x01(\v2\x16.go.platform.kv.RecordR\x06record\"(\n" +
+	"\x06record\x18\x02 \x01(\v2\x16.go.platform.kv.RecordR\x06record\"5\n" +
 	"\x04Kind\x12\b\n" +
 	"\x04READ\x10\x00\x12\v\n" +
 	"\aVERSION\x10\x01\x12\t\n" +
-	"\x05WRITE\x10\x02\"y\n" +
+	"\x05WRITE\x10\x02\x12\v\n" +
+	"\aREPLACE\x10\x03\"y\n" +
 	"\x0fExchangeRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x06R\x04view\x12$\n" +
