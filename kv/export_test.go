@@ -183,3 +183,43 @@ func Lease(suspicion time.Duration, said *pb.ProbeResponse) time.Duration {
 	m.answered("address", time.Now(), said)
 	return time.Until(m.lease([]node{m.self, m.all[said.Self.Id].node}))
 }
+
+// Heirs returns the owners of a slot to which a member hands its items when the
+// members are those of the last view. The first one was stable; in those between
+// it handed over, and knows no more of them.
+func Heirs(self string, replicas, slot int, views ...[]string) (heirs []string) {
+	var v *view
+	for i, ids := range views {
+		var nodes []node
+		for _, id := range ids {
+			nodes = append(nodes, node{id: id})
+		}
+		next := newView(digestOf(nodes, replicas), nodes, self, replicas, v)
+		if i == 0 {
+			next.since = []*roster{next.roster}
+		} else {
+			next.since, next.handed = v.since, v.handed
+		}
+		if i > 0 && i < len(views)-1 {
+			next.handed = append(next.handed, next.roster)
+		}
+		v = next
+	}
+	for _, i := range v.heirs(slot) {
+		heirs = append(heirs, v.nodes[i].id)
+	}
+	return heirs
+}
+
+// SlotOf returns the slot of a key.
+func SlotOf(key string) int { return slotOf(key) }
+
+// Reincarnated tells whether a member takes another incarnation when it hears that
+// it is gone.
+func Reincarnated(leaving bool) bool {
+	m := &members{self: node{id: "self", incarnation: 1}, all: make(map[string]*member), suspicion: time.Second, leaving: leaving}
+	m.answered("address", time.Now(), &pb.ProbeResponse{
+		Self: &pb.Member{Id: "other", Incarnation: 1}, Members: []*pb.Member{{Id: "self", Incarnation: 1, Gone: true}},
+	})
+	return m.self.incarnation != 1
+}

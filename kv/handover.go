@@ -24,7 +24,7 @@ func (p *platform) install(removed bool) {
 	if now == nil || now.digest != digest || removed {
 		next := newView(digest, nodes, p.members.self.id, p.options.Replicas, now)
 		if now != nil && !removed {
-			next.since = now.since
+			next.since, next.handed = now.since, now.handed
 		}
 		next.meets = !slices.ContainsFunc(next.since, func(r *roster) bool { return !p.meet(r.ring.replicas, next.ring.replicas) })
 		p.replace(next, removed)
@@ -43,7 +43,7 @@ func (p *platform) install(removed bool) {
 		}
 	case p.members.allSettled(digest):
 		stable := *now
-		stable.stable, stable.since = true, []*roster{now.roster}
+		stable.stable, stable.since, stable.handed = true, []*roster{now.roster}, nil
 		p.view.Store(&stable)
 		p.members.stable()
 	}
@@ -132,13 +132,23 @@ func (p *platform) handOver(ctx context.Context) {
 				poke(p.changed)
 				continue
 			}
-			p.advance(v, func() { p.members.synced(v.digest) })
+			p.handed(v)
 		case p.members.allSynced(v.digest):
 			p.settle(v)
 		}
 		p.install(false)
 		poke(p.probeNow)
 	}
+}
+
+// handed tells the others that they have what was here.
+func (p *platform) handed(v *view) {
+	p.advance(v, func() {
+		now := *p.view.Load()
+		now.handed = append(slices.Clip(now.handed), v.roster)
+		p.view.Store(&now)
+		p.members.synced(v.digest)
+	})
 }
 
 // settle drops what others own now, who have it, and only then tells.

@@ -151,9 +151,11 @@ func (m *members) answered(address string, called time.Time, rsp *pb.ProbeRespon
 	x.saw = make(map[string]time.Time, len(rsp.Members))
 	for _, other := range rsp.Members {
 		if other.Id == m.self.id {
-			if other.Gone && other.Incarnation >= m.self.incarnation {
-				m.self.incarnation, removed = other.Incarnation+1, !m.leaving
-			} else if other.Incarnation == m.self.incarnation {
+			switch {
+			case m.leaving: // it is what this member said
+			case other.Gone && other.Incarnation >= m.self.incarnation:
+				m.self.incarnation, removed = other.Incarnation+1, true
+			case other.Incarnation == m.self.incarnation:
 				x.granted = called.Add(m.grant(rsp) - ageOf(other))
 			}
 			continue

@@ -42,6 +42,7 @@ type view struct {
 	digest uint64
 	stable bool
 	since  []*roster // the last stable view and those settled since; none for one that has just come
+	handed []*roster // those since in which this member handed over, so that others may have settled
 	meets  bool      // its quorums meet those of since
 }
 
@@ -84,14 +85,20 @@ func (v *view) had(owned func(r *roster) bool) bool {
 	return len(v.since) > 0 && !slices.ContainsFunc(v.since, func(r *roster) bool { return !owned(r) })
 }
 
+// kept tells whether something holds also for each of the views in which others
+// may have settled, and dropped what they did not own.
+func (v *view) kept(owned func(r *roster) bool) bool {
+	return v.had(owned) && !slices.ContainsFunc(v.handed, func(r *roster) bool { return !owned(r) })
+}
+
 // heirs are the owners of a slot that may lack its items: all but this member
-// and those that owned it already. These may have missed a write, which their
+// and those that owned it all the time. These may have missed a write, which their
 // quorums make up for unless they have become smaller.
 func (v *view) heirs(slot int) (heirs []uint16) {
-	smaller := slices.ContainsFunc(v.since, func(r *roster) bool { return r.ring.replicas > v.ring.replicas })
+	enough := v.kept(func(r *roster) bool { return r.ring.replicas <= v.ring.replicas })
 	for _, i := range v.ring.of(slot) {
 		owned := func(r *roster) bool { return r.owned(slot, v.nodes[i]) }
-		if int(i) != v.self && (smaller || !v.had(owned)) {
+		if int(i) != v.self && !(enough && v.kept(owned)) {
 			heirs = append(heirs, i)
 		}
 	}
