@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -93,7 +94,7 @@ func TestPlatformNATS(t *testing.T) {
 	n := 0
 	eventtest.Run(t, func(t *testing.T) eventtest.Open {
 		n++
-		_, open := boot(t, server.URL+"/log"+string(rune('A'+n)))
+		_, open := boot(t, fmt.Sprint(server.URL, "/log", n))
 		return open
 	})
 }
