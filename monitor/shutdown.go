@@ -10,6 +10,8 @@ import (
 
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/server"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // DefaultPropagation is how long a Shutdown waits for callers to learn that the
@@ -84,11 +86,31 @@ func (s *Shutdown) stop(ctx context.Context) error {
 	if s.Leave != nil {
 		errs = append(errs, s.Leave())
 	}
-	errs = append(errs, idle(ctx, "streams", &s.streams), s.server.Stop())
+	errs = append(errs, idle(ctx, "streams", &s.streams), s.stopServer(ctx))
 	for _, flush := range s.flush {
 		errs = append(errs, flush())
 	}
 	return errors.Join(append(errs, s.monitor.Stop())...)
+}
+
+// stopServer does not wait for a server that does not stop: go-micro's may wait
+// for a handler that never returns.
+func (s *Shutdown) stopServer(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.server.Stop() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(lifecycle.FlushTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-stopped:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("the server did not stop: %w", ctx.Err())
+	}
 }
 
 // idle waits until none is in flight.

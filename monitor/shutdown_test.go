@@ -203,3 +203,31 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 	<-done
 }
+
+// stuckServer stops when it is let.
+type stuckServer struct {
+	server.Server
+	let, stopped chan struct{}
+}
+
+func (s stuckServer) Stop() error {
+	defer close(s.stopped)
+	<-s.let
+	return s.Server.Stop()
+}
+
+func TestShutdownGoesOnWithoutTheServer(t *testing.T) {
+	net := rpctest.New(t)
+	stuck := stuckServer{net.Server(rpctest.GRPC, "shop"), make(chan struct{}), make(chan struct{})}
+	net.Start(stuck.Server)
+	flushed := false
+	s := monitor.NewShutdown(recorder.NewMonitor(), stuck, func() error { flushed = true; return nil })
+	s.Propagation = time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Stop(ctx); !errors.Is(err, context.Canceled) || !flushed {
+		t.Errorf("flushed %t, %v", flushed, err)
+	}
+	close(stuck.let)
+	<-stuck.stopped
+}
