@@ -49,19 +49,7 @@ func TestRestored(t *testing.T) {
 	if err := c.Snapshot().Restore(nil, snapshot); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-lost:
-	case <-time.After(20 * time.Second):
-		t.Error("the holder never heard of it")
-	}
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the one who waits never got it")
-	}
+	passesOn(t, lost, done)
 	if err := locks[1].Release(); err != nil {
 		t.Error(err)
 	}
@@ -90,19 +78,7 @@ func TestAgentLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer agent.Kill(t) // it ends by itself
-	select {
-	case <-lost:
-	case <-time.After(20 * time.Second):
-		t.Error("the holder never heard of it")
-	}
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the one who waits never got it")
-	}
+	passesOn(t, lost, done)
 	if after, err := theirs.Token(); err != nil || after <= token {
 		t.Errorf("token %d after %d, %v", after, token, err)
 	}
@@ -206,6 +182,25 @@ func TestManyWaiters(t *testing.T) {
 	cancel()
 	if got.Load() < 10 {
 		t.Errorf("%d of those who waited got it", got.Load())
+	}
+}
+
+// passesOn waits until the holder has heard that the lock is lost, and the one who
+// waits has it.
+func passesOn(t *testing.T, lost <-chan struct{}, acquired <-chan error) {
+	t.Helper()
+	select {
+	case <-lost:
+	case <-time.After(20 * time.Second):
+		t.Error("the holder never heard of it")
+	}
+	select {
+	case err := <-acquired:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the one who waits never got it")
 	}
 }
 
