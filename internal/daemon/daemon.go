@@ -44,6 +44,12 @@ type Service struct {
 	Issuer func() Issuer
 }
 
+// Bootable is a Service, or a type of a public package that embeds one and shows
+// nothing of it.
+type Bootable interface{ service() Service }
+
+func (s Service) service() Service { return s }
+
 // Issuer is a service that makes tokens.
 type Issuer struct {
 	Authenticate server.HandlerWrapper // of its callers
@@ -132,7 +138,8 @@ type Running struct {
 
 // Start boots the service and returns when it is registered. ctx bounds the
 // start only.
-func Start(ctx context.Context, s Service, c Config) (*Running, error) {
+func Start(ctx context.Context, b Bootable, c Config) (*Running, error) {
+	s := b.service()
 	if c.Registry == nil && s.Registry != nil {
 		c.Registry = s.Registry()
 	}

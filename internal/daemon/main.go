@@ -23,16 +23,17 @@ const StartTimeout = time.Minute
 
 // Main runs the service until SIGINT or SIGTERM and returns the exit code: 0
 // after a clean stop, 1 after an error, 2 for wrong usage.
-func Main(s Service) int {
+func Main(b Bootable) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	return Run(ctx, s, os.Args, os.Stdout, os.Stderr)
+	return Run(ctx, b, os.Args, os.Stdout, os.Stderr)
 }
 
 // Run is Main with everything around it given; the service runs until ctx
 // ends.
-func Run(ctx context.Context, s Service, args []string, stdout, stderr io.Writer) int {
+func Run(ctx context.Context, b Bootable, args []string, stdout, stderr io.Writer) int {
+	s := b.service()
 	var f flags
 	var failed error
 	app := &cli.App{

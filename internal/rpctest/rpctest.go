@@ -192,7 +192,7 @@ func stopServer(s server.Server) error {
 
 // Boot starts one of our services on the network, open to everybody, and stops
 // it when the test ends. Change edits its configuration.
-func (n *Net) Boot(s daemon.Service, change ...func(*daemon.Config)) *daemon.Running {
+func (n *Net) Boot(s daemon.Bootable, change ...func(*daemon.Config)) *daemon.Running {
 	n.tb.Helper()
 	c := daemon.Config{Registry: n.Registry, Broker: n.Broker, Logger: n.Logger, Insecure: true}
 	for _, f := range change {
