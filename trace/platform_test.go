@@ -15,8 +15,8 @@ import (
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
 	"github.com/micro/go-platform/trace"
+	tracesrv "github.com/micro/go-platform/trace/internal/srv"
 	pb "github.com/micro/go-platform/trace/proto"
 	"github.com/micro/go-platform/trace/tracetest"
 )

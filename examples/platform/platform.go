@@ -24,8 +24,8 @@ import (
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
 	"github.com/micro/go-platform/kv"
+	tracesrv "github.com/micro/go-platform/trace/srv"
 )
 
 // platform is everything that runs.
@@ -91,7 +91,7 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	if err := p.operator.setRules(ctx); err != nil {
 		return nil, err
 	}
-	for _, s := range []daemon.Service{tracesrv.Service(), monitorsrv.Service(), routersrv.Service(), configsrv.Service(), eventsrv.Service(), dbsrv.Service()} {
+	for _, s := range []daemon.Bootable{tracesrv.New(), monitorsrv.Service(), routersrv.Service(), configsrv.Service(), eventsrv.Service(), dbsrv.Service()} {
 		if err := p.boot(ctx, s); err != nil {
 			return nil, err
 		}
@@ -102,7 +102,7 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	return p, p.openShop(ctx)
 }
 
-func (p *platform) boot(ctx context.Context, s daemon.Service) error {
+func (p *platform) boot(ctx context.Context, s daemon.Bootable) error {
 	running, err := daemon.Start(ctx, s, daemon.Config{
 		Registry: p.registry, Broker: p.broker, DataDir: p.dir, Logger: slog.New(slog.DiscardHandler),
 	})

@@ -29,7 +29,7 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 		common = append(common, "--tls_"+name, path)
 	}
 	registry, issuer := backend.Address(t), backend.Address(t)
-	run := func(s daemon.Service, args ...string) *rpctest.Buffer {
+	run := func(s daemon.Bootable, args ...string) *rpctest.Buffer {
 		ctx, cancel := context.WithCancel(context.Background())
 		errs, done := &rpctest.Buffer{}, make(chan int, 1)
 		go func() {
@@ -38,7 +38,7 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 		t.Cleanup(func() {
 			cancel()
 			if code := <-done; code != 0 || t.Failed() {
-				t.Errorf("%s: exit code %d:\n%s", s.Name, code, errs.String())
+				t.Errorf("%T %s: exit code %d:\n%s", s, args, code, errs.String())
 			}
 		})
 		// The flags of one at a time: parsing them writes to a variable of the library.
@@ -59,7 +59,7 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 func TestFlagsOfARegistryThatAsksForTokens(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		srv  daemon.Service
+		srv  daemon.Bootable
 		args []string
 		want string
 	}{

@@ -25,9 +25,9 @@ import (
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
 	"github.com/micro/go-platform/trace"
 	tracepb "github.com/micro/go-platform/trace/proto"
+	tracesrv "github.com/micro/go-platform/trace/srv"
 )
 
 // services are those of the platform with the methods that contract.md names.
@@ -79,8 +79,8 @@ func admin(t *testing.T, net *rpctest.Net, secure func(*daemon.Config), stack st
 // closed too.
 func TestEveryMethodOfEveryServiceWantsAToken(t *testing.T) {
 	net, secure := secured(t)
-	for _, s := range []daemon.Service{
-		configsrv.Service(), dbsrv.Service(), discoverysrv.Service(), eventsrv.Service(), monitorsrv.Service(), routersrv.Service(), tracesrv.Service(),
+	for _, s := range []daemon.Bootable{
+		configsrv.Service(), dbsrv.Service(), discoverysrv.Service(), eventsrv.Service(), monitorsrv.Service(), routersrv.Service(), tracesrv.New(),
 	} {
 		net.Boot(s, secure)
 	}
@@ -131,7 +131,7 @@ func TestServicesEnrolOnce(t *testing.T) {
 	net, secure := secured(t)
 	var c daemon.Config
 	secure(&c)
-	first := net.Boot(tracesrv.Service(), secure)
+	first := net.Boot(tracesrv.New(), secure)
 	file := filepath.Join(c.DataDir, "trace.credentials")
 	before, err := os.ReadFile(file)
 	if err != nil {
@@ -152,7 +152,7 @@ func TestServicesEnrolOnce(t *testing.T) {
 	if err := os.Remove(bootstrap); err != nil {
 		t.Fatal(err)
 	}
-	net.Boot(tracesrv.Service(), secure)
+	net.Boot(tracesrv.New(), secure)
 	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
 		t.Errorf("credentials changed, %v", err)
 	}
@@ -160,7 +160,7 @@ func TestServicesEnrolOnce(t *testing.T) {
 	if err := os.WriteFile(stolen, secret, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = daemon.Start(context.Background(), tracesrv.Service(), daemon.Config{
+	_, err = daemon.Start(context.Background(), tracesrv.New(), daemon.Config{
 		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, Credentials: daemon.Credentials{Bootstrap: stolen},
 	})
 	if err == nil {
@@ -172,7 +172,7 @@ func TestServicesEnrolOnce(t *testing.T) {
 func TestPluginsAuthenticateByTheirClient(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
 		net, secure := secured(t)
-		net.Boot(tracesrv.Service(), secure)
+		net.Boot(tracesrv.New(), secure)
 		_, authed := admin(t, net, secure, stack)
 		for name, c := range map[string]client.Client{"bare": net.Client(stack), "wrapped": authed, "wrapped twice": struct{ client.Client }{authed}} {
 			p := trace.NewTrace(trace.Client(c), trace.Service(&registry.Service{Name: "test"}))
@@ -194,7 +194,7 @@ func TestPluginsAuthenticateByTheirClient(t *testing.T) {
 
 func TestForgedTopicsAreRefused(t *testing.T) {
 	net, secure := secured(t)
-	net.Boot(tracesrv.Service(), secure)
+	net.Boot(tracesrv.New(), secure)
 	_, authed := admin(t, net, secure, rpctest.GRPC)
 	forged, honest := span("1"), span("2")
 	for _, m := range []struct {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/micro/go-platform/db"
@@ -18,23 +17,33 @@ import (
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
+	tracesrv "github.com/micro/go-platform/trace/srv"
 )
 
-// withTables are the services that keep tables.
-func withTables() []func() daemon.Service {
-	return []func() daemon.Service{
-		func() daemon.Service { return authsrv.New(authsrv.Config{}) },
-		configsrv.Service, dbsrv.Service, eventsrv.Service, monitorsrv.Service, routersrv.Service, tracesrv.Service,
+// keeper is a service that keeps tables.
+type keeper struct {
+	name string
+	boot func() daemon.Bootable
+}
+
+func withTables() []keeper {
+	return []keeper{
+		{"auth", func() daemon.Bootable { return authsrv.New(authsrv.Config{}) }},
+		{"config", func() daemon.Bootable { return configsrv.Service() }},
+		{"db", func() daemon.Bootable { return dbsrv.Service() }},
+		{"event", func() daemon.Bootable { return eventsrv.Service() }},
+		{"monitor", func() daemon.Bootable { return monitorsrv.Service() }},
+		{"router", func() daemon.Bootable { return routersrv.Service() }},
+		{"trace", func() daemon.Bootable { return tracesrv.New() }},
 	}
 }
 
 // useDatabase starts a service on a database and stops it.
-func useDatabase(t *testing.T, url string, s daemon.Service) {
+func useDatabase(t *testing.T, url string, k keeper) {
 	t.Helper()
 	net := rpctest.New(t)
-	running := net.Boot(s, func(c *daemon.Config) { c.DatabaseURL = url })
-	if s.Name == db.ServiceName { // it opens a server's at its leisure
+	running := net.Boot(k.boot(), func(c *daemon.Config) { c.DatabaseURL = url })
+	if k.name == "db" { // it opens a server's at its leisure
 		d := db.NewDB(db.Client(net.Client(rpctest.GRPC)))
 		if _, err := d.Read("x"); !errors.Is(err, db.ErrNotFound) {
 			t.Error(err)
@@ -50,12 +59,12 @@ func useDatabase(t *testing.T, url string, s daemon.Service) {
 func TestServicesShareADatabase(t *testing.T) {
 	forward, backward := withTables(), withTables()
 	slices.Reverse(backward)
-	for name, all := range map[string][]func() daemon.Service{"forward": forward, "backward": backward} {
+	for name, all := range map[string][]keeper{"forward": forward, "backward": backward} {
 		t.Run(name, func(t *testing.T) {
 			url := rpctest.MySQLURL(t)
 			for range 2 {
-				for _, s := range all {
-					useDatabase(t, url, s())
+				for _, k := range all {
+					useDatabase(t, url, k)
 				}
 			}
 		})
@@ -65,23 +74,22 @@ func TestServicesShareADatabase(t *testing.T) {
 // What the earlier release left each service goes on with, and another one finds
 // room beside it.
 func TestDatabasesOfTheEarlierRelease(t *testing.T) {
-	for _, s := range withTables() {
-		name := strings.TrimPrefix(s().Name, "go.micro.srv.")
+	for _, k := range withTables() {
 		for engine, url := range map[string]string{"sqlite": "sqlite://" + filepath.Join(t.TempDir(), "x.db"), "mysql": rpctest.MySQLURL(t)} {
-			t.Run(name+"/"+engine, func(t *testing.T) {
-				useDatabase(t, url, s())
-				makeOlder(t, url, name)
+			t.Run(k.name+"/"+engine, func(t *testing.T) {
+				useDatabase(t, url, k)
+				makeOlder(t, url, k.name)
 				for range 2 {
-					useDatabase(t, url, s())
+					useDatabase(t, url, k)
 				}
 				if engine == "sqlite" { // a file is one service's
 					return
 				}
-				if name == "router" {
+				if k.name == "router" {
 					execOn(t, url, `DROP TABLE changes`) // nobody's any more, but in config-srv's way
 				}
 				for _, other := range withTables() {
-					useDatabase(t, url, other())
+					useDatabase(t, url, other)
 				}
 			})
 		}

@@ -4,8 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
+	"github.com/micro/go-platform/trace/srv"
 )
 
-func main() { os.Exit(daemon.Main(tracesrv.Service())) }
+func main() { os.Exit(srv.Main()) }

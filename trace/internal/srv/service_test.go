@@ -1,4 +1,4 @@
-package tracesrv_test
+package srv_test
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
 	"github.com/micro/go-platform/trace"
+	tracesrv "github.com/micro/go-platform/trace/internal/srv"
 	pb "github.com/micro/go-platform/trace/proto"
 )
 

@@ -1,7 +1,7 @@
-// Package tracesrv is go.micro.srv.trace, the service behind the default
+// Package srv is go.micro.srv.trace, the service behind the default
 // plugin of package trace: it stores spans, searches them, and shows traces as
 // trees and services as a graph.
-package tracesrv
+package srv
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package tracesrv_test
+package srv_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/micro/go-platform/internal/backend"
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
+	tracesrv "github.com/micro/go-platform/trace/internal/srv"
 	pb "github.com/micro/go-platform/trace/proto"
 )
 

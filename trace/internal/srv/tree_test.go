@@ -1,11 +1,11 @@
-package tracesrv_test
+package srv_test
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 
-	tracesrv "github.com/micro/go-platform/internal/srv/trace"
+	tracesrv "github.com/micro/go-platform/trace/internal/srv"
 	pb "github.com/micro/go-platform/trace/proto"
 )
 

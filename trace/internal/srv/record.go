@@ -1,4 +1,4 @@
-package tracesrv
+package srv
 
 import (
 	"errors"
