@@ -11,8 +11,8 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	"github.com/micro/go-platform/monitor"
+	monitorsrv "github.com/micro/go-platform/monitor/internal/srv"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/rpctest"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	"github.com/micro/go-platform/monitor"
+	monitorsrv "github.com/micro/go-platform/monitor/internal/srv"
 	pb "github.com/micro/go-platform/monitor/proto"
 	"github.com/micro/go-platform/monitor/recorder"
 )

@@ -6,9 +6,9 @@ import (
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/rpctest"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	"github.com/micro/go-platform/monitor"
 	"github.com/micro/go-platform/monitor/discard"
+	monitorsrv "github.com/micro/go-platform/monitor/internal/srv"
 	"github.com/micro/go-platform/monitor/monitortest"
 	"github.com/micro/go-platform/monitor/recorder"
 )

@@ -27,9 +27,9 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	"github.com/micro/go-platform/monitor"
 	pb "github.com/micro/go-platform/monitor/proto"
+	monitorsrv "github.com/micro/go-platform/monitor/srv"
 )
 
 func main() {
@@ -73,7 +73,7 @@ func run(ctx context.Context, reg registry.Registry, out io.Writer) (err error) 
 	if err := s.broker.Connect(); err != nil {
 		return err
 	}
-	srv, err := daemon.Start(ctx, monitorsrv.Service(), daemon.Config{Registry: reg, Broker: s.broker, Logger: s.log, Insecure: true})
+	srv, err := daemon.Start(ctx, monitorsrv.New(), daemon.Config{Registry: reg, Broker: s.broker, Logger: s.log, Insecure: true})
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,9 @@ import (
 	configsrv "github.com/micro/go-platform/internal/srv/config"
 	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
 	"github.com/micro/go-platform/kv"
+	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	tracesrv "github.com/micro/go-platform/trace/srv"
 )
 
@@ -91,7 +91,7 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	if err := p.operator.setRules(ctx); err != nil {
 		return nil, err
 	}
-	for _, s := range []daemon.Bootable{tracesrv.New(), monitorsrv.Service(), routersrv.Service(), configsrv.Service(), eventsrv.Service(), dbsrv.Service()} {
+	for _, s := range []daemon.Bootable{tracesrv.New(), monitorsrv.New(), routersrv.Service(), configsrv.Service(), eventsrv.Service(), dbsrv.Service()} {
 		if err := p.boot(ctx, s); err != nil {
 			return nil, err
 		}

@@ -23,8 +23,8 @@ import (
 	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
+	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	"github.com/micro/go-platform/trace"
 	tracepb "github.com/micro/go-platform/trace/proto"
 	tracesrv "github.com/micro/go-platform/trace/srv"
@@ -80,7 +80,7 @@ func admin(t *testing.T, net *rpctest.Net, secure func(*daemon.Config), stack st
 func TestEveryMethodOfEveryServiceWantsAToken(t *testing.T) {
 	net, secure := secured(t)
 	for _, s := range []daemon.Bootable{
-		configsrv.Service(), dbsrv.Service(), discoverysrv.Service(), eventsrv.Service(), monitorsrv.Service(), routersrv.Service(), tracesrv.New(),
+		configsrv.Service(), dbsrv.Service(), discoverysrv.Service(), eventsrv.Service(), monitorsrv.New(), routersrv.Service(), tracesrv.New(),
 	} {
 		net.Boot(s, secure)
 	}

@@ -15,8 +15,8 @@ import (
 	configsrv "github.com/micro/go-platform/internal/srv/config"
 	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
+	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	tracesrv "github.com/micro/go-platform/trace/srv"
 )
 
@@ -32,7 +32,7 @@ func withTables() []keeper {
 		{"config", func() daemon.Bootable { return configsrv.Service() }},
 		{"db", func() daemon.Bootable { return dbsrv.Service() }},
 		{"event", func() daemon.Bootable { return eventsrv.Service() }},
-		{"monitor", func() daemon.Bootable { return monitorsrv.Service() }},
+		{"monitor", func() daemon.Bootable { return monitorsrv.New() }},
 		{"router", func() daemon.Bootable { return routersrv.Service() }},
 		{"trace", func() daemon.Bootable { return tracesrv.New() }},
 	}

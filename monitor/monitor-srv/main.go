@@ -4,8 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
+	"github.com/micro/go-platform/monitor/srv"
 )
 
-func main() { os.Exit(daemon.Main(monitorsrv.Service())) }
+func main() { os.Exit(srv.Main()) }

@@ -20,9 +20,9 @@ import (
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
 	configsrv "github.com/micro/go-platform/internal/srv/config"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	"github.com/micro/go-platform/monitor"
 	mpb "github.com/micro/go-platform/monitor/proto"
+	monitorsrv "github.com/micro/go-platform/monitor/srv"
 )
 
 func (w *world) rollOut(id, path, data string, r *pb.Rollout) int64 {
@@ -240,7 +240,7 @@ func (w *world) serve() *instance {
 // instances, and taken back without anybody's doing.
 func TestBadChangeRollsItselfBack(t *testing.T) {
 	w := newWorld(t)
-	w.Boot(monitorsrv.Service())
+	w.Boot(monitorsrv.New())
 	w.create("prod:shop", `{"mode":"good"}`)
 	var all []*instance
 	for range 4 {

@@ -1,4 +1,4 @@
-package monitor_test
+package srv_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
+	monitorsrv "github.com/micro/go-platform/monitor/internal/srv"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 

@@ -1,7 +1,7 @@
-// Package monitor is go.micro.srv.monitor: it takes the reports of all nodes,
+// Package srv is go.micro.srv.monitor: it takes the reports of all nodes,
 // keeps the present in memory and the history in a database, judges services
 // as a whole and streams which nodes are not ready.
-package monitor
+package srv
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package monitor_test
+package srv_test
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/rpcerr"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
+	monitorsrv "github.com/micro/go-platform/monitor/internal/srv"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 

@@ -1,4 +1,4 @@
-package monitor_test
+package srv_test
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	monitorsrv "github.com/micro/go-platform/internal/srv/monitor"
 	"github.com/micro/go-platform/monitor"
+	monitorsrv "github.com/micro/go-platform/monitor/internal/srv"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 
