@@ -11,7 +11,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
 )

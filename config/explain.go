@@ -3,7 +3,7 @@ package config
 import (
 	"slices"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 // OverlaySource is what Explain calls the changes of Set and Del.

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/micro/go-platform/config/internal/conftree"
 	"github.com/micro/go-platform/internal/backoff"
-	"github.com/micro/go-platform/internal/conftree"
 )
 
 // maxRetry bounds the wait before a source that failed is tried again.

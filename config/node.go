@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"strings"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 // node is a value at its place in an immutable tree of nodes, made beforehand

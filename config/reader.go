@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 // NewReader returns the default Reader. It reads JSON, YAML and TOML, merges as

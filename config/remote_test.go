@@ -18,11 +18,11 @@ import (
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/configtest"
+	configsrv "github.com/micro/go-platform/config/internal/srv"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/config/source/memory"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 )
 
 // srv is a config-srv that can be killed and started again.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 // Scan implements Value.

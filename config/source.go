@@ -12,8 +12,8 @@ import (
 
 	"go-micro.dev/v5/client"
 
+	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
-	"github.com/micro/go-platform/internal/conftree"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )

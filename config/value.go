@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 // Bool implements Value.

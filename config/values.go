@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 // values are Values of their own: a snapshot, or those of a Reader.

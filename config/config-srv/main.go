@@ -4,8 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
+	"github.com/micro/go-platform/config/srv"
 )
 
-func main() { os.Exit(daemon.Main(configsrv.Service())) }
+func main() { os.Exit(srv.Main()) }

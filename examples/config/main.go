@@ -26,10 +26,10 @@ import (
 
 	"github.com/micro/go-platform/config"
 	pb "github.com/micro/go-platform/config/proto"
+	configsrv "github.com/micro/go-platform/config/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
 )
 
@@ -75,7 +75,7 @@ func run(ctx context.Context, reg registry.Registry, out io.Writer) (err error) 
 	if err := t.broker.Connect(); err != nil {
 		return err
 	}
-	for _, s := range []daemon.Bootable{configsrv.Service(), monitorsrv.New()} {
+	for _, s := range []daemon.Bootable{configsrv.New(), monitorsrv.New()} {
 		srv, err := daemon.Start(ctx, s, daemon.Config{Registry: reg, Broker: t.broker, Logger: t.log, Insecure: true})
 		if err != nil {
 			return err

@@ -16,8 +16,8 @@ import (
 	"github.com/micro/go-platform/config"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/config/source/memory"
+	configsrv "github.com/micro/go-platform/config/srv"
 	"github.com/micro/go-platform/internal/rpctest"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 )
 
 // document is what the benchmarks read from: twenty objects of twenty values.
@@ -126,7 +126,7 @@ func BenchmarkConfigGet(b *testing.B) {
 func BenchmarkConfigPropagation(b *testing.B) {
 	const watchers = 100
 	net := rpctest.New(b)
-	net.Boot(configsrv.Service())
+	net.Boot(configsrv.New())
 	api := pb.NewConfigService(config.ServiceName, net.Client(rpctest.GRPC))
 	change := func(i int) *pb.Change {
 		return &pb.Change{Id: "prod:shop", ChangeSet: &pb.ChangeSet{Data: fmt.Sprintf(`{"n":%d}`, i)}}

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"testing"
 
+	configsrv "github.com/micro/go-platform/config/srv"
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
@@ -29,7 +29,7 @@ type keeper struct {
 func withTables() []keeper {
 	return []keeper{
 		{"auth", func() daemon.Bootable { return authsrv.New(authsrv.Config{}) }},
-		{"config", func() daemon.Bootable { return configsrv.Service() }},
+		{"config", func() daemon.Bootable { return configsrv.New() }},
 		{"db", func() daemon.Bootable { return dbsrv.Service() }},
 		{"event", func() daemon.Bootable { return eventsrv.Service() }},
 		{"monitor", func() daemon.Bootable { return monitorsrv.New() }},

@@ -13,7 +13,7 @@ import (
 	"sync"
 
 	"github.com/micro/go-platform/config"
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 type (

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/micro/go-platform/config"
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 )
 
 // Tree is where the keys are.

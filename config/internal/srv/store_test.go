@@ -1,4 +1,4 @@
-package configsrv_test
+package srv_test
 
 import (
 	"context"
@@ -8,12 +8,12 @@ import (
 	"sync"
 	"testing"
 
+	configsrv "github.com/micro/go-platform/config/internal/srv"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }

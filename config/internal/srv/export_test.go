@@ -1,10 +1,10 @@
-package configsrv
+package srv
 
 import (
 	"context"
 
+	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
-	"github.com/micro/go-platform/internal/conftree"
 	"github.com/micro/go-platform/internal/sqlstore"
 	mpb "github.com/micro/go-platform/monitor/proto"
 )

@@ -1,4 +1,4 @@
-package configsrv
+package srv
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/clean"
-	"github.com/micro/go-platform/internal/conftree"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 

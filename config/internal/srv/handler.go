@@ -1,4 +1,4 @@
-package configsrv
+package srv
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 
 	feature "github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/clean"
-	"github.com/micro/go-platform/internal/conftree"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 

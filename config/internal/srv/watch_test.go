@@ -1,4 +1,4 @@
-package configsrv_test
+package srv_test
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/config"
+	configsrv "github.com/micro/go-platform/config/internal/srv"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 )
 
 func TestWatch(t *testing.T) {

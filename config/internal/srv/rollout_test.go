@@ -1,4 +1,4 @@
-package configsrv_test
+package srv_test
 
 import (
 	"context"
@@ -15,11 +15,11 @@ import (
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/config"
+	configsrv "github.com/micro/go-platform/config/internal/srv"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 	"github.com/micro/go-platform/monitor"
 	mpb "github.com/micro/go-platform/monitor/proto"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"

@@ -1,4 +1,4 @@
-package configsrv
+package srv
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	feature "github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/clean"
-	"github.com/micro/go-platform/internal/conftree"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )

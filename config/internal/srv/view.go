@@ -1,4 +1,4 @@
-package configsrv
+package srv
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/micro/go-platform/internal/conftree"
+	"github.com/micro/go-platform/config/internal/conftree"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 

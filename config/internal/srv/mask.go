@@ -1,11 +1,11 @@
-package configsrv
+package srv
 
 import (
 	"regexp"
 	"strings"
 
+	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
-	"github.com/micro/go-platform/internal/conftree"
 )
 
 // maxAnswer bounds the data in one answer, in bytes. Entries beyond it come

@@ -1,4 +1,4 @@
-package configsrv
+package srv
 
 import (
 	"context"

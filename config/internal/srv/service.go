@@ -1,7 +1,7 @@
-// Package configsrv is go.micro.srv.config: it keeps configs with all that they
+// Package srv is go.micro.srv.config: it keeps configs with all that they
 // ever were, merges what they inherit, and streams them to those who use them,
 // to some of them first when asked to.
-package configsrv
+package srv
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package configsrv_test
+package srv_test
 
 import (
 	"context"
@@ -12,12 +12,12 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config/internal/conftree"
+	configsrv "github.com/micro/go-platform/config/internal/srv"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/call"
-	"github.com/micro/go-platform/internal/conftree"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	configsrv "github.com/micro/go-platform/internal/srv/config"
 )
 
 // world is a network with a config-srv.
