@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/db"
+	dbsrv "github.com/micro/go-platform/db/internal/srv"
 	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/rpctest"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/fence"
 	"github.com/micro/go-platform/sync/memory"

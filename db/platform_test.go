@@ -15,16 +15,16 @@ import (
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/db/dbtest"
+	dbsrv "github.com/micro/go-platform/db/internal/srv"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	"github.com/micro/go-platform/trace"
 	"github.com/micro/go-platform/trace/recorder"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
-// The suite runs on every database in internal/srv/db; here it is the client's
+// The suite runs on every database in db/internal/srv; here it is the client's
 // stack that differs.
 func TestSuite(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {

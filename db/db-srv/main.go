@@ -4,8 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
+	"github.com/micro/go-platform/db/srv"
 )
 
-func main() { os.Exit(daemon.Main(dbsrv.Service())) }
+func main() { os.Exit(srv.Main()) }

@@ -10,9 +10,9 @@ import (
 	"go-micro.dev/v5/client"
 
 	"github.com/micro/go-platform/db"
+	"github.com/micro/go-platform/db/internal/srv/records"
 	pb "github.com/micro/go-platform/db/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
-	"github.com/micro/go-platform/internal/srv/db/records"
 )
 
 // NewDB returns a DB with a server of its own, which has the database of the

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/micro/go-platform/db/internal/srv/driver"
 	"github.com/micro/go-platform/internal/rpcerr"
-	"github.com/micro/go-platform/internal/srv/db/driver"
 )
 
 // store is one database.

@@ -3,7 +3,7 @@ package memory
 import (
 	"testing"
 
-	"github.com/micro/go-platform/internal/srv/db/driver/drivertest"
+	"github.com/micro/go-platform/db/internal/srv/driver/drivertest"
 )
 
 func TestSearchesAreBounded(t *testing.T) {

@@ -25,11 +25,11 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/db"
+	dbsrv "github.com/micro/go-platform/db/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 )
 
 func main() {
@@ -64,7 +64,7 @@ func run(ctx context.Context, reg registry.Registry, url string, out io.Writer) 
 		}
 		return errors.Join(shop(ctx, c, out), stop())
 	}
-	srv, err := daemon.Start(ctx, dbsrv.Service(), daemon.Config{Registry: reg, Broker: b, Logger: log, DatabaseURL: url, Insecure: true})
+	srv, err := daemon.Start(ctx, dbsrv.New(), daemon.Config{Registry: reg, Broker: b, Logger: log, DatabaseURL: url, Insecure: true})
 	if err != nil {
 		return err
 	}

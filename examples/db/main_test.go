@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
+	dbsrv "github.com/micro/go-platform/db/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
@@ -37,7 +37,7 @@ func TestAuthenticated(t *testing.T) {
 	net, dir := rpctest.New(t), t.TempDir()
 	secure := func(c *daemon.Config) { c.Insecure, c.DataDir = false, dir }
 	net.Boot(authsrv.New(authsrv.Config{}), secure)
-	net.Boot(dbsrv.Service(), secure)
+	net.Boot(dbsrv.New(), secure)
 	secret, err := os.ReadFile(filepath.Join(dir, authsrv.AdminFile))
 	if err != nil {
 		t.Fatal(err)

@@ -17,10 +17,10 @@ import (
 	"go-micro.dev/v5/registry"
 
 	configsrv "github.com/micro/go-platform/config/srv"
+	dbsrv "github.com/micro/go-platform/db/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/membroker"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
 	"github.com/micro/go-platform/kv"
@@ -91,7 +91,7 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	if err := p.operator.setRules(ctx); err != nil {
 		return nil, err
 	}
-	for _, s := range []daemon.Bootable{tracesrv.New(), monitorsrv.New(), routersrv.Service(), configsrv.New(), eventsrv.Service(), dbsrv.Service()} {
+	for _, s := range []daemon.Bootable{tracesrv.New(), monitorsrv.New(), routersrv.Service(), configsrv.New(), eventsrv.Service(), dbsrv.New()} {
 		if err := p.boot(ctx, s); err != nil {
 			return nil, err
 		}

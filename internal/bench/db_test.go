@@ -15,11 +15,11 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/micro/go-platform/db"
+	dbsrv "github.com/micro/go-platform/db/srv"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 )
 
 // BenchmarkDB takes turns between a call to db-srv, the statements that it comes
@@ -55,7 +55,7 @@ func benchDB(b *testing.B, databaseURL string, direct *sql.DB, err error) {
 	}
 	defer func() { _ = direct.Close() }()
 	net := rpctest.New(b)
-	net.Boot(dbsrv.Service(), func(c *daemon.Config) { c.DatabaseURL = databaseURL })
+	net.Boot(dbsrv.New(), func(c *daemon.Config) { c.DatabaseURL = databaseURL })
 	net.Serve(rpctest.GRPC, "echo")
 	d := db.NewDB(db.Client(net.Client(rpctest.GRPC)), db.Table("bench"))
 	defer func() { _ = d.Stop() }()

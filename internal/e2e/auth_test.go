@@ -15,12 +15,12 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	configsrv "github.com/micro/go-platform/config/srv"
+	dbsrv "github.com/micro/go-platform/db/srv"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
@@ -80,7 +80,7 @@ func admin(t *testing.T, net *rpctest.Net, secure func(*daemon.Config), stack st
 func TestEveryMethodOfEveryServiceWantsAToken(t *testing.T) {
 	net, secure := secured(t)
 	for _, s := range []daemon.Bootable{
-		configsrv.New(), dbsrv.Service(), discoverysrv.Service(), eventsrv.Service(), monitorsrv.New(), routersrv.Service(), tracesrv.New(),
+		configsrv.New(), dbsrv.New(), discoverysrv.Service(), eventsrv.Service(), monitorsrv.New(), routersrv.Service(), tracesrv.New(),
 	} {
 		net.Boot(s, secure)
 	}

@@ -9,11 +9,11 @@ import (
 
 	configsrv "github.com/micro/go-platform/config/srv"
 	"github.com/micro/go-platform/db"
+	dbsrv "github.com/micro/go-platform/db/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	dbsrv "github.com/micro/go-platform/internal/srv/db"
 	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
@@ -30,7 +30,7 @@ func withTables() []keeper {
 	return []keeper{
 		{"auth", func() daemon.Bootable { return authsrv.New(authsrv.Config{}) }},
 		{"config", func() daemon.Bootable { return configsrv.New() }},
-		{"db", func() daemon.Bootable { return dbsrv.Service() }},
+		{"db", func() daemon.Bootable { return dbsrv.New() }},
 		{"event", func() daemon.Bootable { return eventsrv.Service() }},
 		{"monitor", func() daemon.Bootable { return monitorsrv.New() }},
 		{"router", func() daemon.Bootable { return routersrv.Service() }},
