@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/eventlog"
 )
 
 func silent() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

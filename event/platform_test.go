@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	eventsrv "github.com/micro/go-platform/event/internal/srv"
 	"github.com/micro/go-platform/internal/rpctest"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 // Everything works before event-srv is there, and over its restarts.

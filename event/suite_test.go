@@ -18,12 +18,12 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/eventtest"
+	eventsrv "github.com/micro/go-platform/event/internal/srv"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpctest"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }

@@ -4,8 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
+	"github.com/micro/go-platform/event/srv"
 )
 
-func main() { os.Exit(daemon.Main(eventsrv.Service())) }
+func main() { os.Exit(srv.Main()) }

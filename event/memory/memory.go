@@ -8,8 +8,8 @@ import (
 	"sync"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/eventlog"
 )
 
 // NewEvent returns an Event with a log of its own.

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/jslog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/jslog"
 )
 
 // consumers are those of a subscription: one, or one for each part when keys

@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/jslog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/jslog"
 )
 
 // NewEvent returns an Event on JetStream. It does no I/O before Start.

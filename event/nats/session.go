@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/jslog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/eventlog"
-	"github.com/micro/go-platform/internal/jslog"
 )
 
 // inflight is what a member has not settled, over all its connections: a

@@ -24,10 +24,10 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/event"
+	eventsrv "github.com/micro/go-platform/event/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 func main() {
@@ -54,7 +54,7 @@ func run(ctx context.Context, reg registry.Registry, orders int, out io.Writer) 
 	if err := brk.Connect(); err != nil {
 		return err
 	}
-	srv, err := daemon.Start(ctx, eventsrv.Service(), daemon.Config{Registry: reg, Broker: brk, Logger: log, Insecure: true})
+	srv, err := daemon.Start(ctx, eventsrv.New(), daemon.Config{Registry: reg, Broker: brk, Logger: log, Insecure: true})
 	if err != nil {
 		return err
 	}

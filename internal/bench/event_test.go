@@ -17,9 +17,9 @@ import (
 
 	"github.com/micro/go-platform/event"
 	eventnats "github.com/micro/go-platform/event/nats"
+	eventsrv "github.com/micro/go-platform/event/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 // jetStream runs a NATS server in this process, as event-srv does beside it,
@@ -63,7 +63,7 @@ func logs(b *testing.B, run func(b *testing.B, publish func(*event.Record) error
 	}
 	b.Run("event-srv-sqlite", func(b *testing.B) {
 		net := rpctest.New(b)
-		net.Boot(eventsrv.Service(), func(c *daemon.Config) { c.DatabaseURL = "sqlite://" + filepath.Join(b.TempDir(), "event.db") })
+		net.Boot(eventsrv.New(), func(c *daemon.Config) { c.DatabaseURL = "sqlite://" + filepath.Join(b.TempDir(), "event.db") })
 		ours(b, startEvent(b, event.NewEvent(event.Client(net.Client(rpctest.GRPC)), event.Timeout(time.Minute))))
 	})
 	b.Run("event-nats", func(b *testing.B) {

@@ -10,11 +10,11 @@ import (
 	configsrv "github.com/micro/go-platform/config/srv"
 	"github.com/micro/go-platform/db"
 	dbsrv "github.com/micro/go-platform/db/srv"
+	eventsrv "github.com/micro/go-platform/event/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 	routersrv "github.com/micro/go-platform/internal/srv/router"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	tracesrv "github.com/micro/go-platform/trace/srv"
@@ -31,7 +31,7 @@ func withTables() []keeper {
 		{"auth", func() daemon.Bootable { return authsrv.New(authsrv.Config{}) }},
 		{"config", func() daemon.Bootable { return configsrv.New() }},
 		{"db", func() daemon.Bootable { return dbsrv.New() }},
-		{"event", func() daemon.Bootable { return eventsrv.Service() }},
+		{"event", func() daemon.Bootable { return eventsrv.New() }},
 		{"monitor", func() daemon.Bootable { return monitorsrv.New() }},
 		{"router", func() daemon.Bootable { return routersrv.Service() }},
 		{"trace", func() daemon.Bootable { return tracesrv.New() }},

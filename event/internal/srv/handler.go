@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
-	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 

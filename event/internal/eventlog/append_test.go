@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/eventlog"
 )
 
 type outcome struct {

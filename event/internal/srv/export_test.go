@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"bytes"
@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/eventlog"
-	"github.com/micro/go-platform/internal/jslog"
+	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/jslog"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 

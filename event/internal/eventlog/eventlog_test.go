@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/rpctest"
 )
 

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/eventlog"
 )
 
 // follower checks that it gets each record once and in order.

@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
 )

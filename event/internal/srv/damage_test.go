@@ -1,4 +1,4 @@
-package eventsrv_test
+package srv_test
 
 import (
 	"bytes"
@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/eventlog"
+	eventsrv "github.com/micro/go-platform/event/internal/srv"
 	"github.com/micro/go-platform/internal/rpctest"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 // crashed returns what is on disk when a process dies after n commits of one

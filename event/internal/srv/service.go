@@ -1,6 +1,6 @@
-// Package eventsrv is go.micro.srv.event, the service behind the default plugin
+// Package srv is go.micro.srv.event, the service behind the default plugin
 // of package event: an append-only log with durable subscriptions.
-package eventsrv
+package srv
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 

@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 

@@ -1,4 +1,4 @@
-package eventsrv_test
+package srv_test
 
 import (
 	"bytes"
@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	eventsrv "github.com/micro/go-platform/event/internal/srv"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/rpctest"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 func boot(t *testing.T) (*rpctest.Net, pb.EventService) {

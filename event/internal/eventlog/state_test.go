@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/micro/go-platform/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/eventlog"
 )
 
 func TestDamagedStatesAreRefused(t *testing.T) {

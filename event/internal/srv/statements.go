@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"context"

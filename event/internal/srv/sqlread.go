@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	pb "github.com/micro/go-platform/event/proto"
-	"github.com/micro/go-platform/internal/eventlog"
 )
 
 // checksum is CRC-32C: SQLite has no checksums of its pages, and a flipped bit

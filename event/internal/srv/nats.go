@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/jslog"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/eventlog"
-	"github.com/micro/go-platform/internal/jslog"
 )
 
 // natsStore is the store in NATS JetStream. Its stream may be written to by

@@ -1,4 +1,4 @@
-package eventsrv
+package srv
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/micro/go-platform/internal/eventlog"
-	"github.com/micro/go-platform/internal/jslog"
+	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/jslog"
 )
 
 // natsStates are the states of subscriptions in a bucket that has one writer:

@@ -1,4 +1,4 @@
-package eventsrv_test
+package srv_test
 
 import (
 	"errors"
@@ -9,14 +9,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
+	eventsrv "github.com/micro/go-platform/event/internal/srv"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/rpctest"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 // A network that stands still while the log is read is not the end of the log.

@@ -1,4 +1,4 @@
-package eventsrv_test
+package srv_test
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
+	eventsrv "github.com/micro/go-platform/event/internal/srv"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
-	"github.com/micro/go-platform/internal/eventlog"
 	"github.com/micro/go-platform/internal/rpctest"
-	eventsrv "github.com/micro/go-platform/internal/srv/event"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
