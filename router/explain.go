@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/micro/go-platform/internal/balance"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // Explanation tells where the calls of a service go and why, at one moment.

@@ -11,8 +11,8 @@ import (
 	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // Labels beyond these bounds are not read.

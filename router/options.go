@@ -15,8 +15,8 @@ import (
 	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // Defaults and bounds of the options.

@@ -9,8 +9,8 @@ import (
 	merrors "go-micro.dev/v5/errors"
 	"go-micro.dev/v5/registry"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // outcome is what err tells about the node. ctx is that of the call, if known.

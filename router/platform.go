@@ -13,8 +13,8 @@ import (
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/selector"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // tickInterval is how often averages, verdicts and node lists are renewed.

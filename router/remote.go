@@ -14,9 +14,9 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/internal/backoff"
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
+	"github.com/micro/go-platform/router/internal/balance"
 	pb "github.com/micro/go-platform/router/proto"
 )
 

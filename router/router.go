@@ -12,9 +12,9 @@ import (
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/selector"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // StatsTopic carries statistics while go.micro.srv.router cannot be reached,

@@ -6,7 +6,7 @@ import (
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/selector"
 
-	"github.com/micro/go-platform/internal/balance"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // maxTried bounds the nodes a Next remembers.

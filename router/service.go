@@ -6,8 +6,8 @@ import (
 
 	"go-micro.dev/v5/registry"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/regcache"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // service is one that is called: its nodes, limits, budget and statistics.

@@ -17,8 +17,8 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
-	routersrv "github.com/micro/go-platform/internal/srv/router"
 	"github.com/micro/go-platform/router"
+	routersrv "github.com/micro/go-platform/router/internal/srv"
 	pb "github.com/micro/go-platform/router/proto"
 )
 

@@ -10,9 +10,9 @@ import (
 
 	"go-micro.dev/v5/registry"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/router/internal/balance"
 	pb "github.com/micro/go-platform/router/proto"
 )
 

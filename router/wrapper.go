@@ -11,10 +11,10 @@ import (
 	"go-micro.dev/v5/server"
 	"golang.org/x/time/rate"
 
-	"github.com/micro/go-platform/internal/balance"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/header"
 	"github.com/micro/go-platform/internal/rpcerr"
+	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // CallWrapper records every try of a call: its node, duration and outcome. It

@@ -22,9 +22,9 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/membroker"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	routersrv "github.com/micro/go-platform/internal/srv/router"
 	"github.com/micro/go-platform/kv"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
+	routersrv "github.com/micro/go-platform/router/srv"
 	tracesrv "github.com/micro/go-platform/trace/srv"
 )
 
@@ -91,7 +91,7 @@ func start(ctx context.Context, c settings) (_ *platform, err error) {
 	if err := p.operator.setRules(ctx); err != nil {
 		return nil, err
 	}
-	for _, s := range []daemon.Bootable{tracesrv.New(), monitorsrv.New(), routersrv.Service(), configsrv.New(), eventsrv.New(), dbsrv.New()} {
+	for _, s := range []daemon.Bootable{tracesrv.New(), monitorsrv.New(), routersrv.New(), configsrv.New(), eventsrv.New(), dbsrv.New()} {
 		if err := p.boot(ctx, s); err != nil {
 			return nil, err
 		}

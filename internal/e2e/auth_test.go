@@ -23,8 +23,8 @@ import (
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
 	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
-	routersrv "github.com/micro/go-platform/internal/srv/router"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
+	routersrv "github.com/micro/go-platform/router/srv"
 	"github.com/micro/go-platform/trace"
 	tracepb "github.com/micro/go-platform/trace/proto"
 	tracesrv "github.com/micro/go-platform/trace/srv"
@@ -80,7 +80,7 @@ func admin(t *testing.T, net *rpctest.Net, secure func(*daemon.Config), stack st
 func TestEveryMethodOfEveryServiceWantsAToken(t *testing.T) {
 	net, secure := secured(t)
 	for _, s := range []daemon.Bootable{
-		configsrv.New(), dbsrv.New(), discoverysrv.Service(), eventsrv.New(), monitorsrv.New(), routersrv.Service(), tracesrv.New(),
+		configsrv.New(), dbsrv.New(), discoverysrv.Service(), eventsrv.New(), monitorsrv.New(), routersrv.New(), tracesrv.New(),
 	} {
 		net.Boot(s, secure)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	routersrv "github.com/micro/go-platform/internal/srv/router"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
+	routersrv "github.com/micro/go-platform/router/srv"
 	tracesrv "github.com/micro/go-platform/trace/srv"
 )
 
@@ -33,7 +33,7 @@ func withTables() []keeper {
 		{"db", func() daemon.Bootable { return dbsrv.New() }},
 		{"event", func() daemon.Bootable { return eventsrv.New() }},
 		{"monitor", func() daemon.Bootable { return monitorsrv.New() }},
-		{"router", func() daemon.Bootable { return routersrv.Service() }},
+		{"router", func() daemon.Bootable { return routersrv.New() }},
 		{"trace", func() daemon.Bootable { return tracesrv.New() }},
 	}
 }

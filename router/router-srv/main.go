@@ -4,8 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	routersrv "github.com/micro/go-platform/internal/srv/router"
+	"github.com/micro/go-platform/router/srv"
 )
 
-func main() { os.Exit(daemon.Main(routersrv.Service())) }
+func main() { os.Exit(srv.Main()) }

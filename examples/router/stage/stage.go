@@ -26,8 +26,8 @@ import (
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
-	routersrv "github.com/micro/go-platform/internal/srv/router"
 	"github.com/micro/go-platform/router"
+	routersrv "github.com/micro/go-platform/router/srv"
 )
 
 // Service is the name of the greeter.
@@ -71,7 +71,7 @@ func New(ctx context.Context, reg registry.Registry, out io.Writer) (*Stage, err
 	if s.broker, err = membroker.New(); err != nil {
 		return nil, err
 	}
-	srv, err := daemon.Start(ctx, routersrv.Service(), daemon.Config{Registry: reg, Broker: s.broker, Logger: s.log, Insecure: true})
+	srv, err := daemon.Start(ctx, routersrv.New(), daemon.Config{Registry: reg, Broker: s.broker, Logger: s.log, Insecure: true})
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,20 @@
+// Package srv boots go.micro.srv.router for the programs of this repository.
+// Nothing here is promised to others: they run router-srv.
+package srv
+
+import (
+	"github.com/micro/go-platform/router/internal/srv"
+	"github.com/micro/go-platform/internal/daemon"
+)
+
+type bootable = daemon.Bootable
+
+// Service is router-srv before it is started.
+type Service struct{ bootable }
+
+// New returns router-srv with the defaults of its flags.
+func New() Service { return Service{srv.Service()} }
+
+// Main runs router-srv until SIGINT or SIGTERM and returns the exit code: 0
+// after a clean stop, 1 after an error, 2 for wrong usage.
+func Main() int { return daemon.Main(srv.Service()) }
