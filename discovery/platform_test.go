@@ -20,6 +20,7 @@ import (
 
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/discovery/discoverytest"
+	discoverysrv "github.com/micro/go-platform/discovery/internal/srv"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/call"
@@ -28,7 +29,6 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 func shop(ids ...string) *registry.Service {

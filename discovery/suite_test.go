@@ -17,12 +17,12 @@ import (
 
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/discovery/discoverytest"
+	discoverysrv "github.com/micro/go-platform/discovery/internal/srv"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpctest"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 // inChild makes the test binary run the tests that leave goroutines behind:

@@ -11,11 +11,11 @@ import (
 	"go-micro.dev/v5/selector"
 
 	"github.com/micro/go-platform/discovery"
+	discoverysrv "github.com/micro/go-platform/discovery/srv"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpctest"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 	"github.com/micro/go-platform/router"
 	"github.com/micro/go-platform/router/routertest"
 )
@@ -56,7 +56,7 @@ func TestOnEtcd(t *testing.T) {
 
 func TestOnDiscovery(t *testing.T) {
 	address := backend.Address(t)
-	srv := rpctest.New(t).Boot(discoverysrv.Service(), func(c *daemon.Config) { c.Registry, c.Address = nil, address })
+	srv := rpctest.New(t).Boot(discoverysrv.New(), func(c *daemon.Config) { c.Registry, c.Address = nil, address })
 	d := discovery.NewDiscovery(discovery.Addresses(address))
 	if err := d.Start(); err != nil {
 		t.Fatal(err)

@@ -4,8 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
+	"github.com/micro/go-platform/discovery/srv"
 )
 
-func main() { os.Exit(daemon.Main(discoverysrv.Service())) }
+func main() { os.Exit(srv.Main()) }

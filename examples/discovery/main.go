@@ -30,10 +30,10 @@ import (
 	mgrpc "go-micro.dev/v5/server/grpc"
 
 	"github.com/micro/go-platform/discovery"
+	discoverysrv "github.com/micro/go-platform/discovery/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 // interval is that of the heartbeats.
@@ -86,7 +86,7 @@ func run(ctx context.Context, reg registry.Registry, out io.Writer) (err error) 
 	if err := t.broker.Connect(); err != nil {
 		return err
 	}
-	srv, err := daemon.Start(ctx, discoverysrv.Service(), daemon.Config{Registry: reg, Broker: t.broker, Logger: t.log, Insecure: true})
+	srv, err := daemon.Start(ctx, discoverysrv.New(), daemon.Config{Registry: reg, Broker: t.broker, Logger: t.log, Insecure: true})
 	if err != nil {
 		return err
 	}

@@ -5,11 +5,11 @@ import (
 	"os/exec"
 	"testing"
 
+	discoverysrv "github.com/micro/go-platform/discovery/srv"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/rpctest"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 // asMain makes the test binary behave as a service's: go-micro's clients of
@@ -68,7 +68,7 @@ func discoveryServer(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := daemon.Start(t.Context(), discoverysrv.Service(), daemon.Config{Broker: brk, Insecure: true})
+	r, err := daemon.Start(t.Context(), discoverysrv.New(), daemon.Config{Broker: brk, Insecure: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
+	discoverysrv "github.com/micro/go-platform/discovery/srv"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 // A registry that asks for tokens, behind mutual TLS.
@@ -47,7 +47,7 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 	}
 	on := []string{"--registry", "platform", "--registry_address", registry}
 	logs := []*rpctest.Buffer{
-		run(discoverysrv.Service(), "--server_address", registry, "--auth_address", issuer),
+		run(discoverysrv.New(), "--server_address", registry, "--auth_address", issuer),
 		run(authsrv.New(authsrv.Config{}), append(on, "--server_address", issuer, "--http_address", "")...),
 		run(service(nil), append(on, "--auth_address", issuer)...),
 	}
@@ -63,7 +63,7 @@ func TestFlagsOfARegistryThatAsksForTokens(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"discovery-srv without auth_address", discoverysrv.Service(), nil, "--auth_address"},
+		{"discovery-srv without auth_address", discoverysrv.New(), nil, "--auth_address"},
 		{"no port", service(nil), []string{"--auth_address", "host"}, "--auth_address"},
 		{"no host", service(nil), []string{"--auth_address", "host:1,:2"}, "--auth_address"},
 		{"platform without address", service(nil), []string{"--registry", "platform"}, "--registry_address"},

@@ -16,13 +16,13 @@ import (
 	"github.com/micro/go-platform/auth"
 	configsrv "github.com/micro/go-platform/config/srv"
 	dbsrv "github.com/micro/go-platform/db/srv"
+	discoverysrv "github.com/micro/go-platform/discovery/srv"
 	eventsrv "github.com/micro/go-platform/event/srv"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	authsrv "github.com/micro/go-platform/internal/srv/auth"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	routersrv "github.com/micro/go-platform/router/srv"
 	"github.com/micro/go-platform/trace"
@@ -80,7 +80,7 @@ func admin(t *testing.T, net *rpctest.Net, secure func(*daemon.Config), stack st
 func TestEveryMethodOfEveryServiceWantsAToken(t *testing.T) {
 	net, secure := secured(t)
 	for _, s := range []daemon.Bootable{
-		configsrv.New(), dbsrv.New(), discoverysrv.Service(), eventsrv.New(), monitorsrv.New(), routersrv.New(), tracesrv.New(),
+		configsrv.New(), dbsrv.New(), discoverysrv.New(), eventsrv.New(), monitorsrv.New(), routersrv.New(), tracesrv.New(),
 	} {
 		net.Boot(s, secure)
 	}

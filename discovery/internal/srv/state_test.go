@@ -1,4 +1,4 @@
-package discovery_test
+package srv_test
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	discoverysrv "github.com/micro/go-platform/discovery/internal/srv"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/rpctest"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }

@@ -1,4 +1,4 @@
-package discovery_test
+package srv_test
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	discoverysrv "github.com/micro/go-platform/discovery/internal/srv"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
-	discoverysrv "github.com/micro/go-platform/internal/srv/discovery"
 )
 
 func valid() *pb.Service {

@@ -1,7 +1,7 @@
-// Package discovery is go.micro.srv.discovery: it keeps the leases of nodes in
+// Package srv is go.micro.srv.discovery: it keeps the leases of nodes in
 // memory, ends those that miss their heartbeats, streams what changes, and
 // shares its leases with other discovery-srvs.
-package discovery
+package srv
 
 import (
 	"context"
