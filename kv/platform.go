@@ -17,8 +17,8 @@ import (
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/lifecycle"
-	"github.com/micro/go-platform/internal/lru"
 	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/kv/internal/lru"
 	pb "github.com/micro/go-platform/kv/proto"
 )
 

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/micro/go-platform/internal/lru"
+	"github.com/micro/go-platform/kv/internal/lru"
 	pb "github.com/micro/go-platform/kv/proto"
 )
 

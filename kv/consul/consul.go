@@ -25,8 +25,8 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/consulagents"
-	"github.com/micro/go-platform/internal/stamp"
 	"github.com/micro/go-platform/kv"
+	"github.com/micro/go-platform/kv/internal/stamp"
 )
 
 // NewKV returns a KV on the agents at Servers, by default 127.0.0.1:8500 or what

@@ -18,8 +18,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
-	"github.com/micro/go-platform/internal/stamp"
 	"github.com/micro/go-platform/kv"
+	"github.com/micro/go-platform/kv/internal/stamp"
 )
 
 // NewKV returns a KV on the cluster at Servers, by default 127.0.0.1:2379.

@@ -25,8 +25,8 @@ import (
 
 	"github.com/bradfitz/gomemcache/memcache"
 
-	"github.com/micro/go-platform/internal/stamp"
 	"github.com/micro/go-platform/kv"
+	"github.com/micro/go-platform/kv/internal/stamp"
 )
 
 // NewKV returns a KV on the memcached servers at Servers, by default

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/lifecycle"
-	"github.com/micro/go-platform/internal/lru"
 	"github.com/micro/go-platform/kv"
+	"github.com/micro/go-platform/kv/internal/lru"
 )
 
 // NewKV returns a KV with all optional abilities. It keeps MaxBytes at most and

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/stamp"
+	"github.com/micro/go-platform/kv/internal/stamp"
 )
 
 func TestRoundTrip(t *testing.T) {
