@@ -8,7 +8,7 @@ import (
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
-	"github.com/micro/go-platform/internal/statsd"
+	"github.com/micro/go-platform/metrics/internal/statsd"
 )
 
 var (

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/statsd"
-	"github.com/micro/go-platform/internal/statsd/statsdtest"
 	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/internal/statsd"
+	"github.com/micro/go-platform/metrics/internal/statsd/statsdtest"
 	"github.com/micro/go-platform/metrics/metricstest"
 )
 

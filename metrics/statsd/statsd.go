@@ -11,8 +11,8 @@ package statsd
 import (
 	"context"
 
-	"github.com/micro/go-platform/internal/statsd"
 	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/internal/statsd"
 )
 
 // NewMetrics returns the plugin for plain statsd; String() is "statsd".

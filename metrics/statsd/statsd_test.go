@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/leak"
-	wire "github.com/micro/go-platform/internal/statsd"
-	"github.com/micro/go-platform/internal/statsd/statsdtest"
 	"github.com/micro/go-platform/metrics"
+	wire "github.com/micro/go-platform/metrics/internal/statsd"
+	"github.com/micro/go-platform/metrics/internal/statsd/statsdtest"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/statsd"
 	"go.uber.org/goleak"

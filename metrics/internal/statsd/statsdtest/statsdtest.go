@@ -12,8 +12,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/micro/go-platform/internal/statsd"
 	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/internal/statsd"
 	"github.com/micro/go-platform/metrics/metricstest"
 )
 

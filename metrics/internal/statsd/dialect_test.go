@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/micro/go-platform/internal/statsd"
+	"github.com/micro/go-platform/metrics/internal/statsd"
 	"github.com/micro/go-platform/metrics/metricstest"
 )
 

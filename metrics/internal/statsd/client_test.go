@@ -16,8 +16,8 @@ import (
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/loss"
-	"github.com/micro/go-platform/internal/statsd"
-	"github.com/micro/go-platform/internal/statsd/statsdtest"
+	"github.com/micro/go-platform/metrics/internal/statsd"
+	"github.com/micro/go-platform/metrics/internal/statsd/statsdtest"
 	"github.com/micro/go-platform/metrics/metricstest"
 )
 
