@@ -3,36 +3,20 @@ package db_test
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/micro/go-platform/db"
 	dbsrv "github.com/micro/go-platform/db/internal/srv"
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/fence"
 	"github.com/micro/go-platform/sync/memory"
 )
 
-// paused is a coordination server that does not hear of a process any more.
-type paused struct {
-	queue.Store
-	over atomic.Bool
-}
-
-func (p *paused) Renew(ctx context.Context, lease string) error {
-	if p.over.Load() {
-		return errors.New("paused")
-	}
-	return p.Store.Renew(ctx, lease)
-}
-
 // elect makes a candidate the leader and returns its token.
-func elect(t *testing.T, store queue.Store) uint64 {
+func elect(t *testing.T, s sync.Sync) uint64 {
 	t.Helper()
-	s := queue.New(store, sync.NewOptions(), nil)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +42,8 @@ func elect(t *testing.T, store queue.Store) uint64 {
 // after another was elected.
 func TestPausedLeaderIsRefused(t *testing.T) {
 	server := memory.NewServer()
-	first := &paused{Store: server.Store()}
-	old := elect(t, first)
+	var gate memory.Gate
+	old := elect(t, server.NewGatedSync(&gate))
 	net := rpctest.New(t)
 	net.Boot(dbsrv.Service())
 	d := db.NewDB(db.Client(net.Client(rpctest.GRPC)))
@@ -68,8 +52,8 @@ func TestPausedLeaderIsRefused(t *testing.T) {
 	if err := d.Create(plan("of the first"), db.Fence(old)); err != nil {
 		t.Fatal(err)
 	}
-	first.over.Store(true)
-	token := elect(t, server.Store())
+	gate.Shut()
+	token := elect(t, server.NewSync())
 	if token <= old {
 		t.Fatalf("tokens %d, then %d", old, token)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -10,10 +9,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	stdsync "sync"
 	"time"
 
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/consul"
 	"github.com/micro/go-platform/sync/memory"
@@ -40,9 +37,9 @@ func newLocks(c settings) (*locks, error) {
 
 // newSync returns a Sync whose leases are renewed while the gate is open, and
 // what to call after its Stop.
-func (l *locks) newSync(g *gate, opts ...sync.Option) (_ sync.Sync, end func() error, err error) {
+func (l *locks) newSync(g *memory.Gate, opts ...sync.Option) (_ sync.Sync, end func() error, err error) {
 	if l.memory != nil {
-		return queue.New(gatedStore{l.memory.Store(), g}, sync.NewOptions(opts...), nil), func() error { return nil }, nil
+		return l.memory.NewGatedSync(g, opts...), func() error { return nil }, nil
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -50,7 +47,7 @@ func (l *locks) newSync(g *gate, opts ...sync.Option) (_ sync.Sync, end func() e
 	}
 	proxy := httputil.NewSingleHostReverseProxy(l.consul)
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.wait(r.Context()) == nil {
+		if g.Wait(r.Context()) == nil {
 			proxy.ServeHTTP(w, r)
 		}
 	})}
@@ -72,50 +69,4 @@ func (l *locks) leaseTTL() time.Duration {
 		return 2 * time.Second
 	}
 	return 10 * time.Second
-}
-
-type gatedStore struct {
-	queue.Store
-	gate *gate
-}
-
-func (s gatedStore) Renew(ctx context.Context, lease string) error {
-	if err := s.gate.wait(ctx); err != nil {
-		return err
-	}
-	return s.Store.Renew(ctx, lease)
-}
-
-// gate lets through unless it is shut. The zero value is open.
-type gate struct {
-	mu     stdsync.Mutex
-	closed chan struct{} // closed when it opens; nil while it is open
-}
-
-func (g *gate) shut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.closed = make(chan struct{})
-}
-
-func (g *gate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	close(g.closed)
-	g.closed = nil
-}
-
-func (g *gate) wait(ctx context.Context) error {
-	g.mu.Lock()
-	closed := g.closed
-	g.mu.Unlock()
-	if closed == nil {
-		return nil
-	}
-	select {
-	case <-closed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

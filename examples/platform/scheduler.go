@@ -20,6 +20,7 @@ import (
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/memory"
 )
 
 // books are what the schedulers keep of the day: one item among the gateways'
@@ -53,7 +54,7 @@ func hashOf(id string) uint64 {
 type scheduler struct {
 	*node
 	shift  *shift
-	gate   gate // shut: its process is paused
+	gate   memory.Gate // shut: its process is paused
 	sync   sync.Sync
 	events event.Event
 	ring   kv.KV // as a client of the gateways

@@ -47,8 +47,8 @@ func (s *shift) mayPause(ctx context.Context, who *scheduler, token uint64) {
 	if !now {
 		return
 	}
-	who.gate.shut()
-	defer who.gate.open()
+	who.gate.Shut()
+	defer who.gate.Open()
 	select {
 	case <-s.resume:
 	case <-ctx.Done():

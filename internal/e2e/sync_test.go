@@ -12,7 +12,7 @@ import (
 	"github.com/micro/go-platform/sync/synctest"
 )
 
-// TestFaultLocks is what TestFaultNoTwoLeaders of internal/queue simulates, on
+// TestFaultLocks is what TestFaultNoTwoLeaders of sync/internal/queue simulates, on
 // real servers that are killed and restarted: 30 elections in make test, 2 000
 // on each in make faults.
 func TestFaultLocks(t *testing.T) {

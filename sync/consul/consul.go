@@ -36,8 +36,8 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/consulagents"
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 // The bounds of a session unless the agent has others.

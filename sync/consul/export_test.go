@@ -1,8 +1,8 @@
 package consul
 
 import (
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 // NewStore is what NewSync is made of.

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/lifecycle"
-	"github.com/micro/go-platform/internal/queue"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 const (

@@ -20,8 +20,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/micro/go-platform/internal/lifecycle"
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 // NewSync returns a Sync on the cluster at Nodes, by default 127.0.0.1:2379.

@@ -10,11 +10,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/micro/go-platform/internal/backend"
-	"github.com/micro/go-platform/internal/queue"
-	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/etcd"
+	"github.com/micro/go-platform/sync/internal/queue"
+	"github.com/micro/go-platform/sync/internal/queue/queuetest"
 	"github.com/micro/go-platform/sync/synctest"
 )
 

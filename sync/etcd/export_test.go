@@ -1,6 +1,6 @@
 package etcd
 
-import "github.com/micro/go-platform/internal/queue"
+import "github.com/micro/go-platform/sync/internal/queue"
 
 // NewStore is what NewSync is made of.
 func NewStore(addr string) queue.Store { return &store{nodes: []string{addr}} }

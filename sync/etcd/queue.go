@@ -8,7 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/micro/go-platform/internal/queue"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 const (

@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/queue"
-	"github.com/micro/go-platform/internal/queue/queuetest"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/internal/queue"
+	"github.com/micro/go-platform/sync/internal/queue/queuetest"
 	"github.com/micro/go-platform/sync/memory"
 	"github.com/micro/go-platform/sync/synctest"
 )

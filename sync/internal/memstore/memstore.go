@@ -1,5 +1,5 @@
-// Package memory is sync within one process, for tests and examples.
-package memory
+// Package memstore is the store of locks within one process.
+package memstore
 
 import (
 	"context"
@@ -8,12 +8,8 @@ import (
 	stdsync "sync"
 	"time"
 
-	"github.com/micro/go-platform/internal/queue"
-	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
-
-// NewSync returns a Sync with a server of its own: nobody else contends.
-func NewSync(opts ...sync.Option) sync.Sync { return NewServer().NewSync(opts...) }
 
 // Server is what a coordination server is for others. Its locks are gone with
 // the process.
@@ -45,12 +41,7 @@ func NewServer() *Server {
 	}
 }
 
-// NewSync returns a Sync that contends with the others of this server.
-func (s *Server) NewSync(opts ...sync.Option) sync.Sync {
-	return queue.New(s.Store(), sync.NewOptions(opts...), nil)
-}
-
-// Store returns the server as the store that NewSync is made of.
+// Store returns the server as what package queue needs.
 func (s *Server) Store() queue.Store { return store{s} }
 
 // change is called with the mutex held.

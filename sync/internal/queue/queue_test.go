@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/memory"
+	"github.com/micro/go-platform/sync/internal/memstore"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 // What fails on the way to a lock is told, leaves nothing behind, and heals.
@@ -19,7 +19,7 @@ func TestAcquireFails(t *testing.T) {
 	for _, step := range []string{"Grant", "Enter"} {
 		for name, hook := range map[string]func(context.Context, func() error) error{"broken": broken, "lost answer": lostAnswer} {
 			t.Run(step+" "+name, func(t *testing.T) {
-				server := memory.NewServer()
+				server := memstore.NewServer()
 				f := newFaulty(server)
 				l := lock(t, start(t, f), sync.LockTTL(time.Hour))
 				f.on(step, hook)
@@ -46,7 +46,7 @@ func TestAcquireFails(t *testing.T) {
 func TestLateEntryIsRemoved(t *testing.T) {
 	t.Parallel()
 	const ttl = 5 * time.Second
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	f := newFaulty(server)
 	s := start(t, f)
 	other := another(t, s, ttl) // the session stays
@@ -68,7 +68,7 @@ func TestLateEntryIsRemoved(t *testing.T) {
 // A session that may have an entry which nobody knows of gets no more locks, and
 // ends when those it has are given back.
 func TestDoubtfulSessionEnds(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	other := another(t, s, time.Hour)
 	for _, doubtful := range []error{errBroken, queue.ErrExists} {
@@ -94,7 +94,7 @@ func TestDoubtfulSessionEnds(t *testing.T) {
 // An entry of the lease that nobody here made is one that was given back, in a
 // server that was restored from a backup.
 func TestGhostIsRemoved(t *testing.T) {
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	f := newFaulty(server)
 	restored := make(chan struct{})
 	f.once("Watch", func(context.Context, func() error) error { <-restored; return nil })
@@ -112,7 +112,7 @@ func TestGhostIsRemoved(t *testing.T) {
 
 // Two would hold it until the server has answered.
 func TestStopLosesBeforeItGivesBack(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	l := lock(t, s)
 	acquire(t, l)
@@ -140,7 +140,7 @@ func TestStopLosesBeforeItGivesBack(t *testing.T) {
 // brings back late stays lost.
 func TestLeaseDoesNotComeBack(t *testing.T) {
 	t.Parallel()
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	f := newFaulty(server)
 	s := start(t, f)
 	const ttl = 4 * time.Second
@@ -181,7 +181,7 @@ func TestLeaseDoesNotComeBack(t *testing.T) {
 }
 
 func TestReleaseAtTheDeadline(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	l := lock(t, start(t, f), sync.LockTTL(500*time.Millisecond))
 	acquire(t, l)
 	ctx, answer := l.Context(), make(chan struct{})
@@ -195,7 +195,7 @@ func TestReleaseAtTheDeadline(t *testing.T) {
 
 func TestIdleSessionEnds(t *testing.T) {
 	t.Parallel()
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	l := lock(t, start(t, f), sync.LockTTL(time.Second))
 	for n := 1; n < 3; n++ {
 		acquire(t, l)
@@ -207,7 +207,7 @@ func TestIdleSessionEnds(t *testing.T) {
 }
 
 func TestHangingServerDoesNotOutlastLockWait(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	f.on("Grant", hanging)
 	var wg stdsync.WaitGroup
@@ -229,7 +229,7 @@ func TestHangingServerDoesNotOutlastLockWait(t *testing.T) {
 }
 
 func TestStopEndsAcquire(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	f.on("Grant", hanging)
 	ended := make(chan error, 1)
@@ -245,7 +245,7 @@ func TestStopEndsAcquire(t *testing.T) {
 
 // Who gives up waiting does not wait for the server, which hears of it later.
 func TestGivingUpIsPrompt(t *testing.T) {
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	f := newFaulty(server)
 	s, answer := start(t, f), make(chan struct{})
 	held := lock(t, start(t, server.Store()))
@@ -264,7 +264,7 @@ func TestGivingUpIsPrompt(t *testing.T) {
 
 func TestReleaseWhileItHangs(t *testing.T) {
 	t.Parallel()
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	f.on("Leave", hanging)
 	one, two := lock(t, s), another(t, s, time.Hour)
@@ -293,7 +293,7 @@ func TestReleaseWhileItHangs(t *testing.T) {
 func TestReleaseWhileDown(t *testing.T) {
 	t.Parallel()
 	const ttl = 5 * time.Second
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	f := newFaulty(server)
 	s := start(t, f)
 	l, other := lock(t, s, sync.LockTTL(ttl)), another(t, s, ttl)
@@ -321,7 +321,7 @@ func TestReleaseWhileDown(t *testing.T) {
 // A lease that ends takes what it holds, and a contender that waits on it
 // begins again.
 func TestLeaseEndsWhileWaiting(t *testing.T) {
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	f := newFaulty(server)
 	s := start(t, f)
 	held, waiting := lock(t, start(t, server.Store())), lock(t, s, sync.LockTTL(3*time.Second))
@@ -350,7 +350,7 @@ func TestLeaseEndsWhileWaiting(t *testing.T) {
 
 // The holder of a lease that the server ended learns it by the next Enter too.
 func TestEnterFindsThatTheLeaseIsGone(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	other := another(t, s, time.Hour)
 	rpctest.Eventually(t, "the loop of the session", func() bool { return f.called("Watch") > 0 })
@@ -364,7 +364,7 @@ func TestEnterFindsThatTheLeaseIsGone(t *testing.T) {
 
 func TestOutages(t *testing.T) {
 	const ttl = 3 * time.Second
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	l := lock(t, start(t, f), sync.LockTTL(ttl))
 	acquire(t, l)
 	f.on("Missing", broken)
@@ -393,7 +393,7 @@ func TestOutages(t *testing.T) {
 
 // A store that keeps what was deleted gets slower with every name.
 func TestNamesAreUsedAgain(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	l := lock(t, start(t, f))
 	for range 100 {
 		acquire(t, l)
@@ -415,7 +415,7 @@ func TestNamesAreUsedAgain(t *testing.T) {
 }
 
 func TestEveryOutlivesFailures(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	for _, step := range []string{"Load", "Save"} {
 		fails := 0
@@ -440,7 +440,7 @@ func TestEveryOutlivesFailures(t *testing.T) {
 func TestEveryAfterAClockJump(t *testing.T) {
 	const period = 200 * time.Millisecond
 	for jump, early := range map[time.Duration]time.Duration{time.Hour: period, -time.Hour: 0} {
-		s := start(t, wrongClock{memory.NewServer().Store(), jump})
+		s := start(t, wrongClock{memstore.NewServer().Store(), jump})
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		began, first := time.Now(), time.Duration(0)
 		_ = s.Every(ctx, "x", period, func(context.Context, uint64) { first = time.Since(began); cancel() }) // it ends with ctx

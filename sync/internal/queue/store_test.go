@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/memory"
+	"github.com/micro/go-platform/sync/internal/memstore"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 var errBroken = errors.New("disk on fire")
@@ -24,7 +24,7 @@ type faulty struct {
 	lease string          // the last
 }
 
-func newFaulty(server *memory.Server) *faulty {
+func newFaulty(server *memstore.Server) *faulty {
 	return &faulty{
 		Store: server.Store(), calls: map[string]int{}, names: map[string]bool{},
 		hooks: map[string]func(context.Context, func() error) error{},

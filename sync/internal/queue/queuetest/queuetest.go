@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/micro/go-platform/internal/queue"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 // Run closes the store.

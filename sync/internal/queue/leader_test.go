@@ -8,12 +8,12 @@ import (
 	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/memory"
+	"github.com/micro/go-platform/sync/internal/memstore"
 )
 
 // An entry's name is used again: the next leader of the same process has it too.
 func TestObserveTellsLeadersOfOneName(t *testing.T) {
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	f := newFaulty(server)
 	s, again := start(t, server.Store()), make(chan struct{})
 	elect := func(node string) sync.Elected {

@@ -21,7 +21,7 @@ var wall = []string{
 // read: only Every does, where a duty goes from one process to another.
 func TestNoWallClock(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"*.go", "../../sync/*.go", "../../sync/*/*.go", "../consulagents/*.go"} {
+	for _, pattern := range []string{"*.go", "../memstore/*.go", "../../*.go", "../../*/*.go", "../../../internal/consulagents/*.go"} {
 		some, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

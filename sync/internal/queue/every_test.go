@@ -8,16 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/memory"
+	"github.com/micro/go-platform/sync/internal/memstore"
+	"github.com/micro/go-platform/sync/internal/queue"
 )
 
 // The run of one process is known to the next one, which has to wait for the
 // period to pass.
 func TestEveryOncePerPeriod(t *testing.T) {
-	server := memory.NewServer()
+	server := memstore.NewServer()
 	runs := make(chan struct{}, 10)
 	var stores []*faulty
 	for range 2 {
@@ -47,7 +47,7 @@ func TestEveryOncePerPeriod(t *testing.T) {
 
 // A run hears that its duty went to another process.
 func TestEveryTellsItsRunOfTheLoss(t *testing.T) {
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
@@ -65,7 +65,7 @@ func TestEveryTellsItsRunOfTheLoss(t *testing.T) {
 // What is waited out is told once, and a loss says why.
 func TestTroubleIsTold(t *testing.T) {
 	var out rpctest.Buffer
-	f := newFaulty(memory.NewServer())
+	f := newFaulty(memstore.NewServer())
 	s := start(t, f, sync.Logger(slog.New(slog.NewTextHandler(&out, nil))))
 	l := lock(t, s, sync.LockTTL(time.Second))
 	acquire(t, l)

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/internal/queue"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/memory"
+	"github.com/micro/go-platform/sync/internal/memstore"
+	"github.com/micro/go-platform/sync/internal/queue"
 	"github.com/micro/go-platform/sync/synctest"
 )
 
@@ -146,7 +146,7 @@ func TestFaultNoTwoLeaders(t *testing.T) {
 	if os.Getenv("FAULTS") != "" {
 		rounds.Rounds = 10000
 	}
-	server, outages := memory.NewServer(), newOutages()
+	server, outages := memstore.NewServer(), newOutages()
 	var processes []*process
 	for range 4 {
 		p := &process{Store: server.Store(), server: outages}
