@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/micro/go-platform/internal/jwt"
+	"github.com/micro/go-platform/auth/internal/jwt"
 )
 
 // claims are the access tokens of go.micro.srv.auth: RFC 9068 and our own.

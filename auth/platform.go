@@ -7,8 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/micro/go-platform/auth/internal/renew"
 	"github.com/micro/go-platform/internal/lifecycle"
-	"github.com/micro/go-platform/internal/renew"
 )
 
 // NewAuth returns the default plugin. It gets its own token from

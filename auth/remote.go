@@ -9,8 +9,8 @@ import (
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/metadata"
 
+	"github.com/micro/go-platform/auth/internal/jwt"
 	pb "github.com/micro/go-platform/auth/proto"
-	"github.com/micro/go-platform/internal/jwt"
 	"github.com/micro/go-platform/internal/rpc"
 )
 

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/micro/go-platform/auth/internal/jwt"
+	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
-	"github.com/micro/go-platform/internal/jwt"
-	"github.com/micro/go-platform/internal/policy"
 )
 
 // state is all that decisions are made by: immutable, replaced as a whole, so

@@ -11,10 +11,10 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/authtest"
+	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
 // real is a network with a real auth-srv and somebody who administers it.

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/micro/go-platform/internal/jwt"
-	"github.com/micro/go-platform/internal/policy"
+	"github.com/micro/go-platform/auth/internal/jwt"
+	"github.com/micro/go-platform/auth/internal/policy"
 )
 
 // verifier judges tokens and calls by what it was told last.

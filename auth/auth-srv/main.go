@@ -5,12 +5,11 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/micro/go-platform/internal/daemon"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
+	"github.com/micro/go-platform/auth/srv"
 )
 
 func main() {
 	// The OAuth library tells the default logger of every request it refuses.
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	os.Exit(daemon.Main(authsrv.Service()))
+	os.Exit(srv.Main())
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
-	"github.com/micro/go-platform/internal/policy"
 )
 
 // Auth implements auth.Auth and auth.Verifier.

@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/micro/go-platform/auth"
-	"github.com/micro/go-platform/internal/jwt"
-	"github.com/micro/go-platform/internal/policy"
+	"github.com/micro/go-platform/auth/internal/jwt"
+	"github.com/micro/go-platform/auth/internal/policy"
 )
 
 // claims are what providers put into access tokens, by RFC 9068 or by habit.

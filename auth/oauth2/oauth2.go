@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/auth"
-	"github.com/micro/go-platform/internal/jwt"
+	"github.com/micro/go-platform/auth/internal/jwt"
+	"github.com/micro/go-platform/auth/internal/policy"
+	"github.com/micro/go-platform/auth/internal/renew"
 	"github.com/micro/go-platform/internal/lifecycle"
-	"github.com/micro/go-platform/internal/policy"
-	"github.com/micro/go-platform/internal/renew"
 )
 
 // Auth implements auth.Auth and auth.Verifier.

@@ -18,11 +18,11 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/authtest"
+	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	"github.com/micro/go-platform/auth/oauth2"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }

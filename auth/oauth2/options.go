@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/internal/jwt"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/clean"
-	"github.com/micro/go-platform/internal/jwt"
 )
 
 // Option changes an Auth that is being made.

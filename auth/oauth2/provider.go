@@ -16,7 +16,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/micro/go-platform/auth"
-	"github.com/micro/go-platform/internal/jwt"
+	"github.com/micro/go-platform/auth/internal/jwt"
 )
 
 const (

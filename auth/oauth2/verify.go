@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/internal/jwt"
 	"github.com/micro/go-platform/internal/clean"
-	"github.com/micro/go-platform/internal/jwt"
 )
 
 var (

@@ -28,10 +28,10 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
+	authsrv "github.com/micro/go-platform/auth/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
 func main() {

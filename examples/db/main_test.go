@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
+	authsrv "github.com/micro/go-platform/auth/srv"
 	dbsrv "github.com/micro/go-platform/db/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpctest"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }

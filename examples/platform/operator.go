@@ -11,12 +11,12 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	authpb "github.com/micro/go-platform/auth/proto"
+	authsrv "github.com/micro/go-platform/auth/srv"
 	"github.com/micro/go-platform/config"
 	configpb "github.com/micro/go-platform/config/proto"
 	shop "github.com/micro/go-platform/examples/platform/proto"
 	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/rpc"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 	monitorpb "github.com/micro/go-platform/monitor/proto"
 	"github.com/micro/go-platform/router"
 	routerpb "github.com/micro/go-platform/router/proto"

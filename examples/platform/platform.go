@@ -16,12 +16,12 @@ import (
 	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/registry"
 
+	authsrv "github.com/micro/go-platform/auth/srv"
 	configsrv "github.com/micro/go-platform/config/srv"
 	dbsrv "github.com/micro/go-platform/db/srv"
 	eventsrv "github.com/micro/go-platform/event/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/membroker"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 	"github.com/micro/go-platform/kv"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	routersrv "github.com/micro/go-platform/router/srv"

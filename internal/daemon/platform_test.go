@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
+	authsrv "github.com/micro/go-platform/auth/srv"
 	discoverysrv "github.com/micro/go-platform/discovery/srv"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
 // A registry that asks for tokens, behind mutual TLS.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/micro/go-platform/auth"
+	authsrv "github.com/micro/go-platform/auth/srv"
 	configsrv "github.com/micro/go-platform/config/srv"
 	dbsrv "github.com/micro/go-platform/db/srv"
 	discoverysrv "github.com/micro/go-platform/discovery/srv"
@@ -22,7 +23,6 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	routersrv "github.com/micro/go-platform/router/srv"
 	"github.com/micro/go-platform/trace"

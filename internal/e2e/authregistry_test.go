@@ -13,6 +13,7 @@ import (
 	"go-micro.dev/v5/client"
 
 	"github.com/micro/go-platform/auth"
+	authsrv "github.com/micro/go-platform/auth/srv"
 	"github.com/micro/go-platform/discovery"
 	discoverypb "github.com/micro/go-platform/discovery/proto"
 	eventpb "github.com/micro/go-platform/event/proto"
@@ -21,7 +22,6 @@ import (
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 )
 
 // estate is discovery-srv as the only registry, with authentication, auth-srv

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	authsrv "github.com/micro/go-platform/auth/srv"
 	configsrv "github.com/micro/go-platform/config/srv"
 	"github.com/micro/go-platform/db"
 	dbsrv "github.com/micro/go-platform/db/srv"
@@ -14,7 +15,6 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
-	authsrv "github.com/micro/go-platform/internal/srv/auth"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	routersrv "github.com/micro/go-platform/router/srv"
 	tracesrv "github.com/micro/go-platform/trace/srv"

@@ -1,0 +1,110 @@
+package srv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/atomicfile"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+// The files of a first start, in the data directory, each with one line: a
+// secret. Their mode is 0600.
+const (
+	// AdminFile is of the account "admin".
+	AdminFile = "auth-admin"
+	// BootstrapFile is what Account.Enrol wants.
+	BootstrapFile = daemon.BootstrapFile
+)
+
+// AdminID is the account, and the client id, that a first start makes.
+const AdminID = "admin"
+
+const settingBootstrap = "bootstrap"
+
+// first is what a first start needs.
+type first struct {
+	dir       string // "": no files
+	admin     string // secrets; "": made
+	bootstrap string
+	out       io.Writer // where the admin's secret is printed, once
+}
+
+// begin makes the admin's account and the bootstrap secret, if nobody did. The
+// files are written first: a crash in between begins again, and never leaves
+// an account whose secret nobody knows.
+func (f first) begin(ctx context.Context, s Store, h *hasher) error {
+	if done, err := s.Setting(ctx, settingBootstrap); err != nil || done != "" {
+		return err
+	}
+	if f.admin == "" {
+		f.admin = newSecret()
+	}
+	if f.bootstrap == "" {
+		f.bootstrap = newSecret()
+	}
+	admin, _, err := newAccount(ctx, h, &pb.Record{
+		Id: AdminID, ClientId: AdminID, Type: "user", ClientSecret: f.admin, Scopes: []string{ScopeAdmin}, Roles: []string{ScopeAdmin},
+	})
+	if err != nil {
+		return err
+	}
+	undo, err := f.write()
+	if err != nil {
+		return errors.Join(err, undo())
+	}
+	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap)})
+	if errors.Is(err, rpcerr.ErrExists) { // another instance was faster
+		return undo()
+	}
+	if err != nil {
+		return errors.Join(err, undo())
+	}
+	f.tell()
+	return nil
+}
+
+func (f first) tell() {
+	if f.out == nil {
+		return
+	}
+	fmt.Fprintf(f.out, "\nFirst start. The account %q may do everything here; its secret is shown this once:\n\n    %s\n\n", AdminID, f.admin)
+	if f.dir != "" {
+		fmt.Fprintf(f.out, "It is also in %s, and what platform services enrol with in %s.\n\n",
+			filepath.Join(f.dir, AdminFile), filepath.Join(f.dir, BootstrapFile))
+	}
+}
+
+// write leaves the secrets in files and returns what removes these.
+func (f first) write() (undo func() error, err error) {
+	if f.dir == "" {
+		return func() error { return nil }, nil
+	}
+	admin, bootstrap := filepath.Join(f.dir, AdminFile), filepath.Join(f.dir, BootstrapFile)
+	undo = func() error { return errors.Join(remove(admin), remove(bootstrap)) }
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return undo, fmt.Errorf("data directory: %w", err)
+	}
+	return undo, errors.Join(writeSecret(admin, f.admin), writeSecret(bootstrap, f.bootstrap))
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+// writeSecret replaces a file by one that nobody else could ever read.
+func writeSecret(path, secret string) error {
+	if err := atomicfile.Write(path, []byte(secret+"\n")); err != nil {
+		return fmt.Errorf("leave a secret: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package srv
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+// self is the plugin of auth of this service, which need not ask anybody.
+type self struct {
+	auth.Carrier
+	*feed
+
+	mu    sync.Mutex
+	own   *auth.Token
+	fresh time.Time // until when own is
+}
+
+// self returns what authenticates callers and gives this service's own calls,
+// those of its registry, a token.
+func (f *feed) self() daemon.Issuer {
+	return daemon.Issuer{Authenticate: f.guard, Identify: auth.ClientWrapper(&self{feed: f})}
+}
+
+// Token implements auth.Auth. The token is of an account in no store: nobody can
+// enrol, log in or be made under the name of this service.
+func (s *self) Token() (*auth.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if now.Before(s.fresh) {
+		return s.own, nil
+	}
+	raw, c, err := s.mint(issuing{
+		subject: &account{id: auth.ServiceName, kind: "service", roles: []string{RolePlatform}},
+		client:  auth.ServiceName, scopes: []string{ScopeService},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("own token: %w", err)
+	}
+	s.own, s.fresh = c.token(raw), now.Add(s.rotation.lifetime/2)
+	return s.own, nil
+}
+
+// Renew has the own token replaced: somebody refused it.
+func (s *self) Renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fresh = time.Time{}
+}
+
+// Authorized implements auth.Auth. Policies do not bind this service, see guard.
+func (s *self) Authorized(ctx context.Context, _ auth.Request) (*auth.Token, error) {
+	return s.Introspect(ctx)
+}
+
+// Introspect implements auth.Auth.
+func (s *self) Introspect(ctx context.Context) (*auth.Token, error) {
+	t, ok := s.FromContext(ctx)
+	if !ok {
+		return nil, errToken
+	}
+	c, err := s.authenticate(ctx, t.AccessToken)
+	if err != nil {
+		return nil, err
+	}
+	return c.token(t.AccessToken), nil
+}
+
+// Revoke implements auth.Auth.
+func (s *self) Revoke(*auth.Token) error {
+	return fmt.Errorf("revoke: %w: this is %s itself", rpcerr.ErrInvalid, auth.ServiceName)
+}
+
+// Start implements auth.Auth.
+func (s *self) Start() error { return nil }
+
+// Stop implements auth.Auth.
+func (s *self) Stop() error { return nil }
+
+// String implements auth.Auth.
+func (s *self) String() string { return auth.ServiceName }
+
+// token is the access token that says what c does.
+func (c *claims) token(raw string) *auth.Token {
+	return &auth.Token{
+		AccessToken: raw, TokenType: auth.Bearer, ExpiresAt: time.Unix(c.Expires, 0), Scopes: c.scopes(), Metadata: c.metadata(),
+	}
+}
