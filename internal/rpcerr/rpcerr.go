@@ -10,7 +10,6 @@ import (
 	"fmt"
 
 	"github.com/micro/go-platform/internal/call"
-	"github.com/micro/go-platform/sync/fence"
 	merrors "go-micro.dev/v5/errors"
 )
 
@@ -22,7 +21,7 @@ var (
 	ErrNotFound        = errors.New("not found")             // 404
 	ErrExists          = errors.New("already exists")        // 409
 	ErrConflict        = errors.New("conflict")              // 412
-	ErrStale           = fence.ErrStale                      // 412, a conflict too, told apart by its status
+	ErrStale           = errors.New("stale fencing token")   // 412, a conflict too, told apart by its status
 	ErrLimited         = errors.New("too many requests")     // 429
 	ErrUnavailable     = errors.New("service not available") // 503
 )

@@ -7,13 +7,14 @@
 package fence
 
 import (
-	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // ErrStale is the error of a token below one that was seen already.
-var ErrStale = errors.New("stale fencing token")
+var ErrStale = rpcerr.ErrStale
 
 // Guard belongs to one resource. The zero value is ready and accepts every
 // token. It is safe for concurrent use; a resource that outlives its process
