@@ -26,8 +26,8 @@ import (
 
 	"github.com/micro/go-platform/db"
 	dbsrv "github.com/micro/go-platform/db/srv"
+	"github.com/micro/go-platform/examples/internal/devauth"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
 )

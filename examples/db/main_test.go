@@ -10,8 +10,8 @@ import (
 
 	authsrv "github.com/micro/go-platform/auth/srv"
 	dbsrv "github.com/micro/go-platform/db/srv"
+	"github.com/micro/go-platform/examples/internal/devauth"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpctest"
 )

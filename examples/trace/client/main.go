@@ -16,9 +16,9 @@ import (
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/registry"
 
+	"github.com/micro/go-platform/examples/internal/devauth"
 	"github.com/micro/go-platform/examples/trace/wire"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/trace"
 	pb "github.com/micro/go-platform/trace/proto"

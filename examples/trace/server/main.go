@@ -21,9 +21,9 @@ import (
 	merrors "go-micro.dev/v5/errors"
 	"go-micro.dev/v5/registry"
 
+	"github.com/micro/go-platform/examples/internal/devauth"
 	"github.com/micro/go-platform/examples/trace/wire"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/devauth"
 	"github.com/micro/go-platform/trace"
 )
 

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/micro/go-platform/internal/devauth"
+	"github.com/micro/go-platform/examples/internal/devauth"
 )
 
 func TestWhereAnAccountComesFrom(t *testing.T) {
