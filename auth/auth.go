@@ -12,6 +12,15 @@ import (
 // ServiceName is the service that the default plugin talks to.
 const ServiceName = "go.micro.srv.auth"
 
+// Header carries a token: "authorization: <token_type> <access_token>".
+const Header = "authorization"
+
+// Bearer is the type of all tokens that plugins here verify (RFC 6750).
+const Bearer = "Bearer"
+
+// MaxToken bounds an access token, in bytes.
+const MaxToken = 8 << 10
+
 // The errors that callers branch on, with errors.Is; the same on both sides of
 // a call that went through ClientWrapper.
 var (
@@ -105,11 +114,4 @@ type Auth interface {
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
-}
-
-// Verifier is an Auth that can judge a token that is not in a context. The
-// wrappers prefer it: it saves a context for each call.
-type Verifier interface {
-	// Verify is Authorized for what was sent as an access token: anything.
-	Verify(accessToken string, req Request) (*Token, error)
 }

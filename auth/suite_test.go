@@ -12,6 +12,7 @@ import (
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/authtest"
 	authsrv "github.com/micro/go-platform/auth/internal/srv"
+	"github.com/micro/go-platform/auth/plugin"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -90,7 +91,7 @@ func realFixture(t *testing.T) *authtest.Fixture {
 	return &authtest.Fixture{
 		Auth: a, Own: authtest.Service,
 		Token:    func(_ *testing.T, account string, scopes ...string) string { return r.account(account, scopes...) },
-		SetRules: func(_ *testing.T, rules ...*pb.Rule) { r.setRules(rules...) },
+		SetRules: func(_ *testing.T, rules ...auth.Rule) { r.setRules(plugin.Rules(rules...)...) },
 	}
 }
 

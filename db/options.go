@@ -8,7 +8,7 @@ import (
 
 	"go-micro.dev/v5/client"
 
-	pb "github.com/micro/go-platform/db/proto"
+	"github.com/micro/go-platform/db/plugin"
 	"github.com/micro/go-platform/internal/rpc"
 )
 
@@ -20,7 +20,7 @@ type Options struct {
 	TLS      *tls.Config
 	Timeout  time.Duration
 	Events   bool
-	Service  pb.DBService
+	Service  plugin.Service // of plugins, in place of db-srv
 }
 
 // Option sets one of the Options.
@@ -67,7 +67,3 @@ func Timeout(d time.Duration) Option { return func(o *Options) { o.Timeout = d }
 // transactions the event cannot get lost. Default false; db-srv may be told to
 // publish all changes besides.
 func Events(publish bool) Option { return func(o *Options) { o.Events = publish } }
-
-// Service makes calls go to s instead of db-srv: it is for plugins that speak
-// its protocol, errors included. Client and TLS mean nothing then.
-func Service(s pb.DBService) Option { return func(o *Options) { o.Service = s } }

@@ -7,6 +7,8 @@ import (
 
 	"go-micro.dev/v5/client"
 
+	"github.com/micro/go-platform/db/internal/scalar"
+	"github.com/micro/go-platform/db/plugin"
 	pb "github.com/micro/go-platform/db/proto"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -17,7 +19,7 @@ type platform struct {
 	mu      sync.RWMutex
 	options Options
 	invalid error
-	service pb.DBService // nil before the first call or Start
+	service plugin.Service // nil before the first call or Start
 	release func()
 	stopped bool
 }
@@ -65,7 +67,7 @@ func (p *platform) Stop() error {
 }
 
 // connect returns what a call needs and takes hold of the client once.
-func (p *platform) connect() (pb.DBService, Options, error) {
+func (p *platform) connect() (plugin.Service, Options, error) {
 	p.mu.RLock()
 	service, options, err := p.service, p.options, p.invalid
 	if p.stopped {
@@ -93,7 +95,7 @@ func (p *platform) connect() (pb.DBService, Options, error) {
 }
 
 // prepare is what every method begins with.
-func (p *platform) prepare(method string, opts []CallOption) (pb.DBService, *call, []client.CallOption, error) {
+func (p *platform) prepare(method string, opts []CallOption) (plugin.Service, *call, []client.CallOption, error) {
 	service, options, err := p.connect()
 	if err != nil {
 		return nil, nil, nil, err
@@ -219,7 +221,7 @@ func (c *call) search(md Metadata, limit, offset int64) (*pb.SearchRequest, erro
 		Order: c.order, Reverse: c.reverse, Consistency: pb.Consistency(c.consistency),
 	}
 	for key, value := range md {
-		v, err := toValue(value)
+		v, err := scalar.New(value)
 		if err != nil {
 			return nil, fmt.Errorf("%w: metadata: %.60q: %w", ErrInvalid, key, err)
 		}
@@ -232,7 +234,7 @@ func (c *call) search(md Metadata, limit, offset int64) (*pb.SearchRequest, erro
 			if !ok {
 				return nil, fmt.Errorf("%w: option After: the record has no %.60q to order by", ErrInvalid, c.order)
 			}
-			v, err := toValue(value)
+			v, err := scalar.New(value)
 			if err != nil {
 				return nil, fmt.Errorf("%w: option After: %w", ErrInvalid, err)
 			}

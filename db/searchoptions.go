@@ -3,6 +3,7 @@ package db
 import (
 	"iter"
 
+	"github.com/micro/go-platform/db/internal/scalar"
 	pb "github.com/micro/go-platform/db/proto"
 )
 
@@ -48,7 +49,7 @@ func Where(key string, op Op, value any) CallOption {
 		if !ok {
 			c.bad("option Where: %.20q is no comparison", op)
 		}
-		v, err := toValue(value)
+		v, err := scalar.New(value)
 		if err != nil {
 			c.bad("option Where: %.60q: %v", key, err)
 		}

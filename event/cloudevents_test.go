@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/wire"
 )
 
 func TestRecordsSurviveCloudEvents(t *testing.T) {
@@ -123,7 +124,7 @@ func FuzzRecord(f *testing.F) {
 			Id: id, Type: typ, Origin: origin, RootId: root, Key: key, Data: data, Metadata: map[string]string{k1: v1, k2: v2},
 			TimestampNano: nano, Timestamp: time.Unix(0, nano).Unix(),
 		}
-		if event.Validate(event.Message(r)) != nil {
+		if wire.Validate(wire.Message((*wire.Record)(r))) != nil {
 			return
 		}
 		text, err := event.MarshalCloudEvent(r)

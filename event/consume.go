@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/micro/go-platform/event/internal/wire"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
 )
@@ -63,12 +65,11 @@ const (
 	DeadCut      = "dead-letter-cut"      // bytes of the data that the log had no room for, if any
 )
 
-// ConsumeOptions are what the options of one Consume say. Plugins read them;
-// make them with NewConsumeOptions.
+// ConsumeOptions are what the options of one Consume say.
 type ConsumeOptions struct {
 	Name        string // of the durable subscription, or empty
 	Types       []string
-	Start       pb.Start
+	Start       Start
 	Sequence    uint64
 	Time        time.Time
 	MaxTries    int
@@ -78,11 +79,22 @@ type ConsumeOptions struct {
 	Prefetch    int
 }
 
+// Start is where a subscription begins.
+type Start int32
+
+// The values of FromNow, FromBeginning, FromSequence and FromTime.
+const (
+	StartNow       = Start(pb.Start_NOW)
+	StartBeginning = Start(pb.Start_BEGINNING)
+	StartSequence  = Start(pb.Start_SEQUENCE)
+	StartTime      = Start(pb.Start_TIME)
+)
+
 // ConsumeOption sets one of the ConsumeOptions.
 type ConsumeOption func(*ConsumeOptions)
 
-// NewConsumeOptions returns the defaults with opts applied.
-func NewConsumeOptions(opts ...ConsumeOption) ConsumeOptions {
+// newConsumeOptions returns the defaults with opts applied.
+func newConsumeOptions(opts ...ConsumeOption) ConsumeOptions {
 	o := ConsumeOptions{MaxTries: 10, AckWait: 30 * time.Second, Concurrency: 1, Prefetch: 64}
 	for _, opt := range opts {
 		opt(&o)
@@ -90,6 +102,9 @@ func NewConsumeOptions(opts ...ConsumeOption) ConsumeOptions {
 	o.Prefetch = max(o.Prefetch, o.Concurrency)
 	return o
 }
+
+// MaxTypes is how many types one subscription may name.
+const MaxTypes = wire.MaxTypes // 64
 
 // The bounds of durable subscriptions.
 const (
@@ -100,15 +115,15 @@ const (
 	MaxMaxTries = 1_000_000
 )
 
-// Validate returns an ErrInvalid that names every option with a bad value.
-func (o ConsumeOptions) Validate() error {
+// validate returns an ErrInvalid that names every option with a bad value.
+func (o ConsumeOptions) validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			errs = append(errs, fmt.Errorf("%w: option "+format, append([]any{ErrInvalid}, args...)...))
 		}
 	}
-	if _, err := NewFilter(o.Types...); err != nil {
+	if _, err := plugin.NewFilter(o.Types...); err != nil {
 		errs = append(errs, err)
 	}
 	check(o.Name == "" || clean.Name(o.Name, MaxName), "Durable: want 1 to %d bytes of printable UTF-8", MaxName)
@@ -116,8 +131,8 @@ func (o ConsumeOptions) Validate() error {
 	check(o.AckWait >= MinAckWait && o.AckWait <= MaxAckWait, "AckWait: %v is not within %v..%v", o.AckWait, MinAckWait, MaxAckWait)
 	check(o.Concurrency > 0 && o.Concurrency <= MaxPrefetch, "Concurrency: %d is not within 1..%d", o.Concurrency, MaxPrefetch)
 	check(o.Prefetch > 0 && o.Prefetch <= MaxPrefetch, "Prefetch: %d is not within 1..%d", o.Prefetch, MaxPrefetch)
-	check(o.Start != pb.Start_SEQUENCE || o.Sequence > 0, "FromSequence: the first is 1")
-	check(o.Start != pb.Start_TIME || o.Time.Unix() >= 0 && o.Time.Unix() < maxTime, "FromTime: %v is out of range", o.Time)
+	check(o.Start != StartSequence || o.Sequence > 0, "FromSequence: the first is 1")
+	check(o.Start != StartTime || o.Time.Unix() >= 0 && o.Time.Unix() < wire.MaxTime, "FromTime: %v is out of range", o.Time)
 	check(o.Name != "" || o.Concurrency == 1, "Concurrency: needs Durable")
 	check(o.Name != "" || !o.Ordered, "Ordered: needs Durable; without it all records are in order")
 	return errors.Join(errs...)
@@ -130,21 +145,21 @@ func Types(types ...string) ConsumeOption {
 }
 
 // FromNow begins with what is appended next, the default.
-func FromNow() ConsumeOption { return func(o *ConsumeOptions) { o.Start = pb.Start_NOW } }
+func FromNow() ConsumeOption { return func(o *ConsumeOptions) { o.Start = StartNow } }
 
 // FromBeginning begins with the oldest record that is kept.
-func FromBeginning() ConsumeOption { return func(o *ConsumeOptions) { o.Start = pb.Start_BEGINNING } }
+func FromBeginning() ConsumeOption { return func(o *ConsumeOptions) { o.Start = StartBeginning } }
 
 // FromSequence begins with the record of the sequence, or the next that is
 // kept.
 func FromSequence(n uint64) ConsumeOption {
-	return func(o *ConsumeOptions) { o.Start, o.Sequence = pb.Start_SEQUENCE, n }
+	return func(o *ConsumeOptions) { o.Start, o.Sequence = StartSequence, n }
 }
 
 // FromTime begins with the first record appended at t or later, by the clock
 // of the log.
 func FromTime(t time.Time) ConsumeOption {
-	return func(o *ConsumeOptions) { o.Start, o.Time = pb.Start_TIME, t }
+	return func(o *ConsumeOptions) { o.Start, o.Time = StartTime, t }
 }
 
 // Durable makes the subscription one that the log keeps under the name. It is

@@ -10,6 +10,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/micro/go-platform/event/internal/wire"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -102,17 +103,7 @@ type Record struct {
 }
 
 // Time returns when it happened, zero if the record does not say.
-func (r *Record) Time() time.Time {
-	switch {
-	case r.TimestampNano != 0 && (r.Timestamp == 0 || floorSecond(r.TimestampNano) == r.Timestamp):
-		return time.Unix(0, r.TimestampNano)
-	case r.Timestamp != 0:
-		return time.Unix(r.Timestamp, 0)
-	}
-	return time.Time{}
-}
-
-func floorSecond(nano int64) int64 { return time.Unix(0, nano).Unix() }
+func (r *Record) Time() time.Time { return (*wire.Record)(r).Time() }
 
 // Handler is called with each record of a Subscribe.
 type Handler func(*Record)

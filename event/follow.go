@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backoff"
 )
@@ -23,8 +24,8 @@ func (p *Plugin) Subscribe(ctx context.Context, h Handler, types ...string) erro
 
 // Consume implements Event.
 func (p *Plugin) Consume(ctx context.Context, c Consumer, opts ...ConsumeOption) error {
-	o := NewConsumeOptions(opts...)
-	if err := o.Validate(); err != nil {
+	o := newConsumeOptions(opts...)
+	if err := o.validate(); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
 	if err := p.enter(); err != nil {
@@ -88,13 +89,13 @@ type follower struct {
 	connection
 	consumer Consumer
 	types    []string
-	from     Position
+	from     plugin.Position
 }
 
 func newFollower(p *Plugin, c Consumer, o ConsumeOptions) *follower {
 	f := &follower{connection: newConnection(p, o), consumer: c, types: o.Types}
-	f.from = Position{Start: o.Start, Sequence: o.Sequence}
-	if o.Start == pb.Start_TIME {
+	f.from = plugin.Position{Start: pb.Start(o.Start), Sequence: o.Sequence}
+	if o.Start == StartTime {
 		f.from.Time = o.Time.UnixNano()
 	}
 	return f
@@ -107,7 +108,7 @@ func (e handlerError) Unwrap() error { return e.error }
 
 func (f *follower) run(ctx context.Context) error {
 	for {
-		err := f.plugin.driver.Follow(ctx, f.from, f.types, func(page *Page) error { return f.page(ctx, page) })
+		err := f.plugin.driver.Follow(ctx, f.from, f.types, func(page *plugin.Page) error { return f.page(ctx, page) })
 		var failed handlerError
 		switch {
 		case errors.As(err, &failed):
@@ -121,7 +122,7 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-func (f *follower) page(ctx context.Context, page *Page) error {
+func (f *follower) page(ctx context.Context, page *plugin.Page) error {
 	f.up()
 	if f.from.Log != "" && page.Log != "" && page.Log != f.from.Log {
 		f.plugin.logger().Warn("event: the log is a new one and is read from its beginning")
@@ -136,7 +137,7 @@ func (f *follower) page(ctx context.Context, page *Page) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		d := &Delivery{Record: FromMessage(m), Try: 1}
+		d := &Delivery{Record: fromMessage(m), Try: 1}
 		if page.Last > m.Sequence {
 			d.Lag = page.Last - m.Sequence
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
@@ -69,10 +70,10 @@ func newMember(p *Plugin, c Consumer, o ConsumeOptions) *member {
 func (m *member) conf() *pb.Subscription {
 	o := m.options
 	conf := &pb.Subscription{
-		Name: o.Name, Types: o.Types, Start: o.Start, Sequence: o.Sequence,
+		Name: o.Name, Types: o.Types, Start: pb.Start(o.Start), Sequence: o.Sequence,
 		MaxTries: int32(o.MaxTries), AckWait: int64(o.AckWait), Ordered: o.Ordered,
 	}
-	if o.Start == pb.Start_TIME {
+	if o.Start == StartTime {
 		conf.Time = o.Time.UnixNano()
 	}
 	return conf
@@ -86,7 +87,7 @@ func (m *member) run(ctx context.Context) error {
 		running.Go(func() { m.worker(workers) })
 	}
 	for {
-		session, err := m.plugin.driver.Join(ctx, Membership{
+		session, err := m.plugin.driver.Join(ctx, plugin.Membership{
 			Conf: m.conf(), Member: m.id, Credit: m.options.Prefetch, Held: m.unsettled(), Log: m.log, Skipped: m.plugin.skip,
 		})
 		if err == nil {
@@ -132,7 +133,7 @@ func (m *member) clearWork() {
 }
 
 // serve is one connection, to its end.
-func (m *member) serve(ctx context.Context, s Session, running *sync.WaitGroup) error {
+func (m *member) serve(ctx context.Context, s plugin.Session, running *sync.WaitGroup) error {
 	receiving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	broken := make(chan error, 1)
 	var receiver sync.WaitGroup
@@ -164,7 +165,7 @@ func (m *member) serve(ctx context.Context, s Session, running *sync.WaitGroup) 
 	return ctx.Err()
 }
 
-func (m *member) receive(ctx context.Context, s Session) error {
+func (m *member) receive(ctx context.Context, s plugin.Session) error {
 	for {
 		deliveries, lag, err := s.Recv(ctx)
 		if err != nil {
@@ -214,7 +215,7 @@ func (m *member) notify() {
 }
 
 // settle tells the outcomes until ctx ends or the connection breaks.
-func (m *member) settle(ctx context.Context, s Session, broken <-chan error) error {
+func (m *member) settle(ctx context.Context, s plugin.Session, broken <-chan error) error {
 	touch := time.NewTicker(m.options.AckWait / 3)
 	defer touch.Stop()
 	if err := m.tell(ctx, s, nil); err != nil {
@@ -239,7 +240,7 @@ func (m *member) settle(ctx context.Context, s Session, broken <-chan error) err
 }
 
 // tell hands over the outcomes; those it could not are told again.
-func (m *member) tell(ctx context.Context, s Session, touched []uint64) error {
+func (m *member) tell(ctx context.Context, s plugin.Session, touched []uint64) error {
 	m.mu.Lock()
 	outcomes := m.outcomes
 	m.outcomes = nil
@@ -314,7 +315,7 @@ func (m *member) begin(h *holding) (lag uint64, ok bool) {
 func (m *member) handle(ctx context.Context, h *holding, lag uint64) {
 	within, cancel := context.WithTimeout(ctx, m.options.AckWait)
 	defer cancel()
-	err := m.plugin.handle(within, m.consumer, &Delivery{Record: FromMessage(h.record), Try: int(h.first), Lag: lag})
+	err := m.plugin.handle(within, m.consumer, &Delivery{Record: fromMessage(h.record), Try: int(h.first), Lag: lag})
 	m.finish(h, err, ctx.Err() != nil)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -20,7 +21,7 @@ func silent() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil
 
 // line leads to a log. It can be cut, and before that swallow what is said.
 type line struct {
-	event.Driver
+	plugin.Driver
 	mu     sync.Mutex
 	log    *eventlog.Log // nil: away
 	mute   bool
@@ -57,7 +58,7 @@ func (c *line) Append(ctx context.Context, all []*pb.Record) ([]*pb.Result, erro
 	return c.to().Create(ctx, all)
 }
 
-func (c *line) Join(ctx context.Context, who event.Membership) (event.Session, error) {
+func (c *line) Join(ctx context.Context, who plugin.Membership) (plugin.Session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.log == nil {
@@ -119,7 +120,7 @@ func newLog(t *testing.T) *eventlog.Log {
 }
 
 // on returns an Event that is started, and stopped with the test.
-func on(t *testing.T, d event.Driver) event.Event {
+func on(t *testing.T, d plugin.Driver) event.Event {
 	t.Helper()
 	e := event.NewPlugin("test", d, event.NewOptions(event.Logger(silent())))
 	if err := e.Start(); err != nil {

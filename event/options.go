@@ -9,12 +9,12 @@ import (
 
 	"go-micro.dev/v5/client"
 
+	"github.com/micro/go-platform/event/internal/wire"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/trace"
 )
 
 // Options are what the plugins of this package and of those below it share.
-// Make them with NewOptions.
 type Options struct {
 	Client  client.Client
 	TLS     *tls.Config
@@ -30,17 +30,8 @@ type Options struct {
 // Option sets one of the Options.
 type Option func(*Options)
 
-// NewOptions returns the defaults with opts applied.
-func NewOptions(opts ...Option) Options {
-	o := Options{Timeout: 5 * time.Second, Queue: 10_000, Stream: "micro-event"}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
-}
-
-// Validate returns an error that names every option with a bad value.
-func (o Options) Validate() error {
+// validate returns an error that names every option with a bad value.
+func (o Options) validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -50,24 +41,11 @@ func (o Options) Validate() error {
 	check(o.Timeout > 0, "Timeout: %v is not positive", o.Timeout)
 	check(o.Queue > 0, "Queue: %d is not positive", o.Queue)
 	check(o.Origin == "" || clean.Name(o.Origin, MaxType), "Origin: want up to %d bytes of printable UTF-8", MaxType)
-	check(StreamName(o.Stream), "Stream: %q: want 1 to 64 letters, digits, - and _", o.Stream)
+	check(wire.StreamName(o.Stream), "Stream: %q: want 1 to 64 letters, digits, - and _", o.Stream)
 	for _, s := range o.Servers {
 		check(s != "", "Servers: an empty address")
 	}
 	return errors.Join(errs...)
-}
-
-// StreamName tells whether a stream of JetStream may have the name.
-func StreamName(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if c != '-' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return false
-		}
-	}
-	return true
 }
 
 // Client sets the client whose registry leads to event-srv, default

@@ -12,6 +12,7 @@ import (
 	merrors "go-micro.dev/v5/errors"
 	"google.golang.org/grpc/status"
 
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -24,7 +25,7 @@ func NewEvent(opts ...Option) Event {
 	return NewPlugin("platform", &platform{options: o}, o)
 }
 
-// platform is the Driver of the default plugin.
+// platform is the plugin.Driver of the default plugin.
 type platform struct {
 	options Options
 	service pb.EventService
@@ -38,7 +39,7 @@ const (
 	silence = 17 * time.Second
 )
 
-// Start implements Driver.
+// Start implements plugin.Driver.
 func (p *platform) Start() error {
 	var c client.Client
 	c, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
@@ -46,13 +47,13 @@ func (p *platform) Start() error {
 	return nil
 }
 
-// Stop implements Driver.
+// Stop implements plugin.Driver.
 func (p *platform) Stop() error {
 	p.release()
 	return nil
 }
 
-// Append implements Driver.
+// Append implements plugin.Driver.
 func (p *platform) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result, error) {
 	timeout := p.options.Timeout
 	if deadline, ok := ctx.Deadline(); ok {
@@ -78,8 +79,8 @@ func streamError(ctx context.Context, doing string, err error) error {
 	return rpcerr.From(ctx, doing, err)
 }
 
-// Follow implements Driver.
-func (p *platform) Follow(ctx context.Context, from Position, types []string, deliver func(*Page) error) error {
+// Follow implements plugin.Driver.
+func (p *platform) Follow(ctx context.Context, from plugin.Position, types []string, deliver func(*plugin.Page) error) error {
 	const doing = "follow " + ServiceName
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -99,14 +100,14 @@ func (p *platform) Follow(ctx context.Context, from Position, types []string, de
 			return streamError(ctx, doing, err)
 		}
 		dead.Stop() // the handler may take its time
-		if err := deliver(&Page{Log: m.Log, Records: m.Records, Cursor: m.Cursor, Last: m.Last, Skipped: m.Skipped}); err != nil {
+		if err := deliver(&plugin.Page{Log: m.Log, Records: m.Records, Cursor: m.Cursor, Last: m.Last, Skipped: m.Skipped}); err != nil {
 			return err
 		}
 	}
 }
 
-// Join implements Driver.
-func (p *platform) Join(ctx context.Context, m Membership) (Session, error) {
+// Join implements plugin.Driver.
+func (p *platform) Join(ctx context.Context, m plugin.Membership) (plugin.Session, error) {
 	const doing = "consume from " + ServiceName
 	// The stream outlives ctx: what was settled is told before it ends.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -131,7 +132,7 @@ func (p *platform) Join(ctx context.Context, m Membership) (Session, error) {
 	return s, nil
 }
 
-// session is the Session of the default plugin.
+// session is the plugin.Session of the default plugin.
 type session struct {
 	stream pb.Event_ConsumeService
 	log    string
@@ -142,10 +143,10 @@ type session struct {
 	once   sync.Once
 }
 
-// Log implements Session.
+// Log implements plugin.Session.
 func (s *session) Log() string { return s.log }
 
-// Recv implements Session.
+// Recv implements plugin.Session.
 func (s *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) {
 	m, err := s.stream.Recv()
 	if err != nil {
@@ -161,7 +162,7 @@ func (s *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) {
 // settleSize is how many outcomes one message tells.
 const settleSize = 1000
 
-// Settle implements Session.
+// Settle implements plugin.Session.
 func (s *session) Settle(ctx context.Context, settled []*pb.Settlement, touched []uint64) error {
 	for len(settled)+len(touched) > 0 {
 		m := &pb.ConsumeRequest{Settled: settled[:min(len(settled), settleSize)], Touched: touched}
@@ -173,7 +174,7 @@ func (s *session) Settle(ctx context.Context, settled []*pb.Settlement, touched 
 	return nil
 }
 
-// Leave implements Session.
+// Leave implements plugin.Session.
 func (s *session) Leave(ctx context.Context) error {
 	if err := s.stream.Send(&pb.ConsumeRequest{Leave: true}); err != nil {
 		return streamError(ctx, "leave "+ServiceName, err)
@@ -188,7 +189,7 @@ func (s *session) Leave(ctx context.Context) error {
 	}
 }
 
-// Close implements Session.
+// Close implements plugin.Session.
 func (s *session) Close() {
 	s.dead.Stop()
 	s.cancel()

@@ -14,12 +14,13 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
 // away is a log that cannot be reached. It notes when somebody tried.
 type away struct {
-	event.Driver
+	plugin.Driver
 	appends atomic.Int64
 	mu      sync.Mutex
 	tries   map[string][]time.Time // by subscription
@@ -41,7 +42,7 @@ func (a *away) Append(context.Context, []*pb.Record) ([]*pb.Result, error) {
 }
 
 // picky is a log that refuses a type.
-type picky struct{ event.Driver }
+type picky struct{ plugin.Driver }
 
 func (picky) Start() error { return nil }
 func (picky) Stop() error  { return nil }
@@ -156,11 +157,11 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
-func (a *away) Follow(_ context.Context, _ event.Position, types []string, _ func(*event.Page) error) error {
+func (a *away) Follow(_ context.Context, _ plugin.Position, types []string, _ func(*plugin.Page) error) error {
 	return a.try(types[0])
 }
 
-func (a *away) Join(_ context.Context, m event.Membership) (event.Session, error) {
+func (a *away) Join(_ context.Context, m plugin.Membership) (plugin.Session, error) {
 	return nil, a.try(m.Conf.Name)
 }
 

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/wire"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/trace/recorder"
 )
@@ -17,7 +18,7 @@ type strict struct{ picky }
 
 func (s strict) Append(ctx context.Context, all []*pb.Record) ([]*pb.Result, error) {
 	for _, r := range all {
-		if err := event.Validate(r); err != nil {
+		if err := wire.Validate(r); err != nil {
 			return nil, err
 		}
 	}
@@ -35,8 +36,8 @@ func TestTraceOfAFullRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &event.Record{Id: "full", Type: "x", Timestamp: 1, TimestampNano: 1e9, Data: strings.Repeat("d", event.MaxRecord/2)}
-	r.Data += strings.Repeat("d", event.MaxRecord-proto.Size(event.Message(r)))
-	if n := proto.Size(event.Message(r)); n != event.MaxRecord {
+	r.Data += strings.Repeat("d", event.MaxRecord-proto.Size(wire.Message((*wire.Record)(r))))
+	if n := proto.Size(wire.Message((*wire.Record)(r))); n != event.MaxRecord {
 		t.Fatalf("%d bytes, want %d", n, event.MaxRecord)
 	}
 	if err := e.Publish(t.Context(), r); err != nil {

@@ -3,10 +3,7 @@ package sync
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
-	"net"
-	"strings"
 	"time"
 
 	"go-micro.dev/v5/registry"
@@ -36,38 +33,6 @@ type Around func(ctx context.Context, name string, work func(context.Context) er
 
 // Option changes a plugin that is being made.
 type Option func(*Options)
-
-// NewOptions is for plugins: it returns the defaults changed by opts.
-func NewOptions(opts ...Option) Options {
-	o := Options{Namespace: DefaultNamespace, Logger: slog.Default()}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	o.Namespace = "/" + strings.Trim(o.Namespace, "/")
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Trace == nil {
-		o.Trace = func(ctx context.Context, _ string, work func(context.Context) error) error { return work(ctx) }
-	}
-	return o
-}
-
-// CheckOptions is for plugins: it names the option that cannot be.
-func CheckOptions(o Options) error {
-	if name := strings.TrimPrefix(o.Namespace, "/"); name != "" {
-		if err := CheckId(name); err != nil {
-			return fmt.Errorf("Namespace: %w", err)
-		}
-	}
-	for _, node := range o.Nodes {
-		host, port, err := net.SplitHostPort(node)
-		if err != nil || host == "" || port == "" || strings.Contains(host, "/") {
-			return fmt.Errorf("%w: Nodes: %q: want host:port", ErrInvalid, node)
-		}
-	}
-	return nil
-}
 
 // Namespace is the root of all keys, DefaultNamespace unless given: those who
 // use the same one exclude each other.
@@ -124,44 +89,6 @@ func Shared() LockOption { return func(o *LockOptions) { o.Shared = true } }
 // must give the same n, else Acquire returns ErrConflict. Default 1.
 func Slots(n int) LockOption { return func(o *LockOptions) { o.Slots = n } }
 
-// NewLockOptions is for plugins: it returns the defaults changed by opts, or an
-// error that names the option which cannot be.
-func NewLockOptions(id string, opts ...LockOption) (LockOptions, error) {
-	o := LockOptions{TTL: DefaultLockTTL, Slots: 1}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	switch {
-	case o.TTL < MinLockTTL || o.TTL > MaxLockTTL:
-		return o, fmt.Errorf("%w: LockTTL %v: want %v to %v", ErrInvalid, o.TTL, MinLockTTL, MaxLockTTL)
-	case o.Wait < 0:
-		return o, fmt.Errorf("%w: LockWait %v: negative", ErrInvalid, o.Wait)
-	case o.Slots < 1 || o.Slots > MaxSlots:
-		return o, fmt.Errorf("%w: Slots %d: want 1 to %d", ErrInvalid, o.Slots, MaxSlots)
-	case o.Shared && o.Slots > 1:
-		return o, fmt.Errorf("%w: Shared and Slots exclude each other", ErrInvalid)
-	}
-	return o, CheckId(id)
-}
-
-// CheckId is for plugins: it tells why id cannot name a lock. Control
-// characters, an empty path element and "." or ".." would leave the namespace
-// or be another key to some server.
-func CheckId(id string) error {
-	if id == "" || len(id) > MaxId {
-		return fmt.Errorf("%w: id of %d bytes: want 1 to %d", ErrInvalid, len(id), MaxId)
-	}
-	for element := range strings.SplitSeq(id, "/") {
-		if element == "" || element == "." || element == ".." {
-			return fmt.Errorf("%w: id %q: empty, . or .. between slashes", ErrInvalid, id)
-		}
-	}
-	if strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }) {
-		return fmt.Errorf("%w: id %q: control characters or broken UTF-8", ErrInvalid, id)
-	}
-	return nil
-}
-
 // LeaderOptions are those of one election.
 type LeaderOptions struct {
 	TTL  time.Duration
@@ -193,13 +120,4 @@ func WithContext(ctx context.Context) CallOption {
 			o.Context = ctx
 		}
 	}
-}
-
-// NewCallOptions is for plugins.
-func NewCallOptions(opts ...CallOption) CallOptions {
-	o := CallOptions{Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
 }

@@ -14,7 +14,6 @@ import (
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/auth"
-	pb "github.com/micro/go-platform/auth/proto"
 )
 
 // Fixture is a plugin under test and its issuer.
@@ -25,7 +24,7 @@ type Fixture struct {
 	// Token returns a good access token of a new account with the scopes.
 	Token func(t *testing.T, account string, scopes ...string) string
 	// SetRules replaces the rules, for RunPolicy.
-	SetRules func(t *testing.T, rules ...*pb.Rule)
+	SetRules func(t *testing.T, rules ...auth.Rule)
 	// Within is how long the plugin may take to hear of a change. Default a minute.
 	Within time.Duration
 }
@@ -315,9 +314,9 @@ func RunPolicy(t *testing.T, fresh func(t *testing.T) *Fixture) {
 		t.Fatalf("no rules, all may: %v", err)
 	}
 	f.SetRules(t,
-		&pb.Rule{Id: "a-may", Effect: "allow", Accounts: []string{"suite.a", f.Own}, Services: []string{Service}},
-		&pb.Rule{Id: "nobody-deletes", Effect: "deny", Methods: []string{"Suite.Delete"}, Priority: 1},
-		&pb.Rule{Id: "readers-read", Effect: "allow", Scopes: []string{"read"}, Methods: []string{"Suite.Read"}})
+		auth.Rule{Id: "a-may", Effect: "allow", Accounts: []string{"suite.a", f.Own}, Services: []string{Service}},
+		auth.Rule{Id: "nobody-deletes", Effect: "deny", Methods: []string{"Suite.Delete"}, Priority: 1},
+		auth.Rule{Id: "readers-read", Effect: "allow", Scopes: []string{"read"}, Methods: []string{"Suite.Read"}})
 	f.eventually(t, "the last of the rules, which may come one by one", func() bool {
 		_, err := f.authorize(reader, "Suite.Read")
 		_, other := f.authorize(b, "Suite.Call")

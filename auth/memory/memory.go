@@ -14,7 +14,7 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/policy"
-	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/auth/plugin"
 )
 
 // Auth implements auth.Auth and auth.Verifier.
@@ -69,8 +69,8 @@ func NewAuth(service string, scopes ...string) *Auth {
 }
 
 // SetRules replaces the rules; an error names what is wrong with one of them.
-func (a *Auth) SetRules(rules ...*pb.Rule) error {
-	set, err := policy.Compile(rules)
+func (a *Auth) SetRules(rules ...auth.Rule) error {
+	set, err := policy.Compile(plugin.Rules(rules...))
 	if err != nil {
 		return fmt.Errorf("auth/memory: %w", err)
 	}

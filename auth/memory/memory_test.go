@@ -7,7 +7,6 @@ import (
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/authtest"
 	"github.com/micro/go-platform/auth/memory"
-	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/rpctest"
 )
 
@@ -24,7 +23,7 @@ func fixture(*testing.T) *authtest.Fixture {
 			}
 			return token.AccessToken
 		},
-		SetRules: func(t *testing.T, rules ...*pb.Rule) {
+		SetRules: func(t *testing.T, rules ...auth.Rule) {
 			if err := a.SetRules(rules...); err != nil {
 				t.Fatal(err)
 			}
@@ -40,7 +39,7 @@ func TestBadArguments(t *testing.T) {
 	if _, err := a.Issue(memory.Account{}); !errors.Is(err, auth.ErrInvalid) {
 		t.Error(err)
 	}
-	if err := a.SetRules(&pb.Rule{Id: "x"}); !errors.Is(err, auth.ErrInvalid) {
+	if err := a.SetRules(auth.Rule{Id: "x"}); !errors.Is(err, auth.ErrInvalid) {
 		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/go-platform/auth/internal/jwt"
 	"github.com/micro/go-platform/auth/internal/policy"
 	"github.com/micro/go-platform/auth/internal/renew"
+	"github.com/micro/go-platform/auth/plugin"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
@@ -46,7 +47,7 @@ const (
 func NewAuth(issuer, audience string, opts ...Option) *Auth {
 	o := newOptions(issuer, audience, opts)
 	a := &Auth{opts: o, cache: jwt.NewCache[*verified](cacheSize), asking: make(chan struct{}, maxAsking)}
-	a.rules, a.rulesErr = policy.Compile(o.rules)
+	a.rules, a.rulesErr = policy.Compile(plugin.Rules(o.rules...))
 	a.loose = !slices.Equal(o.types, []string{"at+jwt", "application/at+jwt"})
 	a.provider = renew.New(renew.Config[*provider]{
 		Name: "the provider's keys", Fetch: a.discover, Every: keysEvery, Again: keysAgain, Timeout: 2 * timeout, Logger: o.logger,

@@ -327,7 +327,7 @@ func TestOptionsAreNamed(t *testing.T) {
 		"Algorithms":    oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Algorithms("HS256")),
 		"Types":         oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Types()),
 		"Introspection": oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Introspection(time.Second)),
-		"Rules":         oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Rules(&pb.Rule{Id: "x"})),
+		"Rules":         oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Rules(auth.Rule{Id: "x"})),
 	} {
 		if err := a.Start(); !errors.Is(err, auth.ErrInvalid) || !strings.Contains(err.Error(), "option "+option) {
 			t.Errorf("%s: %v", option, err)
@@ -338,7 +338,7 @@ func TestOptionsAreNamed(t *testing.T) {
 
 func TestRules(t *testing.T) {
 	p := newIDP(t)
-	a := p.auth(t, oauth2.Rules(&pb.Rule{Id: "not-ann", Effect: "deny", Accounts: []string{"ann"}}))
+	a := p.auth(t, oauth2.Rules(auth.Rule{Id: "not-ann", Effect: "deny", Accounts: []string{"ann"}}))
 	if _, err := a.Verify(p.token(nil), request{}); !errors.Is(err, auth.ErrForbidden) || !strings.Contains(err.Error(), "not-ann") {
 		t.Errorf("got %v", err)
 	}

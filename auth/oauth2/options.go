@@ -11,7 +11,6 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/jwt"
-	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/clean"
 )
 
@@ -22,7 +21,7 @@ type options struct {
 	issuer, audience, service string
 	id, secret                string
 	scopes, types, algs       []string
-	rules                     []*pb.Rule
+	rules                     []auth.Rule
 	introspect                time.Duration
 	client                    *http.Client
 	logger                    *slog.Logger
@@ -57,7 +56,7 @@ func Algorithms(algs ...string) Option { return func(o *options) { o.algs = algs
 
 // Rules decide calls, as those of go.micro.srv.auth do; without any, every good
 // token may do everything.
-func Rules(rules ...*pb.Rule) Option { return func(o *options) { o.rules = rules } }
+func Rules(rules ...auth.Rule) Option { return func(o *options) { o.rules = rules } }
 
 // Introspection has the provider asked about each token (RFC 7662), and its
 // answer believed for as long: one second to an hour. It is the only way to

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/wire"
 	"github.com/micro/go-platform/internal/clean"
 )
 
@@ -17,7 +18,7 @@ func largest(less int) *event.Record {
 	lo, hi := 0, event.MaxRecord
 	for lo < hi { // the length of the lengths is not linear
 		r.Data = strings.Repeat("x", (lo+hi+1)/2)
-		if event.Validate(event.Message(r)) == nil {
+		if wire.Validate(wire.Message((*wire.Record)(r))) == nil {
 			lo = len(r.Data)
 		} else {
 			hi = len(r.Data) - 1

@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -65,23 +66,23 @@ type driver struct {
 	log    *eventlog.Log
 }
 
-// Start implements event.Driver.
+// Start implements plugin.Driver.
 func (d *driver) Start() (err error) {
 	d.log, err = d.shared.open(d.logger)
 	return err
 }
 
-// Stop implements event.Driver.
+// Stop implements plugin.Driver.
 func (d *driver) Stop() error { return d.shared.close() }
 
-// Append implements event.Driver.
+// Append implements plugin.Driver.
 func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result, error) {
 	return d.log.Create(ctx, records)
 }
 
-// Follow implements event.Driver.
-func (d *driver) Follow(ctx context.Context, from event.Position, types []string, deliver func(*event.Page) error) error {
-	filter, err := event.NewFilter(types...)
+// Follow implements plugin.Driver.
+func (d *driver) Follow(ctx context.Context, from plugin.Position, types []string, deliver func(*plugin.Page) error) error {
+	filter, err := plugin.NewFilter(types...)
 	if err != nil {
 		return err
 	}
@@ -92,8 +93,8 @@ func (d *driver) Follow(ctx context.Context, from event.Position, types []string
 	return d.log.Follow(ctx, cursor, filter, 256, deliver)
 }
 
-// Join implements event.Driver.
-func (d *driver) Join(ctx context.Context, m event.Membership) (event.Session, error) {
+// Join implements plugin.Driver.
+func (d *driver) Join(ctx context.Context, m plugin.Membership) (plugin.Session, error) {
 	member, err := d.log.Join(ctx, m)
 	if err != nil {
 		return nil, err
@@ -106,17 +107,17 @@ type session struct {
 	log string
 }
 
-// Log implements event.Session.
+// Log implements plugin.Session.
 func (s *session) Log() string { return s.log }
 
-// Recv implements event.Session.
+// Recv implements plugin.Session.
 func (s *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) { return s.Next(ctx) }
 
-// Settle implements event.Session.
+// Settle implements plugin.Session.
 func (s *session) Settle(_ context.Context, settled []*pb.Settlement, touched []uint64) error {
 	s.Member.Settle(settled, touched)
 	return nil
 }
 
-// Close implements event.Session.
+// Close implements plugin.Session.
 func (s *session) Close() { s.Detach() }

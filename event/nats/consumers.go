@@ -9,8 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/jslog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -50,7 +50,7 @@ func (s consumers) exist(ctx context.Context) (bool, error) {
 // decides whether keys are in order; whoever comes back takes what there is by
 // now. A subscription goes over from the one kind to the other where it is:
 // what was acknowledged before everything else was comes again.
-func join(ctx context.Context, s *jslog.Stream, m event.Membership, f event.Filter) ([]jetstream.Consumer, bool, error) {
+func join(ctx context.Context, s *jslog.Stream, m plugin.Membership, f plugin.Filter) ([]jetstream.Consumer, bool, error) {
 	mine := consumers{s, m.Conf, m.Conf.Ordered}
 	other := consumers{s, m.Conf, !m.Conf.Ordered}
 	switching, err := other.exist(ctx)
@@ -89,7 +89,7 @@ func join(ctx context.Context, s *jslog.Stream, m event.Membership, f event.Filt
 	return all, mine.ordered, err
 }
 
-func (s consumers) open(ctx context.Context, begin jetstream.ConsumerConfig, f event.Filter) ([]jetstream.Consumer, error) {
+func (s consumers) open(ctx context.Context, begin jetstream.ConsumerConfig, f plugin.Filter) ([]jetstream.Consumer, error) {
 	parts := s.parts()
 	all := make([]jetstream.Consumer, len(parts))
 	for i := len(parts) - 1; i >= 0; i-- {

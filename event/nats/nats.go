@@ -14,6 +14,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/jslog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -35,14 +36,14 @@ type driver struct {
 	members map[string]*inflight
 }
 
-// Start implements event.Driver.
+// Start implements plugin.Driver.
 func (d *driver) Start() error {
 	js, err := jslog.Connect(d.options.Servers, d.options.TLS, d.options.Origin)
 	d.js = js
 	return err
 }
 
-// Stop implements event.Driver.
+// Stop implements plugin.Driver.
 func (d *driver) Stop() error {
 	d.js.Conn().Close()
 	return nil
@@ -77,7 +78,7 @@ func (d *driver) failed(s *jslog.Stream) {
 	}
 }
 
-// Append implements event.Driver.
+// Append implements plugin.Driver.
 func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result, error) {
 	s, err := d.stream(ctx)
 	if err != nil {
@@ -95,9 +96,9 @@ const (
 	lifeSign = 2 * time.Second
 )
 
-// Follow implements event.Driver.
-func (d *driver) Follow(ctx context.Context, from event.Position, types []string, deliver func(*event.Page) error) error {
-	filter, err := event.NewFilter(types...)
+// Follow implements plugin.Driver.
+func (d *driver) Follow(ctx context.Context, from plugin.Position, types []string, deliver func(*plugin.Page) error) error {
+	filter, err := plugin.NewFilter(types...)
 	if err != nil {
 		return err
 	}
@@ -120,14 +121,14 @@ func (d *driver) Follow(ctx context.Context, from event.Position, types []string
 type follower struct {
 	driver  *driver
 	stream  *jslog.Stream
-	filter  event.Filter
-	deliver func(*event.Page) error
+	filter  plugin.Filter
+	deliver func(*plugin.Page) error
 	cursor  uint64
 	place   uint64 // of the last message within the consumer
 }
 
 // begin finds the cursor and tells it.
-func (f *follower) begin(ctx context.Context, from event.Position) error {
+func (f *follower) begin(ctx context.Context, from plugin.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, f.driver.options.Timeout)
 	defer cancel()
 	expired, last, err := f.stream.Bounds(ctx)
@@ -150,7 +151,7 @@ func (f *follower) begin(ctx context.Context, from event.Position) error {
 	if err != nil {
 		return err
 	}
-	page := &event.Page{Log: f.stream.ID(), Last: last}
+	page := &plugin.Page{Log: f.stream.ID(), Last: last}
 	if f.cursor < expired {
 		page.Skipped = expired - f.cursor
 		f.cursor = expired
@@ -216,7 +217,7 @@ func (f *follower) lost() error { // it is read on from the cursor
 
 // page is what a message becomes. What retention removed before the server
 // sent it shows as a gap before the first message of those it was asked for.
-func (f *follower) page(ctx context.Context, msg jetstream.Msg, first bool) (*event.Page, error) {
+func (f *follower) page(ctx context.Context, msg jetstream.Msg, first bool) (*plugin.Page, error) {
 	r, meta, err := jslog.Decode(msg)
 	if meta == nil {
 		return nil, jslog.Wrap(err, f.doing())
@@ -225,7 +226,7 @@ func (f *follower) page(ctx context.Context, msg jetstream.Msg, first bool) (*ev
 		return nil, f.lost()
 	}
 	seq := meta.Sequence.Stream
-	page := &event.Page{Log: f.stream.ID(), Cursor: seq, Last: seq + meta.NumPending}
+	page := &plugin.Page{Log: f.stream.ID(), Cursor: seq, Last: seq + meta.NumPending}
 	switch {
 	case err != nil:
 		page.Skipped = 1 // somebody else's message: say so
@@ -270,7 +271,7 @@ func (f *follower) quiet(ctx context.Context, c jetstream.Consumer) error {
 	case info.NumPending > 0:
 		return nil // it is on its way
 	}
-	page := &event.Page{Log: f.stream.ID(), Last: last, Skipped: max(expired, f.cursor) - f.cursor}
+	page := &plugin.Page{Log: f.stream.ID(), Last: last, Skipped: max(expired, f.cursor) - f.cursor}
 	f.cursor = max(f.cursor, last)
 	page.Cursor = f.cursor
 	return f.deliver(page)

@@ -11,6 +11,7 @@ import (
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
 	"github.com/micro/go-platform/event/internal/jslog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -82,7 +83,7 @@ type session struct {
 	stream   *jslog.Stream
 	conf     *pb.Subscription
 	ordered  bool // as the consumers are, whatever conf says
-	filter   event.Filter
+	filter   plugin.Filter
 	skipped  func(uint64)
 	inflight *inflight
 	arrived  chan *pb.Delivery
@@ -104,9 +105,9 @@ const maxPending = 4096
 // it, so that nothing is sent to nobody.
 const pullWait = time.Second
 
-// Join implements event.Driver.
-func (d *driver) Join(ctx context.Context, m event.Membership) (event.Session, error) {
-	filter, err := event.NewFilter(m.Conf.Types...)
+// Join implements plugin.Driver.
+func (d *driver) Join(ctx context.Context, m plugin.Membership) (plugin.Session, error) {
+	filter, err := plugin.NewFilter(m.Conf.Types...)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +154,7 @@ func (d *driver) inflight(ctx context.Context, member string) *inflight {
 }
 
 // keep forgets what the member does not hold any more.
-func (x *session) keep(m event.Membership) {
+func (x *session) keep(m plugin.Membership) {
 	held := make(map[uint64]bool, len(m.Held))
 	for _, seq := range m.Held {
 		held[seq] = m.Log == x.stream.ID()
@@ -171,7 +172,7 @@ func (x *session) keep(m event.Membership) {
 	}
 }
 
-// Log implements event.Session.
+// Log implements plugin.Session.
 func (x *session) Log() string { return x.stream.ID() }
 
 func (x *session) doing() string { return "consume from stream " + x.stream.Name() }
@@ -357,7 +358,7 @@ func (x *session) delivery(ctx context.Context, msg jetstream.Msg) (d *pb.Delive
 	return &pb.Delivery{Record: r, Try: int32(p.try)}, again, nil
 }
 
-// Recv implements event.Session.
+// Recv implements plugin.Session.
 func (x *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) {
 	var all []*pb.Delivery
 	select {
@@ -377,7 +378,7 @@ func (x *session) Recv(ctx context.Context) ([]*pb.Delivery, uint64, error) {
 	return all, lag, nil
 }
 
-// Settle implements event.Session.
+// Settle implements plugin.Session.
 func (x *session) Settle(ctx context.Context, settled []*pb.Settlement, touched []uint64) error {
 	for _, o := range settled {
 		p := x.inflight.get(o.Sequence)
@@ -426,7 +427,7 @@ func (x *session) bury(ctx context.Context, p *pending, tries int, reason string
 	return jslog.Wrap(p.msg.Term(), settling)
 }
 
-// Leave implements event.Session.
+// Leave implements plugin.Session.
 func (x *session) Leave(ctx context.Context) error {
 	x.cancel()
 	x.fetchers.Wait()
@@ -439,7 +440,7 @@ func (x *session) Leave(ctx context.Context) error {
 	return jslog.Wrap(x.driver.js.Conn().FlushWithContext(ctx), "leave stream "+x.stream.Name())
 }
 
-// Close implements event.Session.
+// Close implements plugin.Session.
 func (x *session) Close() {
 	x.closing.Do(func() {
 		x.cancel()

@@ -23,6 +23,7 @@ import (
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/authtest"
 	"github.com/micro/go-platform/auth/memory"
+	"github.com/micro/go-platform/auth/plugin"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -37,10 +38,10 @@ func (r *authRequest) Method() string  { return r.method }
 
 // thousand rules as a platform of 101 services might have, and the call that
 // rule-998 allows.
-func thousandRules() ([]*pb.Rule, authCall) {
-	rules := make([]*pb.Rule, 1000)
+func thousandRules() ([]auth.Rule, authCall) {
+	rules := make([]auth.Rule, 1000)
 	for i := range rules {
-		rules[i] = &pb.Rule{
+		rules[i] = auth.Rule{
 			Id: fmt.Sprintf("rule-%03d", i), Effect: "allow",
 			Accounts: []string{fmt.Sprintf("shop.caller-%d", i%250)}, Services: []string{fmt.Sprintf("shop.service-%d", i%101)}, Methods: []string{"Orders.*", "Echo.*"},
 		}
@@ -86,7 +87,7 @@ func startedAuth(b testing.TB) (auth.Auth, *authtest.Issuer, authCall) {
 	net := rpctest.New(b)
 	net.Boot(daemon.Service{Name: auth.ServiceName, Start: func(_ context.Context, env *daemon.Env) error {
 		return errors.Join(pb.RegisterOauth2Handler(env.Server, tokens{issuer: issuer}),
-			pb.RegisterPolicyHandler(env.Server, watches{issuer: issuer, rules: rules, done: env.Done}))
+			pb.RegisterPolicyHandler(env.Server, watches{issuer: issuer, rules: plugin.Rules(rules...), done: env.Done}))
 	}})
 	a := auth.NewAuth(auth.Id(call.account), auth.Secret("s"), auth.Service(call.service), auth.Client(net.Client(rpctest.GRPC)), auth.Logger(slog.New(slog.DiscardHandler)))
 	if err := a.Start(); err != nil {

@@ -38,6 +38,7 @@ import (
 	"github.com/micro/go-platform/internal/consulagents"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/internal/queue"
+	"github.com/micro/go-platform/sync/plugin"
 )
 
 // The bounds of a session unless the agent has others.
@@ -49,7 +50,7 @@ const (
 // NewSync returns a Sync on the agents at Nodes, by default 127.0.0.1:8500 or
 // what the environment says. All must be of one datacenter.
 func NewSync(opts ...sync.Option) sync.Sync {
-	o := sync.NewOptions(opts...)
+	o := plugin.NewOptions(opts...)
 	s, err := newStore(o)
 	return queue.New(s, o, err)
 }

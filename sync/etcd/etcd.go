@@ -22,11 +22,12 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/internal/queue"
+	"github.com/micro/go-platform/sync/plugin"
 )
 
 // NewSync returns a Sync on the cluster at Nodes, by default 127.0.0.1:2379.
 func NewSync(opts ...sync.Option) sync.Sync {
-	o := sync.NewOptions(opts...)
+	o := plugin.NewOptions(opts...)
 	if len(o.Nodes) == 0 {
 		o.Nodes = []string{"127.0.0.1:2379"}
 	}

@@ -6,11 +6,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/micro/go-platform/internal/leak"
+	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync/fence"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestGuard(t *testing.T) {
 	g := fence.At(5)

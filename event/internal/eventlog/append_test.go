@@ -12,6 +12,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -226,7 +227,7 @@ func TestFencedLogEnds(t *testing.T) {
 		m := join(t, l, "s", "m")
 		followed := make(chan error, 1)
 		go func() {
-			followed <- l.Follow(t.Context(), 0, filter(t), 10, func(*event.Page) error { return nil })
+			followed <- l.Follow(t.Context(), 0, filter(t), 10, func(*plugin.Page) error { return nil })
 		}()
 		d.set(fmt.Errorf("commit: %w", eventlog.ErrFenced))
 		for range 2 {

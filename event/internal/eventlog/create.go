@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/wire"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -34,12 +35,12 @@ func (l *Log) Create(ctx context.Context, records []*pb.Record) ([]*pb.Result, e
 // NewEntry returns the record as the log takes it, or an entry whose Err says
 // why it does not.
 func NewEntry(r *pb.Record) *Entry {
-	if err := event.Validate(r); err != nil {
+	if err := wire.Validate(r); err != nil {
 		return &Entry{Record: r, Err: err}
 	}
 	r = proto.CloneOf(r)
 	r.Sequence, r.Appended = 0, 0
-	at := event.FromMessage(r).Time()
+	at := wire.FromMessage(r).Time()
 	if at.IsZero() {
 		at = time.Now()
 	}

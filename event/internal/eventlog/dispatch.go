@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/clean"
@@ -111,7 +112,7 @@ func (s *subscription) read(ctx context.Context) error {
 
 // readAgain adds the records of the page that were unsettled. What is not in
 // the log any more is settled.
-func (s *subscription) readAgain(page *event.Page) {
+func (s *subscription) readAgain(page *plugin.Page) {
 	for _, r := range page.Records {
 		for len(s.reread) > 0 && s.reread[0] < r.Sequence {
 			s.drop()

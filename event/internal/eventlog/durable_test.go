@@ -11,6 +11,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -18,8 +19,8 @@ import (
 const ackWait = 30 * time.Second
 
 // membership is that of a subscription which begins at the beginning.
-func membership(name, member string, change ...func(*event.Membership)) event.Membership {
-	m := event.Membership{
+func membership(name, member string, change ...func(*plugin.Membership)) plugin.Membership {
+	m := plugin.Membership{
 		Conf:   &pb.Subscription{Name: name, Start: pb.Start_BEGINNING, AckWait: int64(ackWait)},
 		Member: member, Credit: 10,
 	}
@@ -29,7 +30,7 @@ func membership(name, member string, change ...func(*event.Membership)) event.Me
 	return m
 }
 
-func join(t *testing.T, l *eventlog.Log, name, member string, change ...func(*event.Membership)) *eventlog.Member {
+func join(t *testing.T, l *eventlog.Log, name, member string, change ...func(*plugin.Membership)) *eventlog.Member {
 	t.Helper()
 	m, err := l.Join(t.Context(), membership(name, member, change...))
 	if err != nil {
@@ -39,10 +40,10 @@ func join(t *testing.T, l *eventlog.Log, name, member string, change ...func(*ev
 	return m
 }
 
-func credit(n int) func(*event.Membership) { return func(m *event.Membership) { m.Credit = n } }
-func ordered(m *event.Membership)          { m.Conf.Ordered = true }
-func maxTries(n int32) func(*event.Membership) {
-	return func(m *event.Membership) { m.Conf.MaxTries = n }
+func credit(n int) func(*plugin.Membership) { return func(m *plugin.Membership) { m.Credit = n } }
+func ordered(m *plugin.Membership)          { m.Conf.Ordered = true }
+func maxTries(n int32) func(*plugin.Membership) {
+	return func(m *plugin.Membership) { m.Conf.MaxTries = n }
 }
 
 func receive(t *testing.T, m *eventlog.Member) ([]*pb.Delivery, error) {
@@ -359,13 +360,13 @@ func TestStartOfSubscriptions(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())
 		fill(t, l, "x", 0, 3)
-		fromNow := func(m *event.Membership) { m.Conf.Start = pb.Start_NOW }
+		fromNow := func(m *plugin.Membership) { m.Conf.Start = pb.Start_NOW }
 		m := join(t, l, "s", "m", fromNow)
 		fill(t, l, "x", 3, 4)
 		want(t, m, "from now on", "4")
-		gone := func(m *event.Membership) { m.Conf.Start, m.Log, m.Held = pb.Start_NOW, "gone", []uint64{1} }
+		gone := func(m *plugin.Membership) { m.Conf.Start, m.Log, m.Held = pb.Start_NOW, "gone", []uint64{1} }
 		want(t, join(t, l, "new", "m", gone), "whoever knew another log reads all of this", "1 2 3 4")
-		some := func(m *event.Membership) { m.Conf.Types = []string{"y.*"} }
+		some := func(m *plugin.Membership) { m.Conf.Types = []string{"y.*"} }
 		typed := join(t, l, "typed", "m", some)
 		fill(t, l, "y.z", 4, 5)
 		want(t, typed, "its types", "5")

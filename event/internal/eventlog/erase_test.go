@@ -12,6 +12,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -166,7 +167,7 @@ func TestFencedWithoutAWrite(t *testing.T) {
 		l := open(t, f)
 		followed := make(chan error, 1)
 		go func() {
-			followed <- l.Follow(t.Context(), 0, filter(t), 10, func(*event.Page) error { return nil })
+			followed <- l.Follow(t.Context(), 0, filter(t), 10, func(*plugin.Page) error { return nil })
 		}()
 		synctest.Wait()
 		f.closed.Store(true)

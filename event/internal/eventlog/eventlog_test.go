@@ -9,8 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/rpctest"
 )
@@ -48,7 +48,7 @@ func (d *disk) Commit(ctx context.Context, entries []*eventlog.Entry, states []e
 	return d.fail
 }
 
-func (d *disk) Read(ctx context.Context, after uint64, f event.Filter, limit int) ([]*pb.Record, uint64, error) {
+func (d *disk) Read(ctx context.Context, after uint64, f plugin.Filter, limit int) ([]*pb.Record, uint64, error) {
 	if d.reads != nil {
 		<-d.reads
 	}
@@ -135,9 +135,9 @@ func appendOne(l *eventlog.Log, id string) (*pb.Result, error) {
 	return all[0], nil
 }
 
-func filter(t *testing.T, types ...string) event.Filter {
+func filter(t *testing.T, types ...string) plugin.Filter {
 	t.Helper()
-	f, err := event.NewFilter(types...)
+	f, err := plugin.NewFilter(types...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
@@ -41,8 +42,8 @@ func (l *Log) Resolve(ctx context.Context, start pb.Start, sequence uint64, nano
 }
 
 // Read returns what comes after a cursor.
-func (l *Log) Read(ctx context.Context, after uint64, f event.Filter, limit int) (*event.Page, error) {
-	page := &event.Page{Log: l.ID(), Last: l.Last()}
+func (l *Log) Read(ctx context.Context, after uint64, f plugin.Filter, limit int) (*plugin.Page, error) {
+	page := &plugin.Page{Log: l.ID(), Last: l.Last()}
 	skip := func() {
 		if expired := l.expired.Load(); after < expired {
 			page.Skipped += expired - after
@@ -74,18 +75,18 @@ func (l *Log) Read(ctx context.Context, after uint64, f event.Filter, limit int)
 // Follow sends pages from a cursor on until ctx or the log ends or deliver
 // fails. A page without records is a sign of life or says how far the log was
 // looked at: a reader of rare types that loses its connection goes on there.
-func (l *Log) Follow(ctx context.Context, after uint64, f event.Filter, limit int, deliver func(*event.Page) error) error {
+func (l *Log) Follow(ctx context.Context, after uint64, f plugin.Filter, limit int, deliver func(*plugin.Page) error) error {
 	alive := time.NewTimer(LifeSign)
 	defer alive.Stop()
 	var told time.Time
-	tell := func(page *event.Page) error {
+	tell := func(page *plugin.Page) error {
 		err := deliver(page)
 		told = time.Now()
 		alive.Reset(LifeSign)
 		return err
 	}
 	// The first page tells the caller where it stands.
-	if err := tell(&event.Page{Log: l.ID(), Last: l.Last(), Cursor: after}); err != nil {
+	if err := tell(&plugin.Page{Log: l.ID(), Last: l.Last(), Cursor: after}); err != nil {
 		return err
 	}
 	for {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -28,7 +29,7 @@ func follow(ctx context.Context, t *testing.T, l *eventlog.Log, after uint64, ho
 	f := &follower{over: make(chan error, 1)}
 	f.last.Store(after)
 	go func() {
-		f.over <- l.Follow(ctx, after, filter(t), 100, func(p *event.Page) error {
+		f.over <- l.Follow(ctx, after, filter(t), 100, func(p *plugin.Page) error {
 			if len(p.Records) == 0 {
 				f.empty.Add(1)
 			}
@@ -97,7 +98,7 @@ func TestFollowEndsWithItsReader(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())
 		fill(t, l, "x", 0, 1)
-		err := l.Follow(t.Context(), 0, filter(t), 10, func(p *event.Page) error {
+		err := l.Follow(t.Context(), 0, filter(t), 10, func(p *plugin.Page) error {
 			if len(p.Records) > 0 {
 				return errDisk
 			}
@@ -133,9 +134,9 @@ type vast struct{ *disk }
 
 const stretch, lookTime = 100, time.Second
 
-func (v vast) Read(ctx context.Context, after uint64, f event.Filter, _ int) ([]*pb.Record, uint64, error) {
+func (v vast) Read(ctx context.Context, after uint64, f plugin.Filter, _ int) ([]*pb.Record, uint64, error) {
 	time.Sleep(lookTime)
-	records, cursor, err := v.disk.Read(ctx, after, event.Filter{}, stretch)
+	records, cursor, err := v.disk.Read(ctx, after, plugin.Filter{}, stretch)
 	return slices.DeleteFunc(records, func(r *pb.Record) bool { return !f.Match(r.Type) }), cursor, err
 }
 
@@ -155,7 +156,7 @@ func TestSignsOfLifeWhileCatchingUp(t *testing.T) {
 		l := open(t, vast{d})
 		const impatience = 17 * time.Second
 		cursor, begin, last := uint64(0), time.Now(), time.Now()
-		err := l.Follow(t.Context(), 0, filter(t, "rare"), 100, func(p *event.Page) error {
+		err := l.Follow(t.Context(), 0, filter(t, "rare"), 100, func(p *plugin.Page) error {
 			if quiet := time.Since(last); quiet > eventlog.LifeSign+lookTime {
 				t.Errorf("nothing was heard for %v", quiet)
 			}
@@ -168,7 +169,7 @@ func TestSignsOfLifeWhileCatchingUp(t *testing.T) {
 		if !errors.Is(err, errDisk) || cursor < 17*stretch || cursor > 30*stretch {
 			t.Fatalf("at %d of %d after %v: %v", cursor, count, time.Since(begin), err)
 		}
-		err = l.Follow(t.Context(), cursor, filter(t, "rare"), 100, func(p *event.Page) error {
+		err = l.Follow(t.Context(), cursor, filter(t, "rare"), 100, func(p *plugin.Page) error {
 			if len(p.Records) == 0 {
 				return nil
 			}

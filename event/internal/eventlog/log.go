@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -105,7 +106,7 @@ func newest(ctx context.Context, store Store, last uint64) (int64, error) {
 	if last == 0 {
 		return 0, nil
 	}
-	all, err := event.NewFilter("*", event.ReservedPrefix+"*")
+	all, err := plugin.NewFilter("*", event.ReservedPrefix+"*")
 	if err != nil {
 		return 0, err
 	}

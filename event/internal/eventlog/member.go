@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -43,7 +44,7 @@ func (m *Member) notify() {
 // Join connects a member. The subscription is made, and on disk, when there is
 // none of the name. What an earlier connection of the member got and it does
 // not hold any more is delivered anew.
-func (l *Log) Join(ctx context.Context, who event.Membership) (*Member, error) {
+func (l *Log) Join(ctx context.Context, who plugin.Membership) (*Member, error) {
 	if err := checkSubscription(who.Conf, who.Member, who.Credit); err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func checkSubscription(conf *pb.Subscription, id string, credit int) error {
 	case conf.MaxTries < 0 || conf.MaxTries > event.MaxMaxTries:
 		return fmt.Errorf("%w: subscription.max_tries: %d is not within 0..%d", event.ErrInvalid, conf.MaxTries, event.MaxMaxTries)
 	}
-	_, err := event.NewFilter(conf.Types...)
+	_, err := plugin.NewFilter(conf.Types...)
 	return err
 }
 

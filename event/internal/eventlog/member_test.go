@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -49,7 +50,7 @@ func TestBrokenConnection(t *testing.T) {
 		m.Detach()
 		time.Sleep(4 * time.Second)
 		want(t, other, "nothing yet", "")
-		m = join(t, l, "s", "m", func(m *event.Membership) { m.Held = []uint64{2} })
+		m = join(t, l, "s", "m", func(m *plugin.Membership) { m.Held = []uint64{2} })
 		want(t, m, "what it came back without", "1/2 3/2")
 		ack(m, 2)
 		time.Sleep(5 * time.Second)
@@ -81,7 +82,7 @@ func TestHeldAcrossProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 		l = open(t, d)
-		m, err := l.Join(t.Context(), membership("s", "m", func(m *event.Membership) { m.Held, m.Log = []uint64{2, 3}, l.ID() }))
+		m, err := l.Join(t.Context(), membership("s", "m", func(m *plugin.Membership) { m.Held, m.Log = []uint64{2, 3}, l.ID() }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,15 +169,15 @@ func TestWindowIsBounded(t *testing.T) {
 func TestBadMemberships(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())
-		for field, change := range map[string]func(*event.Membership){
-			"subscription.name":      func(m *event.Membership) { m.Conf.Name = "a\nb" },
-			"member":                 func(m *event.Membership) { m.Member = "" },
-			"credit":                 func(m *event.Membership) { m.Credit = event.MaxPrefetch + 1 },
-			"subscription.ack_wait":  func(m *event.Membership) { m.Conf.AckWait = 1 },
-			"subscription.max_tries": func(m *event.Membership) { m.Conf.MaxTries = -1 },
-			"types":                  func(m *event.Membership) { m.Conf.Types = []string{"a*"} },
-			"sequence":               func(m *event.Membership) { m.Conf.Start = pb.Start_SEQUENCE },
-			"time":                   func(m *event.Membership) { m.Conf.Start, m.Conf.Time = pb.Start_TIME, -1 },
+		for field, change := range map[string]func(*plugin.Membership){
+			"subscription.name":      func(m *plugin.Membership) { m.Conf.Name = "a\nb" },
+			"member":                 func(m *plugin.Membership) { m.Member = "" },
+			"credit":                 func(m *plugin.Membership) { m.Credit = event.MaxPrefetch + 1 },
+			"subscription.ack_wait":  func(m *plugin.Membership) { m.Conf.AckWait = 1 },
+			"subscription.max_tries": func(m *plugin.Membership) { m.Conf.MaxTries = -1 },
+			"types":                  func(m *plugin.Membership) { m.Conf.Types = []string{"a*"} },
+			"sequence":               func(m *plugin.Membership) { m.Conf.Start = pb.Start_SEQUENCE },
+			"time":                   func(m *plugin.Membership) { m.Conf.Start, m.Conf.Time = pb.Start_TIME, -1 },
 		} {
 			_, err := l.Join(t.Context(), membership("s", "m", change))
 			if !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), field) {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -77,7 +77,7 @@ func (m *Memory) Commit(_ context.Context, entries []*Entry, states []State) err
 }
 
 // Read implements Store.
-func (m *Memory) Read(_ context.Context, after uint64, f event.Filter, limit int) ([]*pb.Record, uint64, error) {
+func (m *Memory) Read(_ context.Context, after uint64, f plugin.Filter, limit int) ([]*pb.Record, uint64, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var found []*pb.Record

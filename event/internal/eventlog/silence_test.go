@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -87,8 +87,8 @@ func TestVainClaims(t *testing.T) {
 		}
 		l = open(t, d)
 		d.reads = make(chan struct{})
-		holds := func(sequences ...uint64) func(*event.Membership) {
-			return func(m *event.Membership) { m.Held, m.Log = sequences, l.ID() }
+		holds := func(sequences ...uint64) func(*plugin.Membership) {
+			return func(m *plugin.Membership) { m.Held, m.Log = sequences, l.ID() }
 		}
 		var vain []uint64
 		for seq := range uint64(5000) {
@@ -118,7 +118,7 @@ func TestOutcomeOfATryBeforeTheProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		l = open(t, d)
-		m = join(t, l, "s", "m", func(m *event.Membership) { m.Held, m.Log = []uint64{1}, l.ID() })
+		m = join(t, l, "s", "m", func(m *plugin.Membership) { m.Held, m.Log = []uint64{1}, l.ID() })
 		want(t, m, "it holds the second", "")
 		settle(m, pb.Outcome_NACK, 2, 0, 1)
 		want(t, m, "third", "1/3")
@@ -128,7 +128,7 @@ func TestOutcomeOfATryBeforeTheProcess(t *testing.T) {
 		// Told before the process has read the record again: it is delivered anew.
 		l = open(t, d)
 		d.reads = make(chan struct{})
-		m = join(t, l, "s", "m", func(m *event.Membership) { m.Held, m.Log = []uint64{1}, l.ID() })
+		m = join(t, l, "s", "m", func(m *plugin.Membership) { m.Held, m.Log = []uint64{1}, l.ID() })
 		settle(m, pb.Outcome_NACK, 3, 0, 1)
 		close(d.reads)
 		want(t, m, "third, again", "1/3")

@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -35,7 +35,7 @@ type Store interface {
 	// looked at. It stops at limit records or about MaxPage bytes. Fewer
 	// records than limit do not mean that the log ends. A cursor equal to
 	// after does.
-	Read(ctx context.Context, after uint64, f event.Filter, limit int) (records []*pb.Record, cursor uint64, err error)
+	Read(ctx context.Context, after uint64, f plugin.Filter, limit int) (records []*pb.Record, cursor uint64, err error)
 	// Before returns the last sequence that was appended before a time, unix
 	// nanoseconds.
 	Before(ctx context.Context, nano int64) (uint64, error)
@@ -75,7 +75,7 @@ type State struct {
 // Query is a search. Zero values are no condition.
 type Query struct {
 	ID            string
-	Filter        event.Filter
+	Filter        plugin.Filter
 	From, To      int64 // unix nanoseconds of the record
 	After         uint64
 	Limit, Offset int64

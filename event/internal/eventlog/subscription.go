@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -29,7 +29,7 @@ type subscription struct {
 
 	mu      sync.Mutex
 	conf    *pb.Subscription
-	filter  event.Filter
+	filter  plugin.Filter
 	next    uint64              // everything up to here was read
 	reread  []uint64            // unsettled by the saved state, not read again yet
 	tries   map[uint64]int32    // theirs
@@ -88,7 +88,7 @@ func newSubscription(l *Log, conf *pb.Subscription, next uint64) (*subscription,
 
 // configure takes over what the newest member asks for.
 func (s *subscription) configure(conf *pb.Subscription) error {
-	filter, err := event.NewFilter(conf.Types...)
+	filter, err := plugin.NewFilter(conf.Types...)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -106,7 +106,7 @@ func (t *tail) trim() {
 }
 
 // read is Store.Read; ok is false when the records are no longer here.
-func (t *tail) read(after uint64, f event.Filter, limit int) (records []*pb.Record, cursor uint64, ok bool) {
+func (t *tail) read(after uint64, f plugin.Filter, limit int) (records []*pb.Record, cursor uint64, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if after < t.from {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -66,7 +67,7 @@ func escape(typ string) string {
 
 // Filter returns the one subject that all records of the types match, in the
 // part or in all with "*". It may match more: old servers take one subject.
-func (s *Stream) Filter(f event.Filter, part string) string {
+func (s *Stream) Filter(f plugin.Filter, part string) string {
 	exact, prefixes := f.Exact(), f.Prefixes()
 	switch {
 	case len(exact) == 1 && len(prefixes) == 0 && !f.All():

@@ -11,6 +11,8 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/wire"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -162,7 +164,7 @@ func query(req *pb.SearchRequest) (eventlog.Query, error) {
 		types = []string{req.Type}
 	}
 	var err error
-	q.Filter, err = event.NewFilter(types...)
+	q.Filter, err = plugin.NewFilter(types...)
 	return q, refuse(err)
 }
 
@@ -185,7 +187,7 @@ func (h *handler) CloudEvents(ctx context.Context, req *pb.CloudEventsRequest, r
 	if req.Limit < 0 || req.Limit > maxLimit {
 		return invalid("limit: %d is not within 0..%d", req.Limit, maxLimit)
 	}
-	filter, err := event.NewFilter(req.Types...)
+	filter, err := plugin.NewFilter(req.Types...)
 	if err != nil {
 		return refuse(err)
 	}
@@ -203,10 +205,10 @@ func (h *handler) CloudEvents(ctx context.Context, req *pb.CloudEventsRequest, r
 
 // cloudEvents returns what of the page fits one message, as JSON takes more
 // room than records, and the cursor after it.
-func cloudEvents(page *event.Page) (text []byte, cursor uint64, err error) {
+func cloudEvents(page *plugin.Page) (text []byte, cursor uint64, err error) {
 	records := make([]*event.Record, len(page.Records))
 	for i, r := range page.Records {
-		records[i] = event.FromMessage(r)
+		records[i] = (*event.Record)(wire.FromMessage(r))
 	}
 	cursor = page.Cursor
 	for {
@@ -227,7 +229,7 @@ func (h *handler) CreateCloudEvents(ctx context.Context, req *pb.CreateCloudEven
 	}
 	messages := make([]*pb.Record, len(records))
 	for i, r := range records {
-		messages[i] = event.Message(r)
+		messages[i] = wire.Message((*wire.Record)(r))
 	}
 	return h.create(ctx, messages, rsp)
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/internal/wire"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/daemon"
@@ -55,7 +55,7 @@ func (in *intake) take(_ context.Context, r *pb.Record) error {
 	if r.GetId() == "" && r != nil { // the original's publishers may leave it out
 		r.Id = uuid.NewString()
 	}
-	if err := event.Validate(r); err != nil {
+	if err := wire.Validate(r); err != nil {
 		in.bad.Add(1)
 		in.env.Logger.Debug("a record of the topic is not valid", "error", fmt.Sprintf("%.200s", err))
 		return nil //nolint:nilerr // see above

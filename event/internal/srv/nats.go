@@ -13,6 +13,8 @@ import (
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
 	"github.com/micro/go-platform/event/internal/jslog"
+	"github.com/micro/go-platform/event/internal/wire"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/daemon"
 )
@@ -36,7 +38,7 @@ func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) 
 	if name == "" {
 		name = event.NewOptions().Stream
 	}
-	if !event.StreamName(name) {
+	if !wire.StreamName(name) {
 		return nil, fmt.Errorf("database URL: stream %q: want 1 to 64 letters, digits, - and _", name)
 	}
 	u.Path = ""
@@ -117,7 +119,7 @@ func (n *natsStore) Commit(ctx context.Context, entries []*eventlog.Entry, state
 func (n *natsStore) States(ctx context.Context) ([]eventlog.State, error) { return n.states.all(ctx) }
 
 // Read implements eventlog.Store.
-func (n *natsStore) Read(ctx context.Context, after uint64, f event.Filter, limit int) ([]*pb.Record, uint64, error) {
+func (n *natsStore) Read(ctx context.Context, after uint64, f plugin.Filter, limit int) ([]*pb.Record, uint64, error) {
 	_, last, err := n.stream.Bounds(ctx)
 	if err != nil || after >= last {
 		return nil, after, err
@@ -152,7 +154,7 @@ func (n *natsStore) Before(ctx context.Context, nano int64) (uint64, error) {
 }
 
 // scan reads the whole log, since JetStream has no index that would fit.
-func (n *natsStore) scan(ctx context.Context, after uint64, f event.Filter, see func(*pb.Record) (more bool)) error {
+func (n *natsStore) scan(ctx context.Context, after uint64, f plugin.Filter, see func(*pb.Record) (more bool)) error {
 	for {
 		records, cursor, err := n.Read(ctx, after, f, 1000)
 		if err != nil {
@@ -170,8 +172,8 @@ func (n *natsStore) scan(ctx context.Context, after uint64, f event.Filter, see 
 	}
 }
 
-func everything() event.Filter {
-	f, err := event.NewFilter("*", event.ReservedPrefix+"*")
+func everything() plugin.Filter {
+	f, err := plugin.NewFilter("*", event.ReservedPrefix+"*")
 	if err != nil {
 		panic(err) // never: they are constants
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
 	eventsrv "github.com/micro/go-platform/event/internal/srv"
+	"github.com/micro/go-platform/event/internal/wire"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
@@ -107,7 +108,7 @@ func TestTooLargeOfTheTopic(t *testing.T) {
 	c := net.Client(rpctest.GRPC)
 	svc := pb.NewEventService(event.ServiceName, c)
 	large := &pb.Record{Id: "large", Type: "old", Data: strings.Repeat("x", event.MaxRecord-30)}
-	if err := event.Validate(large); err != nil {
+	if err := wire.Validate(large); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range []*pb.Record{large, {Id: "small", Type: "old"}} {

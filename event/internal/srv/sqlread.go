@@ -12,6 +12,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -24,7 +25,7 @@ func checksum(data []byte) uint32 { return crc32.Checksum(data, crc32.MakeTable(
 const stretch = 4096
 
 // Read implements eventlog.Store.
-func (s *sqlStore) Read(ctx context.Context, after uint64, f event.Filter, limit int) ([]*pb.Record, uint64, error) {
+func (s *sqlStore) Read(ctx context.Context, after uint64, f plugin.Filter, limit int) ([]*pb.Record, uint64, error) {
 	end := s.last.Load()
 	if len(f.Exact())+len(f.Prefixes()) > 0 {
 		end = min(end, after+stretch)
@@ -66,7 +67,7 @@ func (w *where) text() string {
 
 // types makes f a condition. A prefix ends in a dot, after which comes the
 // slash.
-func (w *where) types(f event.Filter) {
+func (w *where) types(f plugin.Filter) {
 	var any []string
 	for _, p := range f.Prefixes() {
 		any = append(any, "type >= ? AND type < ?")

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
 	eventsrv "github.com/micro/go-platform/event/internal/srv"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -73,9 +73,9 @@ func commit(t *testing.T, s eventlog.Store, entries ...*eventlog.Entry) {
 	}
 }
 
-func filter(t *testing.T, types ...string) event.Filter {
+func filter(t *testing.T, types ...string) plugin.Filter {
 	t.Helper()
-	f, err := event.NewFilter(types...)
+	f, err := plugin.NewFilter(types...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestStores(t *testing.T) {
 			t.Errorf("again: %+v, %+v", again[0], again[1])
 		}
 
-		read := func(after uint64, f event.Filter, limit int) []*pb.Record {
+		read := func(after uint64, f plugin.Filter, limit int) []*pb.Record {
 			t.Helper()
 			var found []*pb.Record
 			for {

@@ -7,8 +7,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/eventlog"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -55,7 +55,7 @@ func (h *handler) Stream(ctx context.Context, req *pb.StreamRequest, stream pb.E
 	if req.Batch < 0 || req.Batch > maxPage {
 		return invalid("batch: %d is not within 0..%d", req.Batch, maxPage)
 	}
-	filter, err := event.NewFilter(req.Types...)
+	filter, err := plugin.NewFilter(req.Types...)
 	if err != nil {
 		return refuse(err)
 	}
@@ -68,16 +68,16 @@ func (h *handler) Stream(ctx context.Context, req *pb.StreamRequest, stream pb.E
 	if err != nil {
 		return refuse(err)
 	}
-	send := func(page *event.Page) error { return sendPage(stream, page) }
+	send := func(page *plugin.Page) error { return sendPage(stream, page) }
 	if req.Batch == 0 {
-		send = func(page *event.Page) error { return sendOneByOne(stream, page) }
+		send = func(page *plugin.Page) error { return sendOneByOne(stream, page) }
 	}
 	return h.ended(h.log.Follow(ctx, cursor, filter, max(int(req.Batch), 1), send))
 }
 
 // sendPage sends a page in as many messages as it takes: a store may bound what
 // it reads by something else than messages are bounded by.
-func sendPage(stream pb.Event_StreamStream, page *event.Page) error {
+func sendPage(stream pb.Event_StreamStream, page *plugin.Page) error {
 	rest, skipped := page.Records, page.Skipped
 	for {
 		n := fit(len(rest), func(i int) int { return proto.Size(rest[i]) })
@@ -102,7 +102,7 @@ func fit(items int, size func(i int) int) (n int) {
 
 // sendOneByOne is for clients that know of record alone: they get no signs of
 // life.
-func sendOneByOne(stream pb.Event_StreamStream, page *event.Page) error {
+func sendOneByOne(stream pb.Event_StreamStream, page *plugin.Page) error {
 	for _, r := range page.Records {
 		err := stream.Send(&pb.StreamResponse{Log: page.Log, Record: r, Cursor: r.Sequence, Last: page.Last, Skipped: page.Skipped})
 		if err != nil {
@@ -126,7 +126,7 @@ func (h *handler) Consume(ctx context.Context, stream pb.Event_ConsumeStream) er
 	if first.Subscription == nil {
 		return invalid("subscription: missing")
 	}
-	member, err := h.log.Join(ctx, event.Membership{
+	member, err := h.log.Join(ctx, plugin.Membership{
 		Conf: first.Subscription, Member: first.Member, Credit: int(first.Credit), Held: first.Held, Log: first.Log,
 	})
 	if err != nil {

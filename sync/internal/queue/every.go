@@ -9,13 +9,14 @@ import (
 
 	"github.com/micro/go-platform/internal/backoff"
 	locks "github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/plugin"
 )
 
 const minPeriod = 100 * time.Millisecond
 
 // Every is sync.Sync's: whoever holds the lock of the duty runs it.
 func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f func(context.Context, uint64)) error {
-	if err := locks.CheckId(id); err != nil {
+	if err := plugin.CheckId(id); err != nil {
 		return fmt.Errorf("sync: every: %w", err)
 	}
 	if f == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/go-platform/internal/backoff"
 	locks "github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/plugin"
 )
 
 const maxNode = 4 << 10
@@ -20,7 +21,7 @@ func (q *Queues) Leader(id string, opts ...locks.LeaderOption) (locks.Leader, er
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if _, err := locks.NewLockOptions(id, locks.LockTTL(o.TTL)); err != nil {
+	if _, err := plugin.NewLockOptions(id, locks.LockTTL(o.TTL)); err != nil {
 		return nil, fmt.Errorf("sync: leader: %w", err)
 	}
 	if data, err := json.Marshal(o.Node); err != nil || len(data) > maxNode {
@@ -43,7 +44,7 @@ type leader struct {
 func (l *leader) Id() string { return l.id }
 
 func (l *leader) Leader(opts ...locks.CallOption) (*registry.Node, error) {
-	ctx := locks.NewCallOptions(opts...).Context
+	ctx := plugin.NewCallOptions(opts...).Context
 	state, err := l.queues.list(ctx, l.claim.queue)
 	if err != nil {
 		return nil, fmt.Errorf("sync: leader %s: %w", l.id, err)
@@ -83,7 +84,7 @@ func (l *leader) Elect(opts ...locks.CallOption) (locks.Elected, error) {
 	if !l.begin() {
 		return nil, fmt.Errorf("sync: elect %s: %w", l.id, locks.ErrHeld)
 	}
-	ctx := locks.NewCallOptions(opts...).Context
+	ctx := plugin.NewCallOptions(opts...).Context
 	var t *ticket
 	err := l.queues.options.Trace(ctx, "elect "+l.id, func(ctx context.Context) (err error) {
 		t, err = l.queues.acquire(ctx, l.claim)
@@ -124,7 +125,7 @@ func (l *leader) Status() (locks.LeaderStatus, error) {
 }
 
 func (l *leader) Observe(opts ...locks.CallOption) (<-chan *registry.Node, error) {
-	ctx := locks.NewCallOptions(opts...).Context
+	ctx := plugin.NewCallOptions(opts...).Context
 	out := make(chan *registry.Node, 1)
 	err := l.queues.run(func(life context.Context) {
 		defer close(out)

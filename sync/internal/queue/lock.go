@@ -7,11 +7,12 @@ import (
 	"time"
 
 	locks "github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/plugin"
 )
 
 // Lock is sync.Sync's.
 func (q *Queues) Lock(id string, opts ...locks.LockOption) (locks.Lock, error) {
-	o, err := locks.NewLockOptions(id, opts...)
+	o, err := plugin.NewLockOptions(id, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("sync: lock: %w", err)
 	}
@@ -40,7 +41,7 @@ func (l *lock) Acquire(opts ...locks.CallOption) error {
 	if !l.begin() {
 		return fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrHeld)
 	}
-	ctx := locks.NewCallOptions(opts...).Context
+	ctx := plugin.NewCallOptions(opts...).Context
 	if l.wait > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, l.wait)
@@ -80,7 +81,7 @@ func (l *lock) Release(opts ...locks.CallOption) error {
 	if t == nil {
 		return fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrNotHeld)
 	}
-	ctx := locks.NewCallOptions(opts...).Context
+	ctx := plugin.NewCallOptions(opts...).Context
 	if err := l.queues.giveBack(ctx, "release "+l.id, t); err != nil {
 		return fmt.Errorf("sync: release %s: %w", l.id, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/lifecycle"
 	locks "github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/plugin"
 )
 
 // Queues is sync.Sync on a Store.
@@ -46,7 +47,7 @@ func New(store Store, o locks.Options, err error) *Queues {
 	if o.Service != nil && len(o.Service.Nodes) > 0 {
 		q.node = o.Service.Nodes[0]
 	}
-	if err := locks.CheckOptions(o); err != nil {
+	if err := plugin.CheckOptions(o); err != nil {
 		q.failed = err // tells more than what was made of it
 	}
 	return q

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/db"
+	"github.com/micro/go-platform/db/internal/scalar"
 	"github.com/micro/go-platform/db/internal/srv/driver"
 	pb "github.com/micro/go-platform/db/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -141,7 +142,7 @@ func Metadata(stored []byte) (db.Metadata, error) {
 	}
 	md := make(db.Metadata, len(all))
 	for key, v := range all {
-		md[key] = db.ValueOf(v)
+		md[key] = scalar.Of(v)
 	}
 	return md, nil
 }
@@ -157,7 +158,7 @@ func fromDriver(r *driver.Record) (*pb.Record, error) {
 		m.Metadata = make(map[string]string, len(stored))
 	}
 	for key, v := range stored {
-		m.Metadata[key] = db.ValueText(v)
+		m.Metadata[key] = scalar.Text(v)
 		if _, text := v.Kind.(*pb.Value_Text); !text {
 			if m.Values == nil {
 				m.Values = make(map[string]*pb.Value)

@@ -1,4 +1,6 @@
-package event
+// Package plugin is for authors of plugins of event: a log is a Driver, and
+// event.NewPlugin makes an Event of it.
+package plugin
 
 import (
 	"context"
@@ -6,8 +8,9 @@ import (
 	pb "github.com/micro/go-platform/event/proto"
 )
 
-// Driver is a log as a Plugin sees it. An error of any method but Append that
-// is ErrInvalid ends what was asked for; after others it is asked again.
+// Driver is a log as an event.Plugin sees it. An error of any method but Append
+// that is event.ErrInvalid ends what was asked for; after others it is asked
+// again.
 type Driver interface {
 	// Start is called once, before the others. It must not wait for the log.
 	Start() error

@@ -10,14 +10,14 @@ import (
 	"github.com/micro/go-platform/internal/header"
 )
 
-// Header carries a token: "authorization: <token_type> <access_token>".
-const Header = "authorization"
+// Plugins are made of what this file exports: those who use one need none of it.
 
-// Bearer is the type of all tokens that plugins here verify (RFC 6750).
-const Bearer = "Bearer"
-
-// MaxToken bounds an access token, in bytes.
-const MaxToken = 8 << 10
+// Verifier is an Auth that can judge a token that is not in a context. The
+// wrappers prefer it: it saves a context for each call.
+type Verifier interface {
+	// Verify is Authorized for what was sent as an access token: anything.
+	Verify(accessToken string, req Request) (*Token, error)
+}
 
 // Carrier carries tokens in contexts and headers. Plugins embed it: the
 // wrappers look for tokens where it puts them.

@@ -1,4 +1,4 @@
-package event
+package plugin
 
 import (
 	"fmt"
@@ -6,24 +6,24 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/micro/go-platform/event/internal/wire"
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// MaxTypes is how many types one subscription may name.
-const MaxTypes = 64
-
 // Filter selects records by their type. The zero value selects every type that
-// does not begin with ReservedPrefix.
+// does not begin with event.ReservedPrefix.
 type Filter struct {
 	exact    map[string]struct{}
 	prefixes []string // with the dot
 	all      bool
 }
 
-// NewFilter returns the filter of a subscription's types.
+// NewFilter returns the filter of a subscription's types, or an event.ErrInvalid
+// that says what is wrong with them.
 func NewFilter(types ...string) (Filter, error) {
-	if len(types) > MaxTypes {
-		return Filter{}, fmt.Errorf("%w: types: %d, more than %d", ErrInvalid, len(types), MaxTypes)
+	if len(types) > wire.MaxTypes {
+		return Filter{}, fmt.Errorf("%w: types: %d, more than %d", rpcerr.ErrInvalid, len(types), wire.MaxTypes)
 	}
 	var f Filter
 	for _, t := range types {
@@ -31,8 +31,8 @@ func NewFilter(types ...string) (Filter, error) {
 		switch {
 		case t == "*":
 			f.all = true
-		case !clean.Name(t, MaxType+2), !isPrefix && strings.HasSuffix(t, "*"), isPrefix && prefix == "":
-			return Filter{}, fmt.Errorf("%w: types: %.80q is neither a type nor a prefix as a.*", ErrInvalid, t)
+		case !clean.Name(t, wire.MaxType+2), !isPrefix && strings.HasSuffix(t, "*"), isPrefix && prefix == "":
+			return Filter{}, fmt.Errorf("%w: types: %.80q is neither a type nor a prefix as a.*", rpcerr.ErrInvalid, t)
 		case isPrefix:
 			f.prefixes = append(f.prefixes, prefix+".")
 		default:
@@ -56,7 +56,7 @@ func (f Filter) Prefixes() []string { return f.prefixes }
 
 // Match tells whether records of the type are selected.
 func (f Filter) Match(typ string) bool {
-	if f.All() && !strings.HasPrefix(typ, ReservedPrefix) {
+	if f.All() && !strings.HasPrefix(typ, wire.ReservedPrefix) {
 		return true
 	}
 	if _, ok := f.exact[typ]; ok {

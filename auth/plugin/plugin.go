@@ -1,0 +1,21 @@
+// Package plugin is for authors of plugins of auth. What the default plugin is
+// made of too is in package auth: Carrier, Verifier.
+package plugin
+
+import (
+	"github.com/micro/go-platform/auth"
+	pb "github.com/micro/go-platform/auth/proto"
+)
+
+// Rules returns rules as go.micro.srv.auth keeps and sends them. It shares their
+// lists and checks nothing.
+func Rules(rules ...auth.Rule) []*pb.Rule {
+	made := make([]*pb.Rule, len(rules))
+	for i, r := range rules {
+		made[i] = &pb.Rule{
+			Id: r.Id, Effect: r.Effect, Priority: r.Priority, Accounts: r.Accounts, Roles: r.Roles, Scopes: r.Scopes,
+			Services: r.Services, Methods: r.Methods, Comment: r.Comment,
+		}
+	}
+	return made
+}
