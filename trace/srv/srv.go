@@ -3,8 +3,8 @@
 package srv
 
 import (
-	"github.com/micro/go-platform/trace/internal/srv"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/trace/internal/srv"
 )
 
 type bootable = daemon.Bootable
