@@ -13,9 +13,10 @@ const (
 	MinPollInterval = 10 * time.Millisecond
 	MaxPollInterval = 24 * time.Hour
 	MaxSources      = 32
-	// DefaultStartTimeout bounds what Start waits for sources.
-	DefaultStartTimeout = 10 * time.Second
 )
+
+// defaultStartTimeout bounds what Start waits for sources.
+const defaultStartTimeout = 10 * time.Second
 
 // Option changes a Config that is being made.
 type Option func(*Options)
@@ -72,7 +73,7 @@ func SnapshotFile(path string) Option { return func(o *Options) { o.SnapshotFile
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 func newOptions(opts []Option) Options {
-	o := Options{PollInterval: DefaultPollInterval, StartTimeout: DefaultStartTimeout}
+	o := Options{PollInterval: DefaultPollInterval, StartTimeout: defaultStartTimeout}
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -60,20 +60,3 @@ func SourceLabels(labels map[string]string) SourceOption {
 		}
 	}
 }
-
-// NewSourceOptions applies the options: for those who write a source.
-func NewSourceOptions(opts ...SourceOption) SourceOptions {
-	o := SourceOptions{Context: context.Background()}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
-	return o
-}
-
-// NewChangeSet returns what a source called source says, with the time and the
-// checksum filled in: for those who write a source.
-func NewChangeSet(source, format string, data []byte) *ChangeSet {
-	return &ChangeSet{Timestamp: now(), Data: data, Checksum: checksum(data), Source: source, Format: format}
-}

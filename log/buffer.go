@@ -14,25 +14,6 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// Sink is the far end behind a Buffer. All methods but Append and String are
-// called by one goroutine at a time.
-type Sink interface {
-	// Append appends the event as the far end wants it. It is called on the path
-	// of those who log, by many at a time, and must neither block nor keep e.
-	Append(dst []byte, e *Event) []byte
-	// Open is called by Start, to tell early what is wrong. It need not be
-	// called, nor succeed, before Write.
-	Open() error
-	// Write delivers the events, each one what Append made of it, and returns how
-	// many of them arrived for good. The others come again, after a while when
-	// there was an error. It connects when it must, and ends with ctx.
-	Write(ctx context.Context, events [][]byte) (int, error)
-	// Close frees what the sink holds.
-	Close() error
-	// String returns the kind of output.
-	String() string
-}
-
 // Buffer is an Output that never waits for its Sink, unless its policy says so:
 // events are encoded at once, held in a bounded queue and written by one
 // goroutine, which begins with the first event or with Start and tries again,
@@ -68,24 +49,6 @@ type writing struct {
 	done    int    // of events
 	told    uint64 // drops that the stream knows of
 	telling uint64 // and will know of when this batch has arrived
-}
-
-// NewBuffer returns a Buffer before the sink.
-func NewBuffer(sink Sink, o OutputOptions) *Buffer {
-	b := &Buffer{sink: sink, err: o.check(), opts: o}
-	b.records.New = func() any { return new(record) }
-	b.queue = batch.New(batch.Config[*record]{
-		Name:     "log events to " + sink.String(),
-		Size:     256,
-		Interval: o.Interval,
-		Capacity: o.Capacity,
-		Timeout:  o.Timeout,
-		Logger:   o.Logger,
-		Limit:    o.Bytes,
-		Weigh:    func(r *record) int { return len(r.data) },
-		Send:     b.write,
-	})
-	return b
 }
 
 // Start begins to write, and reports bad options and what the sink says to being

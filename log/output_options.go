@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -94,28 +93,6 @@ func OutputBackups(n int, compress bool) OutputOption {
 // SIGHUP then ends the program, as it does by default.
 func OutputReopen(signals ...os.Signal) OutputOption {
 	return func(o *OutputOptions) { o.Reopen = signals }
-}
-
-// NewOutputOptions returns the defaults with the options applied. What is wrong
-// with them is told by Start of the Buffer made with them.
-func NewOutputOptions(opts ...OutputOption) OutputOptions {
-	o := OutputOptions{
-		Sample:   10,
-		Capacity: 8192,
-		Bytes:    16 << 20,
-		Interval: 200 * time.Millisecond,
-		Timeout:  5 * time.Second,
-		Logger:   stderr(),
-		Context:  context.Background(),
-		Size:     100 << 20,
-		Backups:  10,
-		Compress: true,
-		Reopen:   []os.Signal{syscall.SIGHUP},
-	}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
 }
 
 // check returns what is wrong, and puts defaults where it is, so that an output

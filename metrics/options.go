@@ -12,8 +12,8 @@ import (
 
 // The defaults of the options.
 const (
-	DefaultMaxSeries = 1000
-	DefaultSamples   = 256
+	defaultMaxSeries = 1000
+	defaultSamples   = 256
 )
 
 var (
@@ -45,32 +45,8 @@ type Options struct {
 // Option sets one of the Options.
 type Option func(*Options)
 
-// Apply returns o with opts applied, or the error of the first bad one.
-// Plugins use it in their constructor and in Init.
-func (o Options) Apply(opts ...Option) (Options, error) {
-	o.err = nil
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o, o.err
-}
-
-// DefaultOptions returns what holds when no option is given. Collectors is
-// empty: each plugin has its own default.
-func DefaultOptions() Options {
-	return Options{
-		BatchInterval: DefaultBatchInterval,
-		Namespace:     DefaultNamespace,
-		MaxSeries:     DefaultMaxSeries,
-		Samples:       DefaultSamples,
-		Buckets:       DefaultBuckets(),
-		Context:       context.Background(),
-	}
-}
-
-// DefaultBuckets returns the bounds 1, 2, 5, 10, ... 10⁸: with microseconds up
-// to 100 seconds.
-func DefaultBuckets() []int64 {
+// defaultBuckets returns the bounds 1, 2, 5, 10, ... 10⁸.
+func defaultBuckets() []int64 {
 	var bounds []int64
 	for n := int64(1); n < 1e8; n *= 10 {
 		bounds = append(bounds, n, 2*n, 5*n)
@@ -171,7 +147,8 @@ func Samples(n int) Option {
 }
 
 // Buckets sets the upper bounds of histograms, for the plugins that count per
-// bucket (prometheus, otlp). Default: see DefaultBuckets.
+// bucket (prometheus, otlp), default 1, 2, 5, 10, ... 10⁸: with microseconds up to
+// 100 seconds.
 func Buckets(bounds []int64) Option {
 	return func(o *Options) {
 		ok := len(bounds) > 0 && slices.IsSorted(bounds) && len(slices.Compact(slices.Clone(bounds))) == len(bounds)
@@ -188,12 +165,4 @@ func Logger(l *slog.Logger) Option {
 			o.Logger = l
 		}
 	}
-}
-
-// Log returns the logger to use.
-func (o Options) Log() *slog.Logger {
-	if o.Logger != nil {
-		return o.Logger
-	}
-	return slog.Default()
 }

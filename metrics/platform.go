@@ -78,7 +78,7 @@ func (t *telegraf) begin(o Options) error {
 		Collectors: slices.Compact(slices.Sorted(slices.Values(o.Collectors))),
 		Interval:   o.BatchInterval,
 		Logger:     o.Log(),
-		Overflow:   t.Overflow(),
+		Report:     t.ReportOverflow,
 		Collect:    w.collect,
 	})
 	t.client.Store(client)

@@ -1,11 +1,48 @@
+// This file, with Store and Series, holds what plugins are made of. Those who
+// count and measure need none of it.
+
 package metrics
 
 import (
+	"context"
+	"log/slog"
 	"sync"
 )
 
-// Plugin is what all plugins have in common, for those who write one: a Store, the options, and the states of Start and Stop. Embed it,
-// set Begin and End, and add String.
+// DefaultOptions returns what holds when no option is given. Collectors is
+// empty: each plugin has its own default.
+func DefaultOptions() Options {
+	return Options{
+		BatchInterval: DefaultBatchInterval,
+		Namespace:     DefaultNamespace,
+		MaxSeries:     defaultMaxSeries,
+		Samples:       defaultSamples,
+		Buckets:       defaultBuckets(),
+		Context:       context.Background(),
+	}
+}
+
+// Apply returns o with opts applied, or the error of the first bad one.
+// Plugins use it in their constructor and in Init.
+func (o Options) Apply(opts ...Option) (Options, error) {
+	o.err = nil
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o, o.err
+}
+
+// Log returns the logger to use.
+func (o Options) Log() *slog.Logger {
+	if o.Logger != nil {
+		return o.Logger
+	}
+	return slog.Default()
+}
+
+// Plugin is what all plugins have in common: a Store, the options, and the
+// states of Start and Stop. A plugin embeds it, calls Setup with Config set, sets
+// Begin and End where it needs them, and adds String.
 type Plugin struct {
 	*Store
 	// Config makes the store's configuration of the options.

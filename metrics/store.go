@@ -3,6 +3,7 @@ package metrics
 import (
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ type Tag struct{ Name, Value string }
 // StoreConfig says how a Store keeps its series.
 type StoreConfig struct {
 	Fields    Fields  // of every series
-	MaxSeries int     // of one id and kind, default DefaultMaxSeries
+	MaxSeries int     // of one id and kind, default 1000
 	Samples   int     // samples a histogram keeps between two Takes; ignored with Buckets
 	Buckets   []int64 // upper bounds, ascending: histograms count instead of keeping samples
 
@@ -105,10 +106,10 @@ func (c StoreConfig) same(next StoreConfig) error {
 // filled returns c with its defaults.
 func (c StoreConfig) filled() StoreConfig {
 	if c.MaxSeries <= 0 {
-		c.MaxSeries = DefaultMaxSeries
+		c.MaxSeries = defaultMaxSeries
 	}
 	if c.Samples <= 0 {
-		c.Samples = DefaultSamples
+		c.Samples = defaultSamples
 	}
 	if c.Clean == nil {
 		c.Clean = func(id string, tags []Tag) (string, []Tag, bool) { return id, tags, true }
@@ -128,8 +129,11 @@ func (s *Store) Histogram(id string) Histogram { return (*histogram)(s.root(Hist
 // Overflowed returns how often a look-up ended at an overflow series.
 func (s *Store) Overflowed() uint64 { return s.overflow.Total() }
 
-// Overflow is the counter behind Overflowed, for the plugin to report.
-func (s *Store) Overflow() *loss.Counter { return &s.overflow }
+// ReportOverflow logs when look-ups begin to end at an overflow series, and when
+// they no longer do. A plugin calls it at a steady interval, from one goroutine.
+func (s *Store) ReportOverflow(l *slog.Logger) {
+	s.overflow.Report(l, "fields of metrics", "more series than MaxSeries")
+}
 
 // Collect calls fn for each series, in the order in which they appeared. One
 // Collect runs at a time; meanwhile the series are updated further.

@@ -10,7 +10,7 @@ import (
 
 // maxVec bounds what a Vec remembers. Values beyond it are looked up in the
 // plugin each time: slower, and still right.
-const maxVec = 2 * DefaultMaxSeries
+const maxVec = 2 * defaultMaxSeries
 
 // Vec looks up the metrics of one id by the values of fixed fields, without
 // allocating and without a map: the way to count by fields whose values are

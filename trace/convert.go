@@ -1,16 +1,13 @@
 package trace
 
 import (
-	"net"
-	"strconv"
-
 	pb "github.com/micro/go-platform/trace/proto"
 	"go-micro.dev/v5/registry"
 )
 
-// Message returns s as it is sent to trace-srv. It locks s. Annotations that
+// message returns s as it is sent to trace-srv. It locks s. Annotations that
 // the caller appended beyond the bounds are cut like those of Annotate.
-func Message(s *Span) *pb.Span {
+func message(s *Span) *pb.Span {
 	s.Lock()
 	defer s.Unlock()
 	m := &pb.Span{
@@ -64,16 +61,4 @@ func serviceMessage(s *registry.Service) *pb.Service {
 		m.Nodes = append(m.Nodes, &pb.Node{Id: n.Id, Address: host, Port: port, Metadata: n.Metadata})
 	}
 	return m
-}
-
-// SplitAddress splits the "host:port" of a node; a port that is not there is 0.
-func SplitAddress(address string) (host string, port int64) {
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return address, 0
-	}
-	if port, err = strconv.ParseInt(text, 10, 32); err != nil {
-		return address, 0
-	}
-	return host, port
 }

@@ -64,31 +64,6 @@ func randomID() uint64 {
 	}
 }
 
-// NormalTraceID returns the trace id in the form of Span.TraceId: 32
-// hexadecimal digits in lower case. It also takes the 16 digits of older Zipkin
-// libraries and the UUIDs of the original go-platform.
-func NormalTraceID(id string) (string, bool) {
-	id, ok := normal(id, 32)
-	if !ok {
-		return "", false
-	}
-	if len(id) == 16 {
-		id = "0000000000000000" + id
-	}
-	return id, true
-}
-
-// NormalSpanID returns the span id in the form of Span.Id: 16 hexadecimal
-// digits in lower case. Of a UUID, as the original go-platform wrote, it takes
-// the first half: in its version 1 the second one names the machine.
-func NormalSpanID(id string) (string, bool) {
-	id, ok := normal(id, 16)
-	if !ok || len(id) == 16 {
-		return id, ok
-	}
-	return normal(id[:16], 16)
-}
-
 // normal takes size digits, 16 digits, or a UUID.
 func normal(id string, size int) (string, bool) {
 	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {

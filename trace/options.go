@@ -37,24 +37,6 @@ type Options struct {
 // Option sets one of the Options.
 type Option func(*Options)
 
-// NewOptions returns the defaults with opts applied.
-func NewOptions(opts ...Option) Options {
-	o := Options{
-		BatchSize:      DefaultBatchSize,
-		BatchInterval:  DefaultBatchInterval,
-		CollectTimeout: 5 * time.Second,
-		QueueSize:      10000,
-		Topic:          TraceTopic,
-		SampleRatio:    1,
-		Formats:        W3C,
-		Legacy:         XMicro,
-	}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
-}
-
 // MaxBatchSize is how many spans trace-srv takes in one request.
 const MaxBatchSize = 1000
 

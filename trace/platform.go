@@ -107,7 +107,7 @@ func (e *rpcExporter) create(ctx context.Context, spans []*Span) error {
 	var rejected RejectedError
 	req, size := &pb.CreateRequest{}, 0
 	for _, s := range spans {
-		m := Message(s)
+		m := message(s)
 		n := proto.Size(m)
 		if n > MaxSpanSize {
 			rejected.add(1, "span is larger than 256 KiB")
@@ -162,7 +162,7 @@ func (e *rpcExporter) copyToTopic(s *Span) {
 func (e *rpcExporter) publish(ctx context.Context, spans []*Span) error {
 	ctx = untraced(ctx)
 	for _, s := range spans {
-		if err := e.client.Publish(ctx, e.client.NewMessage(e.options.Topic, Message(s))); err != nil {
+		if err := e.client.Publish(ctx, e.client.NewMessage(e.options.Topic, message(s))); err != nil {
 			return nil //nolint:nilerr // see above
 		}
 	}

@@ -1,3 +1,6 @@
+// This file, with Tracer, holds what plugins are made of. Those who trace need
+// none of it.
+
 package trace
 
 import (
@@ -5,13 +8,32 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/micro/go-platform/internal/batch"
-	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
-	"github.com/micro/go-platform/internal/rpcerr"
 )
+
+// NewOptions returns the defaults with opts applied.
+func NewOptions(opts ...Option) Options {
+	o := Options{
+		BatchSize:      DefaultBatchSize,
+		BatchInterval:  DefaultBatchInterval,
+		CollectTimeout: 5 * time.Second,
+		QueueSize:      10000,
+		Topic:          TraceTopic,
+		SampleRatio:    1,
+		Formats:        W3C,
+		Legacy:         XMicro,
+	}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
 
 // Exporter is where the spans of a Plugin go.
 type Exporter interface {
@@ -160,9 +182,39 @@ func (p *Plugin) shutdown() error {
 // String implements Trace.
 func (p *Plugin) String() string { return p.name }
 
-var (
-	// ErrInvalid is wrapped by what Start says of an option.
-	ErrInvalid = rpcerr.ErrInvalid
-	// ErrStopped is returned by Start and Collect after Stop.
-	ErrStopped = lifecycle.ErrStopped
-)
+// NormalTraceID returns the trace id in the form of Span.TraceId: 32
+// hexadecimal digits in lower case. It also takes the 16 digits of older Zipkin
+// libraries and the UUIDs of the original go-platform.
+func NormalTraceID(id string) (string, bool) {
+	id, ok := normal(id, 32)
+	if !ok {
+		return "", false
+	}
+	if len(id) == 16 {
+		id = "0000000000000000" + id
+	}
+	return id, true
+}
+
+// NormalSpanID returns the span id in the form of Span.Id: 16 hexadecimal
+// digits in lower case. Of a UUID, as the original go-platform wrote, it takes
+// the first half: in its version 1 the second one names the machine.
+func NormalSpanID(id string) (string, bool) {
+	id, ok := normal(id, 16)
+	if !ok || len(id) == 16 {
+		return id, ok
+	}
+	return normal(id[:16], 16)
+}
+
+// SplitAddress splits the "host:port" of a node; a port that is not there is 0.
+func SplitAddress(address string) (host string, port int64) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return address, 0
+	}
+	if port, err = strconv.ParseInt(text, 10, 32); err != nil {
+		return address, 0
+	}
+	return host, port
+}

@@ -9,6 +9,9 @@ package trace
 import (
 	"context"
 	"time"
+
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // Trace makes, carries and collects spans.
@@ -62,6 +65,13 @@ var (
 	SpanHeader   = "X-Micro-Span-Id"
 	ParentHeader = "X-Micro-Parent-Id"
 	DebugHeader  = "X-Micro-Trace-Debug"
+)
+
+var (
+	// ErrInvalid is wrapped by what Start says of an option.
+	ErrInvalid = rpcerr.ErrInvalid
+	// ErrStopped is returned by Start and Collect after Stop.
+	ErrStopped = lifecycle.ErrStopped
 )
 
 // ServiceName is the service that NewTrace's spans go to.

@@ -361,7 +361,7 @@ func testExplain(t *testing.T, n New) {
 	for _, check := range [][2]string{
 		{describe("a", "b"), "2 from memory:1: memory:0=1,false memory:1=2,true"},
 		{describe("a", "c"), "1 from memory:0: memory:0=1,true"},
-		{describe("a", "z"), "9 from set: set=9,true"},
+		{describe("a", "z"), "9 from " + config.OverlaySource + ": set=9,true"},
 		{describe("d"), " from memory:1: memory:0=1,false memory:1=null,true"},
 		{describe("e", "f"), " from memory:1: memory:0=1,false memory:1=null,true"},
 		{describe("none"), " from :"},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/log"
+	"github.com/micro/go-platform/log/plugin"
 )
 
 // DefaultAddress is where NewOutput sends without log.OutputName.
@@ -100,7 +101,7 @@ func appendEvent(dst []byte, e *log.Event) []byte {
 	dst = append(dst, `","@version":"1","level":"`...)
 	dst = append(dst, e.Level.String()...)
 	dst = append(dst, `","message":`...)
-	dst = log.AppendQuoted(dst, e.Message)
+	dst = plugin.AppendQuoted(dst, e.Message)
 	dst = append(dst, `,"fields":{`...)
 	dst = e.AppendFields(dst)
 	return append(dst, `}}`...)

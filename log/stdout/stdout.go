@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/log"
+	"github.com/micro/go-platform/log/plugin"
 )
 
 type writerKey struct{}
@@ -110,11 +111,11 @@ func appendText(dst []byte, e *log.Event) []byte {
 func appendWord(dst []byte, s string, field bool) []byte {
 	for _, c := range s {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '=' || field && c == ' ' {
-			return log.AppendQuoted(dst, s)
+			return plugin.AppendQuoted(dst, s)
 		}
 	}
 	if s == "" {
-		return log.AppendQuoted(dst, s)
+		return plugin.AppendQuoted(dst, s)
 	}
 	return append(dst, s...)
 }

@@ -34,7 +34,7 @@ func (e *exporter) Export(ctx context.Context, data *metricdata.ResourceMetrics)
 		e.note(err)
 	}
 	if e.first {
-		e.plugin.Overflow().Report(e.log, "fields of metrics", "more series than MaxSeries")
+		e.plugin.ReportOverflow(e.log)
 	}
 	return nil
 }

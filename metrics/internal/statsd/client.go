@@ -18,9 +18,8 @@ type Config struct {
 	// Collect is called at each interval, and a last time at Stop. It returns
 	// what to send, and how many values cannot be sent.
 	Collect func(last bool) (packets []Packet, dropped int)
-	// Overflow counts what exceeded the bound of series; it is reported in the
-	// same log.
-	Overflow *loss.Counter
+	// Report is called at each interval, to log what else was lost.
+	Report func(*slog.Logger)
 	// Resolve is how long an address is kept before it is looked up again,
 	// default 30 s.
 	Resolve time.Duration
@@ -87,7 +86,7 @@ func (c *Client) run(ctx context.Context, queues []chan []Packet) {
 		case <-ticker.C:
 			c.offer(queues, c.collect(false))
 			c.lost.Report(c.conf.Logger, "metrics", "a collector cannot be reached, or a value cannot be sent")
-			c.conf.Overflow.Report(c.conf.Logger, "fields of metrics", "more series than MaxSeries")
+			c.conf.Report(c.conf.Logger)
 		case <-ctx.Done():
 		}
 	}

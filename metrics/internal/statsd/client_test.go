@@ -15,7 +15,6 @@ import (
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/leak"
-	"github.com/micro/go-platform/internal/loss"
 	"github.com/micro/go-platform/metrics/internal/statsd"
 	"github.com/micro/go-platform/metrics/internal/statsd/statsdtest"
 	"github.com/micro/go-platform/metrics/metricstest"
@@ -30,7 +29,7 @@ const interval = 10 * time.Millisecond
 func steady(conf statsd.Config) *statsd.Client {
 	series := &statsd.Series{Head: "x"}
 	conf.Interval = interval
-	conf.Overflow = &loss.Counter{}
+	conf.Report = func(*slog.Logger) {}
 	conf.Logger = slog.New(slog.DiscardHandler)
 	conf.Collect = func(bool) ([]statsd.Packet, int) {
 		var b statsd.Builder

@@ -1,0 +1,23 @@
+// This file holds what sources are made of, the interface ContextSource aside.
+// Those who read a configuration need none of it.
+
+package config
+
+import "context"
+
+// NewSourceOptions returns the defaults with the options applied.
+func NewSourceOptions(opts ...SourceOption) SourceOptions {
+	o := SourceOptions{Context: context.Background()}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return o
+}
+
+// NewChangeSet returns what a source called source says, with the time and the
+// checksum filled in.
+func NewChangeSet(source, format string, data []byte) *ChangeSet {
+	return &ChangeSet{Timestamp: now(), Data: data, Checksum: checksum(data), Source: source, Format: format}
+}
