@@ -47,9 +47,6 @@ var (
 	ErrStopped = lifecycle.ErrStopped
 )
 
-// Snapshot is a service at one moment, immutable and shared by all readers.
-type Snapshot = regcache.Snapshot
-
 // Discovery is a registry for go-micro's clients, servers and selectors. All
 // methods are safe for concurrent use.
 //
@@ -74,7 +71,7 @@ type Snapshot = regcache.Snapshot
 type Discovery interface {
 	registry.Registry
 	// Snapshot returns the service without copying; warm it costs less than
-	// 100 ns and allocates nothing. See regcache for what takes a node away.
+	// 100 ns and allocates nothing. The README says what takes a node away.
 	Snapshot(name string) (*Snapshot, error)
 	// Drain marks these nodes of this process, all when none is named, so that
 	// they get no new calls; they stay marked until they are deregistered.

@@ -124,7 +124,13 @@ func (p *platform) Deregister(s *registry.Service, opts ...registry.DeregisterOp
 func (p *platform) Drain(nodes ...string) error { return p.own.drain(context.Background(), nodes) }
 
 // Snapshot implements Discovery.
-func (p *platform) Snapshot(name string) (*Snapshot, error) { return p.cache.Snapshot(name) }
+func (p *platform) Snapshot(name string) (*Snapshot, error) {
+	s, err := p.cache.Snapshot(name)
+	return (*Snapshot)(s), err
+}
+
+// Cache is for regcache.Of: the router and clients of ours read what is here.
+func (p *platform) Cache() *regcache.Cache { return p.cache }
 
 // GetService implements registry.Registry.
 func (p *platform) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {

@@ -10,6 +10,7 @@ import (
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/monitor/plugin"
 )
 
 // Defaults and bounds of the options.
@@ -31,7 +32,7 @@ type options struct {
 	server       server.Server
 	tls          *tls.Config
 	logger       *slog.Logger
-	reporter     Reporter
+	reporter     plugin.Reporter
 	maxEndpoints int
 	losses       []lossSource
 	forgetAfter  time.Duration // see nodes; shorter in tests
@@ -63,7 +64,7 @@ func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
 
 // WithReporter sends reports elsewhere than to go.micro.srv.monitor. The
 // monitor then knows of no nodes that are not ready.
-func WithReporter(r Reporter) Option { return func(o *options) { o.reporter = r } }
+func WithReporter(r plugin.Reporter) Option { return func(o *options) { o.reporter = r } }
 
 // MaxEndpoints bounds the endpoints that stats tell apart, 1 to 512, default
 // 256; each costs about 25 KB while it is in use.

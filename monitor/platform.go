@@ -13,18 +13,9 @@ import (
 
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/monitor/plugin"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
-
-// Reporter takes the reports of a monitor. The recorder and discard plugins are
-// reporters; the default sends to go.micro.srv.monitor.
-type Reporter interface {
-	// Report delivers r; an error means that it did not arrive and will come
-	// again. It is called by one goroutine at a time.
-	Report(ctx context.Context, r *pb.ReportRequest) error
-	// String becomes the name of the monitor.
-	String() string
-}
 
 // What the queue of a platform holds: transitions and windows of stats, so many
 // to a report.
@@ -42,7 +33,7 @@ type platform struct {
 	*collector
 	opts        options
 	remote      *remote // nil with a reporter of the user's
-	reporter    Reporter
+	reporter    plugin.Reporter
 	queue       *batch.Queue[event]
 	void        atomic.Uint64 // empty events that the queue had no room for
 	group       lifecycle.Group

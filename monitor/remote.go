@@ -39,7 +39,7 @@ func (r *remote) service() pb.MonitorService {
 	return pb.NewMonitorService(ServiceName, c)
 }
 
-// Report implements Reporter.
+// Report implements plugin.Reporter.
 func (r *remote) Report(ctx context.Context, report *pb.ReportRequest) error {
 	_, err := r.service().Report(ctx, report, rpc.Options(sendTimeout)...)
 	r.down.Store(err != nil)

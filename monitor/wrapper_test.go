@@ -14,19 +14,18 @@ import (
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
 	"github.com/micro/go-platform/monitor"
-	pb "github.com/micro/go-platform/monitor/proto"
 	"github.com/micro/go-platform/monitor/recorder"
 )
 
 type counts struct{ success, errors, dropped int64 }
 
 // measured sums up what a recorder saw of an endpoint.
-func measured(m *recorder.Recorder, side pb.Endpoint_Side, service, method string) (c counts) {
+func measured(m *recorder.Recorder, side recorder.Side, service, method string) (c counts) {
 	for _, e := range m.Endpoints() {
 		if e.Side == side && e.Service == service && e.Method == method {
-			c.success += e.Success.GetCount()
-			c.errors += e.Errors.GetCount()
-			c.dropped += e.Dropped.GetCount()
+			c.success += e.Success.Count
+			c.errors += e.Errors.Count
+			c.dropped += e.Dropped.Count
 		}
 	}
 	return c
@@ -96,16 +95,16 @@ func measureCalls(t *testing.T, stack string) (whole bool) {
 	}
 	for _, want := range []struct {
 		m       *recorder.Recorder
-		side    pb.Endpoint_Side
+		side    recorder.Side
 		service string
 		method  string
 		counts  counts
 	}{
-		{here, pb.Endpoint_CLIENT, "echo", "Echo.Call", counts{1, 1, 1}},
-		{here, pb.Endpoint_CLIENT, "echo", "Echo.Stream", counts{1, 1, 0}},
-		{there, pb.Endpoint_SERVER, "echo", "Echo.Call", counts{1, 1, 1}},
-		{there, pb.Endpoint_SERVER, "echo", "Echo.Stream", counts{1, 1, 0}},
-		{there, pb.Endpoint_SUBSCRIBER, "", rpctest.Topic, counts{1, 1, 0}},
+		{here, recorder.Client, "echo", "Echo.Call", counts{1, 1, 1}},
+		{here, recorder.Client, "echo", "Echo.Stream", counts{1, 1, 0}},
+		{there, recorder.Server, "echo", "Echo.Call", counts{1, 1, 1}},
+		{there, recorder.Server, "echo", "Echo.Stream", counts{1, 1, 0}},
+		{there, recorder.Subscriber, "", rpctest.Topic, counts{1, 1, 0}},
 	} {
 		var got counts
 		for deadline := time.Now().Add(time.Minute); got != want.counts; time.Sleep(2 * time.Millisecond) {
@@ -116,7 +115,7 @@ func measureCalls(t *testing.T, stack string) (whole bool) {
 		}
 	}
 	rpctest.Eventually(t, "both publications are measured", func() bool {
-		got := measured(here, pb.Endpoint_PUBLISHER, "", rpctest.Topic)
+		got := measured(here, recorder.Publisher, "", rpctest.Topic)
 		return got.success+got.errors == 2
 	})
 	return true
@@ -153,6 +152,6 @@ func TestHandlerWrapperRecordsPanicsAndLetsThemGo(t *testing.T) {
 	}()
 	// Recorded under the own name, whatever the caller claims.
 	rpctest.Eventually(t, "the panic is an error", func() bool {
-		return measured(m, pb.Endpoint_SERVER, "echo", "Echo.Call") == counts{0, 1, 0}
+		return measured(m, recorder.Server, "echo", "Echo.Call") == counts{0, 1, 0}
 	})
 }

@@ -3,32 +3,68 @@ package router
 import (
 	"fmt"
 	"strings"
+	"time"
+
+	"go-micro.dev/v5/registry"
 
 	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // Explanation tells where the calls of a service go and why, at one moment.
 type Explanation struct {
-	Service string
-	Source  string // of the nodes
-	balance.Explanation
+	Service     string
+	Source      string // of the nodes
+	Strategy    Balance
+	Zone        string
+	Panicking   bool // more than half of the nodes are in trouble
+	Versions    []VersionState
+	Nodes       []NodeState // by version, then id
+	Notes       []string
 	RetryTokens float64 // retries the budget allows now
 	Limited     int64   // calls that limits refused since the start
 }
 
+// VersionState is the part of one version.
+type VersionState struct {
+	Version string  // empty: all versions alike
+	Percent float64 // of the calls
+	Reason  string
+}
+
+// NodeState is one node.
+type NodeState struct {
+	Node     *registry.Node
+	Version  string
+	Zone     string
+	Calls    float64 // that ended in the last seconds, older ones counting less
+	Share    float64 // 0..1, of those
+	Weight   float64 // 0..1
+	Latency  time.Duration
+	InFlight int
+	Streams  int
+	Success  float64 // 0..1
+	Reasons  []string
+}
+
 // ExplainOption says of which calls Explain tells.
-type ExplainOption func(*balance.Call, string)
+type ExplainOption func(*explained)
+
+// explained is the call that Explain is asked about.
+type explained struct {
+	balance.Call
+	service string
+}
 
 // CallsWithLabel explains calls that carry the label, for each label once.
 func CallsWithLabel(name, value string) ExplainOption {
-	return func(c *balance.Call, _ string) {
+	return func(c *explained) {
 		c.Labels = append(c.Labels, balance.Label{Key: strings.ToLower(name), Value: strings.ToLower(value)})
 	}
 }
 
 // CallsWithKey explains calls with the sticky key.
 func CallsWithKey(key string) ExplainOption {
-	return func(c *balance.Call, service string) { c.Sticky, c.Point = true, balance.Point(service, key) }
+	return func(c *explained) { c.Sticky, c.Point = true, balance.Point(c.service, key) }
 }
 
 // Explain implements Router.
@@ -37,11 +73,12 @@ func (p *platform) Explain(name string, opts ...ExplainOption) (*Explanation, er
 	if s == nil {
 		return nil, fmt.Errorf("explain %s: %w", name, ErrNotFound)
 	}
-	c := &balance.Call{}
+	c := &explained{service: name}
 	for _, o := range opts {
-		o(c, name)
+		o(c)
 	}
-	e := &Explanation{Service: name, Explanation: s.pool.Explain(c)}
+	e := newExplanation(s.pool.Explain(&c.Call))
+	e.Service = name
 	e.RetryTokens = float64(s.budget.tokens.Load()) / retryToken
 	e.Limited = s.limits.refused.Load()
 	s.mu.Lock()
@@ -55,6 +92,17 @@ func (p *platform) Explain(name string, opts ...ExplainOption) (*Explanation, er
 		e.Source = "last list of router-srv"
 	}
 	return e, nil
+}
+
+func newExplanation(of balance.Explanation) *Explanation {
+	e := &Explanation{Strategy: Balance(of.Strategy), Zone: of.Zone, Panicking: of.Panicking, Notes: of.Notes}
+	for _, v := range of.Versions {
+		e.Versions = append(e.Versions, VersionState(v))
+	}
+	for _, n := range of.Nodes {
+		e.Nodes = append(e.Nodes, NodeState(n))
+	}
+	return e
 }
 
 // String tells it in words and figures, a line per version and node.

@@ -109,7 +109,9 @@ func Standalone() selector.Option { return set(func(s *settings) { s.standalone 
 
 // Strategy is how a node is chosen, default PeakEWMA. A go-micro strategy set
 // with selector.SetStrategy wins over it.
-func Strategy(b Balance) selector.Option { return set(func(s *settings) { s.balance.Strategy = b }) }
+func Strategy(b Balance) selector.Option {
+	return set(func(s *settings) { s.balance.Strategy = balance.Strategy(b) })
+}
 
 // Zone is where the caller runs. Nodes whose metadata "zone" equals it are
 // preferred while at least half of them are well and, but for RoundRobin and

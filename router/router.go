@@ -14,7 +14,6 @@ import (
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"
-	"github.com/micro/go-platform/router/internal/balance"
 )
 
 // StatsTopic carries statistics while go.micro.srv.router cannot be reached,
@@ -91,16 +90,23 @@ type Request interface {
 	Method() string
 }
 
-// Balance is a strategy, for the option Strategy.
-type Balance = balance.Strategy
+// Balance is how a node is chosen among those that may take a call, for the
+// option Strategy.
+type Balance string
 
-// The strategies: two choices by peak EWMA, the default; fewest calls in
-// flight; one after the other; any. See the README for what each is good for.
+// The strategies. See the README for what each is good for.
 const (
-	PeakEWMA         = balance.PeakEWMA
-	LeastConnections = balance.LeastConnections
-	RoundRobin       = balance.RoundRobin
-	Random           = balance.Random
+	// PeakEWMA takes the better of two random nodes: the one with the lower
+	// latency × calls in flight, latency being an average that jumps to peaks at
+	// once and decays slowly. It is the default.
+	PeakEWMA Balance = "peak-ewma"
+	// LeastConnections takes the node with the fewest calls and streams in
+	// flight.
+	LeastConnections Balance = "least-connections"
+	// RoundRobin takes one after the other.
+	RoundRobin Balance = "round-robin"
+	// Random takes any.
+	Random Balance = "random"
 )
 
 // NewRouter returns the platform plugin. It does no I/O before Start or the

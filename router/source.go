@@ -14,15 +14,15 @@ import (
 type source struct {
 	logger *slog.Logger
 	mu     sync.RWMutex
-	read   regcache.Snapshotter
-	cache  *regcache.Cache // nil when the registry has one
+	read   *regcache.Cache
+	cache  *regcache.Cache // the same, nil when the registry has one
 }
 
 // replace reads another registry from now on.
 func (s *source) replace(r registry.Registry) error {
-	read, own := r.(regcache.Snapshotter)
+	read := regcache.Of(r)
 	var cache *regcache.Cache
-	if !own {
+	if read == nil {
 		cache = regcache.New(r, regcache.Logger(s.logger))
 		if err := cache.Start(); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"go-micro.dev/v5/client"
 
 	"github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpc"
 )
 
@@ -32,6 +33,9 @@ func newPlatform(addresses []string, tlsConfig *tls.Config, interval time.Durati
 		}))
 	return p
 }
+
+// Cache is for regcache.Of.
+func (p *platformRegistry) Cache() *regcache.Cache { return regcache.Of(p.Discovery) }
 
 // join begins the background work of a registry that is discovery-srv. The
 // wrapper of the first call counts.

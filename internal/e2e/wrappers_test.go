@@ -232,8 +232,8 @@ func wantCounts(t *testing.T, front, back *wired) {
 		rpctest.Eventually(t, name+" reports five calls, two of them failed", func() bool {
 			var success, failed int64
 			for _, e := range w.monitor.Endpoints() {
-				success += e.Success.GetCount()
-				failed += e.Errors.GetCount() + e.Dropped.GetCount()
+				success += e.Success.Count
+				failed += e.Errors.Count + e.Dropped.Count
 			}
 			return success == 3 && failed == 2
 		})

@@ -63,10 +63,13 @@ const (
 // the registry did not answer, so that calls of it cost no RPC each.
 const missTime = 500 * time.Millisecond
 
-// Snapshotter is what a registry offers whose records can be read without
-// copying: type-assert a registry.Registry on it.
-type Snapshotter interface {
-	Snapshot(name string) (*Snapshot, error)
+// Of returns the cache that a registry has itself, so that nobody needs to put
+// another on top of it; nil when it has none. Discovery has a method for that.
+func Of(r registry.Registry) *Cache {
+	if own, ok := r.(interface{ Cache() *Cache }); ok {
+		return own.Cache()
+	}
+	return nil
 }
 
 // Source is what a cache needs of a registry.Registry.
@@ -170,7 +173,7 @@ func (c *Cache) GetService(name string, _ ...registry.GetOption) ([]*registry.Se
 	if err != nil {
 		return nil, err
 	}
-	if len(s.open) == 0 {
+	if len(s.Nodes) == 0 {
 		return nil, registry.ErrNotFound
 	}
 	return s.Open(), nil

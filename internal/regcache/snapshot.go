@@ -10,11 +10,12 @@ import (
 )
 
 // Snapshot is a service at one moment. It and all it points to is immutable and
-// shared: copy what you want to change.
+// shared: copy what you want to change. Its fields are those of
+// discovery.Snapshot, so that a pointer to one converts into one to the other.
 type Snapshot struct {
 	Name string
 	// Services are the versions ordered by name, each with all its nodes
-	// ordered by id, those that are draining too.
+	// ordered by id, those that are draining too. Each has a node.
 	Services []*registry.Service
 	// Nodes are the nodes of all versions that are not draining; Owners[i] is
 	// the version, one of Services, that Nodes[i] belongs to.
@@ -23,29 +24,41 @@ type Snapshot struct {
 	// Revision differs between two snapshots of a cache exactly when their
 	// content does, and rises.
 	Revision uint64
-
-	open  []*registry.Service // Services without draining nodes
-	total int
 }
 
 // Draining tells whether any node is.
-func (s *Snapshot) Draining() bool { return len(s.Nodes) < s.total }
+func (s *Snapshot) Draining() bool {
+	total := 0
+	for _, version := range s.Services {
+		total += len(version.Nodes)
+	}
+	return len(s.Nodes) < total
+}
 
 // Open returns copies of the Services, which the caller may change as
 // Cache.GetService says, without the nodes that are draining.
-func (s *Snapshot) Open() []*registry.Service { return clone(s.open) }
+func (s *Snapshot) Open() []*registry.Service {
+	if !s.Draining() {
+		return clone(s.Services)
+	}
+	open := make([]*registry.Service, 0, len(s.Services))
+	for _, version := range s.Services {
+		if version = Open(version); len(version.Nodes) > 0 {
+			open = append(open, version)
+		}
+	}
+	return clone(open)
+}
 
 // newSnapshot orders the services and takes them over.
 func newSnapshot(name string, revision uint64, services []*registry.Service) *Snapshot {
 	s := &Snapshot{Name: name, Services: services, Revision: revision}
 	slices.SortFunc(services, func(a, b *registry.Service) int { return cmp.Compare(a.Version, b.Version) })
 	for _, version := range services {
-		s.total += len(version.Nodes)
 		slices.SortFunc(version.Nodes, func(a, b *registry.Node) int { return cmp.Compare(a.Id, b.Id) })
-		if open := Open(version); len(open.Nodes) > 0 {
-			s.open = append(s.open, open)
-			s.Nodes = append(s.Nodes, open.Nodes...)
-			for range open.Nodes {
+		for _, n := range version.Nodes {
+			if !IsDraining(n) {
+				s.Nodes = append(s.Nodes, n)
 				s.Owners = append(s.Owners, version)
 			}
 		}

@@ -21,15 +21,14 @@ import (
 // go-micro's selector would race with its watcher.
 type nodes struct {
 	opts  selector.Options
-	read  regcache.Snapshotter
-	cache *regcache.Cache // nil: the registry has one
+	read  *regcache.Cache
+	cache *regcache.Cache // the same, nil: the registry has one
 	begin sync.Once
 }
 
 func newNodes(r registry.Registry) *nodes {
-	n := &nodes{opts: selector.Options{Registry: r}}
-	var own bool
-	if n.read, own = r.(regcache.Snapshotter); !own {
+	n := &nodes{opts: selector.Options{Registry: r}, read: regcache.Of(r)}
+	if n.read == nil {
 		n.cache = regcache.New(r)
 		n.read = n.cache
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/micro/go-platform/internal/consulagents"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/internal/stamp"
+	"github.com/micro/go-platform/kv/plugin"
 )
 
 // NewKV returns a KV on the agents at Servers, by default 127.0.0.1:8500 or what
@@ -34,14 +35,14 @@ import (
 func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
 	c, idle, err := consulagents.NewClient(o.Servers, o.TLS)
-	s := &store{Remote: kv.NewRemote(o, failed, func() error { idle(); return nil }), consul: c, bad: err}
-	s.Atomic = kv.Atomic{Remote: s.Remote, Change: s.change}
+	s := &store{Remote: plugin.NewRemote(o, failed, func() error { idle(); return nil }), consul: c, bad: err}
+	s.Atomic = plugin.Atomic{Remote: s.Remote, Change: s.change}
 	return s
 }
 
 type store struct {
-	*kv.Remote
-	kv.Atomic
+	*plugin.Remote
+	plugin.Atomic
 	consul *api.Client
 	bad    error // why there is no client
 }
@@ -289,7 +290,7 @@ func (s *store) Del(key string, opts ...kv.CallOption) error {
 	})
 }
 
-// change implements kv.Change.
+// change implements plugin.Change.
 func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
 	return s.swap(ctx, key, api.KVCheckIndex, f)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/internal/stamp"
+	"github.com/micro/go-platform/kv/plugin"
 )
 
 // NewKV returns a KV on the cluster at Servers, by default 127.0.0.1:2379.
@@ -29,14 +30,14 @@ func NewKV(opts ...kv.Option) kv.KV {
 		o.Servers = []string{"127.0.0.1:2379"}
 	}
 	s := &store{}
-	s.Remote = kv.NewRemote(o, failed, s.close)
-	s.Atomic = kv.Atomic{Remote: s.Remote, Change: s.change}
+	s.Remote = plugin.NewRemote(o, failed, s.close)
+	s.Atomic = plugin.Atomic{Remote: s.Remote, Change: s.change}
 	return s
 }
 
 type store struct {
-	*kv.Remote
-	kv.Atomic
+	*plugin.Remote
+	plugin.Atomic
 	mu     sync.Mutex
 	client *clientv3.Client // made by the first call
 	closed bool
@@ -213,7 +214,7 @@ func (s *store) Del(key string, opts ...kv.CallOption) error {
 	})
 }
 
-// change implements kv.Change.
+// change implements plugin.Change.
 func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
 	c, err := s.etcd()
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/internal/stamp"
+	"github.com/micro/go-platform/kv/plugin"
 )
 
 // NewKV returns a KV on the memcached servers at Servers, by default
@@ -40,14 +41,14 @@ func NewKV(opts ...kv.Option) kv.KV {
 	if o.TLS != nil {
 		s.sessions.dial = (&tls.Dialer{Config: o.TLS}).DialContext
 	}
-	s.Remote = kv.NewRemote(o, failed, s.sessions.close)
-	s.Atomic = kv.Atomic{Remote: s.Remote, Change: s.change}
+	s.Remote = plugin.NewRemote(o, failed, s.sessions.close)
+	s.Atomic = plugin.Atomic{Remote: s.Remote, Change: s.change}
 	return s
 }
 
 type store struct {
-	*kv.Remote
-	kv.Atomic
+	*plugin.Remote
+	plugin.Atomic
 	sessions *sessions
 }
 
@@ -170,7 +171,7 @@ func (s *store) Del(key string, opts ...kv.CallOption) error {
 	})
 }
 
-// change implements kv.Change. It does not use memcached's own incr, which knows
+// change implements plugin.Change. It does not use memcached's own incr, which knows
 // no negative numbers, nor its touch, which leaves the stamp.
 func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
 	return s.sessions.do(ctx, func(c *memcache.Client) error {

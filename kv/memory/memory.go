@@ -12,6 +12,7 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/internal/lru"
+	"github.com/micro/go-platform/kv/plugin"
 )
 
 // NewKV returns a KV with all optional abilities. It keeps MaxBytes at most and
@@ -226,11 +227,11 @@ func (m *memory) Incr(key string, delta int64, opts ...kv.CallOption) (sum int64
 		next := &entry{there: true}
 		if e != nil {
 			next.deadline = e.deadline
-			if sum, err = kv.ParseNumber(e.value); err != nil {
+			if sum, err = plugin.ParseNumber(e.value); err != nil {
 				return nil, err
 			}
 		}
-		if sum, err = kv.Add(sum, delta); err != nil {
+		if sum, err = plugin.Add(sum, delta); err != nil {
 			return nil, err
 		}
 		next.value = strconv.AppendInt(nil, sum, 10)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/kv"
+	"github.com/micro/go-platform/kv/plugin"
 )
 
 // Config is what only Redis has.
@@ -51,7 +52,7 @@ func NewWith(c Config, opts ...kv.Option) kv.KV {
 		Username: c.Username, Password: c.Password, DB: c.DB, TLSConfig: o.TLS,
 		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
 	})
-	return &store{kv.NewRemote(o, failed, func() error {
+	return &store{plugin.NewRemote(o, failed, func() error {
 		if err := client.Close(); !errors.Is(err, redis.ErrClosed) {
 			return err
 		}
@@ -60,7 +61,7 @@ func NewWith(c Config, opts ...kv.Option) kv.KV {
 }
 
 type store struct {
-	*kv.Remote
+	*plugin.Remote
 	client redis.UniversalClient
 }
 

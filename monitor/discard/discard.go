@@ -17,7 +17,7 @@ func NewMonitor(opts ...monitor.Option) monitor.Monitor {
 
 type nobody struct{}
 
-// Report implements monitor.Reporter.
+// Report implements plugin.Reporter.
 func (nobody) Report(context.Context, *pb.ReportRequest) error { return nil }
 
 func (nobody) String() string { return "discard" }

@@ -4,9 +4,8 @@ package recorder
 
 import (
 	"context"
+	"slices"
 	"sync"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/monitor"
 	pb "github.com/micro/go-platform/monitor/proto"
@@ -25,25 +24,22 @@ func NewMonitor(opts ...monitor.Option) *Recorder {
 	return &Recorder{monitor.NewMonitor(append(opts[:len(opts):len(opts)], monitor.WithReporter(r))...), r}
 }
 
-// Reports returns what was reported so far, in order.
-func (r *Recorder) Reports() []*pb.ReportRequest { return r.reports.all() }
+// Reports returns what was reported so far, in order. What they point to is
+// shared and must not be changed.
+func (r *Recorder) Reports() []Report { return r.reports.all() }
 
 // Statuses returns the transitions of the service so far.
 func (r *Recorder) Statuses() (all []monitor.Status) {
 	for _, report := range r.Reports() {
-		for _, s := range report.Statuses {
-			all = append(all, monitor.Status(s.Status))
-		}
+		all = append(all, report.Statuses...)
 	}
 	return all
 }
 
 // Endpoints returns the measured endpoints of all windows so far.
-func (r *Recorder) Endpoints() (all []*pb.Endpoint) {
+func (r *Recorder) Endpoints() (all []Endpoint) {
 	for _, report := range r.Reports() {
-		for _, s := range report.Stats {
-			all = append(all, s.Endpoints...)
-		}
+		all = append(all, report.Endpoints...)
 	}
 	return all
 }
@@ -57,25 +53,25 @@ func (r *Recorder) FailWith(err error) {
 
 type reports struct {
 	mu   sync.Mutex
-	kept []*pb.ReportRequest
+	kept []Report
 	err  error
 }
 
-// Report implements monitor.Reporter.
+// Report implements plugin.Reporter.
 func (r *reports) Report(_ context.Context, report *pb.ReportRequest) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
 		return r.err
 	}
-	r.kept = append(r.kept, proto.CloneOf(report))
+	r.kept = append(r.kept, newReport(report))
 	return nil
 }
 
 func (r *reports) String() string { return "recorder" }
 
-func (r *reports) all() []*pb.ReportRequest {
+func (r *reports) all() []Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]*pb.ReportRequest(nil), r.kept...)
+	return slices.Clone(r.kept)
 }

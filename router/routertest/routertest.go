@@ -54,7 +54,7 @@ func Service(name string, perVersion int, versions ...string) []*registry.Servic
 }
 
 // Registry returns a registry in memory with the services.
-func Registry(t *testing.T, services ...*registry.Service) *memreg.Registry {
+func Registry(t *testing.T, services ...*registry.Service) registry.Registry {
 	t.Helper()
 	r := memreg.New()
 	for _, s := range services {

@@ -1,0 +1,27 @@
+package plugin
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/micro/go-platform/kv"
+)
+
+// Add returns the sum of an Incr, kv.ErrInvalid when it is no int64.
+func Add(value int64, delta int64) (int64, error) {
+	sum := value + delta
+	if (sum > value) != (delta > 0) && delta != 0 {
+		return 0, fmt.Errorf("%w: %d + %d is no int64", kv.ErrInvalid, value, delta)
+	}
+	return sum, nil
+}
+
+// ParseNumber returns the number that Incr finds in a value, kv.ErrInvalid when
+// it is none.
+func ParseNumber(value []byte) (int64, error) {
+	n, err := strconv.ParseInt(string(value), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: the value is no number", kv.ErrInvalid)
+	}
+	return n, nil
+}
