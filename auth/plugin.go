@@ -1,3 +1,5 @@
+// This file holds what plugins are made of. Those who use one need none of it.
+
 package auth
 
 import (
@@ -9,8 +11,6 @@ import (
 
 	"github.com/micro/go-platform/internal/header"
 )
-
-// Plugins are made of what this file exports: those who use one need none of it.
 
 // Verifier is an Auth that can judge a token that is not in a context. The
 // wrappers prefer it: it saves a context for each call.

@@ -1,5 +1,5 @@
-// This file holds what sources are made of, the interface ContextSource aside.
-// Those who read a configuration need none of it.
+// This file, with ContextSource, holds what sources are made of. Those who read a
+// configuration need none of it.
 
 package config
 

@@ -1,3 +1,5 @@
+// This file holds what plugins are made of. Those who use one need none of it.
+
 package event
 
 import (
@@ -13,9 +15,6 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
 )
-
-// Plugins are made of what this file exports, by the rules of package plugin:
-// those who use one need none of it.
 
 // NewOptions returns the defaults with opts applied.
 func NewOptions(opts ...Option) Options {

@@ -1,8 +1,7 @@
-package kv
+// This file holds what plugins are made of. Those who use one need none of it.
+// What only plugins on a server need is in kv/plugin.
 
-// What this file holds is for authors of plugins; users need none of it. The
-// default plugin is made of it as the others are. What only those on a server
-// need is in kv/plugin.
+package kv
 
 import (
 	"context"
