@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	feature "github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/clean"
@@ -24,7 +24,7 @@ type handler struct {
 }
 
 func wireSet(data []byte, sum string, at int64) *pb.ChangeSet {
-	return &pb.ChangeSet{Timestamp: at, Data: string(data), Checksum: sum, Source: feature.ServiceName, Format: "json"}
+	return &pb.ChangeSet{Timestamp: at, Data: string(data), Checksum: sum, Source: config.ServiceName, Format: "json"}
 }
 
 // Read implements pb.ConfigHandler.

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	feature "github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpc"
@@ -82,7 +82,7 @@ func (j *judge) look(ctx context.Context, d *doc, t *trial) error {
 	if why == "" {
 		return nil
 	}
-	_, err = j.handler.roll(ctx, &pb.RolloutRequest{Id: d.id, Action: pb.RolloutRequest_ABORT, Comment: why}, feature.ServiceName, d.rollout.Revision)
+	_, err = j.handler.roll(ctx, &pb.RolloutRequest{Id: d.id, Action: pb.RolloutRequest_ABORT, Comment: why}, config.ServiceName, d.rollout.Revision)
 	if err = rpcerr.From(ctx, "abort the rollout of "+d.id, err); err != nil && !errors.Is(err, rpcerr.ErrConflict) {
 		return err // else somebody else ended it
 	}

@@ -6,7 +6,7 @@ package srv
 import (
 	"context"
 
-	feature "github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -17,7 +17,7 @@ import (
 // Service returns the service for daemon.Main and daemon.Start.
 func Service() daemon.Service {
 	return daemon.Service{
-		Name:  feature.ServiceName,
+		Name:  config.ServiceName,
 		Usage: "keeps configurations with their history and streams them to services",
 		Start: start,
 	}

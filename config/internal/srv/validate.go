@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/micro/go-platform/auth"
-	feature "github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/clean"
@@ -23,7 +23,7 @@ const (
 	maxOffset  = 1_000_000
 )
 
-func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
+func refuse(err error) error { return rpcerr.To(config.ServiceName, err) }
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{rpcerr.ErrInvalid}, args...)...)

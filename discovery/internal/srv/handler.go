@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/grpc/peer"
 
-	feature "github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -25,7 +25,7 @@ type registryHandler struct {
 // maxRenewals bounds one RenewRequest.
 const maxRenewals = 5_000
 
-func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
+func refuse(err error) error { return rpcerr.To(discovery.ServiceName, err) }
 
 var errReadOnly = fmt.Errorf("this is a read replica: %w", rpcerr.ErrUnavailable)
 

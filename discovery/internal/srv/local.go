@@ -7,7 +7,7 @@ import (
 
 	"go-micro.dev/v5/registry"
 
-	feature "github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 )
 
@@ -53,7 +53,7 @@ func (l *local) Deregister(s *registry.Service, _ ...registry.DeregisterOption) 
 }
 
 // self is nobody who could call.
-func self() owner { return owner{host: netip.Addr{}.String(), account: feature.ServiceName} }
+func self() owner { return owner{host: netip.Addr{}.String(), account: discovery.ServiceName} }
 
 func (l *local) GetService(name string, _ ...registry.GetOption) ([]*registry.Service, error) {
 	found := l.state.services(name)

@@ -8,7 +8,7 @@ import (
 
 	"go-micro.dev/v5/registry"
 
-	feature "github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/daemon"
@@ -39,7 +39,7 @@ func remove(r registry.Registry, l *lease) error {
 	}
 	for _, s := range services {
 		i := slices.IndexFunc(s.Nodes, func(n *registry.Node) bool {
-			return n.Id == l.key.node && n.Metadata[feature.LeaseKey] == pb.Commitment(l.owner.key)
+			return n.Id == l.key.node && n.Metadata[discovery.LeaseKey] == pb.Commitment(l.owner.key)
 		})
 		if s.Version != l.key.version || i < 0 {
 			continue

@@ -9,7 +9,7 @@ import (
 
 	"go-micro.dev/v5/client"
 
-	feature "github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/regcache"
@@ -83,7 +83,7 @@ func (f *follower) follow(ctx context.Context) error {
 	const patience = 3*lifeSign + time.Second
 	dead := time.AfterFunc(patience, cancel) // a peer that hangs
 	defer dead.Stop()
-	stream, err := pb.NewRegistryService(feature.ServiceName, f.client).Replicate(ctx,
+	stream, err := pb.NewRegistryService(discovery.ServiceName, f.client).Replicate(ctx,
 		&pb.ReplicateRequest{Node: f.node.state.epoch, Secret: f.node.secret},
 		client.WithAddress(f.address), client.WithDialTimeout(2*time.Second))
 	if err != nil {

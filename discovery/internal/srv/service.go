@@ -13,7 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go-micro.dev/v5/registry"
 
-	feature "github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -41,7 +41,7 @@ func NewService(set Settings) daemon.Service {
 		return &cli.StringFlag{Name: name, Value: *to, Usage: usage, Destination: to, EnvVars: []string{"MICRO_" + strings.ToUpper(name)}}
 	}
 	return daemon.Service{
-		Name:  feature.ServiceName,
+		Name:  discovery.ServiceName,
 		Usage: "keeps the leases of all services; the registry itself unless --registry names another",
 		Flags: []cli.Flag{
 			text("role", "write, read (a replica that takes no registrations) or both", &set.Role),

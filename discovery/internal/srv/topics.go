@@ -8,7 +8,7 @@ import (
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/server"
 
-	feature "github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/daemon"
@@ -17,7 +17,7 @@ import (
 // subscribe takes the heartbeats that come by topic while their sender cannot
 // reach this service by RPC.
 func (n *node) subscribe(s server.Server) error {
-	return s.Subscribe(s.NewSubscriber(feature.HeartbeatTopic, n.heard))
+	return s.Subscribe(s.NewSubscriber(discovery.HeartbeatTopic, n.heard))
 }
 
 // heard renews a lease. Anybody can publish, so the heartbeat has to prove that
@@ -52,7 +52,7 @@ func announcer(env *daemon.Env) *batch.Queue[*pb.Result] {
 		Name: "announcements", Size: 100, Interval: 100 * time.Millisecond, Logger: env.Logger,
 		Send: func(ctx context.Context, results []*pb.Result) error {
 			for _, r := range results {
-				msg := env.Client.NewMessage(feature.WatchTopic, r, client.WithMessageContentType("application/protobuf"))
+				msg := env.Client.NewMessage(discovery.WatchTopic, r, client.WithMessageContentType("application/protobuf"))
 				_ = env.Client.Publish(ctx, msg) // best effort, and never twice
 			}
 			return nil

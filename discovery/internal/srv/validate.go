@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	feature "github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -34,7 +34,7 @@ func checkService(s *pb.Service, peer netip.Addr) error {
 		return rpcerr.Invalid("service", "%d bytes, more than %d", proto.Size(s), maxService)
 	case !clean.Name(s.Name, 256):
 		return rpcerr.Invalid("service.name", "not 1 to 256 printable characters")
-	case s.Name == feature.ServiceName:
+	case s.Name == discovery.ServiceName:
 		return rpcerr.Invalid("service.name", "%s registers itself", s.Name)
 	case s.Version != "" && !clean.Name(s.Version, 128):
 		return rpcerr.Invalid("service.version", "not printable, or more than 128 bytes")

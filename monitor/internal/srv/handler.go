@@ -11,7 +11,7 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
-	feature "github.com/micro/go-platform/monitor"
+	"github.com/micro/go-platform/monitor"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 
@@ -26,7 +26,7 @@ type handler struct {
 // maxReport bounds one report, in bytes.
 const maxReport = 4 << 20
 
-func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
+func refuse(err error) error { return rpcerr.To(monitor.ServiceName, err) }
 
 // Report implements pb.MonitorHandler.
 func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.ReportResponse) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
-	feature "github.com/micro/go-platform/monitor"
+	"github.com/micro/go-platform/monitor"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 
@@ -30,7 +30,7 @@ const (
 func Service() daemon.Service {
 	var retention time.Duration
 	return daemon.Service{
-		Name:  feature.ServiceName,
+		Name:  monitor.ServiceName,
 		Usage: "collects health checks, status and stats of all services, and judges them",
 		Flags: []cli.Flag{&cli.DurationFlag{
 			Name: "retention", Value: DefaultRetention, Destination: &retention, EnvVars: []string{"MICRO_RETENTION"},

@@ -7,7 +7,7 @@ import (
 	"go-micro.dev/v5/server"
 
 	"github.com/micro/go-platform/internal/rpcerr"
-	feature "github.com/micro/go-platform/monitor"
+	"github.com/micro/go-platform/monitor"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 
@@ -17,9 +17,9 @@ import (
 // RPC, and they change no route.
 func (h *handler) subscribe(s server.Server) error {
 	for topic, f := range map[string]any{
-		feature.StatusTopic:      h.onStatus,
-		feature.HealthCheckTopic: h.onHealthCheck,
-		feature.StatsTopic:       h.onStats,
+		monitor.StatusTopic:      h.onStatus,
+		monitor.HealthCheckTopic: h.onHealthCheck,
+		monitor.StatsTopic:       h.onStats,
 	} {
 		if err := s.Subscribe(s.NewSubscriber(topic, f)); err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
-	feature "github.com/micro/go-platform/router"
+	"github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -24,7 +24,7 @@ type handler struct {
 	streams atomic.Int64
 }
 
-func refuse(err error) error { return rpcerr.To(feature.ServiceName, err) }
+func refuse(err error) error { return rpcerr.To(router.ServiceName, err) }
 
 // Report implements pb.RouterHandler.
 func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.ReportResponse) error {

@@ -10,7 +10,7 @@ import (
 	"go-micro.dev/v5/selector"
 
 	"github.com/micro/go-platform/internal/rpctest"
-	feature "github.com/micro/go-platform/router"
+	"github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -27,11 +27,11 @@ func TestPluginsTogetherEject(t *testing.T) {
 	if _, err := a.limit.Create(within(t), &pb.CreateLimitRequest{Limit: &pb.LimitSet{Service: "stock", RequestsPerSecond: 1e6}}); err != nil {
 		t.Fatal(err)
 	}
-	var routers []feature.Router
+	var routers []router.Router
 	for i := range 3 {
-		r := feature.NewRouter(selector.Registry(a.net.Registry),
-			feature.Client(a.net.Client(rpctest.GRPC)), feature.Server(a.net.Server(rpctest.GRPC, fmt.Sprint("shop", i))),
-			feature.Interval(100*time.Millisecond), feature.Eject(1000, time.Second, time.Minute))
+		r := router.NewRouter(selector.Registry(a.net.Registry),
+			router.Client(a.net.Client(rpctest.GRPC)), router.Server(a.net.Server(rpctest.GRPC, fmt.Sprint("shop", i))),
+			router.Interval(100*time.Millisecond), router.Eject(1000, time.Second, time.Minute))
 		if err := r.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	feature "github.com/micro/go-platform/router"
+	"github.com/micro/go-platform/router"
 	routersrv "github.com/micro/go-platform/router/internal/srv"
 	pb "github.com/micro/go-platform/router/proto"
 )
@@ -62,7 +62,7 @@ func TestARestartKeepsRulesAndBeginsAnEpoch(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.net.Boot(routersrv.Service(), shared)
-	fresh := pb.NewRouterService(feature.ServiceName, a.net.Client(rpctest.GRPC))
+	fresh := pb.NewRouterService(router.ServiceName, a.net.Client(rpctest.GRPC))
 	after, err := fresh.Select(within(t), &pb.SelectRequest{Service: "stock", Known: []*pb.Known{
 		{Service: "stock", Epoch: before.Epoch, Revision: before.Revision},
 	}})

@@ -63,7 +63,7 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/regcache"
-	feature "github.com/micro/go-platform/router"
+	"github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"
 )
 
@@ -81,9 +81,9 @@ type options struct {
 // Service returns the service for daemon.Main and daemon.Start.
 func Service() daemon.Service {
 	// The defaults hold when it is booted without a command line, too.
-	o := &options{settings{window: 10 * time.Second, minCallers: 3, ejection: 10 * time.Second, retryRatio: 0.2}, feature.StatsTopic}
+	o := &options{settings{window: 10 * time.Second, minCallers: 3, ejection: 10 * time.Second, retryRatio: 0.2}, router.StatsTopic}
 	return daemon.Service{
-		Name:  feature.ServiceName,
+		Name:  router.ServiceName,
 		Usage: "tells clients where their calls go: nodes, weights, ejections, rules, labels and limits",
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "window", Usage: "how long reports count, 1s to 10m", Value: o.window, Destination: &o.window, EnvVars: []string{"MICRO_ROUTER_WINDOW"}},

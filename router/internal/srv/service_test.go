@@ -14,7 +14,7 @@ import (
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	feature "github.com/micro/go-platform/router"
+	"github.com/micro/go-platform/router"
 	routersrv "github.com/micro/go-platform/router/internal/srv"
 	pb "github.com/micro/go-platform/router/proto"
 )
@@ -41,7 +41,7 @@ func boot(t *testing.T, change ...func(*daemon.Config)) *api {
 	net := rpctest.New(t)
 	srv := net.Boot(routersrv.Service(), change...)
 	c := net.Client(rpctest.GRPC)
-	return &api{net, srv, pb.NewRouterService(feature.ServiceName, c), pb.NewRuleService(feature.ServiceName, c), pb.NewLabelService(feature.ServiceName, c), pb.NewLimitService(feature.ServiceName, c)}
+	return &api{net, srv, pb.NewRouterService(router.ServiceName, c), pb.NewRuleService(router.ServiceName, c), pb.NewLabelService(router.ServiceName, c), pb.NewLimitService(router.ServiceName, c)}
 }
 
 // register adds nodes of stock to the registry.
@@ -339,7 +339,7 @@ func TestTheTopicIsTaken(t *testing.T) {
 	bad := proto.CloneOf(s)
 	bad.Client = nil
 	for _, m := range []*pb.Stats{{}, bad, s} {
-		if err := c.Publish(within(t), c.NewMessage(feature.StatsTopic, m)); err != nil {
+		if err := c.Publish(within(t), c.NewMessage(router.StatsTopic, m)); err != nil {
 			t.Fatal(err)
 		}
 	}
