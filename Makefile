@@ -16,6 +16,13 @@ INSTALL := bash internal/backend/install.sh
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 
+# The features: folders with a package of their name.
+FEATURES := $(sort $(foreach d,$(patsubst %/,%,$(wildcard */)),$(if $(wildcard $(d)/$(d).go),$(d))))
+# What make test tests of the main module, and the modules it goes through: all,
+# or those of the features in F.
+TESTED = $(or $(F:%=./%/...),./...)
+TESTMODULES = $(if $(F),./ $(foreach f,$(F),$(filter $(f)/%,$(MODULES))),$(MODULES))
+
 each = @for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
 .PHONY: help run test check proto bench fuzz faults backends build fmt vet lint tidy protodiff benchonce
@@ -29,9 +36,13 @@ run: ## the whole platform in one process with live traffic; Ctrl-C ends it
 build: ## the services' binaries, into bin/
 	@mkdir -p bin && go build -o bin/ ./*/*-srv
 
-test: ## unit, conformance and end-to-end tests of all modules under the race detector
+test: ## unit, conformance and end-to-end tests of all modules under the race detector; F=kv: those of one feature
+	$(if $(filter-out $(FEATURES),$(F)),$(error there is no feature "$(F)", F is one of: $(FEATURES)))
 	@[ -n "$(RACE)" ] || echo "no C compiler found: testing without the race detector (apt-get install gcc)"
-	$(call each,go test $(RACE) -timeout 20m ./...)
+	@for m in $(TESTMODULES); do \
+		packages=./...; [ "$$m" != ./ ] || packages="$(TESTED)"; \
+		echo "== $$m: go test $(RACE) -timeout 20m $$packages"; \
+		(cd "$$m" && go test $(RACE) -timeout 20m $$packages); done
 
 check: fmt vet lint tidy protodiff benchonce ## formatting, vet, lint, tidy and proto diffs, each benchmark once
 
