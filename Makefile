@@ -22,6 +22,8 @@ FEATURES := $(sort $(foreach d,$(patsubst %/,%,$(wildcard */)),$(if $(wildcard $
 # or those of the features in F.
 TESTED = $(or $(F:%=./%/...),./...)
 TESTMODULES = $(if $(F),./ $(foreach f,$(F),$(filter $(f)/%,$(MODULES))),$(MODULES))
+# How make test ends: what internal/backend/skip noted, and for how many tests.
+SKIPPED = sort "$$GO_PLATFORM_SKIPPED" | uniq -c | sed -E "s/^ *([0-9]+) /skipped (\1): /"
 
 each = @for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
@@ -39,7 +41,8 @@ build: ## the services' binaries, into bin/
 test: ## unit, conformance and end-to-end tests of all modules under the race detector; F=kv: those of one feature
 	$(if $(filter-out $(FEATURES),$(F)),$(error there is no feature "$(F)", F is one of: $(FEATURES)))
 	@[ -n "$(RACE)" ] || echo "no C compiler found: testing without the race detector (apt-get install gcc)"
-	@for m in $(TESTMODULES); do \
+	@export GO_PLATFORM_SKIPPED=$$(mktemp); trap '$(SKIPPED); rm "$$GO_PLATFORM_SKIPPED"' EXIT; \
+	for m in $(TESTMODULES); do \
 		packages=./...; [ "$$m" != ./ ] || packages="$(TESTED)"; \
 		echo "== $$m: go test $(RACE) -timeout 20m $$packages"; \
 		(cd "$$m" && go test $(RACE) -timeout 20m $$packages); done
