@@ -27,7 +27,7 @@ SKIPPED = sort "$$GO_PLATFORM_SKIPPED" | uniq -c | sed -E "s/^ *([0-9]+) /skippe
 
 each = @for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help run test check proto bench fuzz faults backends build fmt vet lint tidy protodiff benchonce
+.PHONY: help run test check proto bench fuzz faults backends build fmt vet crossvet lint tidy protodiff benchonce
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ test: ## unit, conformance and end-to-end tests of all modules under the race de
 		echo "== $$m: go test $(RACE) -timeout 20m $$packages"; \
 		(cd "$$m" && go test $(RACE) -timeout 20m $$packages); done
 
-check: fmt vet lint tidy protodiff benchonce ## formatting, vet, lint, tidy and proto diffs, each benchmark once
+check: fmt vet crossvet lint tidy protodiff benchonce ## formatting, vet (for Windows and macOS too), lint, tidy and proto diffs, each benchmark once
 
 fmt:
 	@out=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l); \
@@ -55,6 +55,11 @@ fmt:
 
 vet:
 	$(call each,go vet ./...)
+
+# Whether all of it compiles where users work, and CI does not run.
+crossvet:
+	$(call each,CGO_ENABLED=0 GOOS=windows GOARCH=amd64 go vet ./...)
+	$(call each,CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go vet ./...)
 
 lint:
 	@$(INSTALL) lint
