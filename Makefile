@@ -16,9 +16,18 @@ INSTALL := bash internal/backend/install.sh
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 
+# The features: folders with a package of their name.
+FEATURES := $(sort $(foreach d,$(patsubst %/,%,$(wildcard */)),$(if $(wildcard $(d)/$(d).go),$(d))))
+# What make test tests of the main module, and the modules it goes through: all,
+# or those of the features in F.
+TESTED = $(or $(F:%=./%/...),./...)
+TESTMODULES = $(if $(F),./ $(foreach f,$(F),$(filter $(f)/%,$(MODULES))),$(MODULES))
+# How make test ends: what internal/backend/skip noted, and for how many tests.
+SKIPPED = sort "$$GO_PLATFORM_SKIPPED" | uniq -c | sed -E "s/^ *([0-9]+) /skipped (\1): /"
+
 each = @for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help run test check proto bench fuzz faults backends build fmt vet lint tidy protodiff benchonce
+.PHONY: help run test check proto bench fuzz faults backends build fmt vet crossvet lint tidy protodiff benchonce
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,11 +38,16 @@ run: ## the whole platform in one process with live traffic; Ctrl-C ends it
 build: ## the services' binaries, into bin/
 	@mkdir -p bin && go build -o bin/ ./*/*-srv
 
-test: ## unit, conformance and end-to-end tests of all modules under the race detector
+test: ## unit, conformance and end-to-end tests of all modules under the race detector; F=kv: those of one feature
+	$(if $(filter-out $(FEATURES),$(F)),$(error there is no feature "$(F)", F is one of: $(FEATURES)))
 	@[ -n "$(RACE)" ] || echo "no C compiler found: testing without the race detector (apt-get install gcc)"
-	$(call each,go test $(RACE) -timeout 20m ./...)
+	@export GO_PLATFORM_SKIPPED=$$(mktemp); trap '$(SKIPPED); rm "$$GO_PLATFORM_SKIPPED"' EXIT; \
+	for m in $(TESTMODULES); do \
+		packages=./...; [ "$$m" != ./ ] || packages="$(TESTED)"; \
+		echo "== $$m: go test $(RACE) -timeout 20m $$packages"; \
+		(cd "$$m" && go test $(RACE) -timeout 20m $$packages); done
 
-check: fmt vet lint tidy protodiff benchonce ## formatting, vet, lint, tidy and proto diffs, each benchmark once
+check: fmt vet crossvet lint tidy protodiff benchonce ## formatting, vet (for Windows and macOS too), lint, tidy and proto diffs, each benchmark once
 
 fmt:
 	@out=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l); \
@@ -41,6 +55,11 @@ fmt:
 
 vet:
 	$(call each,go vet ./...)
+
+# Whether all of it compiles where users work, and CI does not run.
+crossvet:
+	$(call each,CGO_ENABLED=0 GOOS=windows GOARCH=amd64 go vet ./...)
+	$(call each,CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go vet ./...)
 
 lint:
 	@$(INSTALL) lint

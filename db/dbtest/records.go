@@ -29,9 +29,16 @@ func crud(t *testing.T, s *suite) {
 	if made.ETag() != r.ETag() || made.Created() != r.Created() || string(made.Bytes()) != "one" || read != r {
 		t.Error("Returning gave another record")
 	}
+	updateAndDelete(t, s, made)
+}
+
+// updateAndDelete goes on with the record that crud made.
+func updateAndDelete(t *testing.T, s *suite, made db.Record) {
+	t.Helper()
+	id := made.Id()
 	var updated db.Record
 	must(t, s.Update(db.NewRecord(id, db.Metadata{"size": 2}, []byte("two")), db.Returning(&updated)))
-	r, err = s.Read(id)
+	r, err := s.Read(id)
 	must(t, err)
 	if string(r.Bytes()) != "two" || len(r.Metadata()) != 1 || r.Metadata()["size"] != int64(2) {
 		t.Fatalf("updated to %q %v", r.Bytes(), r.Metadata())

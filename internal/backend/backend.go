@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/micro/go-platform/internal/backend/skip"
 )
 
 // Server is a server that is ready to be used.
@@ -48,6 +50,7 @@ func Args(args ...string) Option {
 // kind says how one sort of server is found, started and asked whether it is ready.
 type kind struct {
 	name     string
+	debian   string // its package; empty where Debian has none
 	ports    []span
 	patience time.Duration // from start to ready, on a busy machine
 
@@ -78,7 +81,7 @@ func serve(tb testing.TB, k kind, opts []Option) *Server {
 	} else {
 		bin, ok := k.find()
 		if !ok {
-			missing(tb, k.name, k.variable())
+			missing(tb, k.name, k.debian, k.variable())
 			return nil // reached only when tb is a stand-in whose Skip returns
 		}
 		s.inst = obtain(tb, k, bin, req)
@@ -113,14 +116,18 @@ func obtain(tb testing.TB, k kind, bin string, req request) *instance {
 	return inst
 }
 
-func missing(tb testing.TB, name, variable string) {
+func missing(tb testing.TB, name, debian, variable string) {
 	tb.Helper()
-	text := fmt.Sprintf("backend: no %s on this machine: run \"make backends\" or set %s", name, variable)
+	remedy := `run "make backends"`
+	if debian != "" {
+		remedy += " or apt-get install " + debian
+	}
+	text := fmt.Sprintf("no %s on this machine: %s or set %s", name, remedy, variable)
 	if os.Getenv("REQUIRE_BACKENDS") == "1" {
-		tb.Fatal(text)
+		tb.Fatal("backend: " + text)
 		return
 	}
-	tb.Skip(text)
+	skip.Test(tb, text)
 }
 
 // Kill ends the server the hard way, as a crash would: nothing is flushed, and clients see their connections

@@ -15,7 +15,7 @@ func Chromium(tb testing.TB) string {
 	}
 	path, ok := program("chromium", "chromium-browser", "google-chrome")()
 	if !ok {
-		missing(tb, "chromium", variable)
+		missing(tb, "chromium", "chromium", variable)
 	}
 	return path
 }

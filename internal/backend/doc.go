@@ -18,7 +18,8 @@
 //  2. A program on PATH, in the directories for system programs or in the cache that "make backends" fills
 //     (GO_PLATFORM_CACHE, else XDG_CACHE_HOME/go-platform, else ~/.cache/go-platform). It is started on free
 //     loopback ports in a directory of its own, and stopped when the test ends.
-//  3. Nothing: the test is skipped with a hint, or fails if REQUIRE_BACKENDS=1.
+//  3. Nothing: the test is skipped with a hint that "make test" repeats at its end, or fails if
+//     REQUIRE_BACKENDS=1.
 //
 // A server started here belongs to the test, which may [Server.Kill] and [Server.Restart] it. Servers on the
 // JVM take many seconds to start; tests that only use one pass [Shared], and all tests of the package then get

@@ -11,6 +11,7 @@ func Etcd(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "etcd",
+		debian:   "etcd-server",
 		ports:    usual(2),
 		patience: 60 * time.Second,
 		find:     program("etcd"),

@@ -67,7 +67,7 @@ func redisWith(t *testing.T, args func(*place) []string) (kind, string) {
 	t.Helper()
 	bin, ok := program("redis-server")()
 	if !ok {
-		missing(t, "redis", "GO_PLATFORM_REDIS")
+		missing(t, "redis", "redis-server", "GO_PLATFORM_REDIS")
 	}
 	return kind{
 		name:     "redis",

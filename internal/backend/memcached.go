@@ -12,6 +12,7 @@ func Memcached(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "memcached",
+		debian:   "memcached",
 		ports:    usual(1),
 		patience: 30 * time.Second,
 		find:     program("memcached"),

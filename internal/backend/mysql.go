@@ -21,6 +21,7 @@ func MySQL(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	s := serve(tb, kind{
 		name:     "mysql",
+		debian:   "mariadb-server",
 		ports:    usual(1),
 		patience: 60 * time.Second,
 		find:     program("mariadbd"),

@@ -11,6 +11,7 @@ func NATS(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "nats",
+		debian:   "nats-server",
 		ports:    usual(1),
 		patience: 30 * time.Second,
 		find:     program("nats-server"),

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"syscall"
 	"testing"
 )
 
@@ -84,7 +83,7 @@ func reserveOne(number int) (port, error) {
 	if err != nil {
 		return port{}, fmt.Errorf("open the lock of port %d: %w", number, err)
 	}
-	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = tryLock(lock)
 	if err == nil {
 		err = free(number)
 	}

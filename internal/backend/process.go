@@ -66,6 +66,10 @@ func (p *process) kill() {
 
 // stop asks politely and gives the process a while to write what it must.
 func (p *process) stop(patience time.Duration) {
+	if runtime.GOOS == "windows" { // which cannot ask
+		p.kill()
+		return
+	}
 	p.signal(syscall.SIGTERM)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

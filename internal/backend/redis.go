@@ -12,6 +12,7 @@ func Redis(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	return serve(tb, kind{
 		name:     "redis",
+		debian:   "redis-server",
 		ports:    usual(1),
 		patience: 30 * time.Second,
 		find:     program("redis-server"),

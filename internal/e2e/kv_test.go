@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -89,13 +88,6 @@ func (r *kvRing) join() *kvProcess {
 	r.t.Cleanup(m.kill)
 	r.members = append(r.members, m)
 	return m
-}
-
-func (r *kvRing) signal(m *kvProcess, s os.Signal) {
-	r.t.Helper()
-	if err := m.cmd.Process.Signal(s); err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // client is a KV whose server never starts: it only asks the members.
@@ -266,20 +258,6 @@ func TestFaultKVKilled(t *testing.T) {
 		}
 		<-time.After(phase())
 		l.check(r, 3)
-	})
-}
-
-// A member that is stopped is removed, and what it thinks when it goes on is of
-// the past.
-func TestFaultKVPaused(t *testing.T) {
-	kvSizes(t, func(t *testing.T, r *kvRing) {
-		l := startKVLoad(r, kvClients)
-		<-time.After(phase() / 2)
-		r.signal(r.members[0], syscall.SIGSTOP)
-		<-time.After(max(4*time.Second, phase()/2))
-		r.signal(r.members[0], syscall.SIGCONT)
-		<-time.After(2 * phase())
-		l.check(r, 1)
 	})
 }
 

@@ -373,6 +373,20 @@ func TestSlowReads(t *testing.T) {
 	}
 }
 
+// introspects checks what who learns of a token that ann gave to app: all of
+// it, or only that it is not active.
+func (e *env) introspects(token, who string, all bool) {
+	e.Helper()
+	rsp, err := e.oauth.Introspect(e.as(e.token(who, secretOf(who))), &pb.IntrospectRequest{AccessToken: token})
+	if err != nil || rsp.Active != all {
+		e.Errorf("%s over RPC: %v %v", who, rsp, err)
+	}
+	a := e.post("/oauth2/introspect", url.Values{"token": {token}}, who, secretOf(who))
+	if a.status != 200 || a.json["active"] != all || all && (a.text("sub") != "ann" || a.text("client_id") != "app" || a.text("scope") != "read") || !all && len(a.json) != 1 {
+		e.Errorf("%s over HTTP: %d %s", who, a.status, a.body)
+	}
+}
+
 func TestIntrospectionAndRevocation(t *testing.T) {
 	e := start(t)
 	e.people()
@@ -382,14 +396,7 @@ func TestIntrospectionAndRevocation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for who, want := range map[string]bool{"ann": true, "app": true, "gate": true, "orders": false} {
-		rsp, err := e.oauth.Introspect(e.as(e.token(who, secretOf(who))), &pb.IntrospectRequest{AccessToken: token.AccessToken})
-		if err != nil || rsp.Active != want {
-			t.Errorf("%s over RPC: %v %v", who, rsp, err)
-		}
-		a := e.post("/oauth2/introspect", url.Values{"token": {token.AccessToken}}, who, secretOf(who))
-		if a.status != 200 || a.json["active"] != want || want && (a.text("sub") != "ann" || a.text("client_id") != "app" || a.text("scope") != "read") || !want && len(a.json) != 1 {
-			t.Errorf("%s over HTTP: %d %s", who, a.status, a.body)
-		}
+		e.introspects(token.AccessToken, who, want)
 	}
 	if a := e.post("/oauth2/introspect", url.Values{"token": {token.AccessToken}}, "gate", "wrong"); a.status != 401 {
 		t.Errorf("introspection with a wrong secret: %d", a.status)

@@ -104,7 +104,12 @@ func TestWatch(t *testing.T) {
 	w.saw(t, "no rules", func(m *pb.WatchResponse) bool { return m.Rules != nil && len(m.Rules.Rules) == 0 })
 	cancel()
 	<-w.done
+	watchUntilStop(t, e)
+}
 
+// watchUntilStop watches from the beginning until the service stops.
+func watchUntilStop(t *testing.T, e *env) {
+	t.Helper()
 	again := e.watch(e.admin())
 	again.saw(t, "everything again", func(m *pb.WatchResponse) bool { return m.Reset_ && len(m.Revocations) >= 3 })
 	if err := e.running.Stop(); err != nil {

@@ -86,6 +86,12 @@ func accounts(t *testing.T, e *env) {
 	if err != nil || up.Account.Metadata["a"] != "b" || len(up.Account.Scopes) != 3 {
 		t.Errorf("update: %v %v", up, err)
 	}
+	deleteAccount(t, e)
+}
+
+// deleteAccount deletes the account of app, and nothing is left of it.
+func deleteAccount(t *testing.T, e *env) {
+	t.Helper()
 	if _, err := e.account.Delete(e.admin(), &pb.DeleteRequest{Id: "app"}); err != nil {
 		t.Error(err)
 	}
@@ -156,6 +162,12 @@ func policies(t *testing.T, e *env) {
 	if d := check("ann", "buyer"); d.Allowed {
 		t.Error("an update does not count")
 	}
+	deletePolicy(t, e)
+}
+
+// deletePolicy deletes the rule "all", and nothing is left of it.
+func deletePolicy(t *testing.T, e *env) {
+	t.Helper()
 	if _, err := e.policy.Delete(e.admin(), &pb.PolicyDeleteRequest{Id: "all"}); err != nil {
 		t.Error(err)
 	}

@@ -55,6 +55,31 @@ func anyway(*configsrv.Doc, int64) error { return nil }
 const odd = `{"é'\"%_\\":"\u0000 😀"}`
 
 func testWrites(t *testing.T, s configsrv.Store) {
+	first, second, third := writeThrice(t, s)
+	changedDocs(t, s, first, third)
+	for _, c := range []struct {
+		at    int64
+		want  int64
+		data  string
+		there bool
+	}{{first, first, odd, true}, {second, second, `{"c":1}`, true}, {third, third, "", false}, {third + 1000, third, "", false}} {
+		e, err := s.EntryAt(t.Context(), "w:a", c.at)
+		if err != nil || e.Revision != c.want || e.Data != c.data || e.There != c.there {
+			t.Errorf("at %d: %+v, %v", c.at, e, err)
+		}
+	}
+	wholeEntries(t, s, first, second)
+	for id, at := range map[string]int64{"w:a": first - 1, "w:A": third, "w:%": third, "none": third} {
+		if e, err := s.EntryAt(t.Context(), id, at); !errors.Is(err, rpcerr.ErrNotFound) {
+			t.Errorf("%s at %d: %+v, %v", id, at, e, err)
+		}
+	}
+}
+
+// writeThrice creates w:a, begins a rollout and deletes it; it returns the
+// revisions.
+func writeThrice(t *testing.T, s configsrv.Store) (first, second, third int64) {
+	t.Helper()
 	ctx := t.Context()
 	d := configsrv.Doc{ID: "w:a", There: true, Data: odd, Author: "é"}
 	e := configsrv.Entry{Action: "create", Author: "é", Data: odd, Settled: true, There: true, At: 5, Note: "why", Path: "a/b"}
@@ -68,7 +93,7 @@ func testWrites(t *testing.T, s configsrv.Store) {
 		t.Fatal(err)
 	}
 	rollout := &pb.RolloutState{Rollout: &pb.Rollout{Percent: 12.5, Labels: map[string]string{"é": "x"}}, Revision: 7}
-	second, err := s.Put(ctx, configsrv.Doc{ID: "w:a", There: true, Data: `{}`, Rollout: rollout},
+	second, err = s.Put(ctx, configsrv.Doc{ID: "w:a", There: true, Data: `{}`, Rollout: rollout},
 		configsrv.Entry{Action: "rollout", Data: `{"c":1}`, There: true, Rollout: rollout}, func(old *configsrv.Doc, revision int64) error {
 			if old == nil || old.Revision != first || old.Data != odd || !old.There || old.Author != "é" || revision != first+1 {
 				t.Errorf("second write sees %+v, %d", old, revision)
@@ -78,10 +103,18 @@ func testWrites(t *testing.T, s configsrv.Store) {
 	if err != nil || second != first+1 {
 		t.Fatalf("%d after %d, %v", second, first, err)
 	}
-	third, err := s.Put(ctx, configsrv.Doc{ID: "w:a"}, configsrv.Entry{Action: "delete", Settled: true}, anyway)
+	third, err = s.Put(ctx, configsrv.Doc{ID: "w:a"}, configsrv.Entry{Action: "delete", Settled: true}, anyway)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return first, second, third
+}
+
+// changedDocs checks what writeThrice changed since its first revision, and
+// that nothing did since its last.
+func changedDocs(t *testing.T, s configsrv.Store, first, third int64) {
+	t.Helper()
+	ctx := t.Context()
 	if now, err := s.Revision(ctx); err != nil || now != third {
 		t.Errorf("revision %d, %v, want %d", now, err, third)
 	}
@@ -92,27 +125,17 @@ func testWrites(t *testing.T, s configsrv.Store) {
 	if docs, err := s.Docs(ctx, third); err != nil || len(docs) != 0 {
 		t.Errorf("changed since now: %+v, %v", docs, err)
 	}
-	for _, c := range []struct {
-		at    int64
-		want  int64
-		data  string
-		there bool
-	}{{first, first, odd, true}, {second, second, `{"c":1}`, true}, {third, third, "", false}, {third + 1000, third, "", false}} {
-		e, err := s.EntryAt(ctx, "w:a", c.at)
-		if err != nil || e.Revision != c.want || e.Data != c.data || e.There != c.there {
-			t.Errorf("at %d: %+v, %v", c.at, e, err)
-		}
-	}
+}
+
+// wholeEntries checks each field of the first two entries of writeThrice.
+func wholeEntries(t *testing.T, s configsrv.Store, first, second int64) {
+	t.Helper()
+	ctx := t.Context()
 	if e, err := s.EntryAt(ctx, "w:a", first); err != nil || e.ID != "w:a" || e.Path != "a/b" || e.Action != "create" || e.Author != "é" || e.Note != "why" || e.At != 5 || !e.Settled {
 		t.Errorf("entry: %+v, %v", e, err)
 	}
 	if e, err := s.EntryAt(ctx, "w:a", second); err != nil || e.Rollout.GetRollout().GetPercent() != 12.5 || e.Rollout.Revision != 7 {
 		t.Errorf("rollout: %+v, %v", e, err)
-	}
-	for id, at := range map[string]int64{"w:a": first - 1, "w:A": third, "w:%": third, "none": third} {
-		if e, err := s.EntryAt(ctx, id, at); !errors.Is(err, rpcerr.ErrNotFound) {
-			t.Errorf("%s at %d: %+v, %v", id, at, e, err)
-		}
 	}
 }
 

@@ -120,7 +120,12 @@ func testEvents(t *testing.T, url string) {
 	if c, err = db.ParseChange(last.Data); err != nil || c.ETag != "" || c.Metadata != nil || last.Key != first.Key {
 		t.Errorf("the last tells %+v, %v", c, err)
 	}
-	// A change that event-srv refuses is in nobody's way.
+	poison(t, d, e)
+}
+
+// poison makes a change that event-srv refuses: it is in nobody's way.
+func poison(t *testing.T, d db.DB, e *events) {
+	t.Helper()
 	e.mu.Lock()
 	e.refuse = "poison"
 	e.mu.Unlock()

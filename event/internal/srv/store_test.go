@@ -111,116 +111,150 @@ func between() time.Time {
 
 func TestStores(t *testing.T) {
 	on(t, func(t *testing.T, open opener) {
-		ctx := t.Context()
 		s, closeStore := open()
 		id := s.ID()
-		var all []*eventlog.Entry
-		for i := range 9 {
-			all = append(all, entry(i))
-		}
-		commit(t, s, all[:5]...)
-		middle := between().UnixNano()
-		for _, e := range all[5:] {
-			e.Record.Appended = time.Now().UnixNano()
-		}
-		commit(t, s, all[5:]...)
-		for i, e := range all {
-			if e.Sequence != uint64(i)+1 || e.Duplicate {
-				t.Errorf("entry %d: sequence %d, duplicate %v", i, e.Sequence, e.Duplicate)
-			}
-		}
-		again := []*eventlog.Entry{entry(3), {Record: entry(4).Record, Again: true}}
-		again[1].Record.Data = "new"
-		commit(t, s, again...)
-		if !again[0].Duplicate || again[0].Sequence != 4 || again[1].Duplicate || again[1].Sequence != 10 {
-			t.Errorf("again: %+v, %+v", again[0], again[1])
-		}
-
-		read := func(after uint64, f plugin.Filter, limit int) []*pb.Record {
-			t.Helper()
-			var found []*pb.Record
-			for {
-				records, cursor, err := s.Read(ctx, after, f, limit)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if found = append(found, records...); cursor == after {
-					return found
-				}
-				after = cursor
-			}
-		}
-		wantSequences(t, "all, by 4", read(0, filter(t), 4), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-		wantSequences(t, "after 8", read(8, filter(t), 100), 9, 10)
-		wantSequences(t, "after the end", read(10, filter(t), 100))
-		wantSequences(t, "a.*", read(0, filter(t, "a.*"), 2), 2, 5, 8, 10)
-		wantSequences(t, "a, b", read(0, filter(t, "a", "b"), 3), 1, 3, 4, 6, 7, 9)
-
-		for nano, want := range map[int64]uint64{1: 0, middle: 5, time.Now().Add(time.Hour).UnixNano(): 10} {
-			if got, err := s.Before(ctx, nano); err != nil || got != want {
-				t.Errorf("Before(%d): %d, %v; want %d", nano, got, err, want)
-			}
-		}
-		for id, want := range map[string]string{"id0": "data0", "id4": "new", "nobody": ""} {
-			if r, err := s.Find(ctx, id); err != nil || r.GetData() != want {
-				t.Errorf("Find(%s): %v, %v", id, r, err)
-			}
-		}
-		search := func(what string, q eventlog.Query, want ...uint64) {
-			t.Helper()
-			if q.Limit == 0 {
-				q.Limit = 100
-			}
-			records, cut, err := s.Search(ctx, q)
-			if err != nil || cut {
-				t.Errorf("%s: %v, %v", what, cut, err)
-			}
-			wantSequences(t, what, records, want...)
-		}
-		second := int64(time.Second)
-		search("everything", eventlog.Query{}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-		search("by id", eventlog.Query{ID: "id4"}, 5, 10)
-		search("by type", eventlog.Query{Filter: filter(t, "b")}, 3, 6, 9)
-		search("by time", eventlog.Query{From: 1002 * second, To: 1004 * second}, 3, 4)
-		search("a page", eventlog.Query{Offset: 2, Limit: 3}, 3, 4, 5)
-		search("reverse", eventlog.Query{Reverse: true, Offset: 1, Limit: 2}, 9, 8)
-		search("after", eventlog.Query{After: 8}, 9, 10)
-		search("before", eventlog.Query{After: 3, Reverse: true}, 2, 1)
-
-		if n, err := s.Erase(ctx, "id4"); err != nil || n != 2 {
-			t.Errorf("Erase: %d, %v", n, err)
-		}
-		if n, err := s.Erase(ctx, "nobody"); err != nil || n != 0 {
-			t.Errorf("Erase of nobody: %d, %v", n, err)
-		}
-		if r, err := s.Find(ctx, "id4"); err != nil || r != nil {
-			t.Errorf("Find after Erase: %v, %v", r, err)
-		}
-		states := []eventlog.State{{Name: "one / *", Data: []byte{1, 0, 255}}, {Name: "two", Data: []byte("2")}}
-		for _, change := range [][]eventlog.State{states, {{Name: "two", Data: []byte("22")}}, {{Name: "one / *"}}} {
-			if err := s.Commit(ctx, nil, change); err != nil {
-				t.Fatal(err)
-			}
-		}
+		middle := writeTen(t, s)
+		readBack(t, s, middle)
+		searchAll(t, s)
+		eraseAndKeepStates(t, s)
 		closeStore()
 
 		s, closeStore = open()
 		defer closeStore()
-		kept, err := s.States(ctx)
-		if err != nil || len(kept) != 1 || kept[0].Name != "two" || string(kept[0].Data) != "22" {
-			t.Errorf("states: %v, %v", kept, err)
-		}
 		if s.ID() != id {
 			t.Errorf("the log is %s after it was opened again, was %s", s.ID(), id)
 		}
-		if err := s.Commit(ctx, []*eventlog.Entry{entry(20)}, []eventlog.State{{Name: "two", Data: []byte("3")}}); err != nil {
+		openedAgain(t, s)
+	}, inMemory, inSQLite, inMySQL, inNATS)
+}
+
+// writeTen commits nine records and another one with the id of the fifth. It
+// returns a time after the first five.
+func writeTen(t *testing.T, s eventlog.Store) (middle int64) {
+	t.Helper()
+	var all []*eventlog.Entry
+	for i := range 9 {
+		all = append(all, entry(i))
+	}
+	commit(t, s, all[:5]...)
+	middle = between().UnixNano()
+	for _, e := range all[5:] {
+		e.Record.Appended = time.Now().UnixNano()
+	}
+	commit(t, s, all[5:]...)
+	for i, e := range all {
+		if e.Sequence != uint64(i)+1 || e.Duplicate {
+			t.Errorf("entry %d: sequence %d, duplicate %v", i, e.Sequence, e.Duplicate)
+		}
+	}
+	again := []*eventlog.Entry{entry(3), {Record: entry(4).Record, Again: true}}
+	again[1].Record.Data = "new"
+	commit(t, s, again...)
+	if !again[0].Duplicate || again[0].Sequence != 4 || again[1].Duplicate || again[1].Sequence != 10 {
+		t.Errorf("again: %+v, %+v", again[0], again[1])
+	}
+	return middle
+}
+
+// read returns all that follow after, by pages of limit.
+func read(t *testing.T, s eventlog.Store, after uint64, f plugin.Filter, limit int) []*pb.Record {
+	t.Helper()
+	var found []*pb.Record
+	for {
+		records, cursor, err := s.Read(t.Context(), after, f, limit)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, last, err := s.Bounds(ctx); err != nil || last != 11 {
-			t.Errorf("last: %d, %v", last, err)
+		if found = append(found, records...); cursor == after {
+			return found
 		}
-		wantSequences(t, "opened again", read(0, filter(t), 100), 1, 2, 3, 4, 6, 7, 8, 9, 11)
-	}, inMemory, inSQLite, inMySQL, inNATS)
+		after = cursor
+	}
+}
+
+// readBack reads what writeTen wrote: in order, by time and by id.
+func readBack(t *testing.T, s eventlog.Store, middle int64) {
+	t.Helper()
+	wantSequences(t, "all, by 4", read(t, s, 0, filter(t), 4), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+	wantSequences(t, "after 8", read(t, s, 8, filter(t), 100), 9, 10)
+	wantSequences(t, "after the end", read(t, s, 10, filter(t), 100))
+	wantSequences(t, "a.*", read(t, s, 0, filter(t, "a.*"), 2), 2, 5, 8, 10)
+	wantSequences(t, "a, b", read(t, s, 0, filter(t, "a", "b"), 3), 1, 3, 4, 6, 7, 9)
+
+	for nano, want := range map[int64]uint64{1: 0, middle: 5, time.Now().Add(time.Hour).UnixNano(): 10} {
+		if got, err := s.Before(t.Context(), nano); err != nil || got != want {
+			t.Errorf("Before(%d): %d, %v; want %d", nano, got, err, want)
+		}
+	}
+	for id, want := range map[string]string{"id0": "data0", "id4": "new", "nobody": ""} {
+		if r, err := s.Find(t.Context(), id); err != nil || r.GetData() != want {
+			t.Errorf("Find(%s): %v, %v", id, r, err)
+		}
+	}
+}
+
+// searchAll searches what writeTen wrote.
+func searchAll(t *testing.T, s eventlog.Store) {
+	t.Helper()
+	search := func(what string, q eventlog.Query, want ...uint64) {
+		t.Helper()
+		if q.Limit == 0 {
+			q.Limit = 100
+		}
+		records, cut, err := s.Search(t.Context(), q)
+		if err != nil || cut {
+			t.Errorf("%s: %v, %v", what, cut, err)
+		}
+		wantSequences(t, what, records, want...)
+	}
+	second := int64(time.Second)
+	search("everything", eventlog.Query{}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+	search("by id", eventlog.Query{ID: "id4"}, 5, 10)
+	search("by type", eventlog.Query{Filter: filter(t, "b")}, 3, 6, 9)
+	search("by time", eventlog.Query{From: 1002 * second, To: 1004 * second}, 3, 4)
+	search("a page", eventlog.Query{Offset: 2, Limit: 3}, 3, 4, 5)
+	search("reverse", eventlog.Query{Reverse: true, Offset: 1, Limit: 2}, 9, 8)
+	search("after", eventlog.Query{After: 8}, 9, 10)
+	search("before", eventlog.Query{After: 3, Reverse: true}, 2, 1)
+}
+
+// eraseAndKeepStates erases both records of one id, and writes states of which
+// "two" is left.
+func eraseAndKeepStates(t *testing.T, s eventlog.Store) {
+	t.Helper()
+	ctx := t.Context()
+	if n, err := s.Erase(ctx, "id4"); err != nil || n != 2 {
+		t.Errorf("Erase: %d, %v", n, err)
+	}
+	if n, err := s.Erase(ctx, "nobody"); err != nil || n != 0 {
+		t.Errorf("Erase of nobody: %d, %v", n, err)
+	}
+	if r, err := s.Find(ctx, "id4"); err != nil || r != nil {
+		t.Errorf("Find after Erase: %v, %v", r, err)
+	}
+	states := []eventlog.State{{Name: "one / *", Data: []byte{1, 0, 255}}, {Name: "two", Data: []byte("2")}}
+	for _, change := range [][]eventlog.State{states, {{Name: "two", Data: []byte("22")}}, {{Name: "one / *"}}} {
+		if err := s.Commit(ctx, nil, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// openedAgain finds in the store what was left, and appends to it.
+func openedAgain(t *testing.T, s eventlog.Store) {
+	t.Helper()
+	ctx := t.Context()
+	kept, err := s.States(ctx)
+	if err != nil || len(kept) != 1 || kept[0].Name != "two" || string(kept[0].Data) != "22" {
+		t.Errorf("states: %v, %v", kept, err)
+	}
+	if err := s.Commit(ctx, []*eventlog.Entry{entry(20)}, []eventlog.State{{Name: "two", Data: []byte("3")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, last, err := s.Bounds(ctx); err != nil || last != 11 {
+		t.Errorf("last: %d, %v", last, err)
+	}
+	wantSequences(t, "opened again", read(t, s, 0, filter(t), 100), 1, 2, 3, 4, 6, 7, 8, 9, 11)
 }
 
 // Who opens the log last writes; the other one finds out, whoever writes first.

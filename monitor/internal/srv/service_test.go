@@ -223,6 +223,13 @@ func TestForgedTopicsChangeNoRoute(t *testing.T) {
 	}
 }
 
+func nodes(set []*pb.NotReady) (names []string) {
+	for _, n := range set {
+		names = append(names, n.Node)
+	}
+	return names
+}
+
 func TestWatchTellsWhatChanged(t *testing.T) {
 	_, api, srv := boot(t)
 	if _, err := api.Report(within(t), report("shop", "1", 1, notReady("check db"))); err != nil {
@@ -253,11 +260,7 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		set := []string{}
-		for _, n := range change.Set {
-			set = append(set, n.Node)
-		}
-		if got := fmt.Sprint(set, " ", change.Removed); got != step.want || change.Snapshot || change.Previous != first.Revision || change.Revision <= change.Previous {
+		if got := fmt.Sprint(nodes(change.Set), " ", change.Removed); got != step.want || change.Snapshot || change.Previous != first.Revision || change.Revision <= change.Previous {
 			t.Errorf("step %d: %v", i, change)
 		}
 		first = change

@@ -294,6 +294,13 @@ func TestSelectAndStats(t *testing.T) {
 	if err != nil || len(none.Services) != 0 || none.Stale || none.Revision == 0 {
 		t.Errorf("a service that is not there: %v, %v", none, err)
 	}
+	selects(t, a)
+	counts(t, a)
+}
+
+// selects asks for the nodes of stock, then for what changed since.
+func selects(t *testing.T, a *api) {
+	t.Helper()
 	got, err := a.router.Select(within(t), &pb.SelectRequest{Service: "stock", Caller: caller(1)})
 	if err != nil || len(got.Services) != 1 || len(got.Services[0].Nodes) != 2 || got.Expires != -1 || got.RetryRatio != 0.2 || got.Share != nil {
 		t.Fatalf("select: %v, %v", got, err)
@@ -313,6 +320,11 @@ func TestSelectAndStats(t *testing.T) {
 	if all, err := a.router.Select(within(t), &pb.SelectRequest{Service: "stock", Known: known}); err != nil || all.Unchanged || len(all.Services) != 1 {
 		t.Errorf("known of another epoch: %v, %v", all, err)
 	}
+}
+
+// counts reports twice and reads the statistics.
+func counts(t *testing.T, a *api) {
+	t.Helper()
 	for range 2 { // the second is the same one sent again
 		if _, err := a.router.Report(within(t), good()); err != nil {
 			t.Fatal(err)

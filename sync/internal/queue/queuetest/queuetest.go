@@ -67,6 +67,13 @@ func Run(t *testing.T, s queue.Store) {
 	if len(bound) != 2 || !names["a"] || !names["b"] {
 		t.Errorf("the lease has %v", bound)
 	}
+	revoke(ctx, t, s, lease, key)
+}
+
+// revoke ends the lease: its entries in the queue go with it, and it cannot be
+// used again.
+func revoke(ctx context.Context, t *testing.T, s queue.Store, lease, key string) {
+	t.Helper()
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx, lease) }()
 	if err := s.Revoke(ctx, lease); err != nil {
