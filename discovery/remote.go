@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go-micro.dev/v5/client"
@@ -22,9 +23,10 @@ const callTimeout = 2 * time.Second
 // finds it.
 type remote struct {
 	opts   options
-	reads  *rpc.Addrs // any of them answers
-	writes *rpc.Addrs // not of a read replica
-	place  place      // of the cache's watcher
+	reads  *rpc.Addrs  // any of them answers
+	writes *rpc.Addrs  // not of a read replica
+	place  place       // of the cache's watcher
+	asked  atomic.Bool // the cache may hold services
 	held   rpc.Held
 }
 
@@ -45,7 +47,9 @@ func (r *remote) acquire() (client.Client, error) {
 }
 
 func newRemote(o options) *remote {
-	return &remote{opts: o, reads: rpc.NewAddrs(o.addresses...), writes: rpc.NewAddrs(o.addresses...)}
+	r := &remote{opts: o, reads: rpc.NewAddrs(o.addresses...), writes: rpc.NewAddrs(o.addresses...)}
+	r.asked.Store(o.file != "")
+	return r
 }
 
 // call has f call the servers until one can be reached.
@@ -67,6 +71,7 @@ func (r *remote) GetService(name string, opts ...registry.GetOption) ([]*registr
 	for _, opt := range opts {
 		opt(&o)
 	}
+	r.asked.Store(true)
 	var rsp *pb.GetServiceResponse
 	err := r.call(orBackground(o.Context), r.reads, "get service "+name, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
 		rsp, err = s.GetService(ctx, &pb.GetServiceRequest{Service: name}, opts...)

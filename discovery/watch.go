@@ -99,10 +99,30 @@ type watcher struct {
 	results []*pb.Result // heard and not told yet
 }
 
+// someEpoch is no server's: whoever names it is told first of all that left of
+// late.
+const someEpoch = "unknown"
+
 // Watch returns a watcher that lives as long as its connection and goes on where
-// the one before ended: it is for the cache, which fetches what it missed.
+// the one before ended: it is for the cache, which fetches what it missed. What
+// the cache held before the first watcher may have left since, and no answer
+// that lacks a node is believed as its tombstone is: the first watcher begins
+// with the tombstones then.
 func (r *remote) Watch(...registry.WatchOption) (registry.Watcher, error) {
-	return r.watch("", &r.place, true)
+	for {
+		if r.place.epoch == "" && r.asked.Load() {
+			r.place.epoch = someEpoch
+		}
+		w, err := r.watch("", &r.place, true)
+		if err != nil {
+			return nil, err
+		}
+		if r.place.epoch != "" || !r.asked.Load() {
+			return w, nil
+		}
+		w.Stop() // the cache asked meanwhile
+		w.stream.close()
+	}
 }
 
 // watch returns a watcher. One that reconnects never fails to begin.
