@@ -135,11 +135,13 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+// run ends what would wait for auth-srv, which is not there.
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	var out, errs rpctest.Buffer
+	var out rpctest.Buffer
+	errs := rpctest.Buffer{Until: "waiting for auth-srv", Then: cancel}
 	code = daemon.Run(ctx, service(nil), append([]string{"test-srv"}, args...), &out, &errs)
 	return code, out.String(), errs.String()
 }
@@ -172,7 +174,7 @@ func TestTyposAreAnswered(t *testing.T) {
 		{[]string{"start"}, 2, `unexpected argument "start"`},
 		{[]string{"--tls_cert", "x.pem"}, 2, "--tls_cert and --tls_key are needed together"},
 		{[]string{"--tls_cert", "no.pem", "--tls_key", "no.pem"}, 1, "--tls_cert: open no.pem"},
-		{[]string{"--registry", "memory", "--broker", "memory"}, 1, "--insecure"},
+		{[]string{"--registry", "memory", "--broker", "memory", "--data_dir", t.TempDir()}, 1, "--insecure"},
 		{[]string{"--registry", "memory", "--broker", "memory", "--insecure", "--server_address", "999.0.0.1:0"}, 1, "999.0.0.1"},
 		// Before auth-srv, which is not there, is waited for.
 		{[]string{"--registry", "memory", "--broker", "memory", "--auth_id", "x", "--auth_secret", "y", "--server_address", "999.0.0.1:0"}, 1, "999.0.0.1"},

@@ -447,11 +447,13 @@ func TestTypos(t *testing.T) {
 		{[]string{"--help"}, 0, "streams them to services"},
 		{[]string{"--databse_url", "x"}, 2, "--database_url"},
 		{[]string{"serve"}, 2, "every setting is a flag"},
-		{[]string{"--registry", "memory", "--broker", "memory"}, 1, "--insecure"},
+		{[]string{"--registry", "memory", "--broker", "memory", "--data_dir", t.TempDir()}, 1, "--insecure"},
 		{[]string{"--registry", "memory", "--broker", "memory", "--insecure", "--database_url", "postgres://u:s3cret@h/x"}, 1, "want sqlite or mysql"},
 	} {
-		var out rpctest.Buffer
-		code := daemon.Run(t.Context(), configsrv.Service(), append([]string{"config-srv"}, c.args...), &out, &out)
+		ctx, cancel := context.WithCancel(t.Context())
+		out := rpctest.Buffer{Until: "waiting for auth-srv", Then: cancel}
+		code := daemon.Run(ctx, configsrv.Service(), append([]string{"config-srv"}, c.args...), &out, &out)
+		cancel()
 		if code != c.code || !strings.Contains(out.String(), c.want) || strings.Contains(out.String(), "s3cret") {
 			t.Errorf("%v: %d: %s", c.args, code, &out)
 		}
