@@ -46,16 +46,24 @@ func TestReportsTellAll(t *testing.T) {
 	if len(last.Checks) != 1 {
 		t.Fatalf("checks: %+v", last.Checks)
 	}
-	c := last.Checks[0]
-	if c.Id != "db" || c.Description != "orders can be read" || c.Kind != monitor.Ready || !c.Critical ||
-		c.Status != monitor.CheckError || c.Results["rows"] != "7" || c.Error != "away" || c.Every != time.Second || c.Time.IsZero() {
-		t.Errorf("check: %+v", c)
-	}
+	checkOfDB(t, last.Checks[0])
 	endpoints := m.Endpoints()
 	if len(endpoints) != 1 {
 		t.Fatalf("endpoints: %+v", endpoints)
 	}
-	e := endpoints[0]
+	endpointOfStock(t, endpoints[0])
+}
+
+func checkOfDB(t *testing.T, c monitor.CheckState) {
+	t.Helper()
+	if c.Id != "db" || c.Description != "orders can be read" || c.Kind != monitor.Ready || !c.Critical ||
+		c.Status != monitor.CheckError || c.Results["rows"] != "7" || c.Error != "away" || c.Every != time.Second || c.Time.IsZero() {
+		t.Errorf("check: %+v", c)
+	}
+}
+
+func endpointOfStock(t *testing.T, e recorder.Endpoint) {
+	t.Helper()
 	if e.Side != recorder.Unknown || e.Service != "stock" || e.Method != "Stock.Get" || e.Success.Count != 1 || e.Errors.Count != 1 || e.Dropped != (recorder.Calls{}) {
 		t.Errorf("endpoint: %+v", e)
 	}
