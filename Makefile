@@ -29,9 +29,10 @@ run: ## the whole platform in one process with live traffic; Ctrl-C ends it
 build: ## the services' binaries, into bin/
 	@mkdir -p bin && go build -o bin/ ./*/*-srv
 
+# Tests that run in parallel wait, so more of them than there are cores.
 test: ## unit, conformance and end-to-end tests of all modules under the race detector
 	@[ -n "$(RACE)" ] || echo "no C compiler found: testing without the race detector (apt-get install gcc)"
-	$(call each,go test $(RACE) -timeout 20m ./...)
+	$(call each,go test $(RACE) -parallel 8 -timeout 20m ./...)
 
 check: fmt vet lint tidy protodiff benchonce ## formatting, vet, lint, tidy and proto diffs, each benchmark once
 
