@@ -38,14 +38,15 @@ run: ## the whole platform in one process with live traffic; Ctrl-C ends it
 build: ## the services' binaries, into bin/
 	@mkdir -p bin && go build -o bin/ ./*/*-srv
 
+# Tests that run in parallel wait, so more of them than there are cores.
 test: ## unit, conformance and end-to-end tests of all modules under the race detector; F=kv: those of one feature
 	$(if $(filter-out $(FEATURES),$(F)),$(error there is no feature "$(F)", F is one of: $(FEATURES)))
 	@[ -n "$(RACE)" ] || echo "no C compiler found: testing without the race detector (apt-get install gcc)"
 	@export GO_PLATFORM_SKIPPED=$$(mktemp); trap '$(SKIPPED); rm "$$GO_PLATFORM_SKIPPED"' EXIT; \
 	for m in $(TESTMODULES); do \
 		packages=./...; [ "$$m" != ./ ] || packages="$(TESTED)"; \
-		echo "== $$m: go test $(RACE) -timeout 20m $$packages"; \
-		(cd "$$m" && go test $(RACE) -timeout 20m $$packages); done
+		echo "== $$m: go test $(RACE) -parallel 8 -timeout 20m $$packages"; \
+		(cd "$$m" && go test $(RACE) -parallel 8 -timeout 20m $$packages); done
 
 check: fmt vet crossvet lint tidy protodiff benchonce ## formatting, vet (for Windows and macOS too), lint, tidy and proto diffs, each benchmark once
 

@@ -118,7 +118,9 @@ func memory(t *testing.T) discoverytest.World {
 	}
 }
 
+// The suites wait most of the time, each in worlds of its own.
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	discoverytest.Run(t, memory(t))
 	discoverytest.RunLeases(t, memory(t))
 }
@@ -137,6 +139,7 @@ func alone(srv *backend.Server, open func() registry.Registry) discoverytest.Wor
 }
 
 func TestConsul(t *testing.T) {
+	t.Parallel()
 	srv := backend.Consul(t)
 	world := alone(srv, func() registry.Registry { return consul.NewConsulRegistry(registry.Addrs(srv.Addr)) })
 	discoverytest.Run(t, world)
@@ -144,6 +147,7 @@ func TestConsul(t *testing.T) {
 }
 
 func TestEtcd(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(inChild) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestEtcd$", "-test.v")
 		cmd.Env = append(os.Environ(), inChild+"=1")
@@ -224,6 +228,7 @@ func standalone(t *testing.T) discoverytest.World {
 // Each suite has a world: what processes of the first left behind would count
 // among those that died in the second.
 func TestStandalone(t *testing.T) {
+	t.Parallel()
 	discoverytest.Run(t, standalone(t))
 	discoverytest.RunLeases(t, standalone(t))
 }

@@ -45,6 +45,7 @@ func openBy(net *rpctest.Net, c client.Client) eventtest.Open {
 }
 
 func TestPlatformSQLite(t *testing.T) {
+	t.Parallel()
 	eventtest.Run(t, func(t *testing.T) eventtest.Open {
 		_, open := boot(t, "sqlite://"+filepath.Join(t.TempDir(), "event.db"))
 		return open
@@ -53,6 +54,7 @@ func TestPlatformSQLite(t *testing.T) {
 
 // A user's grpc client is used as it is, with go-micro's bounds of messages.
 func TestPlatformWithAPlainClient(t *testing.T) {
+	t.Parallel()
 	eventtest.Run(t, func(t *testing.T) eventtest.Open {
 		net, _ := boot(t, "sqlite://"+filepath.Join(t.TempDir(), "event.db"))
 		return openBy(net, plainClient(t, net))
@@ -83,6 +85,7 @@ func plainClient(t *testing.T, net *rpctest.Net) client.Client {
 }
 
 func TestPlatformMySQL(t *testing.T) {
+	t.Parallel()
 	eventtest.Run(t, func(t *testing.T) eventtest.Open {
 		_, open := boot(t, rpctest.MySQLURL(t, backend.Shared))
 		return open
@@ -90,6 +93,7 @@ func TestPlatformMySQL(t *testing.T) {
 }
 
 func TestPlatformNATS(t *testing.T) {
+	t.Parallel()
 	server := backend.NATS(t)
 	n := 0
 	eventtest.Run(t, func(t *testing.T) eventtest.Open {
@@ -121,19 +125,23 @@ func briefly(url func(t *testing.T) string) eventtest.NewExpiring {
 }
 
 func TestPlatformRetentionOfSQLite(t *testing.T) {
+	t.Parallel()
 	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "event.db") }))
 }
 
 func TestPlatformRetentionOfMySQL(t *testing.T) {
+	t.Parallel()
 	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return rpctest.MySQLURL(t, backend.Shared) }))
 }
 
 func TestPlatformRetentionOfNATS(t *testing.T) {
+	t.Parallel()
 	server := backend.NATS(t)
 	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return server.URL + "/" + strings.ReplaceAll(t.Name(), "/", "-") }))
 }
 
 func TestPlatformOverRestartsOfMySQL(t *testing.T) {
+	t.Parallel()
 	server := backend.MySQL(t)
 	dsn, err := mysql.ParseDSN(server.DSN)
 	if err != nil {
@@ -146,6 +154,7 @@ func TestPlatformOverRestartsOfMySQL(t *testing.T) {
 }
 
 func TestPlatformOverRestartsOfNATS(t *testing.T) {
+	t.Parallel()
 	server := backend.NATS(t)
 	eventtest.RunRestart(t, func(t *testing.T) eventtest.Open {
 		_, open := boot(t, server.URL)

@@ -449,10 +449,6 @@ func TestLabelWrapper(t *testing.T) {
 // on to what it calls, whatever spelling they come in.
 func TestLabelsFromOutsideSteerNothing(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		w := newWorld(t, stack, router.Strategy(router.RoundRobin))
-		internal := w.serve("shop", "v1", server.Metadata(map[string]string{"stage": "internal"}))
-		w.serve("shop", "v1")
-		inner := echo.NewEchoService("shop", router.NewLabelWrapper(w.client))
 		for name, c := range map[string]struct {
 			opts   []server.Option
 			steers bool
@@ -462,32 +458,46 @@ func TestLabelsFromOutsideSteerNothing(t *testing.T) {
 			"accepts": {[]server.Option{server.WrapHandler(router.StripLabels("STAGE"))}, true},
 		} {
 			t.Run(name, func(t *testing.T) {
-				e := w.Serve(stack, "gateway-"+name, c.opts...)
-				by := map[string]int{}
-				e.Forward = func(ctx context.Context) error {
-					rsp, err := inner.Call(ctx, &echo.Request{})
-					if err == nil {
-						by[rsp.Text]++
-					}
-					return err
-				}
-				defer func() { e.Forward = nil }() // a test keeps its servers, and rpc clients go with the garbage
-				ctx := metadata.NewContext(t.Context(), metadata.Metadata{"x-mICRO-label-STAGE": "INTERNAL", "x-other": "1"})
-				for range 40 {
-					rsp, err := w.echo("gateway-"+name).Call(ctx, &echo.Request{})
-					if err != nil && !w.lost(err) {
-						t.Fatal(err)
-					}
-					if err == nil && lower(rsp.Metadata)["x-other"] != "1" {
-						t.Fatalf("other metadata is gone: %v", rsp.Metadata)
-					}
-				}
-				if steered := by[internal.id] > 35; steered != c.steers {
-					t.Errorf("calls that reached: %v", by)
-				}
+				rpctest.Whole(t, func() bool { return labelsSteer(t, stack, c.steers, c.opts...) })
 			})
 		}
 	})
+}
+
+// labelsSteer judges whether a gateway with the options lets a caller's label
+// decide where the gateway's own calls go. It returns false when calls were lost.
+func labelsSteer(t *testing.T, stack string, want bool, opts ...server.Option) (whole bool) {
+	w := newWorld(t, stack, router.Strategy(router.RoundRobin))
+	internal := w.serve("shop", "v1", server.Metadata(map[string]string{"stage": "internal"}))
+	w.serve("shop", "v1")
+	inner := echo.NewEchoService("shop", router.NewLabelWrapper(w.client))
+	e := w.Serve(stack, "gateway", opts...)
+	by := map[string]int{}
+	e.Forward = func(ctx context.Context) error {
+		rsp, err := inner.Call(ctx, &echo.Request{})
+		if err == nil {
+			by[rsp.Text]++
+		}
+		return err
+	}
+	defer func() { e.Forward = nil }() // a test keeps its servers, and rpc clients go with the garbage
+	ctx := metadata.NewContext(t.Context(), metadata.Metadata{"x-mICRO-label-STAGE": "INTERNAL", "x-other": "1"})
+	for range 40 {
+		rsp, err := w.echo("gateway").Call(ctx, &echo.Request{})
+		if !w.whole() {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lower(rsp.Metadata)["x-other"] != "1" {
+			t.Fatalf("other metadata is gone: %v", rsp.Metadata)
+		}
+	}
+	if steered := by[internal.id] > 35; steered != want {
+		t.Errorf("calls that reached: %v", by)
+	}
+	return true
 }
 
 func TestFailuresOfTheCallerEjectNobody(t *testing.T) {

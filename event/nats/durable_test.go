@@ -103,6 +103,7 @@ func consume(t *testing.T, e event.Event, h event.Consumer, opts ...event.Consum
 // A subscription that becomes ordered, or is so no longer, goes on where it is,
 // and so do the members that joined it before.
 func TestSwitchToOrdered(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	url := backend.NATS(t).URL
 	d := event.Durable("d")
 	streams := 0
@@ -159,6 +160,7 @@ func settled(t *testing.T, url, stream string) {
 // A rolling deploy that makes a subscription ordered: members of both kinds
 // share the records, and none is handled by both.
 func TestSwitchWhileRunning(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	url := backend.NATS(t).URL
 	e := start(t, url, "rolling")
 	d := event.Durable("d")
@@ -190,6 +192,7 @@ func TestSwitchWhileRunning(t *testing.T) {
 
 // What retention removed before any member got it is counted.
 func TestRetentionOfDurable(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	url := backend.NATS(t).URL
 	for _, c := range []struct {
 		name string

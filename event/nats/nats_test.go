@@ -17,6 +17,7 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestNATS(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	server := backend.NATS(t)
 	n := 0
 	eventtest.Run(t, func(*testing.T) eventtest.Open {
@@ -55,6 +56,7 @@ func js(t *testing.T, url string) jetstream.JetStream {
 }
 
 func TestRetention(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	server := backend.NATS(t)
 	n := 0
 	eventtest.RunRetention(t, func(*testing.T) (eventtest.Open, eventtest.Expire) {
@@ -69,6 +71,7 @@ func TestRetention(t *testing.T) {
 }
 
 func TestOverRestarts(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	server := backend.NATS(t)
 	eventtest.RunRestart(t, func(*testing.T) eventtest.Open {
 		return func(opts ...event.Option) event.Event {

@@ -104,6 +104,7 @@ func (s *state) merge(r *pb.Record, follow bool, now time.Time) bool {
 	k := leaseKey{r.Service.Name, r.Service.Version, r.Service.Nodes[0].GetId()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pause(now)
 	l := s.leases[k]
 	switch {
 	case r.State == pb.Record_LEFT:

@@ -107,6 +107,7 @@ type registration struct {
 func (s *state) register(r registration, now time.Time) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pause(now)
 	fresh := make([]*lease, 0, len(r.service.Nodes))
 	for _, n := range r.service.Nodes {
 		l := newLease(r, n, now)
@@ -297,6 +298,7 @@ const (
 func (s *state) renew(k leaseKey, by owner, beat uint64, now time.Time) verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pause(now)
 	l := s.leases[k]
 	switch {
 	case l == nil:

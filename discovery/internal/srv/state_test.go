@@ -140,6 +140,23 @@ func TestAPauseIsNoSilence(t *testing.T) {
 	}
 }
 
+// Heartbeats that a server which was stopped could not take were not lost, also
+// when the next ones come before its first look at the leases: a node that dies
+// then is gone as soon as any.
+func TestAPauseLosesNoHeartbeats(t *testing.T) {
+	w := newWorld(t, 3)
+	for range 4 {
+		w.pass(interval, 0, upTo(3)...)
+		w.now = w.now.Add(10 * time.Minute)
+		for n := range 3 {
+			w.Renew("shop", fmt.Sprint(n), "secret", 0, w.now)
+		}
+	}
+	if w.pass(3*interval, 0, 0, 1); w.Preserving() || w.Len() != 2 {
+		t.Errorf("preserving %t with %d of 3 left, want the two that live", w.Preserving(), w.Len())
+	}
+}
+
 // While auth-srv is away tokens run out, and heartbeats are refused one after the
 // other: more slowly than self-preservation would see, and for longer than it
 // lasts.

@@ -64,6 +64,7 @@ func (s *state) sweep(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pause(now)
+	s.swept = now
 	var ended []*lease
 	all, lossy, longest := 0, 0.0, time.Duration(0)
 	s.late = 0
@@ -90,14 +91,15 @@ func (s *state) sweep(now time.Time) {
 }
 
 // pause keeps a process that was stopped for a while from believing that
-// everybody else was.
+// everybody else was. It comes before the first heartbeat that is taken after a
+// stop too, which would else count those that nobody could take as lost.
 func (s *state) pause(now time.Time) {
 	if gap := now.Sub(s.swept); !s.swept.IsZero() && gap > time.Second {
 		for _, l := range s.leases {
 			l.renewed = l.renewed.Add(gap)
 		}
+		s.swept = now
 	}
-	s.swept = now
 }
 
 // preserved tells whether nothing may expire now.

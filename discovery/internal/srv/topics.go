@@ -30,8 +30,10 @@ func (n *node) heard(_ context.Context, h *pb.Heartbeat) error {
 	}
 	k := leaseKey{h.Service.Name, h.Service.Version, h.Service.Nodes[0].GetId()}
 	s := n.state
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pause(now)
 	l := s.leases[k]
 	if l == nil {
 		return nil // it registers by RPC, or never
@@ -42,7 +44,7 @@ func (n *node) heard(_ context.Context, h *pb.Heartbeat) error {
 			return nil
 		}
 	}
-	s.touch(l, h.Beat, time.Now())
+	s.touch(l, h.Beat, now)
 	return nil
 }
 
