@@ -220,7 +220,7 @@ func beside(t *testing.T) (*rpctest.Net, api) {
 
 func onTop(t *testing.T, net *rpctest.Net, c client.Client, opts ...discovery.Option) discovery.Discovery {
 	return started(t, discovery.NewDiscovery(append([]discovery.Option{
-		discovery.Registry(net.Registry), discovery.Client(c), discovery.Logger(quiet(t)), discovery.Interval(discoverytest.Interval),
+		discovery.Registry(net.Registry), discovery.Client(c), discovery.Logger(rpctest.Logger(t)), discovery.Interval(discoverytest.Interval),
 	}, opts...)...))
 }
 

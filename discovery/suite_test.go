@@ -3,7 +3,6 @@ package discovery_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -34,10 +33,6 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	rpctest.Main(m)
-}
-
-func quiet(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // cutRegistry is a registry that can be out of reach.
@@ -110,7 +105,7 @@ func memory(t *testing.T) discoverytest.World {
 	return discoverytest.World{
 		New: func(t *testing.T, opts ...discovery.Option) discovery.Discovery {
 			return discovery.NewDiscovery(append([]discovery.Option{
-				discovery.Registry(reg), discovery.Client(c), discovery.Logger(quiet(t)),
+				discovery.Registry(reg), discovery.Client(c), discovery.Logger(rpctest.Logger(t)),
 			}, opts...)...)
 		},
 		Kill:    func(*testing.T) { reg.set(true) },
@@ -130,7 +125,7 @@ func alone(srv *backend.Server, open func() registry.Registry) discoverytest.Wor
 	return discoverytest.World{
 		New: func(t *testing.T, opts ...discovery.Option) discovery.Discovery {
 			return discovery.NewDiscovery(append([]discovery.Option{
-				discovery.Registry(open()), discovery.EnableDiscovery(false), discovery.Logger(quiet(t)),
+				discovery.Registry(open()), discovery.EnableDiscovery(false), discovery.Logger(rpctest.Logger(t)),
 			}, opts...)...)
 		},
 		Kill:    func(t *testing.T) { srv.Kill(t) },
@@ -190,7 +185,7 @@ func (s *srv) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	s.running, err = daemon.Start(ctx, discoverysrv.NewService(s.set), daemon.Config{
-		Address: s.address, Broker: brk, Logger: quiet(s.t), Insecure: true,
+		Address: s.address, Broker: brk, Logger: rpctest.Logger(s.t), Insecure: true,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -209,7 +204,7 @@ func (s *srv) stop() {
 
 func plugin(t *testing.T, addresses []string, opts ...discovery.Option) discovery.Discovery {
 	return discovery.NewDiscovery(append([]discovery.Option{
-		discovery.Addresses(addresses...), discovery.Logger(quiet(t)), discovery.Interval(discoverytest.Interval),
+		discovery.Addresses(addresses...), discovery.Logger(rpctest.Logger(t)), discovery.Interval(discoverytest.Interval),
 	}, opts...)...)
 }
 

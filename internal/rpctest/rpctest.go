@@ -57,18 +57,20 @@ func New(tb testing.TB) *Net {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	out := &output{to: tb.Output()}
-	tb.Cleanup(out.end)
-	return &Net{
-		Registry: memreg.New(),
-		Broker:   b,
-		Logger:   slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		tb:       tb,
-	}
+	return &Net{Registry: memreg.New(), Broker: b, Logger: Logger(tb), tb: tb}
 }
 
-// output is a test's output until the test ends: go-micro's rpc servers log
-// when connections are collected, which may be later.
+// Logger returns a logger that writes warnings and errors to the test's output
+// until the test ends.
+func Logger(tb testing.TB) *slog.Logger {
+	out := &output{to: tb.Output()}
+	tb.Cleanup(out.end)
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// output is a test's output until the test ends, after which testing panics at
+// a write: go-micro's rpc servers log when connections are collected, its grpc
+// servers when they were stopped before they began, both of which may be later.
 type output struct {
 	mu sync.Mutex
 	to io.Writer
