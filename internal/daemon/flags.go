@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"go-micro.dev/v5/broker"
-	natsbroker "go-micro.dev/v5/broker/nats"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/consul"
-	"go-micro.dev/v5/registry/etcd"
-	natsregistry "go-micro.dev/v5/registry/nats"
+	"go-micro.dev/v6/broker"
+	natsbroker "go-micro.dev/v6/broker/nats"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/consul"
+	"go-micro.dev/v6/registry/etcd"
+	natsregistry "go-micro.dev/v6/registry/nats"
 
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/memreg"

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/selector"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
-	"go-micro.dev/v5/transport"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/selector"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
+	"go-micro.dev/v6/transport"
 	"go.uber.org/goleak"
 
 	"github.com/micro/go-platform/internal/daemon"
@@ -256,9 +256,9 @@ func leftByGoMicro() []goleak.Option {
 		// One per client, for the response cache; ends when the client is collected.
 		goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
 		// go-micro's default config, started when its package is initialised.
-		goleak.IgnoreTopFunction("go-micro.dev/v5/config/loader/memory.(*watcher).Next"),
-		goleak.IgnoreTopFunction("go-micro.dev/v5/config/loader/memory.(*memory).Watch.func1"),
-		goleak.IgnoreTopFunction("go-micro.dev/v5/config.(*config).run.func2"),
-		goleak.IgnoreTopFunction("go-micro.dev/v5/server.(*rpcServer).Stop"), // see stopServer
+		goleak.IgnoreTopFunction("go-micro.dev/v6/config/loader/memory.(*watcher).Next"),
+		goleak.IgnoreTopFunction("go-micro.dev/v6/config/loader/memory.(*memory).Watch.func1"),
+		goleak.IgnoreTopFunction("go-micro.dev/v6/config.(*config).run.func2"),
+		goleak.IgnoreTopFunction("go-micro.dev/v6/server.(*rpcServer).Stop"), // see stopServer
 	}
 }

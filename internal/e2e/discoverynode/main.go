@@ -13,8 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/memreg"
