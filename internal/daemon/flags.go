@@ -21,6 +21,7 @@ import (
 	natsregistry "go-micro.dev/v6/registry/nats"
 
 	"github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/internal/etcdreg"
 	"github.com/micro/go-platform/internal/memreg"
 )
 
@@ -167,7 +168,7 @@ func NewRegistry(kind, addresses string) (registry.Registry, error) {
 	case "consul":
 		return consul.NewConsulRegistry(opts...), nil
 	case "etcd":
-		return etcd.NewEtcdRegistry(opts...), nil
+		return etcdreg.New(etcd.NewEtcdRegistry(opts...)), nil
 	case "nats":
 		return natsregistry.NewNatsRegistry(opts...), nil
 	}
