@@ -2,7 +2,11 @@ package etcdreg_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"io"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,6 +249,55 @@ func TestPassword(t *testing.T) {
 	if z, _ := zone(t, known); z != "south" {
 		t.Errorf("zone %q", z)
 	}
+}
+
+// etcd behind TLS is verified by the authority that the registry was told.
+func TestTLS(t *testing.T) {
+	srv, _, c := start(t)
+	ca := rpctest.NewAuthority(t)
+	address := terminate(t, ca.Pair("127.0.0.1", time.Now().Add(time.Hour)), srv.Addr)
+	register(t, open(t, registry.Addrs(address), registry.TLSConfig(&tls.Config{RootCAs: ca.Pool()})), shop("north"))
+	if z, _ := zone(t, c); z != "north" {
+		t.Errorf("zone %q", z)
+	}
+	for what, o := range map[string]registry.Option{
+		"another authority": registry.TLSConfig(&tls.Config{RootCAs: rpctest.NewAuthority(t).Pool()}), "none": registry.Secure(true),
+	} {
+		if err := open(t, registry.Addrs(address), o, registry.Timeout(time.Second)).Register(shop("south")); err == nil {
+			t.Errorf("registered by %s", what)
+		}
+	}
+}
+
+// terminate takes TLS off in front of a server, and returns where.
+func terminate(t *testing.T, cert tls.Certificate, to string) string {
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	t.Cleanup(conns.Wait)
+	t.Cleanup(func() { _ = l.Close() })
+	conns.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for a, b := range map[net.Conn]net.Conn{in: out, out: in} {
+				conns.Go(func() {
+					_, _ = io.Copy(a, b)
+					_ = a.Close()
+				})
+			}
+		}
+	})
+	return l.Addr().String()
 }
 
 func TestLeased(t *testing.T) {

@@ -92,20 +92,7 @@ func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 	if stack == GRPC {
 		return n.ClientOf(stack, nil, wrappers...)
 	}
-	sel := selector.NewSelector(selector.Registry(n.Registry), uncached)
-	n.tb.Cleanup(func() {
-		if err := sel.Close(); err != nil {
-			n.tb.Error(err)
-		}
-	})
-	return n.ClientOf(stack, sel, wrappers...)
-}
-
-// uncached makes go-micro's selector ask the registry each time: what its
-// cache's watcher updates, a call reads without a lock, and news that come
-// before the watcher has begun are missed for a minute.
-func uncached(o *selector.Options) {
-	o.Context = context.WithValue(context.Background(), "selector_ttl", time.Duration(0)) //nolint:staticcheck,revive // the key is go-micro's
+	return n.ClientOf(stack, &uncached{selector.Options{Registry: n.Registry}}, wrappers...)
 }
 
 // ClientOf is Client with a selector, which the caller closes. On grpc nil
@@ -150,7 +137,7 @@ func (n *Net) Server(stack, name string, opts ...server.Option) server.Server {
 	if stack == GRPC {
 		return mgrpc.NewServer(opts...)
 	}
-	return server.NewRPCServer(append(opts, server.Transport(transport.NewHTTPTransport()))...)
+	return server.NewRPCServer(append([]server.Option{server.Transport(transport.NewHTTPTransport())}, opts...)...)
 }
 
 // Start starts a server of Server and stops it when the test ends. The returned
