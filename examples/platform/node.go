@@ -60,8 +60,9 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 	n := &node{name: name, bound: p.bound}
 	self := &registry.Service{Name: service, Version: version}
 
-	// Clients and a server of its own: go-micro's defaults are shared by all
-	// services of a process, and there are a dozen of them in this one.
+	// Clients and a server of its own: those that go-micro makes share registry,
+	// broker and selector with all services of a process, of which this one has a
+	// dozen.
 	// What go-micro says of itself goes to the service's log.
 	if n.wire, err = newWire(); err != nil {
 		return nil, err
