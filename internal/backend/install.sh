@@ -57,11 +57,12 @@ step() {
 	"$@" || FAILED+=("$name")
 }
 
-# once STAMP RESULT COMMAND...: the stamp names the versions, so that a new version is a new build.
+# once STAMP RESULT COMMAND...: the stamp names the versions, so that a new version is a new build. A program that
+# is newer than its stamp was built by another checkout, which wants other versions.
 once() {
 	local stamp="$CACHE/stamps/$1" result="$CACHE/$2"
 	shift 2
-	[ -e "$stamp" ] && [ -e "$result" ] && return 0
+	[ -e "$stamp" ] && [ -e "$result" ] && { [ -d "$result" ] || [ ! "$result" -nt "$stamp" ]; } && return 0
 	"$@" && touch "$stamp"
 }
 
