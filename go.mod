@@ -34,7 +34,7 @@ require (
 	github.com/urfave/cli/v2 v2.27.7
 	github.com/xrash/smetrics v0.0.0-20240521201337-686a1a2994c1
 	github.com/zitadel/oidc/v3 v3.51.17
-	go-micro.dev/v5 v5.12.0
+	go-micro.dev/v6 v6.3.10
 	go.etcd.io/etcd/api/v3 v3.7.3
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.opentelemetry.io/otel v1.47.0

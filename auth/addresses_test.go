@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/memreg"

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"sync"
 
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/header"
 	"github.com/micro/go-platform/internal/rpcerr"

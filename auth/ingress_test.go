@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"

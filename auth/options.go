@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpc"

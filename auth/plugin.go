@@ -7,7 +7,7 @@ import (
 	"maps"
 	"strings"
 
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/metadata"
 
 	"github.com/micro/go-platform/internal/header"
 )

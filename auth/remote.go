@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/metadata"
 
 	"github.com/micro/go-platform/auth/internal/jwt"
 	pb "github.com/micro/go-platform/auth/proto"

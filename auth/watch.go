@@ -7,7 +7,7 @@ import (
 	"io"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/backoff"

@@ -10,11 +10,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/source/memory"

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 )
 
 // Bounds of options.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/configtest"

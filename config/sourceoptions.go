@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 )
 
 // SourceOption changes a source that is being made. The packages of sources have

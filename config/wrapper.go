@@ -3,7 +3,7 @@ package config
 import (
 	"context"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 )
 
 // HandlerWrapper lets unary and streaming handlers find c with FromContext.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/db/plugin"
 	"github.com/micro/go-platform/internal/rpc"

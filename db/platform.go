@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/db/internal/scalar"
 	"github.com/micro/go-platform/db/plugin"

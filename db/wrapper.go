@@ -3,7 +3,7 @@ package db
 import (
 	"context"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 )
 
 // HandlerWrapper makes FromContext return d in handlers. Calls made with it

@@ -6,7 +6,7 @@
 package discovery
 
 import (
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/regcache"

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/regcache"
@@ -216,9 +216,9 @@ func (k *keeper) tellUnder(ctx context.Context, o *own) error {
 	return nil
 }
 
-// within waits for f no longer than a registry may take: go-micro's for etcd
-// waits for ever when etcd is dead. The next call waits for the one before, so
-// that words on one node stay in order and one goroutine is stuck at most.
+// within waits for f no longer than a registry may take, which has no context to
+// be told by. The next call waits for the one before, so that words on one node
+// stay in order and one goroutine is stuck at most.
 func (o *own) within(ctx context.Context, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, underTimeout)
 	defer cancel()

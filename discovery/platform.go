@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"sync"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
+	"github.com/micro/go-platform/internal/etcdreg"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/regcache"
 )
@@ -31,7 +32,7 @@ func newPlatform(opts []Option) *platform {
 	p := &platform{opts: newOptions(opts)}
 	p.conf = *registry.NewOptions(registry.Addrs(p.opts.addresses...))
 	if len(p.opts.addresses) == 0 {
-		p.under = p.opts.registry
+		p.under = etcdreg.Leased(p.opts.registry)
 	}
 	if p.under == nil || p.opts.enabled {
 		p.lease = newRemote(p.opts)
@@ -66,6 +67,9 @@ func (p *platform) shutdown() error {
 	err := errors.Join(p.group.Stop(lifecycle.FlushTimeout), p.cache.Stop())
 	if p.lease != nil {
 		p.lease.held.Close()
+	}
+	if r, ok := p.under.(*etcdreg.Registry); ok && p.under != p.opts.registry {
+		err = errors.Join(err, r.Stop())
 	}
 	if err != nil {
 		return fmt.Errorf("stop discovery: %w", err)

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/rpc"

@@ -1,7 +1,7 @@
 package discovery
 
 import (
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/internal/regcache"
 )

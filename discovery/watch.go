@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/registry"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/micro/go-platform/discovery/proto"

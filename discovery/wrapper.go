@@ -3,9 +3,9 @@ package discovery
 import (
 	"context"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 )
 
 // ClientWrapper keeps new calls and streams away from nodes that are draining,

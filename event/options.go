@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/event/internal/wire"
 	"github.com/micro/go-platform/internal/clean"

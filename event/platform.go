@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
 	"google.golang.org/grpc/status"
 
 	"github.com/micro/go-platform/event/plugin"

@@ -11,9 +11,9 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/urfave/cli/v2"
-	"go-micro.dev/v5/client"
-	mgrpc "go-micro.dev/v5/client/grpc"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/client"
+	mgrpc "go-micro.dev/v6/client/grpc"
+	"go-micro.dev/v6/selector"
 	"google.golang.org/grpc"
 
 	"github.com/micro/go-platform/event"

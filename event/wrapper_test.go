@@ -4,9 +4,9 @@ import (
 	"context"
 	"testing"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/memory"

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/call"

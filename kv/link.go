@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/rpcerr"

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/kv"

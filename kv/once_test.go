@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/internal/rpctest"

@@ -6,8 +6,8 @@ import (
 	"log/slog"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
 )
 
 // Defaults of the options.

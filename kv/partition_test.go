@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/client"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/internal/rpctest"

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/backoff"

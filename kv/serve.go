@@ -8,9 +8,9 @@ import (
 	"net"
 	"time"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/call"

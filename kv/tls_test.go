@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"

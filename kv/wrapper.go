@@ -3,7 +3,7 @@ package kv
 import (
 	"context"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 )
 
 // HandlerWrapper gives handlers k in their context, see FromContext.

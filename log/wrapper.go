@@ -8,8 +8,8 @@ import (
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/spanctx"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
 )
 
 // ClientWrapper logs every Call, Stream and Publish of a client as one event:

@@ -10,9 +10,9 @@ import (
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/log/discard"
 	"github.com/micro/go-platform/log/recorder"
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/server"
 )
 
 type fakeClient struct {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/discard"

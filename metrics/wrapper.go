@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/call"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
 )
 
 // maxServices bounds the service names a handler wrapper tells apart: on the

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/recorder"

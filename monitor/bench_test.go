@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/monitor"
 	"github.com/micro/go-platform/monitor/discard"

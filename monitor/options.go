@@ -6,8 +6,8 @@ import (
 	"log/slog"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/monitor/plugin"

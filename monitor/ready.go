@@ -3,9 +3,9 @@ package monitor
 import (
 	"context"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 )
 
 // DefaultPanicThreshold is the percentage of a service's nodes that must be

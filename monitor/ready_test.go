@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/call"

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/clean"
 	pb "github.com/micro/go-platform/monitor/proto"

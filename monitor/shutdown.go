@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 )

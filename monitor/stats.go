@@ -7,8 +7,8 @@ import (
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/call"
 	pb "github.com/micro/go-platform/monitor/proto"

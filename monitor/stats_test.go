@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/monitor"

@@ -3,7 +3,7 @@ package monitor_test
 import (
 	"testing"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/monitor"

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/call"
 	pb "github.com/micro/go-platform/monitor/proto"

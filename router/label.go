@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/header"
 	"github.com/micro/go-platform/router/internal/balance"

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/registry"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/router/internal/balance"

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/router"
 	pb "github.com/micro/go-platform/router/proto"

@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/router/internal/balance"

@@ -5,10 +5,10 @@ import (
 	"os/exec"
 	"testing"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/consul"
-	"go-micro.dev/v5/registry/etcd"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/consul"
+	"go-micro.dev/v6/registry/etcd"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/discovery"
 	discoverysrv "github.com/micro/go-platform/discovery/srv"

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/call"

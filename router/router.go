@@ -9,8 +9,8 @@ import (
 	"errors"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpcerr"

@@ -3,8 +3,8 @@ package router
 import (
 	"context"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/router/internal/balance"
 )

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/clean"

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/router/routertest"

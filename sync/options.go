@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Defaults and bounds.

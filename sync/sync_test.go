@@ -11,7 +11,7 @@ import (
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/memory"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 )
 
 func TestMain(m *testing.M) { rpctest.Main(m) }

@@ -3,7 +3,7 @@ package sync
 import (
 	"context"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 )
 
 // HandlerWrapper makes FromContext return s in handlers.

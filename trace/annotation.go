@@ -4,7 +4,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Annotation is something that happened during a span, or a tag: a Key with a

@@ -2,7 +2,7 @@ package trace
 
 import (
 	pb "github.com/micro/go-platform/trace/proto"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // message returns s as it is sent to trace-srv. It locks s. Annotations that

@@ -3,8 +3,8 @@ package trace
 import (
 	"context"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/header"
 )

@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 )
 
 // Options are what the plugins of this package and of those below it share.

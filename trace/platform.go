@@ -12,7 +12,7 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/spanctx"
 	pb "github.com/micro/go-platform/trace/proto"
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 	"google.golang.org/protobuf/proto"
 )
 

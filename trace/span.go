@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/call"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/registry"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/registry"
 )
 
 // Span is a piece of work in one service. TraceId is 32 and Id 16 lower-case

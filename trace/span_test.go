@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/trace"
 )

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/spanctx"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Tracer is the part of a Trace that all plugins have in common: it makes

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/header"

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/db/internal/srv/records"

@@ -11,7 +11,7 @@ import (
 	"net"
 	"strconv"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // FromService returns s as it goes over the wire. It copies.

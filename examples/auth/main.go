@@ -19,12 +19,12 @@ import (
 	"syscall"
 	"time"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"

@@ -6,9 +6,9 @@ import (
 	"io"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/source/memory"

@@ -20,9 +20,9 @@ import (
 	"syscall"
 	"time"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/config"
 	pb "github.com/micro/go-platform/config/proto"

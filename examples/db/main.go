@@ -20,9 +20,9 @@ import (
 	"sync"
 	"syscall"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/db"
 	dbsrv "github.com/micro/go-platform/db/srv"

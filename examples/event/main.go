@@ -20,8 +20,8 @@ import (
 	"syscall"
 	"time"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/event"
 	eventsrv "github.com/micro/go-platform/event/srv"

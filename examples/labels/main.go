@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/examples/router/stage"
 	"github.com/micro/go-platform/internal/rpc"

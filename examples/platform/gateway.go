@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"go-micro.dev/v5/errors"
+	"go-micro.dev/v6/errors"
 
 	shop "github.com/micro/go-platform/examples/platform/proto"
 	"github.com/micro/go-platform/kv"

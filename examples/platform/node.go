@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go-micro.dev/v5"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/config"
@@ -60,8 +60,9 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 	n := &node{name: name, bound: p.bound}
 	self := &registry.Service{Name: service, Version: version}
 
-	// Clients and a server of its own: go-micro's defaults are shared by all
-	// services of a process, and there are a dozen of them in this one.
+	// Clients and a server of its own: those that go-micro makes share registry,
+	// broker and selector with all services of a process, of which this one has a
+	// dozen.
 	// What go-micro says of itself goes to the service's log.
 	if n.wire, err = newWire(); err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 		n.router.Stop, n.config.Stop, n.trace.Stop, n.metrics.Stop, n.log.Stop)
 	n.shutdown.Leave = n.leave
 	n.shutdown.Propagation = 100 * time.Millisecond // within a process
-	n.service = micro.NewService(
+	n.service = micro.NewService(service,
 		micro.Client(n.routed), micro.Server(srv), micro.HandleSignal(false),
 		micro.WrapClient(
 			log.ClientWrapper(n.log), metrics.ClientWrapper(n.metrics), trace.ClientWrapper(n.trace, self),

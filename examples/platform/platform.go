@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/registry"
 
 	authsrv "github.com/micro/go-platform/auth/srv"
 	configsrv "github.com/micro/go-platform/config/srv"

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/errors"
+	"go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/db"
 	shop "github.com/micro/go-platform/examples/platform/proto"

@@ -5,8 +5,8 @@ import (
 	"net"
 	"sync"
 
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/registry"
 )
 
 // wire is all that an instance serves, registers and publishes through. Cut, it

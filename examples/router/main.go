@@ -16,9 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/examples/router/stage"
 	"github.com/micro/go-platform/router"

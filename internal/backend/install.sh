@@ -124,7 +124,7 @@ build_protoc_plugins() {
 	dir=$(mktemp -d) || return 1
 	cp "$ROOT/go.mod" "$ROOT/go.sum" "$dir" &&
 		(cd "$dir" && retry quietly protoc-plugins env GOWORK=off go build -mod=mod -trimpath -o "$CACHE/bin/" \
-			go-micro.dev/v5/cmd/protoc-gen-micro google.golang.org/protobuf/cmd/protoc-gen-go)
+			go-micro.dev/v6/cmd/protoc-gen-micro google.golang.org/protobuf/cmd/protoc-gen-go)
 	rc=$?
 	rm -rf "$dir"
 	return $rc
@@ -133,7 +133,7 @@ build_protoc_plugins() {
 protoc_plugins() {
 	local versions
 	versions=$(awk '$1 == "require" { $1 = ""; $0 = $0 }
-		$1 == "go-micro.dev/v5" || $1 == "google.golang.org/protobuf" { printf "-%s", $2 }' "$ROOT/go.mod")
+		$1 == "go-micro.dev/v6" || $1 == "google.golang.org/protobuf" { printf "-%s", $2 }' "$ROOT/go.mod")
 	once "protoc-plugins$versions" bin/protoc-gen-micro build_protoc_plugins
 }
 

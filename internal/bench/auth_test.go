@@ -16,9 +16,9 @@ import (
 	"github.com/casbin/casbin/v2/model"
 	gojwt "github.com/golang-jwt/jwt/v5"
 	"github.com/open-policy-agent/opa/v1/rego"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/authtest"

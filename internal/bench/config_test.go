@@ -10,8 +10,8 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/viper"
-	microconfig "go-micro.dev/v5/config"
-	micromemory "go-micro.dev/v5/config/source/memory"
+	microconfig "go-micro.dev/v6/config"
+	micromemory "go-micro.dev/v6/config/source/memory"
 
 	"github.com/micro/go-platform/config"
 	pb "github.com/micro/go-platform/config/proto"

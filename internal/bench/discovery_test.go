@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/cache"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/cache"
 
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/memreg"

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/selector"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/selector"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
 )
 
 // Result is how a call ended, in the words of the monitor's and the router's

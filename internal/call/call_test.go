@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/micro/go-platform/internal/call"
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
 )
 
 func TestOf(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 )
 
 func internalError(name string) error {

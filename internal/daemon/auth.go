@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
 	authpb "github.com/micro/go-platform/auth/proto"

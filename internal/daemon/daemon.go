@@ -17,10 +17,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/metrics"

@@ -13,8 +13,8 @@ import (
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/registry"
 )
 
 // service is an Echo with a hook.

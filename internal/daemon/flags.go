@@ -13,14 +13,15 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"go-micro.dev/v5/broker"
-	natsbroker "go-micro.dev/v5/broker/nats"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/consul"
-	"go-micro.dev/v5/registry/etcd"
-	natsregistry "go-micro.dev/v5/registry/nats"
+	"go-micro.dev/v6/broker"
+	natsbroker "go-micro.dev/v6/broker/nats"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/consul"
+	"go-micro.dev/v6/registry/etcd"
+	natsregistry "go-micro.dev/v6/registry/nats"
 
 	"github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/internal/etcdreg"
 	"github.com/micro/go-platform/internal/memreg"
 )
 
@@ -167,7 +168,7 @@ func NewRegistry(kind, addresses string) (registry.Registry, error) {
 	case "consul":
 		return consul.NewConsulRegistry(opts...), nil
 	case "etcd":
-		return etcd.NewEtcdRegistry(opts...), nil
+		return etcdreg.New(etcd.NewEtcdRegistry(opts...)), nil
 	case "nats":
 		return natsregistry.NewNatsRegistry(opts...), nil
 	}

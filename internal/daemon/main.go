@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // StartTimeout bounds a start, registration and migrations included.

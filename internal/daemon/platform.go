@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/regcache"

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 

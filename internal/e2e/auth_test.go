@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/micro/go-platform/auth"

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/auth"
 	authsrv "github.com/micro/go-platform/auth/srv"

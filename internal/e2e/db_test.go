@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/consul"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/consul"
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/db/dbtest"

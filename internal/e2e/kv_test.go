@@ -13,10 +13,10 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	"github.com/google/uuid"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/consul"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/consul"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/membroker"

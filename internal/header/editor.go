@@ -5,7 +5,7 @@ import (
 	"maps"
 	"sync"
 
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/metadata"
 )
 
 // Editor writes one header into the metadata of contexts. Wrappers make one

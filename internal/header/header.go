@@ -7,7 +7,7 @@ import (
 	"context"
 	"strings"
 
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/metadata"
 )
 
 // Get returns the value of key in any letter case, the exact one first.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/micro/go-platform/internal/header"
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/metadata"
 )
 
 func TestGetIgnoresCase(t *testing.T) {

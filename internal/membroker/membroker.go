@@ -3,7 +3,7 @@
 // stops.
 package membroker
 
-import "go-micro.dev/v5/broker"
+import "go-micro.dev/v6/broker"
 
 // New returns a connected broker in memory. Queue groups are ignored: every
 // subscriber gets every message.

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/micro/go-platform/internal/membroker"
-	"go-micro.dev/v5/broker"
+	"go-micro.dev/v6/broker"
 )
 
 func TestOneLeavesTheOthersStay(t *testing.T) {

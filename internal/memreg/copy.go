@@ -3,7 +3,7 @@ package memreg
 import (
 	"maps"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Copy returns a copy of s that shares nothing a caller might change.

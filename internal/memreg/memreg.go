@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Registry implements registry.Registry. Make it with New.

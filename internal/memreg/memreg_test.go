@@ -8,7 +8,7 @@ import (
 
 	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/memreg"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }

@@ -3,7 +3,7 @@ package memreg
 import (
 	"sync"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // backlog is how many events a watcher may lag behind before it is stopped, so

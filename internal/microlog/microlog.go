@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 
-	"go-micro.dev/v5/logger"
+	"go-micro.dev/v6/logger"
 )
 
 // New returns a go-micro logger that writes to log.

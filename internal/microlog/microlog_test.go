@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/micro/go-platform/internal/microlog"
-	"go-micro.dev/v5/logger"
+	"go-micro.dev/v6/logger"
 )
 
 func TestLevelsAndFields(t *testing.T) {

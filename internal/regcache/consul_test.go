@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/registry/consul"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/consul"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/regcache"

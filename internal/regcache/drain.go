@@ -3,7 +3,7 @@ package regcache
 import (
 	"maps"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // A node is draining when its metadata says so in the word of the monitor's

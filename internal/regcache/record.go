@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 const (

@@ -46,7 +46,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/micro/go-platform/internal/lifecycle"

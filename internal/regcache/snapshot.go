@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"slices"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Snapshot is a service at one moment. It and all it points to is immutable and

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpcerr"

@@ -3,7 +3,7 @@ package rpc
 import (
 	"sync"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 )
 
 // Held is the client that a plugin has from its Start to its Stop. The zero

@@ -3,7 +3,7 @@ package rpc_test
 import (
 	"testing"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/internal/rpc"
 )

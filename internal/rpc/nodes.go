@@ -8,8 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpcerr"

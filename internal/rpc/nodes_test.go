@@ -5,8 +5,8 @@ import (
 	"sync"
 	"testing"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/regcache"

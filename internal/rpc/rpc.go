@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/call"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 )
 
 // MaxMessage bounds the messages that our services and their clients accept,

@@ -10,7 +10,7 @@ import (
 	"fmt"
 
 	"github.com/micro/go-platform/internal/call"
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 )
 
 // The sentinels and their codes on the wire.

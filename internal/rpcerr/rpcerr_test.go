@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/micro/go-platform/internal/rpcerr"
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 )
 
 func TestSentinelsSurviveTheWire(t *testing.T) {

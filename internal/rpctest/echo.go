@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/server"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/call"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go-micro.dev/v5/broker"
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/selector"
-	"go-micro.dev/v5/server"
-	mgrpc "go-micro.dev/v5/server/grpc"
-	"go-micro.dev/v5/transport"
+	"go-micro.dev/v6/broker"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/selector"
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
+	"go-micro.dev/v6/transport"
 	"go.uber.org/goleak"
 
 	"github.com/micro/go-platform/internal/daemon"
@@ -94,20 +94,7 @@ func (n *Net) Client(stack string, wrappers ...client.Wrapper) client.Client {
 	if stack == GRPC {
 		return n.ClientOf(stack, nil, wrappers...)
 	}
-	sel := selector.NewSelector(selector.Registry(n.Registry), uncached)
-	n.tb.Cleanup(func() {
-		if err := sel.Close(); err != nil {
-			n.tb.Error(err)
-		}
-	})
-	return n.ClientOf(stack, sel, wrappers...)
-}
-
-// uncached makes go-micro's selector ask the registry each time: what its
-// cache's watcher updates, a call reads without a lock, and news that come
-// before the watcher has begun are missed for a minute.
-func uncached(o *selector.Options) {
-	o.Context = context.WithValue(context.Background(), "selector_ttl", time.Duration(0)) //nolint:staticcheck,revive // the key is go-micro's
+	return n.ClientOf(stack, &uncached{selector.Options{Registry: n.Registry}}, wrappers...)
 }
 
 // ClientOf is Client with a selector, which the caller closes. On grpc nil
@@ -152,7 +139,7 @@ func (n *Net) Server(stack, name string, opts ...server.Option) server.Server {
 	if stack == GRPC {
 		return mgrpc.NewServer(opts...)
 	}
-	return server.NewRPCServer(append(opts, server.Transport(transport.NewHTTPTransport()))...)
+	return server.NewRPCServer(append([]server.Option{server.Transport(transport.NewHTTPTransport())}, opts...)...)
 }
 
 // Start starts a server of Server and stops it when the test ends. The returned
@@ -258,9 +245,9 @@ func leftByGoMicro() []goleak.Option {
 		// One per client, for the response cache; ends when the client is collected.
 		goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
 		// go-micro's default config, started when its package is initialised.
-		goleak.IgnoreTopFunction("go-micro.dev/v5/config/loader/memory.(*watcher).Next"),
-		goleak.IgnoreTopFunction("go-micro.dev/v5/config/loader/memory.(*memory).Watch.func1"),
-		goleak.IgnoreTopFunction("go-micro.dev/v5/config.(*config).run.func2"),
-		goleak.IgnoreTopFunction("go-micro.dev/v5/server.(*rpcServer).Stop"), // see stopServer
+		goleak.IgnoreTopFunction("go-micro.dev/v6/config/loader/memory.(*watcher).Next"),
+		goleak.IgnoreTopFunction("go-micro.dev/v6/config/loader/memory.(*memory).Watch.func1"),
+		goleak.IgnoreTopFunction("go-micro.dev/v6/config.(*config).run.func2"),
+		goleak.IgnoreTopFunction("go-micro.dev/v6/server.(*rpcServer).Stop"), // see stopServer
 	}
 }

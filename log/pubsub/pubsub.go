@@ -10,7 +10,7 @@ import (
 
 	"github.com/micro/go-platform/log"
 	proto "github.com/micro/go-platform/log/proto"
-	"go-micro.dev/v5/broker"
+	"go-micro.dev/v6/broker"
 	pb "google.golang.org/protobuf/proto"
 )
 

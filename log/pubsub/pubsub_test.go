@@ -13,7 +13,7 @@ import (
 	"github.com/micro/go-platform/log/logtest"
 	proto "github.com/micro/go-platform/log/proto"
 	"github.com/micro/go-platform/log/pubsub"
-	"go-micro.dev/v5/broker"
+	"go-micro.dev/v6/broker"
 	pb "google.golang.org/protobuf/proto"
 )
 

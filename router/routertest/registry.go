@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/router"
 )

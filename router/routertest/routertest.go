@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/selector"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/router"

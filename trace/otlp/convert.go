@@ -1,7 +1,7 @@
 package otlp
 
 import (
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/instrumentation"

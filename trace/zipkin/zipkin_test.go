@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/openzipkin/zipkin-go/model"
-	"go-micro.dev/v5/registry"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"

@@ -14,7 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/google/uuid"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"go-micro.dev/v5/metadata"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/metadata"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/rpcerr"

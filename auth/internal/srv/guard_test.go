@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/metadata"
 
 	"github.com/micro/go-platform/auth"
 	authsrv "github.com/micro/go-platform/auth/internal/srv"

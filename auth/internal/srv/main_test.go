@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/metadata"
 
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/auth"
 	authsrv "github.com/micro/go-platform/auth/internal/srv"

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	pb "github.com/micro/go-platform/auth/proto"

@@ -15,7 +15,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"google.golang.org/grpc/peer"
 
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/jwt"

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/config"
 	configsrv "github.com/micro/go-platform/config/internal/srv"

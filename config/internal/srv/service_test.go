@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/metadata"
+	"go-micro.dev/v6/metadata"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/config"

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/micro/go-platform/db"

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/db/internal/srv/cassandra"

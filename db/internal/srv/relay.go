@@ -10,7 +10,7 @@ import (
 	"log/slog"
 	"time"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/db/internal/srv/driver"

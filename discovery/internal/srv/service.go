@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"

@@ -5,8 +5,8 @@ import (
 	"crypto/subtle"
 	"time"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/server"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"

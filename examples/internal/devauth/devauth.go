@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"go-micro.dev/v5/client"
+	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/atomicfile"

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/fence"

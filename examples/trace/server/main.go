@@ -16,10 +16,10 @@ import (
 	"syscall"
 	"time"
 
-	"go-micro.dev/v5"
-	"go-micro.dev/v5/client"
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6"
+	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/examples/internal/devauth"
 	"github.com/micro/go-platform/examples/trace/wire"
@@ -70,8 +70,7 @@ func run(ctx context.Context, name, address string) error {
 	if err := t.Start(); err != nil {
 		return errors.Join(err, stop())
 	}
-	service := micro.NewService(
-		micro.Name(wire.Service),
+	service := micro.NewService(wire.Service,
 		micro.Registry(reg),
 		micro.Context(ctx),
 		micro.WrapHandler(trace.HandlerWrapper(t, self)),

@@ -14,7 +14,7 @@ import (
 	"os"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/trace"
 	"github.com/micro/go-platform/trace/zipkin"

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Explanation is where the calls of a service go and why, at one moment.

@@ -4,7 +4,7 @@ import (
 	"math"
 	"sync/atomic"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Member is a node in a table. It is immutable.

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // Pool is the nodes of one service and what is known of them. All methods are

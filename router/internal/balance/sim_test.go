@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/router/internal/balance"
 )

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 )
 
 // table is a Pool at one moment. It is immutable but for the plans it makes on

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
-	"go-micro.dev/v5/selector"
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/router"

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpcerr"

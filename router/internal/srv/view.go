@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/internal/clean"

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/registry"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/micro/go-platform/internal/backoff"

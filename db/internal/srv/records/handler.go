@@ -9,7 +9,7 @@ import (
 	"errors"
 	"time"
 
-	merrors "go-micro.dev/v5/errors"
+	merrors "go-micro.dev/v6/errors"
 
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/db/internal/srv/driver"
