@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"go-micro.dev/v5/client"
-	"go-micro.dev/v5/registry"
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/discovery"
 	discoverysrv "github.com/micro/go-platform/discovery/internal/srv"
