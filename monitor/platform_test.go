@@ -7,7 +7,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/monitor"
@@ -21,6 +24,7 @@ type dropped uint64
 func (d dropped) Dropped() uint64 { return uint64(d) }
 
 func TestEveryStatusArrivesBeforeStopReturns(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
 		w := newWorld(t)
 		m, id := w.serve(stack, "shop", monitor.Interval(time.Hour), monitor.WatchLoss("trace", dropped(12)))
@@ -82,6 +86,7 @@ func TestChangesOfChecksAreReportedAtOnce(t *testing.T) {
 }
 
 func TestHealsWhenTheServerAppears(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
 	net := rpctest.New(t)
 	w := &world{Net: net, t: t, api: pb.NewMonitorService(monitor.ServiceName, net.Client(rpctest.GRPC))}
 	m, id := w.serve(rpctest.GRPC, "shop")
@@ -102,6 +107,7 @@ func TestHealsWhenTheServerAppears(t *testing.T) {
 }
 
 func TestServerRestart(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
 	net := rpctest.New(t)
 	w := &world{Net: net, t: t, api: pb.NewMonitorService(monitor.ServiceName, net.Client(rpctest.GRPC))}
 	srv := net.Boot(monitorsrv.Service())
@@ -134,7 +140,13 @@ func TestStopWithoutServerIsBoundedAndSaysWhatIsLost(t *testing.T) {
 }
 
 func TestStopIsBoundedWhenTheReporterHangs(t *testing.T) {
-	m := monitor.NewMonitor(monitor.Server(idle("shop")), monitor.WithReporter(hanging{}))
+	s := idle("shop") // go-micro's goroutines stay outside of the bubble
+	synctest.Test(t, func(t *testing.T) { stopWithHangingReporter(t, s) })
+}
+
+func stopWithHangingReporter(t *testing.T, s server.Server) {
+	t.Helper()
+	m := monitor.NewMonitor(monitor.Server(s), monitor.WithReporter(hanging{}))
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,11 +165,16 @@ func (hanging) Report(ctx context.Context, _ *pb.ReportRequest) error { <-ctx.Do
 func (hanging) String() string                                        { return "hanging" }
 
 func TestQueueIsBoundedAndCounts(t *testing.T) {
-	m := recorder.NewMonitor(monitor.Server(idle("shop")), monitor.Interval(monitor.MinInterval))
+	s := idle("shop") // go-micro's goroutines stay outside of the bubble
+	synctest.Test(t, func(t *testing.T) { overflowQueue(t, s) })
+}
+
+func overflowQueue(t *testing.T, s server.Server) {
+	t.Helper()
+	m := recorder.NewMonitor(monitor.Server(s), monitor.Interval(monitor.MinInterval))
 	m.FailWith(errors.New("away"))
-	if err := m.Start(); err != nil {
-		t.Fatal(err)
-	}
+	w := &world{t: t}
+	w.run(m)
 	rpctest.Eventually(t, "windows are dropped", func() bool { return m.Dropped() > 0 })
 	m.FailWith(nil)
 	rpctest.Eventually(t, "it recovers", func() bool { return len(m.Reports()) > 4 })
@@ -172,6 +189,7 @@ func TestQueueIsBoundedAndCounts(t *testing.T) {
 
 // Old subscribers, and a server that only topics reach, still hear something.
 func TestTopicsCarryWhatTheServerCannotTake(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
 	net := rpctest.New(t)
 	s := net.Server(rpctest.GRPC, "listener")
 	var statuses, checks, stats atomic.Int32

@@ -97,6 +97,7 @@ func TestNotReadyNodesLeaveRouting(t *testing.T) {
 }
 
 func TestADeadServerTakesNoRoutesAway(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
 	w := newWorld(t)
 	a, id := w.serve(rpctest.GRPC, "shop")
 	bad := failing(t, a)

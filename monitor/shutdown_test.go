@@ -70,6 +70,18 @@ func (i *instance) hold() (release func()) {
 }
 
 func TestFiftyRollingRestartsFailNoCall(t *testing.T) {
+	t.Parallel() // it waits, and has networks of its own
+	for _, half := range []string{"first half", "second half"} {
+		t.Run(half, func(t *testing.T) {
+			t.Parallel() // each restart waits for callers to learn of it
+			restartUnderLoad(t, 25)
+		})
+	}
+}
+
+// restartUnderLoad replaces the older of two instances, so many times.
+func restartUnderLoad(t *testing.T, times int) {
+	t.Helper()
 	net := rpctest.New(t)
 	instances := []*instance{startInstance(t, net), startInstance(t, net)}
 	svc := echo.NewEchoService("shop", net.Client(rpctest.GRPC))
@@ -92,7 +104,7 @@ func TestFiftyRollingRestartsFailNoCall(t *testing.T) {
 	// go-micro's client watches the registry only after it has asked it: what
 	// changes in between it does not see.
 	rpctest.Eventually(t, "the load is on", func() bool { return calls.Load() > 400 })
-	for range 50 {
+	for range times {
 		instances = append(instances, startInstance(t, net))
 		if err := instances[0].shutdown.Stop(context.Background()); err != nil {
 			t.Error(err)
@@ -113,6 +125,7 @@ func TestFiftyRollingRestartsFailNoCall(t *testing.T) {
 }
 
 func TestShutdownKeepsItsOrder(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
 	net := rpctest.New(t)
 	svc := echo.NewEchoService("shop", net.Client(rpctest.GRPC))
 	var i *instance
@@ -217,6 +230,7 @@ func (s stuckServer) Stop() error {
 }
 
 func TestShutdownGoesOnWithoutTheServer(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
 	net := rpctest.New(t)
 	stuck := stuckServer{net.Server(rpctest.GRPC, "shop"), make(chan struct{}), make(chan struct{})}
 	net.Start(stuck.Server)
