@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go-micro.dev/v6/server"
@@ -53,10 +54,15 @@ func (s slow) Watch() (config.SourceWatcher, error) {
 }
 func (s slow) String() string { return "slow" }
 
-func TestASourceThatHangsDelaysNobody(t *testing.T) {
+func TestASourceThatHangsDelaysNobody(t *testing.T) { synctest.Test(t, delayNobody) }
+
+func delayNobody(t *testing.T) {
+	t.Helper()
 	s := slow{make(chan struct{})}
+	end := sync.OnceFunc(func() { close(s.ended) })
 	c := config.NewConfig(quiet(), config.StartTimeout(50*time.Millisecond), config.WithOptionalSource(s),
 		config.WithSource(memory.NewSource(memory.Data([]byte(`{"a":1}`)))))
+	defer func() { end(); _ = c.Stop() }() // nothing may be left in the bubble; the test looks at the first Stop
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +74,7 @@ func TestASourceThatHangsDelaysNobody(t *testing.T) {
 	if d := time.Since(begun); d > 8*time.Second {
 		t.Errorf("Stop took %v", d)
 	}
-	close(s.ended)
+	end()
 	required := config.NewConfig(quiet(), config.StartTimeout(50*time.Millisecond), config.WithSource(slow{s.ended}))
 	if err := required.Start(); !errors.Is(err, config.ErrRequired) || !strings.Contains(err.Error(), "slow") {
 		t.Errorf("Start: %v", err)

@@ -103,6 +103,7 @@ func run(t *testing.T, opts ...config.Option) config.Config {
 }
 
 func TestConfigSrvSource(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
 		configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
 			s := newServer(t)
@@ -124,6 +125,7 @@ func TestConfigSrvSource(t *testing.T) {
 // TestDefaultSource is a config without any option but the client: it starts
 // before config-srv exists.
 func TestDefaultSource(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	s := &srv{Net: rpctest.New(t), t: t, url: "sqlite::memory:", made: map[string]bool{}}
 	c := run(t, config.WithClient(s.Client(rpctest.RPC)))
 	if got := c.Get("a").Int(7); got != 7 {
@@ -160,6 +162,7 @@ func TestBadSourceName(t *testing.T) {
 // TestFaultServerDead: values stay, a cold start takes them from the snapshot,
 // and the server is found again.
 func TestFaultServerDead(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	s := newServer(t)
 	s.put("prod:shop", `{"a":1,"password":"s3cret"}`)
 	file := filepath.Join(t.TempDir(), "config.snapshot")
@@ -205,6 +208,7 @@ func TestFaultServerDead(t *testing.T) {
 
 // TestFaultServerRestartedEmpty: nothing there is no reason to forget.
 func TestFaultServerRestartedEmpty(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
 	s := newServer(t)
 	for i := range 5 {
 		s.put("prod:shop", fmt.Sprintf(`{"a":%d}`, i))

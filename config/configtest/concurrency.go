@@ -2,6 +2,7 @@ package configtest
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,6 +33,7 @@ func testConsistency(t *testing.T, n New) {
 					torn.Add(1)
 				}
 				last = x
+				runtime.Gosched() // the updates get their turn
 			}
 		})
 	}
