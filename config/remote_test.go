@@ -21,6 +21,7 @@ import (
 	configsrv "github.com/micro/go-platform/config/internal/srv"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/config/source/memory"
+	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 )
@@ -53,19 +54,23 @@ func (s *srv) stop() {
 	}
 }
 
-// put writes with a client that has not seen the server before.
+// put writes with a client that has not seen the server before, and again when a
+// busy machine kept it from connecting in time.
 func (s *srv) put(id, data string) {
 	s.t.Helper()
 	api := pb.NewConfigService(config.ServiceName, s.Client(rpctest.GRPC))
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
-	defer cancel()
 	change := &pb.Change{Id: id, ChangeSet: &pb.ChangeSet{Data: data}}
 	var err error
-	if s.made[id] {
-		_, err = api.Update(ctx, &pb.UpdateRequest{Change: change})
-	} else {
-		_, err = api.Create(ctx, &pb.CreateRequest{Change: change})
-	}
+	eventually(s.t, "the server can be reached", func() bool {
+		ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+		defer cancel()
+		if s.made[id] {
+			_, err = api.Update(ctx, &pb.UpdateRequest{Change: change})
+		} else {
+			_, err = api.Create(ctx, &pb.CreateRequest{Change: change})
+		}
+		return call.Code(err) != 503
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
