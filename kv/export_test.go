@@ -223,3 +223,40 @@ func Reincarnated(leaving bool) bool {
 	})
 	return m.self.incarnation != 1
 }
+
+// Council is what members know of each other, without a network: the test says
+// who asks whom.
+type Council []*members
+
+// NewCouncil returns n members that have not heard of each other.
+func NewCouncil(n int, suspicion time.Duration) Council {
+	c := make(Council, n)
+	for i := range c {
+		c[i] = &members{self: node{id: fmt.Sprint(i), incarnation: 1}, all: make(map[string]*member), suspicion: suspicion, joined: true}
+	}
+	return c
+}
+
+// Ask has one member probe another, which answers or does not.
+func (c Council) Ask(from, to int, answers bool) {
+	if !answers {
+		c[from].failed(c[to].self)
+		return
+	}
+	rsp := &pb.ProbeResponse{}
+	rsp.Self, rsp.Members = c[to].message(nil)
+	c[from].answered("address", time.Now(), rsp)
+}
+
+// Bury returns whom a member removes, while the registry has all.
+func (c Council) Bury(i int) []string {
+	return c[i].bury(func() (ids []string, _ error) {
+		for _, m := range c {
+			ids = append(ids, m.self.id)
+		}
+		return ids, nil
+	})
+}
+
+// Left returns for how long a member may answer for its view.
+func (c Council) Left(i int) time.Duration { return time.Until(c[i].lease(c[i].nodes())) }

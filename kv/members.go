@@ -267,23 +267,17 @@ func (m *members) minority() bool {
 }
 
 // bury removes the members of whom neither this one nor any other has heard for
-// the time of suspicion, if more than half of all have been heard; with just
-// half, those that the registry does not know either. Those that were removed
-// since the last stable view count, or a half could shrink to its own. It tells
-// of the removed.
+// the time of suspicion, if more than half of all say so; if just half do, those
+// that the registry does not know either. Those that were removed since the last
+// stable view count, or a half could shrink to its own. It tells of the removed.
 func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 	m.mu.Lock()
-	silent, lost, all := m.silent()
+	silent, doubtful := m.silent()
 	m.mu.Unlock()
-	if len(silent) == 0 || 2*lost > all {
-		return nil
-	}
-	if 2*lost == all {
-		known, err := registered() // asks the registry
-		if err != nil {
-			return nil
+	if len(doubtful) > 0 {
+		if known, err := registered(); err == nil { // asks the registry
+			silent = append(silent, slices.DeleteFunc(doubtful, func(id string) bool { return slices.Contains(known, id) })...)
 		}
-		silent = slices.DeleteFunc(silent, func(id string) bool { return slices.Contains(known, id) })
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -299,7 +293,9 @@ func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 // lease returns until when no other view can be stable without this member:
 // until then it may answer for this one. It is when the last of a majority may
 // remove it (C. Gray, D. Cheriton, "Leases", SOSP 1989), by what they said of
-// when they heard it.
+// when they heard it. It is a majority of those that bury counts: the rest of the
+// view may go on with those that only this member removed. Where the registry made
+// up for the missing voice, it is all of the view.
 func (m *members) lease(nodes []node) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -309,7 +305,7 @@ func (m *members) lease(nodes []node) time.Time {
 			until = append(until, x.granted)
 		}
 	}
-	need := len(nodes) / 2 // and this one
+	need := min(m.count()/2, len(nodes)-1) // and this one
 	switch {
 	case need == 0:
 		return time.Now().Add(forever) // alone
@@ -320,30 +316,47 @@ func (m *members) lease(nodes []node) time.Time {
 	return until[need-1]
 }
 
-// silent is called with the mutex held. all counts this member too, and lost
-// counts the silent and who was removed lately.
-func (m *members) silent() (ids []string, lost, all int) {
-	all = 1
-	now := time.Now()
-	for id, x := range m.all {
-		if x.lost {
-			all++
-			lost++
-		}
-		if x.gone {
-			continue
-		}
-		all++
-		last := x.heard
-		for _, witness := range m.all {
-			if seen, ok := witness.saw[id]; ok && !witness.gone && now.Sub(witness.heard) < m.suspicion && seen.After(last) {
-				last = seen
-			}
-		}
-		if now.Sub(last) > m.suspicion {
-			ids = append(ids, id)
-			lost++
+// count returns of how many a majority is needed: this member, the others, and
+// those that were removed since the last stable view. It is called with the mutex
+// held.
+func (m *members) count() (n int) {
+	n = 1
+	for _, x := range m.all {
+		if !x.gone || x.lost {
+			n++
 		}
 	}
-	return ids, lost, all
+	return n
+}
+
+// silent returns of whom nobody has heard, as more than half of all say, and as
+// just half do. It is called with the mutex held.
+func (m *members) silent() (silent, doubtful []string) {
+	now, all := time.Now(), m.count()
+	for id, x := range m.all {
+		if x.gone || now.Sub(x.heard) <= m.suspicion {
+			continue
+		}
+		voices, heard := 1, false
+		for _, witness := range m.all {
+			if witness.gone || witness == x || now.Sub(witness.heard) >= m.suspicion {
+				continue
+			}
+			seen, ok := witness.saw[id]
+			heard = heard || ok && now.Sub(seen) <= m.suspicion
+			// By its own words: one that has been cut off since would not have
+			// heard of it here, and may be hearing of it all the time.
+			if !ok || witness.heard.Sub(seen) > m.suspicion {
+				voices++
+			}
+		}
+		switch {
+		case heard:
+		case 2*voices > all:
+			silent = append(silent, id)
+		case 2*voices == all:
+			doubtful = append(doubtful, id)
+		}
+	}
+	return silent, doubtful
 }

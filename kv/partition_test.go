@@ -93,11 +93,12 @@ func (c *routed) Stream(ctx context.Context, req client.Request, opts ...client.
 	return c.Client.Stream(ctx, req, c.reroute(opts)...)
 }
 
-// Two members of five are cut off from the other three, while callers on both
-// sides go on.
+// Two members of five are cut off from the other three, from one of them a moment
+// after the rest, while callers on both sides go on.
 func TestPartition(t *testing.T) {
-	c := newCluster(t, rpctest.GRPC, kv.Timeout(3*time.Second), kv.Suspicion(2*time.Second))
-	r, places := c.split(0, 0, 1, 1, 1)
+	const suspicion = 2 * time.Second
+	c := newCluster(t, rpctest.GRPC, kv.Timeout(3*time.Second), kv.Suspicion(suspicion))
+	r, places := c.split(0, 0, 1, 2, 2)
 	var all []*member
 	for _, l := range places {
 		all = append(all, c.memberAt(r, l))
@@ -142,6 +143,8 @@ func TestPartition(t *testing.T) {
 		})
 	}
 	grows(t, keys, 10)
+	r.between(0, 2, (*netcut.Proxy).Cut)
+	time.Sleep(suspicion / 10)
 	r.between(0, 1, (*netcut.Proxy).Cut)
 	for _, m := range majority {
 		kv.AwaitStable(t, m.KV, 3)
@@ -152,6 +155,7 @@ func TestPartition(t *testing.T) {
 	put(t, majority[0], 200)
 	have(t, majority[1], 200)
 	r.between(0, 1, (*netcut.Proxy).Heal)
+	r.between(0, 2, (*netcut.Proxy).Heal)
 	for _, m := range append(majority, minority...) { // these still have the view of before
 		kv.AwaitStable(t, m.KV, 5)
 	}
