@@ -21,7 +21,7 @@ func Add(value int64, delta int64) (int64, error) {
 func ParseNumber(value []byte) (int64, error) {
 	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%w: the value is no number", kv.ErrInvalid)
+		return 0, fmt.Errorf("%w: the value is not a number", kv.ErrInvalid)
 	}
 	return n, nil
 }
