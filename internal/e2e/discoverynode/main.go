@@ -72,7 +72,7 @@ func register(d discovery.Discovery, name, id string) {
 }
 
 func drainAtEOF(d discovery.Discovery) {
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	_, _ = io.Copy(io.Discard, os.Stdin) // the end is all it waits for
 	if err := d.Drain(); err != nil {
 		slog.Warn("will drain later", "error", err)
 	}
