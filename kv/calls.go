@@ -14,42 +14,48 @@ func (p *platform) Get(key string, opts ...CallOption) (*Item, error) {
 	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
-	v := p.view.Load()
-	if v == nil {
-		return nil, ErrStopped
-	}
-	if read, _ := p.quorum(v.ring.replicas); read == 1 && len(opts) == 0 {
-		if slot := slotOf(key); v.ring.owns(slot, v.self) && v.ready(slot) {
-			item, err := p.here(key)
-			if !p.strict(v.ring.replicas) || p.lease.Load().holds(v) {
-				return item, err
+	if v := p.view.Load(); v != nil && len(opts) == 0 {
+		if read, _ := p.quorum(v.ring.replicas); read == 1 {
+			if slot := slotOf(key); v.ring.owns(slot, v.self) && v.ready(slot) {
+				item := p.here(key)
+				if !p.strict(v.ring.replicas) || p.lease.Load().holds(v) {
+					return found(key, item)
+				}
 			}
 		}
 	}
 	o, cancel := NewCallOptions(p.options.Timeout, opts...)
 	defer cancel()
-	if err := o.Context.Err(); err != nil {
+	if _, err := p.use(o.Context); err != nil {
 		return nil, err
 	}
 	r, err := p.flights.do(o.Context, key, func() (*pb.Record, error) { return p.read(o.Context, key) })
 	if err != nil {
 		return nil, err
 	}
-	return fromRecord(key, r)
+	return found(key, fromRecord(key, r))
 }
 
-func (p *platform) here(key string) (*Item, error) {
+func found(key string, item *Item) (*Item, error) {
+	if item == nil {
+		return nil, Failed("get", key, ErrNotFound)
+	}
+	return item, nil
+}
+
+// here returns the item that this member keeps, nil for none.
+func (p *platform) here(key string) *Item {
 	r, ok := p.records.cache.Get(key)
 	if !ok || r.gone {
-		return nil, ErrNotFound
+		return nil
 	}
 	item := &Item{Key: key, Value: slices.Clone(r.value)}
 	if r.deadline > 0 {
 		if item.Expiration = r.deadline - p.records.now(); item.Expiration <= 0 {
-			return nil, ErrNotFound
+			return nil
 		}
 	}
-	return item, nil
+	return item
 }
 
 // Put implements KV.
@@ -69,12 +75,9 @@ func (p *platform) Del(key string, opts ...CallOption) error {
 }
 
 func (p *platform) change(doing string, r *pb.Record, opts []CallOption) error {
-	if p.view.Load() == nil {
-		return ErrStopped
-	}
 	o, cancel := NewCallOptions(p.options.Timeout, opts...)
 	defer cancel()
-	if err := o.Context.Err(); err != nil {
+	if _, err := p.use(o.Context); err != nil {
 		return err
 	}
 	return p.write(o.Context, doing, r, o.Token)
@@ -86,13 +89,10 @@ func (p *platform) GetMany(keys []string, opts ...CallOption) (map[string]*Item,
 	if err := CheckKeys(keys); err != nil {
 		return nil, err
 	}
-	v := p.view.Load()
-	if v == nil {
-		return nil, ErrStopped
-	}
 	o, cancel := NewCallOptions(p.options.Timeout, opts...)
 	defer cancel()
-	if err := o.Context.Err(); err != nil {
+	v, err := p.use(o.Context)
+	if err != nil {
 		return nil, err
 	}
 	answers, err := p.askMany(o.Context, v, keys)
@@ -108,7 +108,7 @@ func (p *platform) GetMany(keys []string, opts ...CallOption) (map[string]*Item,
 				return nil, err
 			}
 		}
-		if item, err := fromRecord(key, best); err == nil {
+		if item := fromRecord(key, best); item != nil {
 			items[key] = item
 		}
 	}

@@ -52,8 +52,8 @@ var errJoining = errors.New("no member yet")
 // find asks everybody in the registry, at Start, until a member answers, none is
 // left to ask, or the time of suspicion is over. It waits for those that are
 // joining: each would keep what it is given to itself until they meet.
-func (p *platform) find() {
-	ctx, cancel := context.WithTimeout(p.begin, p.options.Suspicion)
+func (p *platform) find(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.options.Suspicion)
 	defer cancel()
 	for again := true; again; again = lifecycle.Sleep(ctx, p.interval()/5) {
 		nodes, err := p.registered()

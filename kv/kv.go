@@ -44,8 +44,11 @@ var (
 	// ErrUnsupported is returned for a fencing token by plugins that cannot
 	// check it.
 	ErrUnsupported = errors.New("not supported")
-	// ErrStopped is returned before Start and after Stop.
+	// ErrStopped is returned after Stop.
 	ErrStopped = lifecycle.ErrStopped
+	// ErrLost is returned by a Stop that could not hand over what nobody else
+	// has; the text says how much.
+	ErrLost = lifecycle.ErrLost
 )
 
 // KV keeps items by key. It is safe for concurrent use.
@@ -54,8 +57,9 @@ var (
 // alike. What callers pass and get is theirs: nothing is shared. Without
 // WithContext a call is bounded by the plugin's Timeout.
 //
-// Start checks the options and is idempotent, as is Stop, after which nothing
-// works any more.
+// The first call starts the plugin unless Start did. Bad options fail Start and
+// each call with an ErrInvalid. Start and Stop are idempotent; what was stopped
+// does not start again, and its calls return ErrStopped.
 type KV interface {
 	// Get returns the item or ErrNotFound. Its Expiration is the time left, 0
 	// for one that stays.

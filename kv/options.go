@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/server"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Defaults of the options.
@@ -19,7 +22,7 @@ const (
 	DefaultSuspicion = 5 * time.Second
 )
 
-// Options are what the plugins share. Make them with NewOptions.
+// Options are what the plugins are made of. Make them with NewOptions.
 type Options struct {
 	Servers   []string
 	Namespace string
@@ -33,10 +36,45 @@ type Options struct {
 	Server    server.Server
 	TLS       *tls.Config
 	Logger    *slog.Logger
+	// Context is for options of plugins that this package does not know.
+	Context context.Context
 }
 
 // Option sets one of the Options.
 type Option func(*Options)
+
+// NewOptions returns the defaults with opts applied, which Validate judges.
+func NewOptions(opts ...Option) Options {
+	o := Options{
+		Namespace: DefaultNamespace, Replicas: DefaultReplicas, MaxBytes: DefaultMaxBytes,
+		Timeout: DefaultTimeout, Suspicion: DefaultSuspicion, Context: context.Background(),
+	}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+var namespaces = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o Options) Validate() error {
+	c := option.Of("kv")
+	c.That(namespaces.MatchString(o.Namespace), "Namespace", "%q is not 1 to 64 of letters, digits, '.', '_' and '-'", o.Namespace)
+	option.Within(c, "Replicas", o.Replicas, 1, 9)
+	c.That(o.Read >= 0 && o.Read <= o.Replicas && o.Write >= 0 && o.Write <= o.Replicas, "Quorum",
+		"%d and %d are not within 0 to the %d of Replicas", o.Read, o.Write, o.Replicas)
+	c.That(o.MaxBytes > 0, "MaxBytes", "%d is not positive", o.MaxBytes)
+	c.Positive("Timeout", o.Timeout)
+	option.AtLeast(c, "Suspicion", o.Suspicion, 100*time.Millisecond)
+	for _, s := range o.Servers {
+		c.That(s != "", "Servers", "%q has an empty address", o.Servers)
+	}
+	return c.Err()
+}
 
 // Servers sets the "host:port" addresses of the servers of a plugin that has
 // some, by default one at its usual port here.

@@ -84,7 +84,7 @@ func (p *peer) send(view uint64, ops []*pb.Op, done func([]*pb.Result, error)) {
 	if l != nil {
 		l.pump()
 	} else if start && !p.spawn(p.run) {
-		p.fail(ErrStopped)
+		p.fail(errStopped)
 	}
 }
 

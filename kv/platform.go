@@ -22,8 +22,12 @@ import (
 	pb "github.com/micro/go-platform/kv/proto"
 )
 
+// life is what the plugins of kv have of lifecycle, unseen by users.
+type life = lifecycle.Plugin
+
 // platform keeps items in the memory of the instances of a service.
 type platform struct {
+	*life
 	options Options
 	records *records
 	members *members
@@ -37,11 +41,6 @@ type platform struct {
 
 	retention time.Duration // of what was deleted
 
-	starting sync.Mutex
-	started  bool
-	begin    context.Context // ends when Stop begins
-	stopping context.CancelFunc
-
 	client    client.Client
 	service   pb.KVService
 	release   func()
@@ -54,7 +53,7 @@ type platform struct {
 
 	// installing keeps operations of one view from those of the next: see do.
 	installing sync.RWMutex
-	view       atomic.Pointer[view] // nil before Start and after Stop
+	view       atomic.Pointer[view] // nil until it is open and after Stop
 	lease      atomic.Pointer[lease]
 	changed    chan struct{} // a token: the view is another, or a member synced
 	discover   chan struct{} // a token: somebody may have come
@@ -74,9 +73,14 @@ type platform struct {
 //
 // They find each other in the registry. Where the server speaks grpc it also
 // serves the members, else they get a grpc server of their own, registered as
-// the service's name with ".kv". Start does not wait for the server: before that
-// has registered, the plugin is a client of the others, or keeps the items itself
-// if there are none.
+// the service's name with ".kv". Start, or the first call, looks for them for at
+// most the time of Suspicion and does not wait for the server: before that has
+// registered, the plugin is a client of the others, or keeps the items itself if
+// there are none.
+//
+// Stop comes before the Stop of the server. It hands the items over to the other
+// members, within two seconds; what it was the only one to have, and they have not
+// got by then, is an ErrLost.
 func NewKV(opts ...Option) KV {
 	o := NewOptions(opts...)
 	p := &platform{
@@ -95,25 +99,14 @@ func NewKV(opts ...Option) KV {
 		retention: max(time.Minute, 6*o.Suspicion, 2*o.Timeout),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.begin, p.stopping = context.WithCancel(p.ctx)
+	p.life = lifecycle.NewPlugin("kv", lifecycle.Hooks{Check: o.Validate, Open: p.open, Close: p.shut})
 	return p
 }
 
 func (p *platform) String() string { return "platform" }
 
-// Start finds the other members, for at most the time of Suspicion.
-func (p *platform) Start() error {
-	p.starting.Lock()
-	defer p.starting.Unlock()
-	if p.started {
-		return p.group.Start() // which knows whether it was stopped
-	}
-	if err := p.options.Validate(); err != nil {
-		return err
-	}
-	if p.begin.Err() != nil {
-		return ErrStopped
-	}
+// open finds the other members.
+func (p *platform) open(ctx context.Context) error {
 	p.client, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
 	s := p.options.Server
 	if s == nil {
@@ -133,8 +126,7 @@ func (p *platform) Start() error {
 		p.release()
 		return fmt.Errorf("kv: serve members: %w", err)
 	}
-	p.started = true
-	p.find()
+	p.find(ctx)
 	p.install(false)
 	p.broker = o.Broker
 	if p.options.Client != nil {
@@ -144,15 +136,8 @@ func (p *platform) Start() error {
 	return p.group.Start(p.watch, p.probe, p.handOver, p.reap, p.repeat)
 }
 
-// Stop hands the items over to the other members, within two seconds, and tells
-// if that was too short. It comes before the Stop of the server.
-func (p *platform) Stop() error {
-	p.stopping()
-	p.starting.Lock()
-	defer p.starting.Unlock()
-	if !p.started || !p.group.Running() {
-		return p.group.Stop(lifecycle.FlushTimeout)
-	}
+// shut hands the items over.
+func (p *platform) shut() error {
 	err := p.leave()
 	p.end()
 	err = errors.Join(err, p.group.Stop(lifecycle.FlushTimeout))
@@ -164,7 +149,7 @@ func (p *platform) Stop() error {
 	peers := slices.Collect(maps.Values(p.peers))
 	p.mu.Unlock()
 	for _, to := range peers {
-		to.close(ErrStopped)
+		to.close(errStopped)
 	}
 	close(p.unlink)
 	p.cancel()
@@ -175,6 +160,25 @@ func (p *platform) Stop() error {
 	p.release()
 	p.records.cache.Clear()
 	return err
+}
+
+var errStopped = fmt.Errorf("kv: %w", ErrStopped)
+
+// use returns the view of a call, the first of which opens the plugin.
+func (p *platform) use(ctx context.Context) (*view, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if v := p.view.Load(); v != nil {
+		return v, nil
+	}
+	if err := p.Use(ctx); err != nil {
+		return nil, err
+	}
+	if v := p.view.Load(); v != nil {
+		return v, nil
+	}
+	return nil, errStopped
 }
 
 // end makes it answer nobody any more.
@@ -216,8 +220,23 @@ func (p *platform) leave() error {
 	if synced {
 		return nil // they will notice
 	}
-	entries, _, _ := p.records.cache.Stats()
-	return fmt.Errorf("kv: up to %d items were not handed over in %v", entries, lifecycle.FlushTimeout)
+	return lifecycle.Lost("kv", p.alone(), "item", fmt.Sprintf("not handed over in %v", lifecycle.FlushTimeout))
+}
+
+// alone counts the items that no other member had before this one began to leave.
+func (p *platform) alone() (n int) {
+	v := p.view.Load()
+	if v == nil {
+		return 0
+	}
+	now := p.records.now()
+	p.records.cache.Range(func(key string, r *record) (drop, more bool) {
+		if !r.over(now) && !v.shared(slotOf(key)) {
+			n++
+		}
+		return false, true
+	})
+	return n
 }
 
 // Dropped returns how many items were evicted here for want of room.

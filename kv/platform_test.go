@@ -113,17 +113,17 @@ type led struct {
 }
 
 func (l *led) Start() error {
-	err := l.KV.Start()
-	for _, k := range l.others {
-		err = errors.Join(err, k.Start())
+	if err := l.KV.Start(); err != nil {
+		return err
 	}
-	return err
+	return l.all(kv.KV.Start)
 }
 
-func (l *led) Stop() error {
-	err := l.KV.Stop()
+func (l *led) Stop() error { return errors.Join(l.KV.Stop(), l.all(kv.KV.Stop)) }
+
+func (l *led) all(do func(kv.KV) error) (err error) {
 	for _, k := range l.others {
-		err = errors.Join(err, k.Stop())
+		err = errors.Join(err, do(k))
 	}
 	return err
 }

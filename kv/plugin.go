@@ -5,51 +5,16 @@ package kv
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math"
-	"regexp"
 	"time"
 
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// NewOptions returns the defaults with opts applied, which Validate judges.
-func NewOptions(opts ...Option) Options {
-	o := Options{
-		Namespace: DefaultNamespace, Replicas: DefaultReplicas, MaxBytes: DefaultMaxBytes,
-		Timeout: DefaultTimeout, Suspicion: DefaultSuspicion, Logger: slog.Default(),
-	}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
-}
-
-// Validate returns an error that names every option with a bad value.
-func (o Options) Validate() error {
-	var errs []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("kv: %w: option "+format, append([]any{ErrInvalid}, args...)...))
-		}
-	}
-	check(regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(o.Namespace), "Namespace: %q", o.Namespace)
-	check(o.Replicas >= 1 && o.Replicas <= 9, "Replicas: %d is not within 1..9", o.Replicas)
-	check(o.Read >= 0 && o.Read <= o.Replicas && o.Write >= 0 && o.Write <= o.Replicas, "Quorum: %d, %d of %d", o.Read, o.Write, o.Replicas)
-	check(o.MaxBytes > 0, "MaxBytes: %d is not positive", o.MaxBytes)
-	check(o.Timeout > 0, "Timeout: %v is not positive", o.Timeout)
-	check(o.Suspicion >= 100*time.Millisecond, "Suspicion: %v is less than 100ms", o.Suspicion)
-	check(o.Logger != nil, "Logger: nil")
-	for _, s := range o.Servers {
-		check(s != "", "Servers: an empty address")
-	}
-	return errors.Join(errs...)
-}
-
 // NewCallOptions returns the options of a call with a context that ends after
-// timeout unless it has a deadline. The caller must call cancel.
+// timeout unless it has a deadline. The caller must call cancel. A timeout that is
+// not positive, which Start refuses, counts as the default.
 func NewCallOptions(timeout time.Duration, opts ...CallOption) (_ CallOptions, cancel context.CancelFunc) {
 	o := CallOptions{Context: context.Background()}
 	for _, opt := range opts {
@@ -58,26 +23,61 @@ func NewCallOptions(timeout time.Duration, opts ...CallOption) (_ CallOptions, c
 	if _, bounded := o.Context.Deadline(); bounded {
 		return o, func() {}
 	}
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
 	o.Context, cancel = lifecycle.Bound(o.Context, timeout)
 	return o, cancel
+}
+
+// failure is formatted when somebody reads it: a key that is not there is
+// looked for often.
+type failure struct {
+	doing, key string
+	err        error
+}
+
+func (f *failure) Error() string {
+	if f.key == "" {
+		return "kv: " + f.doing + ": " + f.err.Error()
+	}
+	return fmt.Sprintf("kv: %s %.80q: %v", f.doing, f.key, f.err)
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+// Failed says what it was that failed, as in `kv: get "a": not found`. The key may
+// be empty. It returns nil and the errors of a context unchanged.
+func Failed(doing, key string, err error) error {
+	if err == nil || err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // a wrapped one is not bare
+		return err
+	}
+	return &failure{doing, key, err}
 }
 
 // CheckKey returns an ErrInvalid for a key that is not 1 to MaxKey bytes.
 func CheckKey(key string) error {
 	if key == "" || len(key) > MaxKey {
-		return fmt.Errorf("%w: key of %d bytes: want 1 to %d", ErrInvalid, len(key), MaxKey)
+		return fmt.Errorf("kv: %w: a key of %s is not within 1 to %d", ErrInvalid, byteCount(len(key)), MaxKey)
 	}
 	return nil
+}
+
+func byteCount(n int) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // CheckItem returns an ErrInvalid for an item that is nil, or whose key, value or
 // expiration is out of bounds.
 func CheckItem(item *Item) error {
 	if item == nil {
-		return fmt.Errorf("%w: item is nil", ErrInvalid)
+		return fmt.Errorf("kv: %w: the item is nil", ErrInvalid)
 	}
 	if len(item.Value) > MaxValue {
-		return fmt.Errorf("%w: value of %d bytes: want at most %d", ErrInvalid, len(item.Value), MaxValue)
+		return fmt.Errorf("kv: %w: a value of %s is above %d", ErrInvalid, byteCount(len(item.Value)), MaxValue)
 	}
 	if err := CheckExpiration(item.Expiration); err != nil {
 		return err
@@ -88,7 +88,7 @@ func CheckItem(item *Item) error {
 // CheckExpiration returns an ErrInvalid for one that is negative or above MaxTTL.
 func CheckExpiration(d time.Duration) error {
 	if d < 0 || d > MaxTTL {
-		return fmt.Errorf("%w: expiration %v: want 0 to %v", ErrInvalid, d, MaxTTL)
+		return fmt.Errorf("kv: %w: an expiration of %v is not within 0 to %v", ErrInvalid, d, MaxTTL)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func CheckExpiration(d time.Duration) error {
 // among them.
 func CheckKeys(keys []string) error {
 	if len(keys) > MaxMany {
-		return fmt.Errorf("%w: %d keys: want at most %d", ErrInvalid, len(keys), MaxMany)
+		return fmt.Errorf("kv: %w: %d keys are above %d", ErrInvalid, len(keys), MaxMany)
 	}
 	for _, key := range keys {
 		if err := CheckKey(key); err != nil {

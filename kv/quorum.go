@@ -138,25 +138,25 @@ func (p *platform) try(ctx context.Context, doing, key string, f func(v *view) e
 	for {
 		v := p.view.Load()
 		if v == nil {
-			return ErrStopped
+			return errStopped
 		}
 		err := f(v)
 		switch {
 		case err == nil || errors.Is(err, fence.ErrStale):
-			return err
+			return Failed(doing, key, err)
 		case errors.Is(ctx.Err(), context.Canceled):
 			return ctx.Err()
 		case errors.Is(err, errOtherView):
 			poke(p.probeNow)
 		}
 		if p.members.minority() {
-			return fmt.Errorf("%s %.80q: %w: most members do not answer: %w", doing, key, ErrUnavailable, err)
+			return Failed(doing, key, fmt.Errorf("%w: most members do not answer: %w", ErrUnavailable, err))
 		}
 		if wait.Wait(ctx) != nil {
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return ctx.Err()
 			}
-			return fmt.Errorf("%s %.80q: %w: %w: %w", doing, key, ErrUnavailable, ctx.Err(), err)
+			return Failed(doing, key, fmt.Errorf("%w: %w: %w", ErrUnavailable, ctx.Err(), err))
 		}
 	}
 }

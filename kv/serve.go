@@ -91,9 +91,9 @@ type handler struct{ *platform }
 func (h *handler) allowed(namespace string) error {
 	switch {
 	case namespace != "" && namespace != h.options.Namespace:
-		return fmt.Errorf("%w: namespace %q", rpcerr.ErrForbidden, namespace)
+		return fmt.Errorf("kv: %w: namespace %q", rpcerr.ErrForbidden, namespace)
 	case h.view.Load() == nil:
-		return fmt.Errorf("%w: no kv member", ErrUnavailable)
+		return fmt.Errorf("kv: %w: no member", ErrUnavailable)
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (h *handler) Probe(_ context.Context, req *pb.ProbeRequest, rsp *pb.ProbeRe
 func (h *handler) Exchange(_ context.Context, req *pb.ExchangeRequest, rsp *pb.ExchangeResponse) error {
 	return h.call(req.Namespace, func() error {
 		if req.Namespace == "" {
-			return fmt.Errorf("%w: no namespace", ErrInvalid)
+			return fmt.Errorf("kv: %w: no namespace", ErrInvalid)
 		}
 		for _, op := range req.Ops {
 			if err := checkOp(op); err != nil {

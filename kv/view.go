@@ -105,6 +105,13 @@ func (v *view) heirs(slot int) (heirs []uint16) {
 	return heirs
 }
 
+// shared reports whether another member owned the slot all the time.
+func (v *view) shared(slot int) bool {
+	return slices.ContainsFunc(v.ring.of(slot), func(i uint16) bool {
+		return int(i) != v.self && v.kept(func(r *roster) bool { return r.owned(slot, v.nodes[i]) })
+	})
+}
+
 // owned tells whether a node owned the slot.
 func (r *roster) owned(slot int, n node) bool {
 	return slices.ContainsFunc(r.ring.of(slot), func(i uint16) bool {

@@ -12,7 +12,7 @@ import (
 // seconds.
 func fromWire(m *pb.Item) (*Item, error) {
 	if m == nil {
-		return nil, fmt.Errorf("%w: no item", ErrInvalid)
+		return nil, fmt.Errorf("kv: %w: no item", ErrInvalid)
 	}
 	const most = int64(MaxTTL / time.Millisecond)
 	item := &Item{Key: keyOf(m.Key, m.RawKey), Value: m.Value}
@@ -21,7 +21,7 @@ func fromWire(m *pb.Item) (*Item, error) {
 		ms = m.Expiration * 1000
 	}
 	if ms < 0 || ms > most || m.Expiration < 0 || m.Expiration > most/1000 {
-		return nil, fmt.Errorf("%w: expiration %d s, %d ms", ErrInvalid, m.Expiration, m.TtlMs)
+		return nil, fmt.Errorf("kv: %w: expiration of %d s, %d ms", ErrInvalid, m.Expiration, m.TtlMs)
 	}
 	item.Expiration = time.Duration(ms) * time.Millisecond
 	return item, CheckItem(item)
@@ -32,19 +32,19 @@ func checkOp(op *pb.Op) error {
 	r := op.GetRecord()
 	switch {
 	case r == nil:
-		return fmt.Errorf("%w: operation without a record", ErrInvalid)
+		return fmt.Errorf("kv: %w: operation without a record", ErrInvalid)
 	case len(r.Value) > MaxValue:
-		return fmt.Errorf("%w: value of %d bytes", ErrInvalid, len(r.Value))
+		return fmt.Errorf("kv: %w: a value of %s is above %d", ErrInvalid, byteCount(len(r.Value)), MaxValue)
 	case r.TtlMs < 0 || r.TtlMs > int64(MaxTTL/time.Millisecond)+1:
-		return fmt.Errorf("%w: expiration of %d ms", ErrInvalid, r.TtlMs)
+		return fmt.Errorf("kv: %w: expiration of %d ms", ErrInvalid, r.TtlMs)
 	}
 	return CheckKey(string(r.Key))
 }
 
-// fromRecord returns ErrNotFound for a record that is gone. The value is a copy.
-func fromRecord(key string, r *pb.Record) (*Item, error) {
+// fromRecord returns nil for a record that is gone. The value is a copy.
+func fromRecord(key string, r *pb.Record) *Item {
 	if r == nil || r.Gone {
-		return nil, ErrNotFound
+		return nil
 	}
-	return &Item{Key: key, Value: slices.Clone(r.Value), Expiration: time.Duration(r.TtlMs) * time.Millisecond}, nil
+	return &Item{Key: key, Value: slices.Clone(r.Value), Expiration: time.Duration(r.TtlMs) * time.Millisecond}
 }

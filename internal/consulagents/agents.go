@@ -21,15 +21,18 @@ import (
 const maxCalls = 16
 
 // NewClient returns a client of the agents at the addresses, by default
-// 127.0.0.1:8500 or what the environment of Consul's own clients says, and a
-// function that closes its idle connections.
+// 127.0.0.1:8500 or what the environment of Consul's own clients says, with an
+// ACL token unless it is empty, and a function that closes its idle connections.
 //
 // Blocking queries, which the caller bounds, and renewals have connections of
 // their own: a session shall not end because others wait or ask a lot.
-func NewClient(addresses []string, tlsConfig *tls.Config) (*api.Client, func(), error) {
+func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Client, func(), error) {
 	c := api.DefaultConfig()
 	if len(addresses) > 0 {
 		c.Address = addresses[0]
+	}
+	if token != "" {
+		c.Token, c.TokenFile = token, ""
 	}
 	calls := c.Transport
 	if tlsConfig != nil {

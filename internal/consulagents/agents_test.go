@@ -62,7 +62,7 @@ func client(t *testing.T, agents ...*agent) *api.Client {
 	for _, a := range agents {
 		addrs = append(addrs, a.addr)
 	}
-	c, idle, err := consulagents.NewClient(addrs, nil)
+	c, idle, err := consulagents.NewClient(addrs, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	t.Setenv("CONSUL_HTTP_SSL", "true")
 	t.Setenv("CONSUL_CACERT", file)
-	c, idle, err := consulagents.NewClient([]string{strings.TrimPrefix(server.URL, "https://")}, nil)
+	c, idle, err := consulagents.NewClient([]string{strings.TrimPrefix(server.URL, "https://")}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,17 +25,28 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/consulagents"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/internal/stamp"
 	"github.com/micro/go-platform/kv/plugin"
 )
 
+// Token sets the ACL token, which may read and write the keys below
+// "kv/namespace/" and, for items that expire, sessions. The default is that of the
+// environment.
+func Token(acl string) kv.Option {
+	return func(o *kv.Options) { o.Context = option.With(o.Context, func(t *token) { *t = token(acl) }) }
+}
+
+type token string
+
 // NewKV returns a KV on the agents at Servers, by default 127.0.0.1:8500 or what
-// the environment says; when one cannot be reached the next is used.
+// the environment says; when one cannot be reached the next is used. It takes the
+// option Token.
 func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
-	c, idle, err := consulagents.NewClient(o.Servers, o.TLS)
-	s := &store{Remote: plugin.NewRemote(o, failed, func() error { idle(); return nil }), consul: c, bad: err}
+	s := &store{}
+	s.Remote = plugin.NewRemote(o, failed, s.open, func() error { s.idle(); return nil })
 	s.Atomic = plugin.Atomic{Remote: s.Remote, Change: s.change}
 	return s
 }
@@ -43,18 +54,18 @@ func NewKV(opts ...kv.Option) kv.KV {
 type store struct {
 	*plugin.Remote
 	plugin.Atomic
-	consul *api.Client
-	bad    error // why there is no client
+	consul *api.Client // since it is open
+	idle   func()      // closes what is
 }
 
 func (s *store) String() string { return "consul" }
 
-// Start implements kv.KV.
-func (s *store) Start() error {
-	if s.bad != nil {
-		return fmt.Errorf("kv: %w: option Servers or TLS: %w", kv.ErrInvalid, s.bad)
+func (s *store) open() (err error) {
+	s.consul, s.idle, err = consulagents.NewClient(s.Options.Servers, s.Options.TLS, string(option.From[token](s.Options.Context)))
+	if err != nil {
+		return fmt.Errorf("kv: %w: option Servers, TLS or the environment: %w", kv.ErrInvalid, err)
 	}
-	return s.Remote.Start()
+	return nil
 }
 
 func failed(err error) error {

@@ -1,6 +1,7 @@
 package consul_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"testing"
 	"time"
@@ -20,6 +21,12 @@ func at(addrs ...string) kvtest.New {
 	return func(_ testing.TB, opts ...kv.Option) kv.KV {
 		return consul.NewKV(append([]kv.Option{kv.Servers(addrs)}, opts...)...)
 	}
+}
+
+func TestHandshakes(t *testing.T) {
+	rpctest.Handshakes(t, backend.Consul(t, backend.Shared).Addr, func(t *testing.T, addr string, c *tls.Config) error {
+		return kvtest.Call(at(addr).Start(t, kv.TLS(c), kv.Timeout(2*time.Second)))
+	})
 }
 
 func TestSuite(t *testing.T) {
@@ -71,4 +78,36 @@ func TestFaults(t *testing.T) {
 		New: at("127.0.0.1:1", server.Addr), Addr: server.Addr, At: func(addr string) kvtest.New { return at("127.0.0.1:1", addr) },
 		Kill: server.Kill, Restart: server.Restart, Keeps: true,
 	})
+}
+
+func TestToken(t *testing.T) {
+	addr := backend.Consul(t, backend.Args(`-hcl=acl { enabled = true, default_policy = "allow", tokens { initial_management = "root" } }`)).Addr
+	c, err := api.NewClient(&api.Config{Address: addr, Token: "root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing, _, err := c.ACL().PolicyCreate(&api.ACLPolicy{Name: "nothing", Rules: `key_prefix "" { policy = "deny" } session_prefix "" { policy = "deny" }`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const anonymous = "00000000-0000-0000-0000-000000000002"
+	if _, _, err := c.ACL().TokenUpdate(&api.ACLToken{AccessorID: anonymous, Policies: []*api.ACLTokenPolicyLink{{ID: nothing.ID}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	policy, _, err := c.ACL().PolicyCreate(&api.ACLPolicy{Name: "items", Rules: `key_prefix "kv/micro/" { policy = "write" } session_prefix "" { policy = "write" }`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := c.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kvtest.RunUsers(t, at(addr), kvtest.Users{
+		Right: []kv.Option{consul.Token(token.SecretID)},
+		Wrong: []kv.Option{consul.Token("e95b599e-166e-7d80-08ad-aee76e7ddf19")},
+	})
+	k := at(addr).Start(t, consul.Token(token.SecretID))
+	if err := k.Put(&kv.Item{Key: kvtest.Fresh(), Expiration: time.Hour}); err != nil {
+		t.Error(err) // it needs a session
+	}
 }

@@ -10,27 +10,31 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
+	"github.com/micro/go-platform/internal/etcdclient"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/internal/stamp"
 	"github.com/micro/go-platform/kv/plugin"
 )
 
-// NewKV returns a KV on the cluster at Servers, by default 127.0.0.1:2379.
+// User sets the name and password of a user of etcd, who may read and write the
+// keys that begin with the namespace and a colon. The default is none, for a
+// cluster that asks for no authentication.
+func User(name, password string) kv.Option {
+	return func(o *kv.Options) { o.Context = etcdclient.WithUser(o.Context, name, password) }
+}
+
+// NewKV returns a KV on the cluster at Servers, by default 127.0.0.1:2379. It
+// takes the option User.
 func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
-	if len(o.Servers) == 0 {
-		o.Servers = []string{"127.0.0.1:2379"}
-	}
-	s := &store{}
-	s.Remote = plugin.NewRemote(o, failed, s.close)
+	s := &store{etcd: etcdclient.New(o.Context, o.Servers, o.TLS, o.Timeout)}
+	s.Remote = plugin.NewRemote(o, failed, nil, s.etcd.Close)
 	s.Atomic = plugin.Atomic{Remote: s.Remote, Change: s.change}
 	return s
 }
@@ -38,45 +42,14 @@ func NewKV(opts ...kv.Option) kv.KV {
 type store struct {
 	*plugin.Remote
 	plugin.Atomic
-	mu     sync.Mutex
-	client *clientv3.Client // made by the first call
-	closed bool
+	etcd *etcdclient.Client
 }
 
 func (s *store) String() string { return "etcd" }
 
-func (s *store) close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.client == nil {
-		return nil
-	}
-	c := s.client
-	s.client = nil
-	return c.Close()
-}
-
-func (s *store) etcd() (*clientv3.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, kv.ErrStopped
-	}
-	if s.client != nil {
-		return s.client, nil
-	}
-	c, err := clientv3.New(clientv3.Config{
-		Endpoints: s.Options.Servers, TLS: s.Options.TLS, Logger: zap.NewNop(),
-		DialTimeout: s.Options.Timeout, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
-	})
-	s.client = c
-	return c, err
-}
-
 func failed(err error) error {
 	var e rpctypes.EtcdError
-	if errors.Is(err, kv.ErrStopped) || errors.As(err, &e) && !slices.Contains([]error{
+	if errors.As(err, &e) && !slices.Contains([]error{
 		rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, rpctypes.ErrNotCapable, rpctypes.ErrStopped,
 	}, error(e)) {
 		return err
@@ -101,7 +74,7 @@ func parse(key string, p *mvccpb.KeyValue, now time.Time) (*kv.Item, error) {
 
 func (s *store) do(doing, key string, opts []kv.CallOption, bad error, f func(context.Context, *clientv3.Client) error) error {
 	return s.Do(doing, key, opts, bad, func(ctx context.Context) error {
-		c, err := s.etcd()
+		c, err := s.etcd.Get(ctx)
 		if err != nil {
 			return err
 		}
@@ -216,7 +189,7 @@ func (s *store) Del(key string, opts ...kv.CallOption) error {
 
 // change implements plugin.Change.
 func (s *store) change(ctx context.Context, key string, f func(old *kv.Item) (*kv.Item, error)) error {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return err
 	}

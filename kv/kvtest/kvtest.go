@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 	"github.com/micro/go-platform/kv"
 )
 
@@ -45,7 +46,7 @@ func Run(t *testing.T, n New) {
 		{"PutGetDel", testPutGetDel}, {"Bytes", testBytes}, {"Keys", testKeys}, {"Copies", testCopies},
 		{"Expiration", testExpiration}, {"PutReplacesExpiration", testReplaces}, {"LongExpiration", testLong},
 		{"Namespaces", testNamespaces}, {"BadInput", testBadInput}, {"Context", testContext},
-		{"Concurrent", testConcurrent}, {"Lifecycle", testLifecycle},
+		{"Concurrent", testConcurrent}, {"Lifecycle", testLifecycle}, {"EveryCall", testEveryCall}, {"Texts", testTexts},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, n) })
 	}
@@ -262,19 +263,41 @@ func testBadInput(t *testing.T, n New) {
 		wantErr(t, "get", err, kv.ErrInvalid)
 		wantErr(t, "del", k.Del(key), kv.ErrInvalid)
 	}
-	for name, opt := range map[string]kv.Option{
-		"Namespace": kv.Namespace("a:b"), "Namespace ": kv.Namespace(""), "Replicas": kv.Replicas(0), "Quorum": kv.Quorum(4, 1),
-		"MaxBytes": kv.MaxBytes(0), "Timeout": kv.Timeout(0), "Servers": kv.Servers([]string{""}), "Suspicion": kv.Suspicion(1),
+	for text, opt := range map[string]kv.Option{
+		`Namespace: "a:b" is not 1 to 64 of letters, digits, '.', '_' and '-'`: kv.Namespace("a:b"),
+		`Namespace: "" is not 1 to 64 of letters, digits, '.', '_' and '-'`:    kv.Namespace(""),
+		"Replicas: 0 is not within 1 to 9":                                     kv.Replicas(0),
+		"Quorum: 4 and 1 are not within 0 to the 3 of Replicas":                kv.Quorum(4, 1),
+		"MaxBytes: 0 is not positive":                                          kv.MaxBytes(0),
+		`Servers: ["a:1" ""] has an empty address`:                             kv.Servers([]string{"a:1", ""}),
+		"Suspicion: 1ns is less than 100ms":                                    kv.Suspicion(1),
 	} {
 		bad := n(t, opt)
-		err := bad.Start()
-		wantErr(t, name, err, kv.ErrInvalid)
-		if err != nil && !strings.Contains(err.Error(), strings.TrimSpace(name)) {
-			t.Errorf("%v does not name %s", err, name)
+		if err := bad.Start(); !errors.Is(err, kv.ErrInvalid) || err.Error() != "kv: option "+text {
+			t.Errorf("%v, want %s", err, text)
 		}
 		if err := bad.Stop(); err != nil {
 			t.Errorf("stop after a failed start: %v", err)
 		}
+	}
+}
+
+// What leaves the package says whose it is, and about what.
+func testTexts(t *testing.T, n New) {
+	k := n.Start(t)
+	_, err := k.Get("kvtest-nothing")
+	wantText(t, err, `kv: get "kvtest-nothing": not found`)
+	_, err = k.Get("")
+	wantText(t, err, "kv: invalid argument: a key of 0 bytes is not within 1 to 1024")
+	wantText(t, k.Put(nil), "kv: invalid argument: the item is nil")
+	wantText(t, k.Put(&kv.Item{Key: "k", Expiration: -1}), "kv: invalid argument: an expiration of -1ns is not within 0 to 87600h0m0s")
+	wantText(t, k.Put(&kv.Item{Key: "k", Value: make([]byte, kv.MaxValue+1)}), "kv: invalid argument: a value of 384001 bytes is above 384000")
+}
+
+func wantText(tb testing.TB, err error, want string) {
+	tb.Helper()
+	if err == nil || err.Error() != want {
+		tb.Errorf("%v, want %s", err, want)
 	}
 }
 
@@ -330,27 +353,48 @@ func parallel(tb testing.TB, n int, f func(i int) error) {
 	}
 }
 
+// testLifecycle is what all plugins of all features have in common.
 func testLifecycle(t *testing.T, n New) {
-	k := n(t)
-	_, err := k.Get("k")
-	wantErr(t, "get before Start", err, kv.ErrStopped)
-	for range 2 {
-		if err := k.Start(); err != nil {
-			t.Fatal(err)
+	lifecycletest.Run(t, lifecycletest.Case[kv.KV, kv.Option]{
+		New: n, Call: Call,
+		Bad: kv.Timeout(-time.Second), Text: "kv: option Timeout: -1s is not positive", NilLogger: kv.Logger(nil),
+	})
+}
+
+// Each method starts a new plugin, and is refused by one that was stopped.
+func testEveryCall(t *testing.T, n New) {
+	for name, call := range map[string]func(k kv.KV) error{
+		"Get": func(k kv.KV) error {
+			_, err := k.Get(Fresh())
+			if errors.Is(err, kv.ErrNotFound) {
+				err = nil
+			}
+			return err
+		},
+		"Put": func(k kv.KV) error { return k.Put(&kv.Item{Key: Fresh()}) },
+		"Del": func(k kv.KV) error { return k.Del(Fresh()) },
+		"GetMany": func(k kv.KV) error {
+			many, ok := k.(kv.Many)
+			if !ok {
+				return k.Del(Fresh())
+			}
+			_, err := many.GetMany([]string{Fresh()})
+			return err
+		},
+	} {
+		k := n(t)
+		if err := call(k); err != nil {
+			t.Errorf("%s as the first call: %v", name, err)
 		}
-	}
-	put(t, k, Fresh(), "the first call", 0)
-	for range 2 {
 		if err := k.Stop(); err != nil {
 			t.Error(err)
 		}
-	}
-	_, err = k.Get("k")
-	wantErr(t, "get after Stop", err, kv.ErrStopped)
-	wantErr(t, "put after Stop", k.Put(&kv.Item{Key: "k"}), kv.ErrStopped)
-	wantErr(t, "del after Stop", k.Del("k"), kv.ErrStopped)
-	wantErr(t, "Start after Stop", k.Start(), kv.ErrStopped)
-	if err := n(t).Stop(); err != nil {
-		t.Errorf("stop without start: %v", err)
+		if err := call(k); !errors.Is(err, kv.ErrStopped) || err.Error() != "kv: stopped" {
+			t.Errorf("%s after Stop: %v", name, err)
+		}
+		bad := n(t, kv.Timeout(0))
+		if err := call(bad); !errors.Is(err, kv.ErrInvalid) || err.Error() != "kv: option Timeout: 0s is not positive" {
+			t.Errorf("%s with a bad option: %v", name, err)
+		}
 	}
 }

@@ -31,7 +31,9 @@ import (
 )
 
 // NewKV returns a KV on the memcached servers at Servers, by default
-// 127.0.0.1:11211. All users must name the same servers in the same order.
+// 127.0.0.1:11211. All users must name the same servers in the same order. There is
+// no option for SASL, which gomemcache does not speak: TLS with client
+// certificates is what memcached can ask of it.
 func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
 	if len(o.Servers) == 0 {
@@ -41,7 +43,7 @@ func NewKV(opts ...kv.Option) kv.KV {
 	if o.TLS != nil {
 		s.sessions.dial = (&tls.Dialer{Config: o.TLS}).DialContext
 	}
-	s.Remote = plugin.NewRemote(o, failed, s.sessions.close)
+	s.Remote = plugin.NewRemote(o, failed, nil, s.sessions.close)
 	s.Atomic = plugin.Atomic{Remote: s.Remote, Change: s.change}
 	return s
 }

@@ -1,6 +1,7 @@
 package memcached_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"testing"
 	"time"
@@ -20,6 +21,12 @@ func at(addrs ...string) kvtest.New {
 	return func(_ testing.TB, opts ...kv.Option) kv.KV {
 		return memcached.NewKV(append([]kv.Option{kv.Servers(addrs)}, opts...)...)
 	}
+}
+
+func TestHandshakes(t *testing.T) {
+	rpctest.Handshakes(t, backend.Memcached(t, backend.Shared).Addr, func(t *testing.T, addr string, c *tls.Config) error {
+		return kvtest.Call(at(addr).Start(t, kv.TLS(c), kv.Timeout(2*time.Second)))
+	})
 }
 
 func TestSuite(t *testing.T) {

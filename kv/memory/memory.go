@@ -20,7 +20,13 @@ import (
 // key. Expired items are removed every kv.ReaperEvent.
 func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
-	return &memory{options: o, items: lru.New[*entry](max(o.MaxBytes, 1)), began: time.Now()}
+	m := &memory{options: o, items: lru.New[*entry](max(o.MaxBytes, 1)), began: time.Now()}
+	m.life = lifecycle.NewPlugin("kv", lifecycle.Hooks{
+		Check: o.Validate,
+		Open:  func(context.Context) error { return m.group.Start(m.reap) },
+		Close: m.shut,
+	})
+	return m
 }
 
 // entry is immutable. One without a value only remembers a token.
@@ -34,7 +40,10 @@ type entry struct {
 // Size implements lru.Value.
 func (e *entry) Size() int { return len(e.value) }
 
+type life = lifecycle.Plugin
+
 type memory struct {
+	*life
 	options kv.Options
 	items   *lru.Cache[*entry]
 	began   time.Time
@@ -43,14 +52,7 @@ type memory struct {
 
 func (m *memory) String() string { return "memory" }
 
-func (m *memory) Start() error {
-	if err := m.options.Validate(); err != nil {
-		return err
-	}
-	return m.group.Start(m.reap)
-}
-
-func (m *memory) Stop() error {
+func (m *memory) shut() error {
 	err := m.group.Stop(lifecycle.FlushTimeout)
 	m.items.Clear()
 	return err
@@ -63,17 +65,10 @@ func (m *memory) Dropped() uint64 {
 }
 
 func (m *memory) reap(ctx context.Context) {
-	ticker := time.NewTicker(kv.ReaperEvent)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			now := m.now()
-			m.items.Range(func(_ string, e *entry) (drop, more bool) { return e.token == 0 && !e.alive(now), true })
-		}
-	}
+	lifecycle.Every(ctx, kv.ReaperEvent, func() {
+		now := m.now()
+		m.items.Range(func(_ string, e *entry) (drop, more bool) { return e.token == 0 && !e.alive(now), true })
+	})
 }
 
 func (m *memory) now() time.Duration { return time.Since(m.began) }
@@ -97,21 +92,19 @@ func (e *entry) item(key string, now time.Duration) *kv.Item {
 	return item
 }
 
-// ready tells why a call cannot be made.
-func (m *memory) ready(opts []kv.CallOption, err error) (kv.CallOptions, error) {
-	var o kv.CallOptions
+// ready returns why a call cannot be made.
+func (m *memory) ready(opts []kv.CallOption, bad error) (kv.CallOptions, error) {
+	o := kv.CallOptions{Context: context.Background()}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	switch {
-	case err != nil:
-		return o, err
-	case !m.group.Running():
-		return o, kv.ErrStopped
-	case o.Context != nil:
-		return o, o.Context.Err()
+	if bad != nil {
+		return o, bad
 	}
-	return o, nil
+	if err := o.Context.Err(); err != nil {
+		return o, err
+	}
+	return o, m.Use(o.Context)
 }
 
 func (m *memory) Get(key string, opts ...kv.CallOption) (*kv.Item, error) {
@@ -122,7 +115,7 @@ func (m *memory) Get(key string, opts ...kv.CallOption) (*kv.Item, error) {
 	if now := m.now(); ok && e.alive(now) {
 		return e.item(key, now), nil
 	}
-	return nil, kv.ErrNotFound
+	return nil, kv.Failed("get", key, kv.ErrNotFound)
 }
 
 func (m *memory) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.Item, error) {
@@ -141,7 +134,7 @@ func (m *memory) GetMany(keys []string, opts ...kv.CallOption) (map[string]*kv.I
 // change replaces an entry by what f makes of the old one, which is nil when
 // there is none that is alive. f returns nil to remove it; with an error
 // nothing changes.
-func (m *memory) change(key string, token uint64, f func(old *entry) (*entry, error)) (err error) {
+func (m *memory) change(doing, key string, token uint64, f func(old *entry) (*entry, error)) (err error) {
 	now := m.now()
 	m.items.Do(key, func(e *entry, ok bool) (*entry, bool) {
 		var seen uint64
@@ -166,7 +159,7 @@ func (m *memory) change(key string, token uint64, f func(old *entry) (*entry, er
 		next.token = max(seen, token)
 		return next, next.there || next.token > 0
 	})
-	return err
+	return kv.Failed(doing, key, err)
 }
 
 func (m *memory) entry(item *kv.Item) *entry {
@@ -178,7 +171,7 @@ func (m *memory) Put(item *kv.Item, opts ...kv.CallOption) error {
 	if err != nil {
 		return err
 	}
-	return m.change(item.Key, o.Token, func(*entry) (*entry, error) { return m.entry(item), nil })
+	return m.change("put", item.Key, o.Token, func(*entry) (*entry, error) { return m.entry(item), nil })
 }
 
 func (m *memory) Del(key string, opts ...kv.CallOption) error {
@@ -186,7 +179,7 @@ func (m *memory) Del(key string, opts ...kv.CallOption) error {
 	if err != nil {
 		return err
 	}
-	return m.change(key, o.Token, func(*entry) (*entry, error) { return nil, nil })
+	return m.change("del", key, o.Token, func(*entry) (*entry, error) { return nil, nil })
 }
 
 func (m *memory) Add(item *kv.Item, opts ...kv.CallOption) error {
@@ -194,7 +187,7 @@ func (m *memory) Add(item *kv.Item, opts ...kv.CallOption) error {
 	if err != nil {
 		return err
 	}
-	return m.change(item.Key, o.Token, func(old *entry) (*entry, error) {
+	return m.change("add", item.Key, o.Token, func(old *entry) (*entry, error) {
 		if old != nil {
 			return nil, kv.ErrExists
 		}
@@ -207,7 +200,7 @@ func (m *memory) CompareAndSwap(old []byte, item *kv.Item, opts ...kv.CallOption
 	if err != nil {
 		return err
 	}
-	return m.change(item.Key, o.Token, func(e *entry) (*entry, error) {
+	return m.change("compare and swap", item.Key, o.Token, func(e *entry) (*entry, error) {
 		switch {
 		case e == nil:
 			return nil, kv.ErrNotFound
@@ -223,7 +216,7 @@ func (m *memory) Incr(key string, delta int64, opts ...kv.CallOption) (sum int64
 	if err != nil {
 		return 0, err
 	}
-	err = m.change(key, o.Token, func(e *entry) (*entry, error) {
+	err = m.change("incr", key, o.Token, func(e *entry) (*entry, error) {
 		next := &entry{there: true}
 		if e != nil {
 			next.deadline = e.deadline
@@ -248,7 +241,7 @@ func (m *memory) Touch(key string, expiration time.Duration, opts ...kv.CallOpti
 	if err != nil {
 		return err
 	}
-	return m.change(key, o.Token, func(e *entry) (*entry, error) {
+	return m.change("touch", key, o.Token, func(e *entry) (*entry, error) {
 		if e == nil {
 			return nil, kv.ErrNotFound
 		}

@@ -7,11 +7,11 @@ import (
 	"github.com/micro/go-platform/kv"
 )
 
-// Add returns the sum of an Incr, kv.ErrInvalid when it is no int64.
+// Add returns the sum of an Incr, kv.ErrInvalid when it is not an int64.
 func Add(value int64, delta int64) (int64, error) {
 	sum := value + delta
 	if (sum > value) != (delta > 0) && delta != 0 {
-		return 0, fmt.Errorf("%w: %d + %d is no int64", kv.ErrInvalid, value, delta)
+		return 0, fmt.Errorf("%w: %d + %d is not an int64", kv.ErrInvalid, value, delta)
 	}
 	return sum, nil
 }

@@ -23,46 +23,64 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/plugin"
 )
 
-// Config is what only Redis has.
-type Config struct {
-	// Master is the name of the servers that the sentinels at Servers watch.
-	Master string
-	// Cluster says that Servers are nodes of a cluster even if there is one.
-	Cluster            bool
-	Username, Password string
-	DB                 int // not in a cluster
+type config struct {
+	master         string
+	cluster        bool
+	user, password string
+	db             int
 }
 
-// NewKV returns a KV on the server at Servers, by default 127.0.0.1:6379, or on
-// the cluster when there are several.
-func NewKV(opts ...kv.Option) kv.KV { return NewWith(Config{}, opts...) }
+func set(change func(*config)) kv.Option {
+	return func(o *kv.Options) { o.Context = option.With(o.Context, change) }
+}
 
-// NewWith returns a KV on the servers that c describes.
-func NewWith(c Config, opts ...kv.Option) kv.KV {
+// Master sets the name of the server that the sentinels at Servers watch. The
+// default is none: Servers are no sentinels.
+func Master(name string) kv.Option { return set(func(c *config) { c.master = name }) }
+
+// Cluster says that Servers are nodes of a cluster even if there is one.
+func Cluster() kv.Option { return set(func(c *config) { c.cluster = true }) }
+
+// User sets the name and password of a user of Redis. The default is none; a
+// password without a name is that of requirepass.
+func User(name, password string) kv.Option {
+	return set(func(c *config) { c.user, c.password = name, password })
+}
+
+// DB sets the number of the database, default 0. A cluster has no other.
+func DB(n int) kv.Option { return set(func(c *config) { c.db = n }) }
+
+// NewKV returns a KV on the server at Servers, by default 127.0.0.1:6379, or on
+// the cluster when there are several. It takes the options Master, Cluster, User
+// and DB.
+func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
 	if len(o.Servers) == 0 {
 		o.Servers = []string{"127.0.0.1:6379"}
 	}
-	client := redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: o.Servers, MasterName: c.Master, IsClusterMode: c.Cluster,
-		Username: c.Username, Password: c.Password, DB: c.DB, TLSConfig: o.TLS,
-		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
-	})
-	return &store{plugin.NewRemote(o, failed, func() error {
-		if err := client.Close(); !errors.Is(err, redis.ErrClosed) {
-			return err
-		}
-		return nil
-	}), client}
+	s := &store{}
+	s.Remote = plugin.NewRemote(o, failed, s.open, func() error { return s.client.Close() })
+	return s
 }
 
 type store struct {
 	*plugin.Remote
-	client redis.UniversalClient
+	client redis.UniversalClient // since it is open
+}
+
+func (s *store) open() error {
+	o, c := s.Options, option.From[config](s.Options.Context)
+	s.client = redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: o.Servers, MasterName: c.master, IsClusterMode: c.cluster,
+		Username: c.user, Password: c.password, DB: c.db, TLSConfig: o.TLS,
+		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
+	})
+	return nil
 }
 
 func (s *store) String() string { return "redis" }

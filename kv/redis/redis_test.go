@@ -2,10 +2,13 @@ package redis_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,23 +24,59 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
-func at(c redis.Config, addrs ...string) kvtest.New {
+func at(addrs ...string) kvtest.New { return with(nil, addrs...) }
+
+func with(more []kv.Option, addrs ...string) kvtest.New {
 	return func(_ testing.TB, opts ...kv.Option) kv.KV {
-		return redis.NewWith(c, append([]kv.Option{kv.Servers(addrs)}, opts...)...)
+		return redis.NewKV(slices.Concat([]kv.Option{kv.Servers(addrs)}, more, opts)...)
 	}
 }
 
 func TestSuite(t *testing.T) {
-	n := at(redis.Config{}, backend.Redis(t, backend.Shared).Addr)
+	n := at(backend.Redis(t, backend.Shared).Addr)
 	kvtest.Run(t, n)
 	kvtest.RunAll(t, n)
 	t.Run("Unfenced", func(t *testing.T) { kvtest.RunUnfenced(t, n) })
 }
 
+func TestHandshakes(t *testing.T) {
+	rpctest.Handshakes(t, backend.Redis(t, backend.Shared).Addr, func(t *testing.T, addr string, c *tls.Config) error {
+		return kvtest.Call(at(addr).Start(t, kv.TLS(c), kv.Timeout(2*time.Second)))
+	})
+}
+
+// A user of the server's ACL, and the password of all.
+func TestUser(t *testing.T) {
+	addr := backend.Redis(t).Addr
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	defer func() { _ = c.Close() }()
+	if err := c.Do(t.Context(), "acl", "setuser", "shop", "on", ">secret", "~micro:*", "+@all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ConfigSet(t.Context(), "requirepass", "of all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	kvtest.RunUsers(t, at(addr), kvtest.Users{
+		Right: []kv.Option{redis.User("shop", "secret"), redis.User("", "of all")},
+		Wrong: []kv.Option{redis.User("shop", "wrong"), redis.User("nobody", "secret")},
+	})
+}
+
+// The database of a number has keys of its own.
+func TestDB(t *testing.T) {
+	n, key := at(backend.Redis(t, backend.Shared).Addr), kvtest.Fresh()
+	if err := n.Start(t, redis.DB(3)).Put(&kv.Item{Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Start(t).Get(key); !errors.Is(err, kv.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	server := backend.Redis(t)
 	kvtest.RunFaults(t, kvtest.Remote{
-		New: at(redis.Config{}, server.Addr), Addr: server.Addr, At: func(addr string) kvtest.New { return at(redis.Config{}, addr) },
+		New: at(server.Addr), Addr: server.Addr, At: func(addr string) kvtest.New { return at(addr) },
 		Kill: server.Kill, Restart: server.Restart, Keeps: true,
 	})
 }
@@ -69,7 +108,7 @@ func TestCluster(t *testing.T) {
 		}
 		return true
 	})
-	n := at(redis.Config{}, addrs...)
+	n := at(addrs...)
 	kvtest.Run(t, n)
 	kvtest.RunAll(t, n)
 	for i, c := range nodes {
@@ -103,7 +142,7 @@ func TestClusterMoves(t *testing.T) {
 		info := nodes[1].ClusterInfo(t.Context()).Val()
 		return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
 	})
-	k, key := at(redis.Config{Cluster: true}, addrs[0]).Start(t), kvtest.Fresh()
+	k, key := with([]kv.Option{redis.Cluster()}, addrs[0]).Start(t), kvtest.Fresh()
 	slot := nodes[0].ClusterKeySlot(t.Context(), "micro:"+key).Val()
 	write := func(want int64) {
 		t.Helper()
@@ -141,9 +180,9 @@ func TestClusterLink(t *testing.T) {
 		if err := c.ConfigSet(t.Context(), "cluster-announce-port", port).Err(); err != nil {
 			t.Fatal(err)
 		}
-		return at(redis.Config{Cluster: true}, link)
+		return with([]kv.Option{redis.Cluster()}, link)
 	}
-	kvtest.RunLink(t, kvtest.Remote{New: at(redis.Config{}, addr), Addr: addr, At: by})
+	kvtest.RunLink(t, kvtest.Remote{New: at(addr), Addr: addr, At: by})
 }
 
 // startSentinel returns the address of one that needs nobody's agreement.
@@ -176,7 +215,7 @@ func TestSentinel(t *testing.T) {
 	if err := r.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	k := at(redis.Config{Master: "shop"}, startSentinel(t, host, port)).Start(t, kv.Timeout(2*time.Second))
+	k := with([]kv.Option{redis.Master("shop")}, startSentinel(t, host, port)).Start(t, kv.Timeout(2*time.Second))
 	key := kvtest.Fresh()
 	if err := k.Put(&kv.Item{Key: key, Value: []byte("v")}); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ type store struct {
 }
 
 func newStore(o sync.Options) (*store, error) {
-	c, idle, err := consulagents.NewClient(o.Nodes, o.TLS)
+	c, idle, err := consulagents.NewClient(o.Nodes, o.TLS, "")
 	return &store{consul: c, idle: idle, namespace: o.Namespace, waits: make(chan struct{}, maxWaits)}, err
 }
 

@@ -1,0 +1,42 @@
+package kvtest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/micro/go-platform/kv"
+)
+
+// Call returns nil only if k has put an item and found it.
+func Call(k kv.KV) error {
+	key := Fresh()
+	if err := k.Put(&kv.Item{Key: key, Value: []byte("v")}); err != nil {
+		return err
+	}
+	_, err := k.Get(key)
+	return err
+}
+
+// Users are options that tell a server who asks.
+type Users struct {
+	Right []kv.Option // each lets in
+	Wrong []kv.Option // each does not
+}
+
+// RunUsers is the suite of plugins on a server that asks who it is: this one does.
+// It is refused for a reason of its own, and not taken for a server that is away.
+func RunUsers(t *testing.T, n New, u Users) {
+	for i, right := range u.Right {
+		if err := Call(n.Start(t, right)); err != nil {
+			t.Errorf("right %d: %v", i, err)
+		}
+	}
+	for i, wrong := range append(u.Wrong, kv.Namespace(kv.DefaultNamespace)) { // the last is nobody
+		switch err := Call(n.Start(t, wrong)); {
+		case err == nil:
+			t.Errorf("wrong %d was let in", i)
+		case errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrNotFound):
+			t.Errorf("wrong %d: %v", i, err)
+		}
+	}
+}
