@@ -46,7 +46,7 @@ func (r *row) compare(t *testing.T, name string) {
 		t.Errorf("internal/docs/design.md lacks this row, which LIFECYCLE_TABLE=1 go test -p 1 writes:\n%s\n%s", head, row)
 		return
 	}
-	rows := slices.DeleteFunc(table, func(l string) bool {
+	rows := slices.DeleteFunc(slices.Clone(table), func(l string) bool {
 		return !strings.HasPrefix(l, "| ") || strings.HasPrefix(l, "| package |") || strings.HasPrefix(l, line(cells[:2]))
 	})
 	rows = append(rows, row)
