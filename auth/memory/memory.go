@@ -21,7 +21,7 @@ import (
 // Auth implements auth.Auth and auth.Verifier.
 type Auth struct {
 	auth.Carrier
-	*lifecycle.Plugin
+	life     *lifecycle.Plugin
 	opts     auth.Options
 	account  Account
 	lifetime time.Duration
@@ -67,7 +67,7 @@ func NewAuth(opts ...auth.Option) *Auth {
 		o.Secret = "none" // nobody is asked for it
 	}
 	a := &Auth{opts: o, account: Account{ID: o.Id, Scopes: o.Scopes}, lifetime: Lifetime, tokens: map[string]*issued{}, rules: rules}
-	a.Plugin = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate})
+	a.life = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate})
 	return a
 }
 
@@ -124,6 +124,12 @@ func (a *Auth) sweep() {
 	}
 }
 
+// Start implements auth.Auth.
+func (a *Auth) Start() error { return a.life.Start() }
+
+// Stop implements auth.Auth.
+func (a *Auth) Stop() error { return a.life.Stop() }
+
 // String implements auth.Auth.
 func (a *Auth) String() string { return "memory" }
 
@@ -132,7 +138,7 @@ func (a *Auth) ServiceName() string { return a.opts.Service }
 
 // Token implements auth.Auth.
 func (a *Auth) Token() (*auth.Token, error) {
-	if err := a.Use(context.Background()); err != nil {
+	if err := a.life.Use(context.Background()); err != nil {
 		return nil, err
 	}
 	a.mu.Lock()

@@ -24,7 +24,7 @@ import (
 // Auth implements auth.Auth and auth.Verifier.
 type Auth struct {
 	auth.Carrier
-	*lifecycle.Plugin
+	life     *lifecycle.Plugin
 	opts     options
 	loose    bool
 	provider *renew.Renewer[*provider]
@@ -54,9 +54,15 @@ func NewAuth(opts ...auth.Option) *Auth {
 		Name: "the provider's keys", Fetch: a.discover, Every: keysEvery, Again: keysAgain, Timeout: 2 * timeout, Logger: o.Logger,
 	})
 	a.mine = renew.New(renew.Config[*auth.Token]{Name: "own token", Fetch: a.fetchToken, Timeout: 2 * timeout, Logger: o.Logger})
-	a.Plugin = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.validate, Open: a.open, Close: func() error { return a.group.Stop(lifecycle.FlushTimeout) }})
+	a.life = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.validate, Open: a.open, Close: func() error { return a.group.Stop(lifecycle.FlushTimeout) }})
 	return a
 }
+
+// Start implements auth.Auth.
+func (a *Auth) Start() error { return a.life.Start() }
+
+// Stop implements auth.Auth.
+func (a *Auth) Stop() error { return a.life.Stop() }
 
 // String implements auth.Auth.
 func (a *Auth) String() string { return "oauth2" }
@@ -76,7 +82,7 @@ func (a *Auth) open(context.Context) error {
 
 // Token implements auth.Auth.
 func (a *Auth) Token() (*auth.Token, error) {
-	if err := a.Use(context.Background()); err != nil {
+	if err := a.life.Use(context.Background()); err != nil {
 		return nil, err
 	}
 	if a.opts.Id == "" {

@@ -26,7 +26,7 @@ var (
 func (a *Auth) check(ctx context.Context, raw string) (*verified, error) {
 	p, ok := a.provider.Peek()
 	if !ok {
-		if err := a.Use(ctx); err != nil {
+		if err := a.life.Use(ctx); err != nil {
 			return nil, fmt.Errorf("tokens cannot be verified: %w: %w", auth.ErrUnavailable, err)
 		}
 		if _, err := a.provider.Get(); err != nil {
