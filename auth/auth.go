@@ -70,13 +70,14 @@ type Request interface {
 // What says that it verifies does so fully, and without a token fails: no method
 // ever falls back to the service's own token.
 type Auth interface {
-	// Authorized tells whether the token in ctx (see FromContext) is good and
-	// its account may make req, and returns the token with what is verified of
-	// it. A server asks it about its caller; a client about a token of its own
+	// Authorized returns the token in ctx (see FromContext) with what is verified
+	// of it, if it is good and its account may make req. A server asks it about its caller; a client about a token of its own
 	// choice, put there with NewContext, to learn beforehand what the server
 	// would say.
 	//
-	// It makes no call and does not block. It returns ErrInvalidToken,
+	// It makes no call. Only of an Auth that was just started, and that knows no
+	// keys yet, it waits for the first answer of the issuer, two seconds at most.
+	// It returns ErrInvalidToken,
 	// ErrForbidden with the rule that said so, or, while nothing is known to
 	// verify tokens with, ErrUnavailable. After Stop it goes on by what was
 	// known then.
@@ -104,11 +105,13 @@ type Auth interface {
 	// FromHeader returns the token of the one authorization header, in any
 	// letter case. Two of them are refused as none is. It verifies nothing.
 	FromHeader(header map[string]string) (*Token, bool)
-	// NewHeader returns a copy of header with t as its only authorization:
-	// none when t is nil or holds what no token can.
+	// NewHeader writes t into header, which it makes when nil, as its only
+	// authorization, keeps all other entries and returns it. It writes none when
+	// t is nil or holds what no token can.
 	NewHeader(header map[string]string, t *Token) map[string]string
-	// Start begins to work; it returns an error for bad options and after
-	// Stop. It needs no server to be there and is idempotent.
+	// Start begins to work, which the first call does too. It returns an error
+	// for bad options, and an ErrStopped after Stop. It needs no server to be
+	// there and is idempotent.
 	Start() error
 	// Stop ends the background work within two seconds. It is idempotent.
 	Stop() error

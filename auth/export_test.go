@@ -7,7 +7,7 @@ import (
 )
 
 // Now replaces the clock by which tokens are judged.
-func Now(now func() time.Time) Option { return func(o *options) { o.now = now } }
+func Now(now func() time.Time) Option { return func(o *Options) { o.now = now } }
 
 // Offline returns an Auth that knows keys and rules and follows nobody.
 func Offline(jwks []byte, rules ...*pb.Rule) Auth {

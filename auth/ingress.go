@@ -165,7 +165,7 @@ func (in *ingress) verify(ctx context.Context, value string, n int, req *request
 		return nil, fmt.Errorf("%w: longer than 8 KB", ErrInvalidToken)
 	}
 	if in.verifier != nil && len(value) > len(Bearer) && value[len(Bearer)] == ' ' && strings.EqualFold(value[:len(Bearer)], Bearer) {
-		return in.verifier.Verify(value[len(Bearer)+1:], req) // which knows what a token looks like
+		return in.verifier.Verify(ctx, value[len(Bearer)+1:], req) // which knows what a token looks like
 	}
 	kind, token, ok := parse(value)
 	if !ok || !strings.EqualFold(kind, Bearer) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/micro/go-platform/auth/internal/renew"
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -19,63 +19,53 @@ func NewAuth(opts ...Option) Auth { return newPlatform(opts) }
 type platform struct {
 	Carrier
 	*verifier
-	opts   options
+	*lifecycle.Plugin
+	opts   Options
 	remote *remote
 	own    *renew.Renewer[*Token]
 	group  lifecycle.Group
-	heard  atomic.Bool // the stream of keys, rules and revocations is up
+	heard  atomic.Bool   // the stream of keys, rules and revocations is up
+	tried  chan struct{} // closed when something, or that nobody answers, was heard
 	saved  *snapshot
-	stop   func() error
 }
 
 func newPlatform(opts []Option) *platform {
-	o := newOptions(opts)
-	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(o.audience, o.issuer, o.now)}
-	p.own = renew.New(renew.Config[*Token]{Name: "own token", Fetch: p.remote.fetchToken, Logger: o.logger})
-	p.saved = &snapshot{path: o.snapshot, verifier: p.verifier, log: o.logger, dirty: make(chan struct{}, 1)}
-	p.stop = sync.OnceValue(p.shutdown)
+	o := NewOptions(opts...)
+	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(o.Audience, o.Issuer, o.now), tried: make(chan struct{})}
+	p.own = renew.New(renew.Config[*Token]{Name: "own token", Fetch: p.remote.fetchToken, Logger: o.Logger})
+	p.saved = &snapshot{path: o.SnapshotFile, verifier: p.verifier, log: o.Logger, dirty: make(chan struct{}, 1)}
+	p.Plugin = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate, Open: p.open, Close: p.close})
 	return p
 }
 
 func (p *platform) String() string { return "platform" }
 
 // ServiceName is the service that the wrappers decide for.
-func (p *platform) ServiceName() string { return p.opts.service }
+func (p *platform) ServiceName() string { return p.opts.Service }
 
-// Start implements Auth.
-func (p *platform) Start() error {
-	if err := p.opts.validate(); err != nil {
-		return err
-	}
-	if p.group.Running() {
-		return nil
-	}
+func (p *platform) open(context.Context) error {
 	if err := p.saved.load(); err != nil {
-		return fmt.Errorf("auth: option Snapshot: %w", err)
+		return fmt.Errorf("auth: option SnapshotFile: %w", err)
 	}
 	var loops []func(context.Context)
-	if p.opts.id != "" {
+	if p.opts.Id != "" {
 		p.remote.open()
 		p.own.Open()
 		loops = append(loops, p.own.Loop, p.watch)
+	} else {
+		close(p.tried)
 	}
-	if p.opts.snapshot != "" {
+	if p.opts.SnapshotFile != "" {
 		loops = append(loops, p.saved.loop)
 	}
-	if err := p.group.Start(loops...); err != nil {
-		return fmt.Errorf("start auth: %w", err)
-	}
-	return nil
+	return p.group.Start(loops...)
 }
 
-// Following tells whether auth-srv can be heard of now: while it cannot, the
+// Following reports whether auth-srv can be heard of now: while it cannot, the
 // tokens of callers run out without being renewed.
 func (p *platform) Following() bool { return p.heard.Load() }
 
-// Stop implements Auth.
-func (p *platform) Stop() error { return p.stop() }
-
-func (p *platform) shutdown() error {
+func (p *platform) close() error {
 	err := p.group.Stop(lifecycle.FlushTimeout)
 	p.remote.held.Close()
 	if err != nil {
@@ -84,9 +74,40 @@ func (p *platform) shutdown() error {
 	return nil
 }
 
+// Verify implements Verifier.
+func (p *platform) Verify(ctx context.Context, accessToken string, req Request) (*Token, error) {
+	if p.state.Load() == nil {
+		p.begin(ctx)
+	}
+	return p.verify(accessToken, req)
+}
+
+// firstWait bounds how long a check waits for the first keys.
+const firstWait = 2 * time.Second
+
+// begin starts the plugin and waits for its first keys, or until the first
+// attempt to get them has failed: who was just started shall not refuse those
+// who call already.
+func (p *platform) begin(ctx context.Context) {
+	if p.Use(ctx) != nil {
+		return // what was stopped, or cannot start, knows no keys
+	}
+	timer := time.NewTimer(firstWait)
+	defer timer.Stop()
+	select {
+	case <-p.tried:
+	case <-p.Life().Done():
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
 // Token implements Auth.
 func (p *platform) Token() (*Token, error) {
-	if p.opts.id == "" {
+	if err := p.Use(context.Background()); err != nil {
+		return nil, err
+	}
+	if p.opts.Id == "" {
 		return nil, fmt.Errorf("own token: %w: there is no option Id", ErrInvalidToken)
 	}
 	return p.own.Get()
@@ -101,7 +122,7 @@ func (p *platform) Authorized(ctx context.Context, req Request) (*Token, error) 
 	if err != nil {
 		return nil, err
 	}
-	return p.Verify(token, req)
+	return p.Verify(ctx, token, req)
 }
 
 func (p *platform) inContext(ctx context.Context) (string, error) {
@@ -123,6 +144,9 @@ func (p *platform) Introspect(ctx context.Context) (*Token, error) {
 	token, err := p.inContext(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if p.state.Load() == nil {
+		p.begin(ctx)
 	}
 	_, good, err := p.check(token)
 	if err != nil {

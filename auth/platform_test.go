@@ -17,13 +17,13 @@ import (
 
 func TestOptionsAreNamed(t *testing.T) {
 	for option, opts := range map[string][]auth.Option{
-		"Id":       {auth.Id("a\nb"), auth.Secret("s")},
-		"Secret":   {auth.Id("a")},
-		"Audience": {auth.Service("s"), auth.Audience("")},
-		"Service":  {},
-		"Scopes":   {auth.Service("s"), auth.Scopes("a b", "\x00")},
-		"Snapshot": {auth.Service("s"), auth.Snapshot("relative")},
-		"Issuer":   {auth.Service("s"), auth.Issuer(strings.Repeat("i", 257))},
+		"Id":           {auth.Id("a\nb"), auth.Secret("s")},
+		"Secret":       {auth.Id("a")},
+		"Audience":     {auth.Service("s"), auth.Audience("")},
+		"Service":      {},
+		"Scopes":       {auth.Service("s"), auth.Scopes("a b", "\x00")},
+		"SnapshotFile": {auth.Service("s"), auth.SnapshotFile("relative")},
+		"Issuer":       {auth.Service("s"), auth.Issuer(strings.Repeat("i", 257))},
 	} {
 		a := auth.NewAuth(opts...)
 		if err := a.Start(); !errors.Is(err, auth.ErrInvalid) || !strings.Contains(err.Error(), "option "+option) {
@@ -101,7 +101,7 @@ func TestWorksBeforeItsServer(t *testing.T) {
 	w := newWorld(t)
 	a := w.auth()
 	if _, err := a.Token(); !errors.Is(err, auth.ErrUnavailable) {
-		t.Errorf("before Start: %v", err)
+		t.Errorf("which starts it: %v", err)
 	}
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestRestartFromSnapshot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "auth.snapshot")
 	w := newWorld(t).up()
 	w.srv.setRules(&pb.Rule{Id: "only-a", Effect: "allow", Accounts: []string{"a"}})
-	first := w.started(auth.Snapshot(path))
+	first := w.started(auth.SnapshotFile(path))
 	revoked := w.issuer.Token("a", map[string]any{"jti": "gone"})
 	w.srv.tell(&pb.WatchResponse{Revocations: []*pb.Revocation{{Jti: "gone", ExpiresAt: time.Now().Unix() + 900}}})
 	rpctest.Eventually(t, "revoked", func() bool { _, err := authorize(first, revoked); return err != nil })
@@ -317,7 +317,7 @@ func TestRestartFromSnapshot(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("%v %v", info, err)
 	}
-	second := w.auth(auth.Snapshot(path))
+	second := w.auth(auth.SnapshotFile(path))
 	if err := second.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +338,7 @@ func TestRestartFromSnapshot(t *testing.T) {
 func TestSnapshotOfOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "auth.snapshot")
 	w := newWorld(t).up()
-	if err := w.started(auth.Snapshot(path)).Stop(); err != nil {
+	if err := w.started(auth.SnapshotFile(path)).Stop(); err != nil {
 		t.Fatal(err)
 	}
 	w.stop()
@@ -350,7 +350,7 @@ func TestSnapshotOfOthers(t *testing.T) {
 		if err := errors.Join(os.WriteFile(path, data, 0o600), os.Chmod(path, mode)); err != nil {
 			t.Fatal(err)
 		}
-		a := w.auth(auth.Snapshot(path))
+		a := w.auth(auth.SnapshotFile(path))
 		return a, a.Start()
 	}
 	if _, err := start(good, 0o622); !errors.Is(err, auth.ErrInvalid) || !strings.Contains(err.Error(), "0600") {

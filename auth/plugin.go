@@ -4,19 +4,68 @@ package auth
 
 import (
 	"context"
-	"maps"
+	"log/slog"
+	"path/filepath"
 	"strings"
+	"time"
 
+	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/metadata"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/option"
+	"github.com/micro/go-platform/internal/rpc"
 )
+
+// NewOptions returns the defaults with opts applied, which Validate judges.
+func NewOptions(opts ...Option) Options {
+	o := Options{Audience: DefaultAudience, Context: context.Background(), now: time.Now}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.Client == nil && len(o.Addresses) == 0 {
+		o.Client = client.DefaultClient
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Service == "" {
+		o.Service = o.Id
+	}
+	return o
+}
+
+// maxOptionScopes bounds the scopes that an own token is asked to hold.
+const maxOptionScopes = 64
+
+// Validate returns an error that names every option with a bad value. It never
+// shows the secret.
+func (o Options) Validate() error {
+	c := option.Of("auth")
+	c.That(o.Id == "" || clean.Name(o.Id, 128), "Id", "%.140q is not at most 128 printable bytes", o.Id)
+	c.That((o.Id == "") == (o.Secret == ""), "Secret", "Id and Secret go together")
+	c.That(len(o.Secret) <= 1024, "Secret", "%d bytes are more than 1024", len(o.Secret))
+	c.That(clean.Name(o.Service, 256), "Service", "%.140q is not 1 to 256 printable bytes, and there is no Id", o.Service)
+	c.That(clean.Name(o.Audience, 256), "Audience", "%.140q is not 1 to 256 printable bytes", o.Audience)
+	c.That(len(o.Issuer) <= 256, "Issuer", "%d bytes are more than 256", len(o.Issuer))
+	c.That(len(o.Scopes) <= maxOptionScopes, "Scopes", "%d are more than %d", len(o.Scopes), maxOptionScopes)
+	for _, s := range o.Scopes {
+		c.That(clean.Name(s, 128), "Scopes", "%.140q is not 1 to 128 printable bytes", s)
+	}
+	c.That(o.SnapshotFile == "" || filepath.IsAbs(o.SnapshotFile), "SnapshotFile", "%.140q is not an absolute path", o.SnapshotFile)
+	for _, a := range o.Addresses {
+		c.That(rpc.IsAddress(a), "Addresses", "%.128q is not host:port", a)
+	}
+	return c.Err()
+}
 
 // Verifier is an Auth that can judge a token that is not in a context. The
 // wrappers prefer it: it saves a context for each call.
 type Verifier interface {
-	// Verify is Authorized for what was sent as an access token: anything.
-	Verify(accessToken string, req Request) (*Token, error)
+	// Verify is Authorized for what was sent as an access token: anything. What
+	// it may wait for is over when ctx ends.
+	Verify(ctx context.Context, accessToken string, req Request) (*Token, error)
 }
 
 // Carrier carries tokens in contexts and headers. Plugins embed it: the
@@ -62,13 +111,14 @@ func (Carrier) FromHeader(header map[string]string) (*Token, bool) {
 
 // NewHeader implements Auth.
 func (Carrier) NewHeader(md map[string]string, t *Token) map[string]string {
-	made := make(map[string]string, len(md)+1)
-	maps.Copy(made, md)
-	header.Delete(made, Header)
-	if value, ok := format(t); ok {
-		made[Header] = value
+	if md == nil {
+		md = map[string]string{}
 	}
-	return made
+	header.Delete(md, Header)
+	if value, ok := format(t); ok {
+		md[Header] = value
+	}
+	return md
 }
 
 // find returns an authorization and how many there are, in any letter case.

@@ -19,15 +19,15 @@ const callTimeout = 3 * time.Second
 
 // remote is go.micro.srv.auth as the plugin sees it.
 type remote struct {
-	opts    options
+	opts    Options
 	servers *rpc.Addrs
 	held    rpc.Held
 }
 
-func newRemote(o options) *remote { return &remote{opts: o, servers: rpc.NewAddrs(o.addresses...)} }
+func newRemote(o Options) *remote { return &remote{opts: o, servers: rpc.NewAddrs(o.Addresses...)} }
 
 func (r *remote) open() {
-	r.held.Open(func() (client.Client, func()) { return r.servers.Acquire(r.opts.client, r.opts.tls) })
+	r.held.Open(func() (client.Client, func()) { return r.servers.Acquire(r.opts.Client, r.opts.TLS) })
 }
 
 func (r *remote) get() (client.Client, error) {
@@ -60,7 +60,7 @@ func (r *remote) fetchToken(ctx context.Context) (*Token, time.Duration, error) 
 		return nil, 0, err
 	}
 	ctx = plain(ctx, "")
-	req := &pb.TokenRequest{GrantType: "client_credentials", ClientId: r.opts.id, ClientSecret: r.opts.secret, Scopes: r.opts.scopes}
+	req := &pb.TokenRequest{GrantType: "client_credentials", ClientId: r.opts.Id, ClientSecret: r.opts.Secret, Scopes: r.opts.Scopes}
 	var rsp *pb.TokenResponse
 	err = r.servers.Call(ctx, "own token", callTimeout, func(opts ...client.CallOption) (err error) {
 		rsp, err = pb.NewOauth2Service(ServiceName, c).Token(ctx, req, opts...)

@@ -21,7 +21,7 @@ import (
 // real is a network with a real auth-srv and somebody who administers it.
 type real struct {
 	*rpctest.Net
-	t        *testing.T
+	t        testing.TB
 	accounts pb.AccountService
 	oauth    pb.Oauth2Service
 	policies pb.PolicyService
@@ -30,7 +30,7 @@ type real struct {
 
 const adminSecret = "the secret of the administrator"
 
-func newReal(t *testing.T) *real {
+func newReal(t testing.TB) *real {
 	t.Helper()
 	net := rpctest.New(t)
 	net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard, Issuer: "http://auth.test"}))
@@ -84,14 +84,16 @@ func (r *real) setRules(rules ...*pb.Rule) {
 	}
 }
 
-func realFixture(t *testing.T) *authtest.Fixture {
+func realFixture(t testing.TB, opts ...auth.Option) *authtest.Fixture {
 	r := newReal(t)
 	r.account(authtest.Service)
-	a := auth.NewAuth(auth.Id(authtest.Service), auth.Secret(authtest.Service+" secret"), auth.Client(r.Client(rpctest.GRPC)), auth.Logger(r.Logger))
+	a := auth.NewAuth(append([]auth.Option{
+		auth.Id(authtest.Service), auth.Secret(authtest.Service + " secret"), auth.Client(r.Client(rpctest.GRPC)), auth.Logger(r.Logger),
+	}, opts...)...)
 	return &authtest.Fixture{
 		Auth: a, Own: authtest.Service,
-		Token:    func(_ *testing.T, account string, scopes ...string) string { return r.account(account, scopes...) },
-		SetRules: func(_ *testing.T, rules ...auth.Rule) { r.setRules(plugin.Rules(rules...)...) },
+		Token:    func(_ testing.TB, account string, scopes ...string) string { return r.account(account, scopes...) },
+		SetRules: func(_ testing.TB, rules ...auth.Rule) { r.setRules(plugin.Rules(rules...)...) },
 	}
 }
 

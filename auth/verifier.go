@@ -55,8 +55,8 @@ var (
 	errRotated = fmt.Errorf("%w: signed with a key that is trusted no longer", ErrInvalidToken)
 )
 
-// Verify implements Verifier.
-func (v *verifier) Verify(accessToken string, req Request) (*Token, error) {
+// verify is Verify by what is known now.
+func (v *verifier) verify(accessToken string, req Request) (*Token, error) {
 	s, good, err := v.check(accessToken)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (v *verifier) check(raw string) (*state, *verified, error) {
 	}
 	good, ok := v.cache.Get(raw)
 	if !ok {
-		good, err := v.verify(s, raw)
+		good, err := v.examine(s, raw)
 		return s, good, err
 	}
 	if err := v.still(s, good); err != nil {
@@ -91,7 +91,7 @@ func (v *verifier) check(raw string) (*state, *verified, error) {
 	return s, good, nil
 }
 
-// still tells whether s has an objection to a token whose signature is good.
+// still returns an error if s has an objection to a token whose signature is good.
 func (v *verifier) still(s *state, good *verified) error {
 	if time.Now().After(good.until) {
 		return errExpired
@@ -109,7 +109,7 @@ func (v *verifier) still(s *state, good *verified) error {
 	return nil
 }
 
-func (v *verifier) verify(s *state, raw string) (*verified, error) {
+func (v *verifier) examine(s *state, raw string) (*verified, error) {
 	var c claims
 	key, err := s.keys.Verify(raw, &c)
 	if err != nil {
@@ -130,7 +130,7 @@ func (v *verifier) verify(s *state, raw string) (*verified, error) {
 	return good, nil
 }
 
-// isRevoked tells whether a token would be good but for a revocation.
+// isRevoked reports whether a token would be good but for a revocation.
 func (v *verifier) isRevoked(raw string) bool {
 	_, _, err := v.check(raw)
 	return errors.Is(err, errRevoked)

@@ -26,6 +26,7 @@ func (p *platform) watch(ctx context.Context) {
 	silent := false
 	for ctx.Err() == nil {
 		heard, err := p.follow(ctx)
+		p.settle()
 		if heard {
 			wait.Reset()
 		}
@@ -33,7 +34,7 @@ func (p *platform) watch(ctx context.Context) {
 			p.own.Renew()
 		}
 		if ctx.Err() == nil && (heard || !silent) {
-			p.opts.logger.Warn("cannot follow keys, rules and revocations, will retry", "error", err)
+			p.opts.Logger.Warn("cannot follow keys, rules and revocations, will retry", "error", err)
 			silent = true
 		}
 		if wait.Wait(ctx) != nil {
@@ -42,7 +43,16 @@ func (p *platform) watch(ctx context.Context) {
 	}
 }
 
-// follow reads one stream to its end and tells whether it said anything.
+// settle ends the waiting of those who came before the first answer.
+func (p *platform) settle() {
+	select {
+	case <-p.tried:
+	default:
+		close(p.tried)
+	}
+}
+
+// follow reads one stream to its end and reports whether it said anything.
 func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 	own, err := p.own.Get()
 	if err != nil {
@@ -65,6 +75,7 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 		}
 		heard = true
 		p.heard.Store(true)
+		p.settle()
 		if change, err = stream.recv(); err != nil {
 			return heard, rpcerr.From(ctx, "watch "+ServiceName, err)
 		}

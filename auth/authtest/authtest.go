@@ -14,6 +14,7 @@ import (
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 )
 
 // Fixture is a plugin under test and its issuer.
@@ -22,9 +23,9 @@ type Fixture struct {
 	Auth auth.Auth
 	Own  string
 	// Token returns a good access token of a new account with the scopes.
-	Token func(t *testing.T, account string, scopes ...string) string
+	Token func(t testing.TB, account string, scopes ...string) string
 	// SetRules replaces the rules, for RunPolicy.
-	SetRules func(t *testing.T, rules ...auth.Rule)
+	SetRules func(t testing.TB, rules ...auth.Rule)
 	// Within is how long the plugin may take to hear of a change. Default a minute.
 	Within time.Duration
 }
@@ -65,41 +66,24 @@ func (f *Fixture) eventually(t *testing.T, what string, ok func() bool) {
 	t.Errorf("not within %v: %s", within, what)
 }
 
-// Run tells whether an Auth keeps the contract. Each call of fresh returns one
-// of its own.
-func Run(t *testing.T, fresh func(t *testing.T) *Fixture) {
+// Run checks that an Auth keeps the contract. Each call of fresh returns one of
+// its own, with the options added to those that make it work.
+func Run(t *testing.T, fresh func(t testing.TB, opts ...auth.Option) *Fixture) {
 	t.Helper()
 	for name, test := range map[string]func(t *testing.T, f *Fixture){
-		"Lifecycle": lifecycle, "OwnToken": ownToken, "Carrier": carrier, "Good": good, "Bad": bad,
+		"OwnToken": ownToken, "Carrier": carrier, "Good": good, "Bad": bad,
 		"Revoke": revoke, "Introspect": introspect, "Wrappers": wrappers, "Concurrency": concurrency,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
 	}
-}
-
-func lifecycle(t *testing.T, f *Fixture) {
-	if f.Auth.String() == "" {
-		t.Error("no name")
-	}
-	if _, err := f.Auth.Token(); err == nil {
-		t.Error("a token before Start")
-	}
-	for range 2 {
-		if err := f.Auth.Start(); err != nil {
-			t.Fatalf("Start: %v", err)
-		}
-	}
-	for range 2 {
-		if err := f.Auth.Stop(); err != nil {
-			t.Fatalf("Stop: %v", err)
-		}
-	}
-	if _, err := f.Auth.Token(); !errors.Is(err, auth.ErrStopped) {
-		t.Errorf("Token after Stop: %v", err)
-	}
-	if err := f.Auth.Start(); !errors.Is(err, auth.ErrStopped) {
-		t.Errorf("Start after Stop: %v", err)
-	}
+	t.Run("Lifecycle", func(t *testing.T) {
+		lifecycletest.Run(t, lifecycletest.Case[auth.Auth, auth.Option]{
+			New:  func(tb testing.TB, opts ...auth.Option) auth.Auth { return fresh(tb, opts...).Auth },
+			Call: func(a auth.Auth) error { _, err := a.Token(); return err },
+			Bad:  auth.Scopes("a\nb"), Text: `auth: option Scopes: "a\nb" is not 1 to 128 printable bytes`,
+			NilLogger: auth.Logger(nil),
+		})
+	})
 }
 
 func ownToken(t *testing.T, f *Fixture) {
@@ -138,8 +122,8 @@ func carrier(t *testing.T, f *Fixture) {
 		if got, ok := a.FromContext(metadata.NewContext(context.Background(), md)); !ok || got.AccessToken != "two" {
 			t.Errorf("%s in metadata: %v", key, got)
 		}
-		made := a.NewHeader(md, one)
-		if len(made) != 2 || made["authorization"] != "Bearer one" || made["x-other"] != "1" || md[key] != "Bearer two" {
+		made := a.NewHeader(md, one) // in place
+		if len(made) != 2 || made["authorization"] != "Bearer one" || made["x-other"] != "1" || len(md) != 2 {
 			t.Errorf("%s: made %v of %v", key, made, md)
 		}
 		if made := a.NewHeader(md, nil); len(made) != 1 {
@@ -304,8 +288,8 @@ func concurrency(t *testing.T, f *Fixture) {
 	all.Wait()
 }
 
-// RunPolicy tells whether an Auth decides by rules.
-func RunPolicy(t *testing.T, fresh func(t *testing.T) *Fixture) {
+// RunPolicy checks that an Auth decides by rules.
+func RunPolicy(t *testing.T, fresh func(t testing.TB, opts ...auth.Option) *Fixture) {
 	t.Helper()
 	f := fresh(t)
 	f.ready(t)

@@ -1,4 +1,4 @@
-// Package authtest tells whether an Auth keeps the contract, and makes tokens,
+// Package authtest checks that an Auth keeps the contract, and makes tokens,
 // good and bad, for tests.
 package authtest
 

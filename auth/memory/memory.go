@@ -15,29 +15,22 @@ import (
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/policy"
 	"github.com/micro/go-platform/auth/plugin"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // Auth implements auth.Auth and auth.Verifier.
 type Auth struct {
 	auth.Carrier
+	life     *lifecycle.Plugin
+	opts     auth.Options
 	account  Account
-	service  string
 	lifetime time.Duration
 
 	mu     sync.RWMutex
 	tokens map[string]*issued
 	rules  *policy.Set
 	own    *auth.Token
-	life   life
 }
-
-type life int
-
-const (
-	fresh life = iota
-	running
-	stopped
-)
 
 type issued struct {
 	token   *auth.Token
@@ -58,14 +51,24 @@ const Lifetime = time.Hour
 // maxTokens bounds what is kept; the expired go first.
 const maxTokens = 100_000
 
-// NewAuth returns an Auth for a service whose own account has the service's
-// name and the scopes.
-func NewAuth(service string, scopes ...string) *Auth {
+// NewAuth returns an Auth for the service of the option auth.Service, whose own
+// account has the name of auth.Id, or the service's, and auth.Scopes. No secret
+// is needed.
+func NewAuth(opts ...auth.Option) *Auth {
 	rules, err := policy.Compile(nil)
 	if err != nil {
 		panic(err) // of no rules, none can be wrong
 	}
-	return &Auth{account: Account{ID: service, Scopes: scopes}, service: service, lifetime: Lifetime, tokens: map[string]*issued{}, rules: rules}
+	o := auth.NewOptions(opts...)
+	if o.Id == "" {
+		o.Id = o.Service
+	}
+	if o.Secret == "" {
+		o.Secret = "none" // nobody is asked for it
+	}
+	a := &Auth{opts: o, account: Account{ID: o.Id, Scopes: o.Scopes}, lifetime: Lifetime, tokens: map[string]*issued{}, rules: rules}
+	a.life = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate})
+	return a
 }
 
 // SetRules replaces the rules; an error names what is wrong with one of them.
@@ -121,41 +124,25 @@ func (a *Auth) sweep() {
 	}
 }
 
+// Start implements auth.Auth.
+func (a *Auth) Start() error { return a.life.Start() }
+
+// Stop implements auth.Auth.
+func (a *Auth) Stop() error { return a.life.Stop() }
+
 // String implements auth.Auth.
 func (a *Auth) String() string { return "memory" }
 
 // ServiceName is the service that the wrappers decide for.
-func (a *Auth) ServiceName() string { return a.service }
-
-// Start implements auth.Auth.
-func (a *Auth) Start() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.life == stopped {
-		return fmt.Errorf("start auth: %w", auth.ErrStopped)
-	}
-	a.life = running
-	return nil
-}
-
-// Stop implements auth.Auth.
-func (a *Auth) Stop() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.life = stopped
-	return nil
-}
+func (a *Auth) ServiceName() string { return a.opts.Service }
 
 // Token implements auth.Auth.
 func (a *Auth) Token() (*auth.Token, error) {
+	if err := a.life.Use(context.Background()); err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch a.life {
-	case fresh:
-		return nil, fmt.Errorf("own token: not started: %w", auth.ErrUnavailable)
-	case stopped:
-		return nil, fmt.Errorf("own token: %w", auth.ErrStopped)
-	}
 	if a.own != nil && time.Until(a.own.ExpiresAt) > a.lifetime/4 {
 		return a.own, nil
 	}
@@ -179,7 +166,7 @@ func (a *Auth) Authorized(ctx context.Context, req auth.Request) (*auth.Token, e
 	if err != nil {
 		return nil, err
 	}
-	return a.Verify(token, req)
+	return a.Verify(ctx, token, req)
 }
 
 var errBad = fmt.Errorf("%w: unknown, expired or revoked", auth.ErrInvalidToken)
@@ -193,7 +180,7 @@ func (a *Auth) inContext(ctx context.Context) (string, error) {
 }
 
 // Verify implements auth.Verifier.
-func (a *Auth) Verify(accessToken string, req auth.Request) (*auth.Token, error) {
+func (a *Auth) Verify(_ context.Context, accessToken string, req auth.Request) (*auth.Token, error) {
 	a.mu.RLock()
 	one, rules := a.tokens[accessToken], a.rules
 	a.mu.RUnlock()

@@ -12,18 +12,18 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
-func fixture(*testing.T) *authtest.Fixture {
-	a := memory.NewAuth(authtest.Service)
+func fixture(_ testing.TB, opts ...auth.Option) *authtest.Fixture {
+	a := memory.NewAuth(append([]auth.Option{auth.Service(authtest.Service)}, opts...)...)
 	return &authtest.Fixture{
 		Auth: a, Own: authtest.Service,
-		Token: func(t *testing.T, account string, scopes ...string) string {
+		Token: func(t testing.TB, account string, scopes ...string) string {
 			token, err := a.Issue(memory.Account{ID: account, Scopes: scopes})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return token.AccessToken
 		},
-		SetRules: func(t *testing.T, rules ...auth.Rule) {
+		SetRules: func(t testing.TB, rules ...auth.Rule) {
 			if err := a.SetRules(rules...); err != nil {
 				t.Fatal(err)
 			}
@@ -35,7 +35,7 @@ func TestMemory(t *testing.T)       { authtest.Run(t, fixture) }
 func TestMemoryPolicy(t *testing.T) { authtest.RunPolicy(t, fixture) }
 
 func TestBadArguments(t *testing.T) {
-	a := memory.NewAuth("s")
+	a := memory.NewAuth(auth.Service("s"))
 	if _, err := a.Issue(memory.Account{}); !errors.Is(err, auth.ErrInvalid) {
 		t.Error(err)
 	}

@@ -24,17 +24,16 @@ import (
 // Auth implements auth.Auth and auth.Verifier.
 type Auth struct {
 	auth.Carrier
+	life     *lifecycle.Plugin
 	opts     options
 	loose    bool
 	provider *renew.Renewer[*provider]
-	own      *renew.Renewer[*auth.Token]
+	mine     *renew.Renewer[*auth.Token]
 	cache    *jwt.Cache[*verified]
 	rules    *policy.Set
-	rulesErr error
 	revoked  revoked
 	asking   chan struct{} // bounds questions under way
 	group    lifecycle.Group
-	stop     func() error
 }
 
 const (
@@ -42,63 +41,58 @@ const (
 	maxAsking = 16
 )
 
-// NewAuth returns an Auth for the provider with the issuer's URL, exactly as the
-// provider writes it. Tokens must be for the audience.
-func NewAuth(issuer, audience string, opts ...Option) *Auth {
-	o := newOptions(issuer, audience, opts)
+// NewAuth returns an Auth for the provider with the URL of the option
+// auth.Issuer, exactly as the provider writes it. Tokens must be for
+// auth.Audience, which has no default. auth.Client, auth.Addresses, auth.TLS and
+// auth.SnapshotFile have no meaning here: see HTTPClient.
+func NewAuth(opts ...auth.Option) *Auth {
+	o := newOptions(opts)
 	a := &Auth{opts: o, cache: jwt.NewCache[*verified](cacheSize), asking: make(chan struct{}, maxAsking)}
-	a.rules, a.rulesErr = policy.Compile(plugin.Rules(o.rules...))
+	a.rules, _ = policy.Compile(plugin.Rules(o.rules...)) // Start refuses bad ones
 	a.loose = !slices.Equal(o.types, []string{"at+jwt", "application/at+jwt"})
 	a.provider = renew.New(renew.Config[*provider]{
-		Name: "the provider's keys", Fetch: a.discover, Every: keysEvery, Again: keysAgain, Timeout: 2 * timeout, Logger: o.logger,
+		Name: "the provider's keys", Fetch: a.discover, Every: keysEvery, Again: keysAgain, Timeout: 2 * timeout, Logger: o.Logger,
 	})
-	a.own = renew.New(renew.Config[*auth.Token]{Name: "own token", Fetch: a.fetchToken, Timeout: 2 * timeout, Logger: o.logger})
-	a.stop = sync.OnceValue(func() error { return a.group.Stop(lifecycle.FlushTimeout) })
+	a.mine = renew.New(renew.Config[*auth.Token]{Name: "own token", Fetch: a.fetchToken, Timeout: 2 * timeout, Logger: o.Logger})
+	a.life = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.validate, Open: a.open, Close: func() error { return a.group.Stop(lifecycle.FlushTimeout) }})
 	return a
 }
+
+// Start implements auth.Auth.
+func (a *Auth) Start() error { return a.life.Start() }
+
+// Stop implements auth.Auth.
+func (a *Auth) Stop() error { return a.life.Stop() }
 
 // String implements auth.Auth.
 func (a *Auth) String() string { return "oauth2" }
 
 // ServiceName is the service that the wrappers decide for.
-func (a *Auth) ServiceName() string { return a.opts.service }
+func (a *Auth) ServiceName() string { return a.opts.Service }
 
-// Start implements auth.Auth.
-func (a *Auth) Start() error {
-	if err := a.opts.validate(); err != nil {
-		return err
-	}
-	if a.group.Running() {
-		return nil
-	}
-	if a.rulesErr != nil {
-		return fmt.Errorf("auth/oauth2: option Rules: %w", a.rulesErr)
-	}
+func (a *Auth) open(context.Context) error {
 	a.provider.Open()
 	loops := []func(context.Context){a.provider.Loop}
-	if a.opts.id != "" {
-		a.own.Open()
-		loops = append(loops, a.own.Loop)
+	if a.opts.Id != "" {
+		a.mine.Open()
+		loops = append(loops, a.mine.Loop)
 	}
-	if err := a.group.Start(loops...); err != nil {
-		return fmt.Errorf("start auth: %w", err)
-	}
-	return nil
+	return a.group.Start(loops...)
 }
-
-// Stop implements auth.Auth.
-func (a *Auth) Stop() error { return a.stop() }
 
 // Token implements auth.Auth.
 func (a *Auth) Token() (*auth.Token, error) {
-	if a.opts.id == "" {
+	if err := a.life.Use(context.Background()); err != nil {
+		return nil, err
+	}
+	if a.opts.Id == "" {
 		return nil, fmt.Errorf("own token: %w: there is no option Id", auth.ErrInvalidToken)
 	}
-	return a.own.Get()
+	return a.mine.Get()
 }
 
 // Renew has the own token replaced: somebody refused it.
-func (a *Auth) Renew() { a.own.Renew() }
+func (a *Auth) Renew() { a.mine.Renew() }
 
 // Authorized implements auth.Auth. With Introspection it may wait for the
 // provider.
@@ -107,7 +101,7 @@ func (a *Auth) Authorized(ctx context.Context, req auth.Request) (*auth.Token, e
 	if err != nil {
 		return nil, err
 	}
-	return a.Verify(token, req)
+	return a.Verify(ctx, token, req)
 }
 
 func (a *Auth) inContext(ctx context.Context) (string, error) {
@@ -119,8 +113,8 @@ func (a *Auth) inContext(ctx context.Context) (string, error) {
 }
 
 // Verify implements auth.Verifier.
-func (a *Auth) Verify(accessToken string, req auth.Request) (*auth.Token, error) {
-	good, err := a.check(accessToken)
+func (a *Auth) Verify(ctx context.Context, accessToken string, req auth.Request) (*auth.Token, error) {
+	good, err := a.check(ctx, accessToken)
 	if err != nil {
 		return nil, err
 	}
@@ -138,12 +132,12 @@ func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	good, err := a.check(token)
+	good, err := a.check(ctx, token)
 	if err != nil {
 		return nil, err
 	}
 	p, err := a.provider.Get()
-	if err != nil || p.Introspection == "" || a.opts.id == "" {
+	if err != nil || p.Introspection == "" || a.opts.Id == "" {
 		return good.token, nil // the local verdict counts
 	}
 	told, err := a.ask(ctx, p, token)
@@ -166,7 +160,7 @@ func (a *Auth) Revoke(t *auth.Token) error {
 	if err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
-	if p.Revocation == "" || a.opts.id == "" {
+	if p.Revocation == "" || a.opts.Id == "" {
 		return fmt.Errorf("revoke: %w: no revocation endpoint or no Id", auth.ErrUnavailable)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,14 +32,14 @@ const adminSecret = "the secret of the administrator"
 
 // real is the HTTP face of a real auth-srv.
 type real struct {
-	t        *testing.T
+	t        testing.TB
 	url      string
 	accounts pb.AccountService
 	oauth    pb.Oauth2Service
 	admin    context.Context
 }
 
-func newReal(t *testing.T) *real {
+func newReal(t testing.TB) *real {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,22 +72,23 @@ func (r *real) account(id string, scopes ...string) string {
 	return r.token(id, id+" secret", scopes...)
 }
 
-func fixture(opts ...oauth2.Option) func(t *testing.T) *authtest.Fixture {
-	return func(t *testing.T) *authtest.Fixture {
+func fixture(more ...auth.Option) func(t testing.TB, opts ...auth.Option) *authtest.Fixture {
+	return func(t testing.TB, opts ...auth.Option) *authtest.Fixture {
 		r := newReal(t)
 		r.account(authtest.Service, "admin")
-		a := oauth2.NewAuth(r.url, auth.DefaultAudience, append([]oauth2.Option{
-			oauth2.Id(authtest.Service), oauth2.Secret(authtest.Service + " secret"), oauth2.Logger(slog.New(slog.DiscardHandler)), oauth2.Client(client(t)),
-		}, opts...)...)
+		a := oauth2.NewAuth(slices.Concat([]auth.Option{
+			auth.Issuer(r.url), auth.Audience("go-platform"), auth.Id(authtest.Service), auth.Secret(authtest.Service + " secret"),
+			auth.Logger(slog.New(slog.DiscardHandler)), oauth2.HTTPClient(client(t)),
+		}, more, opts)...)
 		return &authtest.Fixture{
 			Auth: a, Own: authtest.Service,
-			Token: func(_ *testing.T, account string, scopes ...string) string { return r.account(account, scopes...) },
+			Token: func(_ testing.TB, account string, scopes ...string) string { return r.account(account, scopes...) },
 		}
 	}
 }
 
 // client is one whose connections end with the test.
-func client(t *testing.T) *http.Client {
+func client(t testing.TB) *http.Client {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 5 * time.Second}
@@ -145,10 +147,10 @@ func newIDP(t *testing.T) *idp {
 	return p
 }
 
-func (p *idp) auth(t *testing.T, opts ...oauth2.Option) *oauth2.Auth {
+func (p *idp) auth(t *testing.T, opts ...auth.Option) *oauth2.Auth {
 	t.Helper()
-	a := oauth2.NewAuth(p.URL, "api", append([]oauth2.Option{
-		oauth2.Id("svc"), oauth2.Secret("s3cret"), oauth2.Logger(slog.New(slog.DiscardHandler)), oauth2.Client(client(t)),
+	a := oauth2.NewAuth(append([]auth.Option{
+		auth.Issuer(p.URL), auth.Audience("api"), auth.Id("svc"), auth.Secret("s3cret"), auth.Logger(slog.New(slog.DiscardHandler)), oauth2.HTTPClient(client(t)),
 	}, opts...)...)
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
@@ -204,11 +206,11 @@ func TestForeignTokens(t *testing.T) {
 		"refresh token of the same shape": {jwtTyped, typed(map[string]any{"typ": "Refresh"}), false},
 		"opaque":                          {a, "opaque", false},
 	} {
-		if _, err := c.a.Verify(c.token, request{}); (err == nil) != c.ok || err != nil && !errors.Is(err, auth.ErrInvalidToken) {
+		if _, err := c.a.Verify(t.Context(), c.token, request{}); (err == nil) != c.ok || err != nil && !errors.Is(err, auth.ErrInvalidToken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	got, err := a.Verify(p.token(map[string]any{"scp": []string{"a", "b"}, "roles": "x y"}), request{})
+	got, err := a.Verify(t.Context(), p.token(map[string]any{"scp": []string{"a", "b"}, "roles": "x y"}), request{})
 	if err != nil || len(got.Scopes) != 2 || got.Metadata["roles"] != "x y" || got.Account() != "ann" {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -218,13 +220,13 @@ func TestRotationAndFloodOfUnknownKeys(t *testing.T) {
 	p := newIDP(t)
 	a := p.auth(t)
 	old := p.token(nil)
-	if _, err := a.Verify(old, request{}); err != nil {
+	if _, err := a.Verify(t.Context(), old, request{}); err != nil {
 		t.Fatal(err)
 	}
 	p.issuer.Rotate(true)
 	fresh := p.token(nil)
 	for range 1000 {
-		if _, err := a.Verify(fresh, request{}); !errors.Is(err, auth.ErrInvalidToken) && p.keys.Load() < 2 {
+		if _, err := a.Verify(t.Context(), fresh, request{}); !errors.Is(err, auth.ErrInvalidToken) && p.keys.Load() < 2 {
 			t.Fatalf("a key that is not known yet: %v", err)
 		}
 	}
@@ -238,28 +240,28 @@ func TestProviderDead(t *testing.T) {
 	p := newIDP(t)
 	a := p.auth(t)
 	seen, unseen := p.token(nil), p.token(nil)
-	if _, err := a.Verify(seen, request{}); err != nil {
+	if _, err := a.Verify(t.Context(), seen, request{}); err != nil {
 		t.Fatal(err)
 	}
 	p.down.Store(true)
 	for _, token := range []string{seen, unseen} {
-		if _, err := a.Verify(token, request{}); err != nil {
+		if _, err := a.Verify(t.Context(), token, request{}); err != nil {
 			t.Error(err)
 		}
 	}
 	late := p.auth(t)
-	if _, err := late.Verify(seen, request{}); !errors.Is(err, auth.ErrUnavailable) {
+	if _, err := late.Verify(t.Context(), seen, request{}); !errors.Is(err, auth.ErrUnavailable) {
 		t.Errorf("nothing known: %v", err)
 	}
 	p.down.Store(false)
-	rpctest.Eventually(t, "it heals", func() bool { _, err := late.Verify(seen, request{}); return err == nil })
+	rpctest.Eventually(t, "it heals", func() bool { _, err := late.Verify(t.Context(), seen, request{}); return err == nil })
 }
 
 func TestOpaqueTokensByIntrospection(t *testing.T) {
 	p := newIDP(t)
 	a := p.auth(t, oauth2.Introspection(time.Second))
 	for range 100 {
-		got, err := a.Verify("opaque", request{})
+		got, err := a.Verify(t.Context(), "opaque", request{})
 		if err != nil || got.Account() != "ann" || len(got.Scopes) != 2 {
 			t.Fatalf("%+v %v", got, err)
 		}
@@ -267,21 +269,24 @@ func TestOpaqueTokensByIntrospection(t *testing.T) {
 	if n := p.asked.Load(); n > 2 {
 		t.Errorf("asked %d times", n)
 	}
-	if _, err := a.Verify("other", request{}); !errors.Is(err, auth.ErrInvalidToken) {
+	if _, err := a.Verify(t.Context(), "other", request{}); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("unknown: %v", err)
 	}
 	p.down.Store(true)
 	begun := time.Now()
 	rpctest.Eventually(t, "the answer is old", func() bool { return time.Since(begun) > 1100*time.Millisecond })
-	if _, err := a.Verify("opaque", request{}); err != nil {
+	if _, err := a.Verify(t.Context(), "opaque", request{}); err != nil {
 		t.Errorf("known, provider dead: %v", err)
 	}
-	if _, err := a.Verify("other", request{}); !errors.Is(err, auth.ErrUnavailable) {
+	if _, err := a.Verify(t.Context(), "other", request{}); !errors.Is(err, auth.ErrUnavailable) {
 		t.Errorf("unknown, provider dead: %v", err)
 	}
 	p.down.Store(false)
 	p.active.Store(false)
-	rpctest.Eventually(t, "it is revoked", func() bool { _, err := a.Verify("opaque", request{}); return errors.Is(err, auth.ErrInvalidToken) })
+	rpctest.Eventually(t, "it is revoked", func() bool {
+		_, err := a.Verify(t.Context(), "opaque", request{})
+		return errors.Is(err, auth.ErrInvalidToken)
+	})
 }
 
 func TestErrorsHoldNoSecret(t *testing.T) {
@@ -302,11 +307,11 @@ func TestMetadataOfAnother(t *testing.T) {
 		for k, v := range change {
 			old[k], p.meta[k] = p.meta[k], v
 		}
-		a := oauth2.NewAuth(p.URL, "api", oauth2.Service("svc"), oauth2.Logger(slog.New(slog.DiscardHandler)), oauth2.Client(client(t)))
+		a := oauth2.NewAuth(auth.Issuer(p.URL), auth.Audience("api"), auth.Service("svc"), auth.Logger(slog.New(slog.DiscardHandler)), oauth2.HTTPClient(client(t)))
 		if err := a.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.Verify(p.token(nil), request{}); err == nil || !strings.Contains(err.Error(), "metadata") {
+		if _, err := a.Verify(t.Context(), p.token(nil), request{}); err == nil || !strings.Contains(err.Error(), "metadata") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := a.Stop(); err != nil {
@@ -319,15 +324,18 @@ func TestMetadataOfAnother(t *testing.T) {
 }
 
 func TestOptionsAreNamed(t *testing.T) {
+	made := func(opts ...auth.Option) *oauth2.Auth {
+		return oauth2.NewAuth(append([]auth.Option{auth.Issuer("https://auth.example"), auth.Audience("api")}, opts...)...)
+	}
 	for option, a := range map[string]*oauth2.Auth{
-		"issuer":        oauth2.NewAuth("auth.example", "api", oauth2.Service("s")),
-		"audience":      oauth2.NewAuth("https://auth.example", "", oauth2.Service("s")),
-		"Secret":        oauth2.NewAuth("https://auth.example", "api", oauth2.Id("s")),
-		"Service":       oauth2.NewAuth("https://auth.example", "api"),
-		"Algorithms":    oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Algorithms("HS256")),
-		"Types":         oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Types()),
-		"Introspection": oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Introspection(time.Second)),
-		"Rules":         oauth2.NewAuth("https://auth.example", "api", oauth2.Service("s"), oauth2.Rules(auth.Rule{Id: "x"})),
+		"Issuer":        made(auth.Service("s"), auth.Issuer("auth.example")),
+		"Audience":      made(auth.Service("s"), auth.Audience("")),
+		"Secret":        made(auth.Id("s")),
+		"Service":       made(),
+		"Algorithms":    made(auth.Service("s"), oauth2.Algorithms("HS256")),
+		"Types":         made(auth.Service("s"), oauth2.Types()),
+		"Introspection": made(auth.Service("s"), oauth2.Introspection(time.Second)),
+		"Rules":         made(auth.Service("s"), oauth2.Rules(auth.Rule{Id: "x"})),
 	} {
 		if err := a.Start(); !errors.Is(err, auth.ErrInvalid) || !strings.Contains(err.Error(), "option "+option) {
 			t.Errorf("%s: %v", option, err)
@@ -339,7 +347,7 @@ func TestOptionsAreNamed(t *testing.T) {
 func TestRules(t *testing.T) {
 	p := newIDP(t)
 	a := p.auth(t, oauth2.Rules(auth.Rule{Id: "not-ann", Effect: "deny", Accounts: []string{"ann"}}))
-	if _, err := a.Verify(p.token(nil), request{}); !errors.Is(err, auth.ErrForbidden) || !strings.Contains(err.Error(), "not-ann") {
+	if _, err := a.Verify(t.Context(), p.token(nil), request{}); !errors.Is(err, auth.ErrForbidden) || !strings.Contains(err.Error(), "not-ann") {
 		t.Errorf("got %v", err)
 	}
 }

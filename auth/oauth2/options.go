@@ -1,8 +1,9 @@
 package oauth2
 
 import (
-	"fmt"
-	"log/slog"
+	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,115 +12,114 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/jwt"
-	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/auth/internal/policy"
+	"github.com/micro/go-platform/auth/plugin"
+	"github.com/micro/go-platform/internal/option"
 )
 
-// Option changes an Auth that is being made.
-type Option func(*options)
-
+// options are auth's and, below them, those that this plugin alone has.
 type options struct {
-	issuer, audience, service string
-	id, secret                string
-	scopes, types, algs       []string
-	rules                     []auth.Rule
-	introspect                time.Duration
-	client                    *http.Client
-	logger                    *slog.Logger
-	params                    url.Values
+	auth.Options
+	own
 }
 
-// Id is the client id of the service at the provider. Without one there is no
-// own token, and tokens are only verified.
-func Id(id string) Option { return func(o *options) { o.id = id } }
+type own struct {
+	types, algs []string
+	rules       []auth.Rule
+	introspect  time.Duration
+	http        *http.Client
+	params      url.Values
+}
 
-// Secret is the secret of the client.
-func Secret(secret string) Option { return func(o *options) { o.secret = secret } }
+type ownKey struct{}
 
-// Scopes is what the own token is asked to hold.
-func Scopes(scopes ...string) Option { return func(o *options) { o.scopes = scopes } }
+// of has an option change what is in the context of auth's.
+func of(change func(*own)) auth.Option {
+	return func(o *auth.Options) {
+		before, _ := o.Context.Value(ownKey{}).(own) // without any it is the zero value
+		before.params = maps.Clone(before.params)
+		change(&before)
+		o.Context = context.WithValue(o.Context, ownKey{}, before)
+	}
+}
 
 // Param adds a parameter to requests for the own token: some providers want
 // "audience" or "resource".
-func Param(key, value string) Option { return func(o *options) { o.params.Add(key, value) } }
+func Param(key, value string) auth.Option {
+	return of(func(o *own) {
+		if o.params == nil {
+			o.params = url.Values{}
+		}
+		o.params[key] = append(slices.Clone(o.params[key]), value)
+	})
+}
 
-// Service is the name of this service in rules, its Id unless given.
-func Service(name string) Option { return func(o *options) { o.service = name } }
-
-// Types are the typ headers of access tokens, "at+jwt" (RFC 9068) unless given.
+// Types sets the typ headers of access tokens, "at+jwt" (RFC 9068) unless given.
 // Some providers write "JWT", which their id tokens do as well: those are then
 // told by their claims.
-func Types(types ...string) Option { return func(o *options) { o.types = types } }
+func Types(types ...string) auth.Option {
+	return of(func(o *own) {
+		o.types = make([]string, len(types))
+		for i, t := range types {
+			o.types[i] = strings.ToLower(t)
+		}
+	})
+}
 
-// Algorithms are those that may sign, of EdDSA, ES256, RS256 and PS256: all of
+// Algorithms sets those that may sign, of EdDSA, ES256, RS256 and PS256: all of
 // them unless given. What the provider announces narrows them further.
-func Algorithms(algs ...string) Option { return func(o *options) { o.algs = algs } }
+func Algorithms(algs ...string) auth.Option { return of(func(o *own) { o.algs = algs }) }
 
-// Rules decide calls, as those of go.micro.srv.auth do; without any, every good
+// Rules sets what decides calls, as those of go.micro.srv.auth do; without any, every good
 // token may do everything.
-func Rules(rules ...auth.Rule) Option { return func(o *options) { o.rules = rules } }
+func Rules(rules ...auth.Rule) auth.Option { return of(func(o *own) { o.rules = rules }) }
 
 // Introspection has the provider asked about each token (RFC 7662), and its
 // answer believed for as long: one second to an hour. It is the only way to
 // verify tokens that are no JWTs, and to hear of revocations. A call whose token
 // is new, or was not asked about for so long, waits for the answer.
-func Introspection(believe time.Duration) Option { return func(o *options) { o.introspect = believe } }
+func Introspection(believe time.Duration) auth.Option {
+	return of(func(o *own) { o.introspect = believe })
+}
 
-// Client is what the provider is called with; unless given, one with a timeout
+// HTTPClient sets what the provider is called with; unless given, one with a timeout
 // that follows no redirects.
-func Client(c *http.Client) Option { return func(o *options) { o.client = c } }
+func HTTPClient(c *http.Client) auth.Option { return of(func(o *own) { o.http = c }) }
 
-// Logger is told when the provider is out of reach and back, slog.Default()
-// unless given.
-func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
-
-func newOptions(issuer, audience string, opts []Option) options {
-	o := options{
-		issuer: issuer, audience: audience, types: []string{"at+jwt", "application/at+jwt"},
-		algs: []string{jwt.EdDSA, jwt.ES256, jwt.RS256, jwt.PS256}, params: url.Values{},
+func newOptions(opts []auth.Option) options {
+	o := options{Options: auth.NewOptions(append([]auth.Option{auth.Audience("")}, opts...)...)}
+	o.own, _ = o.Context.Value(ownKey{}).(own) // none was given
+	if o.types == nil {
+		o.types = []string{"at+jwt", "application/at+jwt"}
 	}
-	for _, opt := range opts {
-		opt(&o)
+	if o.algs == nil {
+		o.algs = []string{jwt.EdDSA, jwt.ES256, jwt.RS256, jwt.PS256}
 	}
-	if o.logger == nil {
-		o.logger = slog.Default()
-	}
-	if o.service == "" {
-		o.service = o.id
-	}
-	if o.client == nil {
-		o.client = &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	}
-	for i, t := range o.types {
-		o.types[i] = strings.ToLower(t)
+	if o.http == nil {
+		o.http = &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	return o
 }
 
 func (o *options) validate() error {
-	bad := func(option, why string) error {
-		return fmt.Errorf("auth/oauth2: option %s: %w: %s", option, auth.ErrInvalid, why)
-	}
-	u, err := url.Parse(o.issuer)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return bad("issuer", "must be an http or https URL without query")
-	case !clean.Name(o.audience, 256):
-		return bad("audience", "must be 1 to 256 printable bytes")
-	case (o.id == "") != (o.secret == ""):
-		return bad("Secret", "Id and Secret go together")
-	case !clean.Name(o.service, 256):
-		return bad("Service", "must be 1 to 256 printable bytes when there is no Id")
-	case o.introspect != 0 && (o.introspect < time.Second || o.introspect > time.Hour):
-		return bad("Introspection", "must be one second to one hour")
-	case o.introspect != 0 && o.id == "":
-		return bad("Introspection", "needs Id and Secret")
-	case len(o.types) == 0 || slices.Contains(o.types, ""):
-		return bad("Types", "must name some")
-	}
+	c := option.Of("auth")
+	u, err := url.Parse(o.Issuer)
+	c.That(err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.RawQuery == "" && u.Fragment == "" && u.User == nil,
+		"Issuer", "%.140q is not an http or https URL without query and user", redacted(u))
+	c.That(o.introspect == 0 || o.introspect >= time.Second && o.introspect <= time.Hour, "Introspection", "%v is not within 1s to 1h", o.introspect)
+	c.That(o.introspect == 0 || o.Id != "", "Introspection", "needs Id and Secret")
+	c.That(len(o.types) > 0 && !slices.Contains(o.types, ""), "Types", "%.140q are not names", o.types)
 	for _, a := range o.algs {
-		if !slices.Contains([]string{jwt.EdDSA, jwt.ES256, jwt.RS256, jwt.PS256}, a) {
-			return bad("Algorithms", fmt.Sprintf("%.16q is none of EdDSA, ES256, RS256, PS256", a))
-		}
+		c.That(slices.Contains([]string{jwt.EdDSA, jwt.ES256, jwt.RS256, jwt.PS256}, a), "Algorithms", "%.16q is not EdDSA, ES256, RS256 or PS256", a)
 	}
-	return nil
+	_, err = policy.Compile(plugin.Rules(o.rules...))
+	c.That(err == nil, "Rules", "%v", err)
+	return errors.Join(o.Validate(), c.Err())
+}
+
+func redacted(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	return u.Redacted()
 }

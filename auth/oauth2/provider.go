@@ -46,7 +46,7 @@ type provider struct {
 // discover reads the provider's metadata (OpenID Connect Discovery 1.0, else
 // RFC 8414) and its keys.
 func (a *Auth) discover(ctx context.Context) (*provider, time.Duration, error) {
-	base := strings.TrimSuffix(a.opts.issuer, "/")
+	base := strings.TrimSuffix(a.opts.Issuer, "/")
 	p := &provider{}
 	err := a.get(ctx, base+"/.well-known/openid-configuration", p)
 	if errors.Is(err, errStatus) {
@@ -55,7 +55,7 @@ func (a *Auth) discover(ctx context.Context) (*provider, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := p.check(a.opts.issuer); err != nil {
+	if err := p.check(a.opts.Issuer); err != nil {
 		return nil, 0, err
 	}
 	var set json.RawMessage
@@ -101,7 +101,7 @@ func (a *Auth) expect(p *provider) *jwt.Expect {
 		algs = slices.DeleteFunc(slices.Clone(algs), func(alg string) bool { return !slices.Contains(p.Algs, alg) })
 	}
 	return &jwt.Expect{
-		Issuer: p.Issuer, Audience: a.opts.audience, Types: a.opts.types, Algs: algs, MaxLifetime: auth.MaxLifetime, Loose: a.loose,
+		Issuer: p.Issuer, Audience: a.opts.Audience, Types: a.opts.types, Algs: algs, MaxLifetime: auth.MaxLifetime, Loose: a.loose,
 	}
 }
 
@@ -122,13 +122,13 @@ func (a *Auth) post(ctx context.Context, to string, form url.Values, into any) e
 		return fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(a.opts.id), url.QueryEscape(a.opts.secret))
+	req.SetBasicAuth(url.QueryEscape(a.opts.Id), url.QueryEscape(a.opts.Secret))
 	return a.do(req, into)
 }
 
 func (a *Auth) do(req *http.Request, into any) error {
 	req.Header.Set("Accept", "application/json")
-	rsp, err := a.opts.client.Do(req)
+	rsp, err := a.opts.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
 	}
@@ -158,8 +158,8 @@ func (a *Auth) fetchToken(ctx context.Context) (*auth.Token, time.Duration, erro
 	if err != nil {
 		return nil, 0, err
 	}
-	c := clientcredentials.Config{ClientID: a.opts.id, ClientSecret: a.opts.secret, TokenURL: p.Token, Scopes: a.opts.scopes, EndpointParams: a.opts.params}
-	t, err := c.Token(context.WithValue(ctx, goauth2.HTTPClient, a.opts.client))
+	c := clientcredentials.Config{ClientID: a.opts.Id, ClientSecret: a.opts.Secret, TokenURL: p.Token, Scopes: a.opts.Scopes, EndpointParams: a.opts.params}
+	t, err := c.Token(context.WithValue(ctx, goauth2.HTTPClient, a.opts.http))
 	if err != nil {
 		return nil, 0, fmt.Errorf("own token: %w", refusal(err))
 	}
@@ -167,7 +167,7 @@ func (a *Auth) fetchToken(ctx context.Context) (*auth.Token, time.Duration, erro
 	if t.Expiry.IsZero() {
 		lifetime = time.Hour // RFC 6749, section 5.1 leaves it to the provider
 	}
-	scopes := a.opts.scopes
+	scopes := a.opts.Scopes
 	if granted, ok := t.Extra("scope").(string); ok {
 		scopes = jwt.Fields(granted)
 	}

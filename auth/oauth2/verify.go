@@ -23,9 +23,12 @@ var (
 )
 
 // check returns what is known of a good token.
-func (a *Auth) check(raw string) (*verified, error) {
+func (a *Auth) check(ctx context.Context, raw string) (*verified, error) {
 	p, ok := a.provider.Peek()
 	if !ok {
+		if err := a.life.Use(ctx); err != nil {
+			return nil, fmt.Errorf("tokens cannot be verified: %w: %w", auth.ErrUnavailable, err)
+		}
 		if _, err := a.provider.Get(); err != nil {
 			return nil, fmt.Errorf("tokens cannot be verified yet: %w", err)
 		}
@@ -41,7 +44,7 @@ func (a *Auth) check(raw string) (*verified, error) {
 	if ok && a.current(good) {
 		return good, a.still(p, good)
 	}
-	return a.verify(p, raw, good)
+	return a.verify(ctx, p, raw, good)
 }
 
 // current tells whether what was remembered needs no new question.
@@ -63,7 +66,7 @@ func (a *Auth) still(p *provider, v *verified) error {
 
 // verify finds out about a token anew. Before is what was known of it, if it
 // was.
-func (a *Auth) verify(p *provider, raw string, before *verified) (*verified, error) {
+func (a *Auth) verify(ctx context.Context, p *provider, raw string, before *verified) (*verified, error) {
 	if len(a.NewHeader(nil, &auth.Token{AccessToken: raw})) == 0 { // no token looks like that
 		return nil, errInvalid
 	}
@@ -75,7 +78,7 @@ func (a *Auth) verify(p *provider, raw string, before *verified) (*verified, err
 		}
 	}
 	if a.opts.introspect > 0 {
-		if good, err = a.verifyAsked(p, raw, good, before); err != nil {
+		if good, err = a.verifyAsked(ctx, p, raw, good, before); err != nil {
 			return nil, err
 		}
 	}
@@ -109,8 +112,8 @@ func (a *Auth) verifySigned(p *provider, raw string) (*verified, error) {
 
 // verifyAsked asks the provider. While it is away, what it said last counts
 // until the token expires.
-func (a *Auth) verifyAsked(p *provider, raw string, signed, before *verified) (*verified, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (a *Auth) verifyAsked(ctx context.Context, p *provider, raw string, signed, before *verified) (*verified, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	told, err := a.ask(ctx, p, raw)
 	switch {
@@ -167,7 +170,7 @@ func (a *Auth) ask(ctx context.Context, p *provider, raw string) (*verified, err
 	if err != nil {
 		return nil, fmt.Errorf("introspect: %w", err)
 	}
-	return said.accept(raw, p, a.opts.audience)
+	return said.accept(raw, p, a.opts.Audience)
 }
 
 func (s *answer) accept(raw string, p *provider, audience string) (*verified, error) {

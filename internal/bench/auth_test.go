@@ -163,7 +163,7 @@ func BenchmarkVerify(b *testing.B) {
 		v, req, i := a.(auth.Verifier), &authRequest{call.service, call.method}, 0
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := v.Verify(fresh[i%len(fresh)], req); err != nil {
+			if _, err := v.Verify(b.Context(), fresh[i%len(fresh)], req); err != nil {
 				b.Fatal(err)
 			}
 			i++
@@ -205,7 +205,7 @@ allow if { some r in data.rules[input.service][input.account]; startswith(input.
 func BenchmarkPolicy(b *testing.B) {
 	rules, call := thousandRules()
 	b.Run("ours", func(b *testing.B) {
-		a := memory.NewAuth(call.service)
+		a := memory.NewAuth(auth.Service(call.service))
 		if err := a.SetRules(rules...); err != nil {
 			b.Fatal(err)
 		}

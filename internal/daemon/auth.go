@@ -60,7 +60,7 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 		if err != nil {
 			return fmt.Errorf("data directory: %w", err)
 		}
-		opts = append(opts, auth.Snapshot(filepath.Join(dir, e.short()+".auth")))
+		opts = append(opts, auth.SnapshotFile(filepath.Join(dir, e.short()+".auth")))
 	}
 	a := auth.NewAuth(opts...)
 	if err := a.Start(); err != nil {

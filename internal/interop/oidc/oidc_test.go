@@ -43,7 +43,7 @@ type provider struct {
 	jwt    bool
 }
 
-func newProvider(t *testing.T, signed bool) *provider {
+func newProvider(t testing.TB, signed bool) *provider {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -145,9 +145,9 @@ func (p *provider) revoke(w http.ResponseWriter, r *http.Request) {
 }
 
 // issue gets a token of another client as its program would.
-func (p *provider) issue(t *testing.T, id string, scopes ...string) string {
+func (p *provider) issue(t testing.TB, id string, scopes ...string) string {
 	t.Helper()
-	a := p.auth(t, id, oauth2.Scopes(scopes...))
+	a := p.auth(t, id, auth.Scopes(scopes...))
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -159,19 +159,19 @@ func (p *provider) issue(t *testing.T, id string, scopes ...string) string {
 	return token.AccessToken
 }
 
-func (p *provider) auth(t *testing.T, id string, opts ...oauth2.Option) *oauth2.Auth {
+func (p *provider) auth(t testing.TB, id string, opts ...auth.Option) *oauth2.Auth {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
-	return oauth2.NewAuth(p.URL, "api", append([]oauth2.Option{
-		oauth2.Id(id), oauth2.Secret("secret"), oauth2.Types("JWT"), oauth2.Logger(slog.New(slog.DiscardHandler)),
-		oauth2.Client(&http.Client{Transport: tr, Timeout: 5 * time.Second}), oauth2.Service(authtest.Service),
+	return oauth2.NewAuth(append([]auth.Option{
+		auth.Issuer(p.URL), auth.Audience("api"), auth.Id(id), auth.Secret("secret"), oauth2.Types("JWT"), auth.Logger(slog.New(slog.DiscardHandler)),
+		oauth2.HTTPClient(&http.Client{Transport: tr, Timeout: 5 * time.Second}), auth.Service(authtest.Service),
 	}, opts...)...)
 }
 
-func fixture(signed bool, opts ...oauth2.Option) func(t *testing.T) *authtest.Fixture {
-	return func(t *testing.T) *authtest.Fixture {
+func fixture(signed bool, more ...auth.Option) func(t testing.TB, opts ...auth.Option) *authtest.Fixture {
+	return func(t testing.TB, opts ...auth.Option) *authtest.Fixture {
 		p := newProvider(t, signed)
-		return &authtest.Fixture{Auth: p.auth(t, authtest.Service, opts...), Own: authtest.Service, Token: p.issue}
+		return &authtest.Fixture{Auth: p.auth(t, authtest.Service, append(more, opts...)...), Own: authtest.Service, Token: p.issue}
 	}
 }
 
@@ -184,7 +184,7 @@ func TestFositeOpaqueTokens(t *testing.T) {
 // What fosite says of another client's secret comes back as a sentinel.
 func TestFositeWrongSecret(t *testing.T) {
 	p := newProvider(t, true)
-	a := p.auth(t, authtest.Service, oauth2.Secret("wrong"))
+	a := p.auth(t, authtest.Service, auth.Secret("wrong"))
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}

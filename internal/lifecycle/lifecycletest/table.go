@@ -17,8 +17,8 @@ const marker = "<!-- lifecycletest -->"
 func (r *row) compare(t *testing.T, name string) {
 	t.Helper()
 	root, at := place()
-	if root == "" {
-		return // the plugin of somebody else
+	if root == "" || strings.HasPrefix(at, "internal/") {
+		return // the plugin of somebody else, or one that its own package has a row of
 	}
 	file := filepath.Join(root, "internal", "docs", "design.md")
 	text, err := os.ReadFile(file)

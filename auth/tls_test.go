@@ -1,0 +1,47 @@
+package auth_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/auth"
+	authsrv "github.com/micro/go-platform/auth/internal/srv"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+// The option TLS decides whom the secret is sent to, and shows the certificate.
+func TestTLS(t *testing.T) {
+	ours, theirs := rpctest.NewAuthority(t), rpctest.NewAuthority(t)
+	soon := time.Now().Add(time.Hour)
+	here, elsewhere := ours.Pair("127.0.0.1", soon), ours.Pair("127.0.0.2", soon)
+	for name, c := range map[string]struct {
+		server tls.Certificate
+		asked  tls.ClientAuthType
+		client *tls.Config
+		ok     bool
+	}{
+		"the right CA":          {here, tls.NoClientCert, &tls.Config{RootCAs: ours.Pool()}, true},
+		"another CA":            {here, tls.NoClientCert, &tls.Config{RootCAs: theirs.Pool()}, false},
+		"another name":          {elsewhere, tls.NoClientCert, &tls.Config{RootCAs: ours.Pool()}, false},
+		"a client certificate":  {here, tls.RequireAndVerifyClientCert, &tls.Config{RootCAs: ours.Pool(), Certificates: []tls.Certificate{here}}, true},
+		"no client certificate": {here, tls.RequireAndVerifyClientCert, &tls.Config{RootCAs: ours.Pool()}, false},
+		"plain text":            {here, tls.NoClientCert, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			net := rpctest.New(t)
+			srv := net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard}), func(conf *daemon.Config) {
+				conf.TLS = &tls.Config{Certificates: []tls.Certificate{c.server}, ClientAuth: c.asked, ClientCAs: ours.Pool()}
+			})
+			a := auth.NewAuth(auth.Id("admin"), auth.Secret(adminSecret), auth.Addresses(srv.Address()), auth.TLS(c.client), auth.Logger(net.Logger))
+			t.Cleanup(func() { _ = a.Stop() }) // the test is over
+			_, err := a.Token()
+			if (err == nil) != c.ok || err != nil && !errors.Is(err, auth.ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
