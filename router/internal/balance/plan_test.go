@@ -404,6 +404,6 @@ func FuzzPick(f *testing.F) {
 				t.Fatal("neither a node nor an error")
 			}
 		}
-		w.Explain(labels(key, value))
+		w.Explain([]balance.Label{{Key: key, Value: value}})
 	})
 }
