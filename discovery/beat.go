@@ -19,7 +19,7 @@ const (
 
 // loop renews what is registered until ctx ends.
 func (k *keeper) loop(ctx context.Context) {
-	wait := backoff.Backoff{Min: min(100*time.Millisecond, k.opts.interval), Max: k.opts.interval}
+	wait := backoff.Backoff{Min: min(100*time.Millisecond, k.opts.Interval), Max: k.opts.Interval}
 	timer := time.NewTimer(k.pace())
 	defer timer.Stop()
 	for {
@@ -43,14 +43,14 @@ func (k *keeper) loop(ctx context.Context) {
 }
 
 // pace is never longer than the interval that the lease names.
-func (k *keeper) pace() time.Duration { return k.opts.interval - rand.N(k.opts.interval/5+1) }
+func (k *keeper) pace() time.Duration { return k.opts.Interval - rand.N(k.opts.Interval/5+1) }
 
 func (k *keeper) note(err error) {
 	switch {
 	case err != nil && !k.down:
-		k.opts.logger.Warn("cannot renew registrations, will retry", "error", err)
+		k.opts.Logger.Warn("cannot renew registrations, will retry", "error", err)
 	case err == nil && k.down:
-		k.opts.logger.Info("registrations are renewed again")
+		k.opts.Logger.Info("registrations are renewed again")
 	}
 	k.down = err != nil
 }
@@ -90,7 +90,7 @@ func (k *keeper) renew(ctx context.Context, nodes []*own) error {
 	for _, o := range nodes {
 		o.mu.Lock()
 		leases = append(leases, &pb.Lease{
-			Service: o.key.service, Version: o.key.version, Node: o.key.node, Secret: k.opts.secret, Beat: o.count(),
+			Service: o.key.service, Version: o.key.version, Node: o.key.node, Secret: k.opts.Secret, Beat: o.count(),
 		})
 		o.mu.Unlock()
 	}
@@ -117,16 +117,16 @@ func (k *keeper) renew(ctx context.Context, nodes []*own) error {
 
 // publish sends the heartbeats by topic, with the proof that they are ours.
 func (k *keeper) publish(ctx context.Context, nodes []*own) {
-	if len(k.opts.addresses) > 0 && k.opts.client == nil {
+	if len(k.opts.Addresses) > 0 && k.opts.Client == nil {
 		return // no broker
 	}
-	key := pb.Key(k.opts.secret)
+	key := pb.Key(k.opts.Secret)
 	for _, o := range nodes {
 		o.mu.Lock()
 		h := &pb.Heartbeat{
 			Id: o.key.node, Service: pb.FromService(o.service), Timestamp: time.Now().Unix(),
-			Interval: seconds(k.opts.interval), Ttl: seconds(TTLIntervals * k.opts.interval),
-			IntervalMs: k.opts.interval.Milliseconds(), TtlMs: (TTLIntervals * k.opts.interval).Milliseconds(),
+			Interval: seconds(k.opts.Interval), Ttl: seconds(TTLIntervals * k.opts.Interval),
+			IntervalMs: k.opts.Interval.Milliseconds(), TtlMs: (TTLIntervals * k.opts.Interval).Milliseconds(),
 			Beat: o.count(),
 		}
 		o.mu.Unlock()

@@ -50,8 +50,11 @@ var (
 // Discovery is a registry for go-micro's clients, servers and selectors. All
 // methods are safe for concurrent use.
 //
+// The first call starts it. After Stop each returns an ErrStopped, but what is
+// known can still be read.
+//
 // Register returns when the registry has the nodes. Whatever it returns but
-// ErrInvalid and ErrStopped, the nodes are remembered, and from Start to Stop
+// ErrInvalid and ErrStopped, the nodes are remembered, and until Stop
 // each is registered and its lease renewed again and again until Deregister,
 // also by a registry that lost its memory. RegisterTTL has no effect: a lease is
 // 5 intervals long and a node that misses its heartbeats is gone in less than
@@ -76,14 +79,15 @@ type Discovery interface {
 	// Drain marks these nodes of this process, all when none is named, so that
 	// they get no new calls; they stay marked until they are deregistered.
 	Drain(nodes ...string) error
-	// Start begins to renew leases and to follow the registry. It is idempotent;
-	// an option that cannot be is reported here. It needs no server to be there.
+	// Start begins to renew leases and to follow the registry. It is idempotent
+	// and needs no server to be there. An option that cannot be fails it, and each
+	// call, with an ErrInvalid.
 	Start() error
-	// Stop ends all background work within two seconds. It is idempotent. What
-	// is known can still be read.
+	// Stop ends all background work within two seconds, for good. It is
+	// idempotent.
 	Stop() error
 }
 
 // NewDiscovery returns the platform plugin. It does no I/O before Start or the
-// first call of a method.
+// first call.
 func NewDiscovery(opts ...Option) Discovery { return newPlatform(opts) }

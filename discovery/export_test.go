@@ -4,5 +4,5 @@ import "time"
 
 // Pace returns a wait between two heartbeats.
 func Pace(interval time.Duration) time.Duration {
-	return newKeeper(options{interval: interval}, nil, nil).pace()
+	return newKeeper(Options{Interval: interval}, nil, nil).pace()
 }

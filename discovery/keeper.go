@@ -20,7 +20,7 @@ const underTimeout = 5 * time.Second
 
 // keeper keeps the nodes of this process registered.
 type keeper struct {
-	opts  options
+	opts  Options
 	under registry.Registry // nil when discovery-srv is the registry
 	lease *remote           // nil when nobody keeps leases
 	poke  chan struct{}     // a registration failed: try again soon
@@ -30,7 +30,6 @@ type keeper struct {
 	nodes   map[ownKey]*own
 	drained map[string]bool // by node id
 	all     bool            // every node drains
-	stopped bool
 }
 
 type ownKey struct{ service, version, node string }
@@ -48,17 +47,11 @@ type own struct {
 	beat    uint64
 }
 
-func newKeeper(o options, under registry.Registry, lease *remote) *keeper {
+func newKeeper(o Options, under registry.Registry, lease *remote) *keeper {
 	return &keeper{
 		opts: o, under: under, lease: lease, poke: make(chan struct{}, 1),
 		nodes: make(map[ownKey]*own), drained: make(map[string]bool),
 	}
-}
-
-func (k *keeper) close() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stopped = true
 }
 
 // count returns the next beat: later ones are higher, also across restarts
@@ -68,7 +61,7 @@ func (o *own) count() uint64 {
 	return o.beat
 }
 
-// nameless tells whether the node is about to be registered for the first time.
+// nameless reports whether the node is about to be registered for the first time.
 func (o *own) nameless() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -95,15 +88,12 @@ func check(s *registry.Service) error {
 // register remembers the nodes and registers them.
 func (k *keeper) register(ctx context.Context, s *registry.Service) error {
 	if err := check(s); err != nil {
-		return fmt.Errorf("register: %w", err)
+		return fmt.Errorf("discovery: register: %w", err)
 	}
 	var errs []error
 	for _, n := range s.Nodes {
-		o, before, err := k.remember(s, n)
-		if err != nil {
-			return err
-		}
-		err = k.tell(ctx, o)
+		o, before := k.remember(s, n)
+		err := k.tell(ctx, o)
 		if errors.Is(err, rpcerr.ErrInvalid) {
 			k.restore(o, before)
 		}
@@ -137,14 +127,11 @@ func (k *keeper) restore(o *own, before *registry.Service) {
 
 // remember makes n, copied and marked as it has to be, a node of this process.
 // It returns what the node was before.
-func (k *keeper) remember(s *registry.Service, n *registry.Node) (_ *own, before *registry.Service, _ error) {
+func (k *keeper) remember(s *registry.Service, n *registry.Node) (_ *own, before *registry.Service) {
 	one := *s
 	one.Nodes = []*registry.Node{n}
 	one = *pb.FromService(&one).Registry() // a deep copy
-	o, err := k.find(ownKey{s.Name, s.Version, n.Id})
-	if err != nil {
-		return nil, nil, err
-	}
+	o := k.find(ownKey{s.Name, s.Version, n.Id})
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if k.drains(n.Id) {
@@ -154,24 +141,21 @@ func (k *keeper) remember(s *registry.Service, n *registry.Node) (_ *own, before
 		if one.Nodes[0].Metadata == nil {
 			one.Nodes[0].Metadata = make(map[string]string)
 		}
-		one.Nodes[0].Metadata[LeaseKey] = pb.Commitment(pb.Key(k.opts.secret))
+		one.Nodes[0].Metadata[LeaseKey] = pb.Commitment(pb.Key(k.opts.Secret))
 	}
 	before, o.service = o.service, &one
-	return o, before, nil
+	return o, before
 }
 
-func (k *keeper) find(key ownKey) (*own, error) {
+func (k *keeper) find(key ownKey) *own {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.stopped {
-		return nil, fmt.Errorf("register: %w", ErrStopped)
-	}
 	o := k.nodes[key]
 	if o == nil {
 		o = &own{key: key, busy: make(chan struct{}, 1)}
 		k.nodes[key] = o
 	}
-	return o, nil
+	return o
 }
 
 func (k *keeper) drains(node string) bool {
@@ -208,10 +192,10 @@ func (k *keeper) tell(ctx context.Context, o *own) error {
 func (k *keeper) tellUnder(ctx context.Context, o *own) error {
 	copied := pb.FromService(o.service).Registry()
 	err := o.within(ctx, func() error {
-		return k.under.Register(copied, registry.RegisterTTL(TTLIntervals*k.opts.interval))
+		return k.under.Register(copied, registry.RegisterTTL(TTLIntervals*k.opts.Interval))
 	})
 	if err != nil {
-		return fmt.Errorf("register %s: %w", o.key.node, err)
+		return fmt.Errorf("discovery: register %s: %w", o.key.node, err)
 	}
 	return nil
 }
@@ -243,7 +227,7 @@ func (o *own) within(ctx context.Context, f func() error) error {
 // deregister forgets the nodes and takes them out of the registry.
 func (k *keeper) deregister(ctx context.Context, s *registry.Service) error {
 	if err := check(s); err != nil && !(s != nil && s.Name != "" && len(s.Nodes) > 0) {
-		return fmt.Errorf("deregister: %w", err)
+		return fmt.Errorf("discovery: deregister: %w", err)
 	}
 	var errs []error
 	for _, n := range s.Nodes {
@@ -272,7 +256,9 @@ func (k *keeper) end(ctx context.Context, s *registry.Service) error {
 	o.gone = true
 	var errs []error
 	if k.under != nil {
-		errs = append(errs, o.within(ctx, func() error { return k.endUnder(s) }))
+		if err := o.within(ctx, func() error { return k.endUnder(s) }); err != nil {
+			errs = append(errs, fmt.Errorf("discovery: deregister %s: %w", key.node, err))
+		}
 	}
 	if k.lease != nil {
 		err := k.lease.deregister(ctx, s, o.count())
@@ -298,7 +284,7 @@ func (k *keeper) endUnder(s *registry.Service) error {
 	if !known {
 		return nil
 	}
-	return fmt.Errorf("deregister %s: %w", s.Nodes[0].Id, err)
+	return err
 }
 
 // drain marks nodes and tells the registry.
@@ -330,7 +316,7 @@ func (k *keeper) drain(ctx context.Context, ids []string) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		k.hurry()
-		return fmt.Errorf("drain: %w", err)
+		return err
 	}
 	return nil
 }

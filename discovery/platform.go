@@ -13,66 +13,63 @@ import (
 	"github.com/micro/go-platform/internal/regcache"
 )
 
+type life = lifecycle.Plugin
+
 // platform is the default plugin: own keeps this process's nodes registered,
 // cache knows everybody's.
 type platform struct {
-	opts  options
+	*life
+	opts  Options
 	under registry.Registry // nil when discovery-srv is the registry
 	lease *remote           // nil when nobody keeps leases
 	own   *keeper
 	cache *regcache.Cache
 	group lifecycle.Group
-	stop  func() error
 
 	mu   sync.Mutex
 	conf registry.Options // standalone: what Init was given
 }
 
 func newPlatform(opts []Option) *platform {
-	p := &platform{opts: newOptions(opts)}
-	p.conf = *registry.NewOptions(registry.Addrs(p.opts.addresses...))
-	if len(p.opts.addresses) == 0 {
-		p.under = etcdreg.Leased(p.opts.registry)
+	p := &platform{opts: NewOptions(opts...)}
+	p.life = lifecycle.NewPlugin("discovery", lifecycle.Hooks{Check: p.opts.Validate, Open: p.open, Close: p.close})
+	p.conf = *registry.NewOptions(registry.Addrs(p.opts.Addresses...))
+	if len(p.opts.Addresses) == 0 {
+		p.under = etcdreg.Leased(p.opts.Registry)
 	}
-	if p.under == nil || p.opts.enabled {
+	if p.under == nil || p.opts.EnableDiscovery {
 		p.lease = newRemote(p.opts)
 	}
 	source := regcache.Source(p.under)
 	if p.under == nil {
 		source = p.lease
 	}
-	p.cache = regcache.New(source, regcache.File(p.opts.file), regcache.Logger(p.opts.logger),
-		regcache.Confirm(max(regcache.DefaultConfirm, 3*p.opts.interval)))
+	p.cache = regcache.New(source, regcache.File(p.opts.SnapshotFile), regcache.Logger(p.opts.Logger),
+		regcache.Confirm(max(regcache.DefaultConfirm, 3*p.opts.Interval)), regcache.Before(p.use))
 	p.own = newKeeper(p.opts, p.under, p.lease)
-	p.stop = sync.OnceValue(p.shutdown)
 	return p
 }
 
-// Start implements Discovery.
-func (p *platform) Start() error {
-	if err := p.opts.validate(); err != nil {
-		return err
-	}
+// use is what a call begins with. Opening waits for nobody.
+func (p *platform) use() error { return p.Use(context.Background()) }
+
+func (p *platform) open(context.Context) error {
 	if err := p.group.Start(p.own.loop); err != nil {
-		return fmt.Errorf("start discovery: %w", err)
+		return err
 	}
 	return p.cache.Start()
 }
 
-// Stop implements Discovery.
-func (p *platform) Stop() error { return p.stop() }
-
-func (p *platform) shutdown() error {
-	p.own.close()
+func (p *platform) close() error {
 	err := errors.Join(p.group.Stop(lifecycle.FlushTimeout), p.cache.Stop())
 	if p.lease != nil {
 		p.lease.held.Close()
 	}
-	if r, ok := p.under.(*etcdreg.Registry); ok && p.under != p.opts.registry {
+	if r, ok := p.under.(*etcdreg.Registry); ok && p.under != p.opts.Registry {
 		err = errors.Join(err, r.Stop())
 	}
 	if err != nil {
-		return fmt.Errorf("stop discovery: %w", err)
+		return fmt.Errorf("discovery: stop: %w", err)
 	}
 	return nil
 }
@@ -109,7 +106,7 @@ func (p *platform) Register(s *registry.Service, opts ...registry.RegisterOption
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if err := p.opts.validate(); err != nil {
+	if err := p.use(); err != nil {
 		return err
 	}
 	return p.own.register(orBackground(o.Context), s)
@@ -121,16 +118,27 @@ func (p *platform) Deregister(s *registry.Service, opts ...registry.DeregisterOp
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if err := p.use(); err != nil {
+		return err
+	}
 	return p.own.deregister(orBackground(o.Context), s)
 }
 
 // Drain implements Discovery.
-func (p *platform) Drain(nodes ...string) error { return p.own.drain(context.Background(), nodes) }
+func (p *platform) Drain(nodes ...string) error {
+	if err := p.use(); err != nil {
+		return err
+	}
+	return p.own.drain(context.Background(), nodes)
+}
 
 // Snapshot implements Discovery.
 func (p *platform) Snapshot(name string) (*Snapshot, error) {
 	s, err := p.cache.Snapshot(name)
-	return (*Snapshot)(s), err
+	if err != nil {
+		return nil, p.told("get service "+name, err)
+	}
+	return (*Snapshot)(s), nil
 }
 
 // Cache is for regcache.Of: the router and clients of ours read what is here.
@@ -138,12 +146,23 @@ func (p *platform) Cache() *regcache.Cache { return p.cache }
 
 // GetService implements registry.Registry.
 func (p *platform) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {
-	return p.cache.GetService(name, opts...)
+	found, err := p.cache.GetService(name, opts...)
+	return found, p.told("get service "+name, err)
 }
 
 // ListServices implements registry.Registry.
 func (p *platform) ListServices(opts ...registry.ListOption) ([]*registry.Service, error) {
-	return p.cache.ListServices(opts...)
+	all, err := p.cache.ListServices(opts...)
+	return all, p.told("list services", err)
+}
+
+// told names what a registry below did not do. What is of this package says so,
+// and who looks a service up may compare with registry.ErrNotFound itself.
+func (p *platform) told(doing string, err error) error {
+	if err == nil || p.under == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrStopped) || errors.Is(err, ErrInvalid) {
+		return err
+	}
+	return fmt.Errorf("discovery: %s: %w: %w", doing, ErrUnavailable, err)
 }
 
 // Watch implements registry.Registry.
@@ -152,13 +171,13 @@ func (p *platform) Watch(opts ...registry.WatchOption) (registry.Watcher, error)
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if err := p.opts.validate(); err != nil {
+	if err := p.use(); err != nil {
 		return nil, err
 	}
 	if p.under != nil {
 		w, err := p.under.Watch(opts...)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("discovery: watch: %w", err)
 		}
 		return &shutWatcher{Watcher: w}, nil
 	}

@@ -22,7 +22,7 @@ const callTimeout = 2 * time.Second
 // remote is go.micro.srv.discovery, at fixed addresses or wherever the client
 // finds it.
 type remote struct {
-	opts   options
+	opts   Options
 	reads  *rpc.Addrs  // any of them answers
 	writes *rpc.Addrs  // not of a read replica
 	place  place       // of the cache's watcher
@@ -33,8 +33,8 @@ type remote struct {
 // acquire returns the client, which it makes at the first use.
 func (r *remote) acquire() (client.Client, error) {
 	r.held.Open(func() (client.Client, func()) {
-		c, release := r.reads.Acquire(r.opts.client, r.opts.tls)
-		for _, w := range slices.Backward(r.opts.wrappers) {
+		c, release := r.reads.Acquire(r.opts.Client, r.opts.TLS)
+		for _, w := range slices.Backward(r.opts.Wrappers) {
 			c = w(c)
 		}
 		return c, release
@@ -46,9 +46,9 @@ func (r *remote) acquire() (client.Client, error) {
 	return c, nil
 }
 
-func newRemote(o options) *remote {
-	r := &remote{opts: o, reads: rpc.NewAddrs(o.addresses...), writes: rpc.NewAddrs(o.addresses...)}
-	r.asked.Store(o.file != "")
+func newRemote(o Options) *remote {
+	r := &remote{opts: o, reads: rpc.NewAddrs(o.Addresses...), writes: rpc.NewAddrs(o.Addresses...)}
+	r.asked.Store(o.SnapshotFile != "")
 	return r
 }
 
@@ -59,7 +59,7 @@ func (r *remote) call(ctx context.Context, servers *rpc.Addrs, doing string, f f
 		return err
 	}
 	service := pb.NewRegistryService(ServiceName, c)
-	return servers.Call(ctx, doing, callTimeout, func(opts ...client.CallOption) error { return f(ctx, service, opts...) })
+	return servers.Call(ctx, "discovery: "+doing, callTimeout, func(opts ...client.CallOption) error { return f(ctx, service, opts...) })
 }
 
 // String names it in what regcache logs.
@@ -122,8 +122,8 @@ func orBackground(ctx context.Context) context.Context {
 // register takes or replaces the lease of one node.
 func (r *remote) register(ctx context.Context, s *registry.Service, beat uint64) error {
 	req := &pb.RegisterRequest{
-		Service: pb.FromService(s), Secret: r.opts.secret, Beat: beat,
-		IntervalMs: r.opts.interval.Milliseconds(), TtlMs: (TTLIntervals * r.opts.interval).Milliseconds(),
+		Service: pb.FromService(s), Secret: r.opts.Secret, Beat: beat,
+		IntervalMs: r.opts.Interval.Milliseconds(), TtlMs: (TTLIntervals * r.opts.Interval).Milliseconds(),
 	}
 	return r.call(ctx, r.writes, "register "+s.Nodes[0].Id, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) error {
 		_, err := s.Register(ctx, req, opts...)
@@ -132,7 +132,7 @@ func (r *remote) register(ctx context.Context, s *registry.Service, beat uint64)
 }
 
 func (r *remote) deregister(ctx context.Context, s *registry.Service, beat uint64) error {
-	req := &pb.DeregisterRequest{Service: pb.FromService(s), Secret: r.opts.secret, Beat: beat}
+	req := &pb.DeregisterRequest{Service: pb.FromService(s), Secret: r.opts.Secret, Beat: beat}
 	return r.call(ctx, r.writes, "deregister "+s.Name, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) error {
 		_, err := s.Deregister(ctx, req, opts...)
 		return err

@@ -2,6 +2,7 @@ package discovery_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"os"
 	"os/exec"
@@ -103,33 +104,33 @@ func memory(t *testing.T) discoverytest.World {
 	net.Boot(discoverysrv.Service())
 	c := net.Client(rpctest.GRPC)
 	return discoverytest.World{
-		New: func(t *testing.T, opts ...discovery.Option) discovery.Discovery {
+		New: func(t testing.TB, opts ...discovery.Option) discovery.Discovery {
 			return discovery.NewDiscovery(append([]discovery.Option{
 				discovery.Registry(reg), discovery.Client(c), discovery.Logger(rpctest.Logger(t)),
 			}, opts...)...)
 		},
-		Kill:    func(*testing.T) { reg.set(true) },
-		Restart: func(*testing.T) { reg.set(false) },
+		Kill:    func(testing.TB) { reg.set(true) },
+		Restart: func(testing.TB) { reg.set(false) },
 	}
 }
 
 // The suites wait most of the time, each in worlds of its own.
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	discoverytest.Run(t, memory(t))
+	discoverytest.Run(t, memory(t).New)
 	discoverytest.RunLeases(t, memory(t))
 }
 
 // alone is a world on a registry of the backends, without discovery-srv.
 func alone(srv *backend.Server, open func() registry.Registry) discoverytest.World {
 	return discoverytest.World{
-		New: func(t *testing.T, opts ...discovery.Option) discovery.Discovery {
+		New: func(t testing.TB, opts ...discovery.Option) discovery.Discovery {
 			return discovery.NewDiscovery(append([]discovery.Option{
 				discovery.Registry(open()), discovery.EnableDiscovery(false), discovery.Logger(rpctest.Logger(t)),
 			}, opts...)...)
 		},
-		Kill:    func(t *testing.T) { srv.Kill(t) },
-		Restart: func(t *testing.T) { srv.Restart(t) },
+		Kill:    func(t testing.TB) { srv.Kill(t) },
+		Restart: func(t testing.TB) { srv.Restart(t) },
 	}
 }
 
@@ -137,7 +138,7 @@ func TestConsul(t *testing.T) {
 	t.Parallel()
 	srv := backend.Consul(t)
 	world := alone(srv, func() registry.Registry { return consul.NewConsulRegistry(registry.Addrs(srv.Addr)) })
-	discoverytest.Run(t, world)
+	discoverytest.Run(t, world.New)
 	discoverytest.RunLeases(t, world)
 }
 
@@ -154,7 +155,7 @@ func TestEtcd(t *testing.T) {
 	}
 	srv := backend.Etcd(t)
 	world := alone(srv, func() registry.Registry { return etcd.NewEtcdRegistry(registry.Addrs(srv.Addr)) })
-	discoverytest.Run(t, world)
+	discoverytest.Run(t, world.New)
 	discoverytest.RunLeases(t, world)
 }
 
@@ -164,12 +165,16 @@ type srv struct {
 	t       *testing.T
 	address string
 	set     discoverysrv.Settings
+	tls     *tls.Config
 	running *daemon.Running
 }
 
-func boot(t *testing.T, address string, set discoverysrv.Settings) *srv {
+func boot(t *testing.T, address string, set discoverysrv.Settings, overTLS ...*tls.Config) *srv {
 	t.Helper()
 	s := &srv{t: t, address: address, set: set}
+	for _, c := range overTLS {
+		s.tls = c
+	}
 	s.start()
 	t.Cleanup(s.stop)
 	return s
@@ -185,7 +190,7 @@ func (s *srv) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	s.running, err = daemon.Start(ctx, discoverysrv.NewService(s.set), daemon.Config{
-		Address: s.address, Broker: brk, Logger: rpctest.Logger(s.t), Insecure: true,
+		Address: s.address, Broker: brk, Logger: rpctest.Logger(s.t), Insecure: true, TLS: s.tls,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -202,7 +207,7 @@ func (s *srv) stop() {
 	s.running = nil
 }
 
-func plugin(t *testing.T, addresses []string, opts ...discovery.Option) discovery.Discovery {
+func plugin(t testing.TB, addresses []string, opts ...discovery.Option) discovery.Discovery {
 	return discovery.NewDiscovery(append([]discovery.Option{
 		discovery.Addresses(addresses...), discovery.Logger(rpctest.Logger(t)), discovery.Interval(discoverytest.Interval),
 	}, opts...)...)
@@ -212,11 +217,11 @@ func plugin(t *testing.T, addresses []string, opts ...discovery.Option) discover
 func standalone(t *testing.T) discoverytest.World {
 	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
 	return discoverytest.World{
-		New: func(t *testing.T, opts ...discovery.Option) discovery.Discovery {
+		New: func(t testing.TB, opts ...discovery.Option) discovery.Discovery {
 			return plugin(t, []string{srv.address}, opts...)
 		},
-		Kill:    func(*testing.T) { srv.stop() },
-		Restart: func(*testing.T) { srv.start() },
+		Kill:    func(testing.TB) { srv.stop() },
+		Restart: func(testing.TB) { srv.start() },
 	}
 }
 
@@ -224,7 +229,7 @@ func standalone(t *testing.T) discoverytest.World {
 // among those that died in the second.
 func TestStandalone(t *testing.T) {
 	t.Parallel()
-	discoverytest.Run(t, standalone(t))
+	discoverytest.Run(t, standalone(t).New)
 	discoverytest.RunLeases(t, standalone(t))
 }
 

@@ -44,7 +44,7 @@ func (r *remote) open(ctx context.Context, service string, from place, snapshot 
 		s.ctx, s.cancel = context.WithCancel(ctx)
 		s.dead = time.AfterFunc(callTimeout, s.cancel) // longer once it lives
 		s.Registry_WatchService, err = api.Watch(s.ctx, &pb.WatchRequest{
-			Service: service, Epoch: from.epoch, Revision: from.revision, Snapshot: snapshot, Batches: true,
+			Service: service, Epoch: from.epoch, Revision: from.revision, Snapshot: snapshot, Batches: true, Signs: true,
 		}, opts...)
 		if err == nil {
 			first, err = s.recv()

@@ -146,7 +146,7 @@ func (s *Shutdown) deregister() error {
 				continue
 			}
 			gone := &registry.Service{Name: service.Name, Version: service.Version, Nodes: []*registry.Node{node}}
-			if err := o.Registry.Deregister(gone); err != nil {
+			if err := leave(o.Registry, gone); err != nil {
 				return fmt.Errorf("leave the registry: %w", err)
 			}
 		}

@@ -10,53 +10,75 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 )
 
 // Interval is that of the plugins under test. A busy machine that stalls them for
 // some seconds ends no lease of five.
 const Interval = time.Second
 
-// World is one registry that several processes use.
-type World struct {
-	// New makes the plugin of a process of its own, with the options added to
-	// its own. The suite starts and stops it.
-	New func(t *testing.T, opts ...discovery.Option) discovery.Discovery
-	// Kill and Restart end the registry as a crash would and bring it back, for
-	// RunLeases.
-	Kill, Restart func(t *testing.T)
-}
+// New makes the plugin of a process of its own on a registry that all of them
+// use, with all of opts. It does not start the plugin: the suites start and stop
+// it.
+type New func(tb testing.TB, opts ...discovery.Option) discovery.Discovery
 
-// Run checks that a discovery is a go-micro registry. Each subtest has a world
-// of its own services.
-func Run(t *testing.T, world World) {
-	for name, test := range map[string]func(*testing.T, World){
-		"Register": testRegister, "Versions": testVersions, "Metadata": testMetadata, "Endpoints": testEndpoints,
-		"List": testList, "Watch": testWatch, "Copies": testCopies, "Unknown": testUnknown, "Bad": testBad,
-		"Again": testAgain, "Concurrent": testConcurrent,
+// Run checks that a discovery is a go-micro registry. Each subtest has services
+// of its own.
+func Run(t *testing.T, newDiscovery New) {
+	for name, test := range map[string]func(*testing.T, New){
+		"Lifecycle": testLifecycle, "Register": testRegister, "Versions": testVersions, "Metadata": testMetadata,
+		"Endpoints": testEndpoints, "List": testList, "Watch": testWatch, "Copies": testCopies, "Unknown": testUnknown,
+		"Bad": testBad, "Stopped": testStopped, "Concurrent": testConcurrent,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, world) })
+		t.Run(name, func(t *testing.T) { test(t, newDiscovery) })
 	}
 }
 
-// start makes and starts the plugin of one process.
-func start(t *testing.T, w World, opts ...discovery.Option) discovery.Discovery {
+// made makes a plugin that is stopped when the test ends.
+func made(t *testing.T, newDiscovery New, opts ...discovery.Option) discovery.Discovery {
 	t.Helper()
-	d := w.New(t, append([]discovery.Option{discovery.Interval(Interval)}, opts...)...)
-	if err := d.Start(); err != nil {
-		t.Fatal(err)
-	}
+	d := newDiscovery(t, append([]discovery.Option{discovery.Interval(Interval)}, opts...)...)
 	t.Cleanup(func() {
 		if err := d.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
 	return d
+}
+
+// start makes and starts the plugin of one process.
+func start(t *testing.T, newDiscovery New, opts ...discovery.Option) discovery.Discovery {
+	t.Helper()
+	d := made(t, newDiscovery, opts...)
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func testLifecycle(t *testing.T, newDiscovery New) {
+	var calls atomic.Int64
+	lifecycletest.Run(t, lifecycletest.Case[discovery.Discovery, discovery.Option]{
+		New: newDiscovery,
+		Call: func(d discovery.Discovery) error {
+			s := service(t, "v1", fmt.Sprint(calls.Add(1)))
+			if err := d.Register(s); err != nil {
+				return err
+			}
+			_, err := d.GetService(s.Name)
+			return errors.Join(err, d.Deregister(s))
+		},
+		Bad:       discovery.Interval(0),
+		Text:      "discovery: option Interval: 0s is not within 10ms to 1h0m0s",
+		NilLogger: discovery.Logger(nil),
+	})
 }
 
 // name is a service that no other subtest uses.
@@ -139,8 +161,8 @@ func nodes(d registry.Registry, service string) (found []string) {
 	return found
 }
 
-func testRegister(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+func testRegister(t *testing.T, newDiscovery New) {
+	a, b := start(t, newDiscovery), start(t, newDiscovery)
 	s := service(t, "v1", "a", "b")
 	register(t, a, s)
 	for _, d := range []discovery.Discovery{a, b} {
@@ -162,8 +184,8 @@ func testRegister(t *testing.T, w World) {
 	}
 }
 
-func testVersions(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+func testVersions(t *testing.T, newDiscovery New) {
+	a, b := start(t, newDiscovery), start(t, newDiscovery)
 	register(t, a, service(t, "v1", "a"))
 	register(t, b, service(t, "v2", "b"))
 	seen(t, a, name(t), "v1:a", "v2:b")
@@ -171,8 +193,8 @@ func testVersions(t *testing.T, w World) {
 	seen(t, a, name(t), "v2:b")
 }
 
-func testMetadata(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+func testMetadata(t *testing.T, newDiscovery New) {
+	a, b := start(t, newDiscovery), start(t, newDiscovery)
 	s := service(t, "v1", "a")
 	s.Nodes[0].Metadata["empty"] = ""
 	s.Nodes[0].Metadata["rack"] = "ä:1,2=3"
@@ -196,8 +218,8 @@ func testMetadata(t *testing.T, w World) {
 	eventually(t, "metadata follow a new registration", holds)
 }
 
-func testEndpoints(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+func testEndpoints(t *testing.T, newDiscovery New) {
+	a, b := start(t, newDiscovery), start(t, newDiscovery)
 	s := service(t, "v1", "a")
 	s.Endpoints = []*registry.Endpoint{{
 		Name: "Shop.Get", Metadata: map[string]string{"stream": "true"},
@@ -216,8 +238,8 @@ func testEndpoints(t *testing.T, w World) {
 	}
 }
 
-func testList(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+func testList(t *testing.T, newDiscovery New) {
+	a, b := start(t, newDiscovery), start(t, newDiscovery)
 	register(t, a, service(t, "v1", "a"))
 	other := service(t, "v1", "b")
 	other.Name += "2"
@@ -230,8 +252,8 @@ func testList(t *testing.T, w World) {
 	}
 }
 
-func testWatch(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+func testWatch(t *testing.T, newDiscovery New) {
+	a, b := start(t, newDiscovery), start(t, newDiscovery)
 	watcher, err := b.Watch(registry.WatchService(name(t)))
 	if err != nil {
 		t.Fatal(err)
@@ -283,8 +305,8 @@ func testWatch(t *testing.T, w World) {
 	next(true, "b")
 }
 
-func testCopies(t *testing.T, w World) {
-	a := start(t, w)
+func testCopies(t *testing.T, newDiscovery New) {
+	a := start(t, newDiscovery)
 	s := service(t, "v1", "a")
 	register(t, a, s)
 	s.Nodes[0].Metadata["zone"], s.Nodes[0].Address = "stolen", "stolen"
@@ -298,8 +320,8 @@ func testCopies(t *testing.T, w World) {
 	}
 }
 
-func testUnknown(t *testing.T, w World) {
-	a := start(t, w)
+func testUnknown(t *testing.T, newDiscovery New) {
+	a := start(t, newDiscovery)
 	if got, err := a.GetService(name(t)); !errors.Is(err, registry.ErrNotFound) || len(got) > 0 {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -313,8 +335,8 @@ func testUnknown(t *testing.T, w World) {
 	seen(t, a, name(t), "v1:a")
 }
 
-func testBad(t *testing.T, w World) {
-	a := start(t, w)
+func testBad(t *testing.T, newDiscovery New) {
+	a := start(t, newDiscovery)
 	for what, s := range map[string]*registry.Service{
 		"nil":      nil,
 		"no name":  {Nodes: service(t, "", "a").Nodes},
@@ -328,47 +350,44 @@ func testBad(t *testing.T, w World) {
 		}
 	}
 	for what, opts := range map[string][]discovery.Option{
-		"Interval":  {discovery.Interval(0)},
 		"Secret":    {discovery.Secret(strings.Repeat("x", 257))},
 		"Addresses": {discovery.Addresses("nonsense")},
 	} {
-		d := w.New(t, append([]discovery.Option{discovery.Interval(Interval)}, opts...)...)
-		if err := d.Start(); !errors.Is(err, discovery.ErrInvalid) || !strings.Contains(err.Error(), what) {
+		d := made(t, newDiscovery, opts...)
+		if err := d.Start(); !errors.Is(err, discovery.ErrInvalid) || !strings.HasPrefix(err.Error(), "discovery: option "+what+": ") {
 			t.Errorf("option %s: %v", what, err)
 		}
-		if err := d.Stop(); err != nil {
-			t.Error(err)
+		if _, err := d.GetService(name(t)); !errors.Is(err, discovery.ErrInvalid) {
+			t.Errorf("option %s: a call: %v", what, err)
 		}
 	}
 }
 
-// testAgain is about Start and Stop.
-func testAgain(t *testing.T, w World) {
-	a := start(t, w)
-	if err := a.Start(); err != nil {
-		t.Error(err)
-	}
+// testStopped is about what a discovery still does after Stop.
+func testStopped(t *testing.T, newDiscovery New) {
+	a := start(t, newDiscovery)
 	register(t, a, service(t, "v1", "a"))
 	seen(t, a, name(t), "v1:a")
-	for range 2 {
-		if err := a.Stop(); err != nil {
-			t.Error(err)
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := nodes(a, name(t)); !slices.Equal(got, []string{"v1:a"}) {
+		t.Errorf("what is known after Stop: %v", got)
+	}
+	for what, err := range map[string]error{
+		"get a service": failure(a.GetService(name(t) + "2")), "snapshot": failure(a.Snapshot(name(t) + "2")), "watch": failure(a.Watch()),
+		"register": a.Register(service(t, "v1", "b")), "deregister": a.Deregister(service(t, "v1", "a")), "drain": a.Drain(),
+	} {
+		if !errors.Is(err, discovery.ErrStopped) || err.Error() != "discovery: stopped" {
+			t.Errorf("%s after Stop: %v", what, err)
 		}
-	}
-	if err := a.Start(); !errors.Is(err, discovery.ErrStopped) {
-		t.Errorf("start after Stop: %v", err)
-	}
-	if err := a.Register(service(t, "v1", "b")); !errors.Is(err, discovery.ErrStopped) {
-		t.Errorf("register after Stop: %v", err)
-	}
-	unused := w.New(t)
-	if err := unused.Stop(); err != nil {
-		t.Error(err)
 	}
 }
 
-func testConcurrent(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+func failure[T any](_ T, err error) error { return err }
+
+func testConcurrent(t *testing.T, newDiscovery New) {
+	a, b := start(t, newDiscovery), start(t, newDiscovery)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

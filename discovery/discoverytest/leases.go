@@ -7,6 +7,13 @@ import (
 	"github.com/micro/go-platform/discovery"
 )
 
+// World is a registry that can die.
+type World struct {
+	New New
+	// Kill and Restart end the registry as a crash would and bring it back.
+	Kill, Restart func(tb testing.TB)
+}
+
 // RunLeases checks what happens when processes and the registry die.
 func RunLeases(t *testing.T, world World) {
 	t.Run("Alive", func(t *testing.T) {
@@ -35,7 +42,7 @@ func always(t *testing.T, d discovery.Discovery, service string, want ...string)
 
 // testRenewed is about a lease that is renewed though nobody registers again.
 func testRenewed(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+	a, b := start(t, w.New), start(t, w.New)
 	register(t, a, service(t, "v1", "a"))
 	seen(t, b, name(t), "v1:a")
 	always(t, b, name(t), "v1:a")
@@ -43,7 +50,7 @@ func testRenewed(t *testing.T, w World) {
 
 // testCrash is about a process that goes without a word.
 func testCrash(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+	a, b := start(t, w.New), start(t, w.New)
 	register(t, a, service(t, "v1", "a"))
 	register(t, b, service(t, "v1", "b"))
 	seen(t, b, name(t), "v1:a", "v1:b")
@@ -54,7 +61,7 @@ func testCrash(t *testing.T, w World) {
 }
 
 func testDrain(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+	a, b := start(t, w.New), start(t, w.New)
 	register(t, a, service(t, "v1", "a"))
 	register(t, b, service(t, "v1", "b"))
 	seen(t, b, name(t), "v1:a", "v1:b")
@@ -74,7 +81,7 @@ func testDrain(t *testing.T, w World) {
 
 // testDead is about a registry that dies, and comes back.
 func testDead(t *testing.T, w World) {
-	a, b := start(t, w), start(t, w)
+	a, b := start(t, w.New), start(t, w.New)
 	register(t, a, service(t, "v1", "a"))
 	seen(t, b, name(t), "v1:a")
 	w.Kill(t)
@@ -82,7 +89,7 @@ func testDead(t *testing.T, w World) {
 	_ = a.Register(service(t, "v2", "late")) // it is told that nobody is there, and tries on
 	w.Restart(t)
 	seen(t, b, name(t), "v1:a", "v2:late")
-	c := start(t, w) // that has no memory
+	c := start(t, w.New) // that has no memory
 	seen(t, c, name(t), "v1:a", "v2:late")
 	always(t, c, name(t), "v1:a", "v2:late")
 }
@@ -90,14 +97,14 @@ func testDead(t *testing.T, w World) {
 // testSnapshotFile is about a process that starts while everything is dead.
 func testSnapshotFile(t *testing.T, w World) {
 	path := t.TempDir() + "/registry.json"
-	a, b := start(t, w), start(t, w, discovery.SnapshotFile(path))
+	a, b := start(t, w.New), start(t, w.New, discovery.SnapshotFile(path))
 	register(t, a, service(t, "v1", "a"))
 	seen(t, b, name(t), "v1:a")
 	if err := b.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	w.Kill(t)
-	c := start(t, w, discovery.SnapshotFile(path))
+	c := start(t, w.New, discovery.SnapshotFile(path))
 	seen(t, c, name(t), "v1:a")
 	w.Restart(t)
 }

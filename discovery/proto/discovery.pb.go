@@ -1078,6 +1078,7 @@ type WatchRequest struct {
 	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	Snapshot      bool                   `protobuf:"varint,4,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // begin with all that is there unless revision is known
 	Batches       bool                   `protobuf:"varint,5,opt,name=batches,proto3" json:"batches,omitempty"`   // the asker reads results
+	Signs         bool                   `protobuf:"varint,6,opt,name=signs,proto3" json:"signs,omitempty"`       // the asker reads messages without any result
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1143,6 +1144,13 @@ func (x *WatchRequest) GetSnapshot() bool {
 func (x *WatchRequest) GetBatches() bool {
 	if x != nil {
 		return x.Batches
+	}
+	return false
+}
+
+func (x *WatchRequest) GetSigns() bool {
+	if x != nil {
+		return x.Signs
 	}
 	return false
 }
@@ -1959,13 +1967,14 @@ const file_discovery_proto_discovery_proto_rawDesc = "" +
 	"\bservices\x18\x01 \x03(\v2\x1e.go.platform.discovery.ServiceR\bservices\"\x15\n" +
 	"\x13ListServicesRequest\"R\n" +
 	"\x14ListServicesResponse\x12:\n" +
-	"\bservices\x18\x01 \x03(\v2\x1e.go.platform.discovery.ServiceR\bservices\"\x90\x01\n" +
+	"\bservices\x18\x01 \x03(\v2\x1e.go.platform.discovery.ServiceR\bservices\"\xa6\x01\n" +
 	"\fWatchRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x1a\n" +
 	"\bsnapshot\x18\x04 \x01(\bR\bsnapshot\x12\x18\n" +
-	"\abatches\x18\x05 \x01(\bR\abatches\"\xb1\x01\n" +
+	"\abatches\x18\x05 \x01(\bR\abatches\x12\x14\n" +
+	"\x05signs\x18\x06 \x01(\bR\x05signs\"\xb1\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\x06result\x18\x01 \x01(\v2\x1d.go.platform.discovery.ResultR\x06result\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +

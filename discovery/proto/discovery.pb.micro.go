@@ -45,7 +45,8 @@ type RegistryService interface {
 	ListServices(ctx context.Context, in *ListServicesRequest, opts ...client.CallOption) (*ListServicesResponse, error)
 	// Watch streams changes in order: those since a revision when it is still
 	// known, else the nodes that left of late (and, if asked for, all that are
-	// there), then what comes. A message without a result is a sign of life.
+	// there), then what comes. An asker who says so gets signs of life too, the
+	// first one at once: messages without a result.
 	Watch(ctx context.Context, in *WatchRequest, opts ...client.CallOption) (Registry_WatchService, error)
 	// Replicate streams all leases and their renewals to another discovery-srv.
 	Replicate(ctx context.Context, in *ReplicateRequest, opts ...client.CallOption) (Registry_ReplicateService, error)
@@ -236,7 +237,8 @@ type RegistryHandler interface {
 	ListServices(context.Context, *ListServicesRequest, *ListServicesResponse) error
 	// Watch streams changes in order: those since a revision when it is still
 	// known, else the nodes that left of late (and, if asked for, all that are
-	// there), then what comes. A message without a result is a sign of life.
+	// there), then what comes. An asker who says so gets signs of life too, the
+	// first one at once: messages without a result.
 	Watch(context.Context, *WatchRequest, Registry_WatchStream) error
 	// Replicate streams all leases and their renewals to another discovery-srv.
 	Replicate(context.Context, *ReplicateRequest, Registry_ReplicateStream) error

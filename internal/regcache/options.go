@@ -22,6 +22,7 @@ type Option func(*options)
 type options struct {
 	resync, confirm, poll time.Duration
 	file                  string
+	before                func() error
 	logger                *slog.Logger
 }
 
@@ -34,11 +35,16 @@ func Confirm(d time.Duration) Option { return func(o *options) { o.confirm = d }
 // once a second, from which Start boots while the registry is dead.
 func File(path string) Option { return func(o *options) { o.file = path } }
 
+// Before sets what a read calls while the cache does not run: it may start the
+// cache. What is held is read all the same when it fails, anything else fails
+// with its error.
+func Before(f func() error) Option { return func(o *options) { o.before = f } }
+
 // Logger is told of trouble with the registry, slog.Default() unless given.
 func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
 
 func newOptions(opts []Option) options {
-	o := options{resync: resyncEvery, confirm: DefaultConfirm, poll: pollEvery}
+	o := options{resync: resyncEvery, confirm: DefaultConfirm, poll: pollEvery, before: func() error { return nil }}
 	for _, opt := range opts {
 		opt(&o)
 	}

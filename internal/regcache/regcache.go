@@ -161,6 +161,11 @@ func (c *Cache) Snapshot(name string) (*Snapshot, error) {
 		if s := c.warm(name); s != nil {
 			return s, nil
 		}
+	} else if err := c.opts.before(); err != nil {
+		if s := c.warm(name); s != nil {
+			return s, nil
+		}
+		return nil, err
 	}
 	return c.cold(name)
 }
@@ -294,7 +299,7 @@ func (c *Cache) publish(name string, r *record) {
 // registry does not answer, the list it gave last. Like those of go-micro's
 // registries the services may carry no more than their name.
 func (c *Cache) ListServices(opts ...registry.ListOption) ([]*registry.Service, error) {
-	services, err := c.registry.ListServices(opts...)
+	services, err := c.list(opts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
@@ -317,4 +322,13 @@ func (c *Cache) ListServices(opts ...registry.ListOption) ([]*registry.Service, 
 		}
 	}
 	return clone(all), nil
+}
+
+func (c *Cache) list(opts []registry.ListOption) ([]*registry.Service, error) {
+	if !c.running.Load() {
+		if err := c.opts.before(); err != nil {
+			return nil, err
+		}
+	}
+	return c.registry.ListServices(opts...)
 }

@@ -121,21 +121,21 @@ func (h *registryHandler) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// tell sends a view, or a sign of life. The revision goes with the last message:
+// tell sends a view, or a sign of life to those who read such. The revision goes with the last message:
 // a watcher that is cut off begins again.
 func tell(stream pb.Registry_WatchStream, req *pb.WatchRequest, epoch string, v view, sign bool) error {
 	results := v.results
 	if req.Service != "" {
 		results = slices.DeleteFunc(slices.Clone(results), func(r *pb.Result) bool { return r.Service.Name != req.Service })
 	}
-	if len(results) == 0 && !sign {
+	if len(results) == 0 && !(sign && req.Signs) {
 		return nil
 	}
 	size := 1
 	if req.Batches {
 		size = maxBatch
 	}
-	for len(results) > size || len(results) > 0 && !req.Batches {
+	for len(results) > size {
 		if err := stream.Send(message(results[:size], req.Batches)); err != nil {
 			return err
 		}

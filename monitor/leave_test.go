@@ -1,0 +1,62 @@
+package monitor_test
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+	"go-micro.dev/v6/registry"
+	"go-micro.dev/v6/registry/consul"
+	"go-micro.dev/v6/server"
+
+	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/microlog"
+	"github.com/micro/go-platform/internal/rpctest"
+	"github.com/micro/go-platform/monitor"
+	"github.com/micro/go-platform/monitor/recorder"
+)
+
+// go-micro's server deregisters what has left already, and Consul does not know
+// it any more: a clean stop logs no error nevertheless, and callers have left the
+// node before the server stops.
+func TestShutdownOnConsulLogsNoError(t *testing.T) {
+	srv := backend.Consul(t)
+	rpctest.Stacks(t, func(t *testing.T, stack string) {
+		reg := consul.NewConsulRegistry(registry.Addrs(srv.Addr))
+		var lines rpctest.Buffer
+		log := slog.New(slog.NewTextHandler(&lines, nil))
+		net := rpctest.New(t)
+		s := net.Server(stack, "shop", server.Registry(reg), server.WithLogger(microlog.New(log)))
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		m := recorder.NewMonitor(monitor.Server(s))
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		known := func() bool {
+			found, err := reg.GetService("shop")
+			return err == nil && len(found) > 0 && len(found[0].Nodes) > 0
+		}
+		rpctest.Eventually(t, "the node is registered", known)
+		end := monitor.NewShutdown(m, s)
+		end.Leave = func() error {
+			if known() {
+				return errors.New("callers still find the node")
+			}
+			return nil
+		}
+		if err := end.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(lines.String(), "level=ERROR") {
+			t.Errorf("a clean stop logged\n%s", &lines)
+		}
+		agent := reg.(interface{ Client() *api.Client }).Client().Agent()
+		if left, err := agent.Services(); err != nil || len(left) > 0 {
+			t.Errorf("the agent still has %v, %v", left, err)
+		}
+	})
+}
