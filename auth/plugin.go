@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/metadata"
 
 	"github.com/micro/go-platform/internal/clean"
@@ -23,9 +22,6 @@ func NewOptions(opts ...Option) Options {
 	o := Options{Audience: DefaultAudience, Context: context.Background(), now: time.Now}
 	for _, opt := range opts {
 		opt(&o)
-	}
-	if o.Client == nil && len(o.Addresses) == 0 {
-		o.Client = client.DefaultClient
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

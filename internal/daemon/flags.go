@@ -32,6 +32,7 @@ find this one at the registry; both must use the same one.`
 type flags struct {
 	registry, registryAddress string
 	broker, brokerAddress     string
+	brokerCA                  string
 	address, advertise        string
 	admin                     string
 	databaseURL, dataDir      string
@@ -57,6 +58,7 @@ func (f *flags) common(s Service) []cli.Flag {
 		&cli.DurationFlag{Name: "register_interval", Value: DefaultRegisterInterval, Usage: "how often the registration is renewed, 100ms to 10m; who misses three is gone", Destination: &f.registerInterval, EnvVars: []string{"MICRO_REGISTER_INTERVAL"}},
 		text("broker", "http", "what carries topics: "+strings.Join(brokers(), ", "), &f.broker),
 		text("broker_address", "", "`HOST:PORT,...` of the broker", &f.brokerAddress),
+		text("broker_ca", "", "PEM `FILE` with the authorities of the broker's certificate: topics go by TLS, with tls_cert where the broker asks for one", &f.brokerCA),
 		text("server_address", "127.0.0.1:0", "`HOST:PORT` to serve on, port 0 for a free one", &f.address),
 		text("server_advertise", "", "`HOST:PORT` to register when others reach the service at another address", &f.advertise),
 		text("admin_address", "", "`HOST:PORT` of /healthz, /readyz and /metrics; none when empty", &f.admin),
@@ -101,7 +103,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	brk, err := f.newBroker(reg)
+	brk, err := f.newBroker(reg, tlsConfig)
 	if err != nil {
 		return Config{}, err
 	}
@@ -191,10 +193,17 @@ func openPlatform(value string) (registry.Registry, error) {
 
 func brokers() []string { return []string{"memory", "http", "nats"} }
 
-func (f *flags) newBroker(reg registry.Registry) (broker.Broker, error) {
+func (f *flags) newBroker(reg registry.Registry, own *tls.Config) (broker.Broker, error) {
 	opts := []broker.Option{broker.Registry(reg)}
 	if f.brokerAddress != "" {
 		opts = append(opts, broker.Addrs(strings.Split(f.brokerAddress, ",")...))
+	}
+	if f.brokerCA != "" {
+		c, err := f.brokerTLS(own)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, broker.Secure(true), broker.TLSConfig(c))
 	}
 	switch f.broker {
 	case "memory":
@@ -205,6 +214,38 @@ func (f *flags) newBroker(reg registry.Registry) (broker.Broker, error) {
 		return natsbroker.NewNatsBroker(opts...), nil
 	}
 	return nil, choiceError("broker", f.broker, brokers())
+}
+
+// brokerTLS is how a broker is reached, and how that of http listens.
+func (f *flags) brokerTLS(own *tls.Config) (*tls.Config, error) {
+	switch {
+	case f.broker == "memory":
+		return nil, usageError{errors.New("--broker_ca: the memory broker has no connections")}
+	case f.broker == "http" && own == nil:
+		return nil, usageError{errors.New("--broker_ca: the http broker listens too, and needs --tls_cert and --tls_key")}
+	}
+	pool, err := authorities("broker_ca", f.brokerCA)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	if own != nil {
+		c.Certificates = own.Certificates
+	}
+	return c, nil
+}
+
+// authorities reads the certificates in the file of a flag.
+func authorities(flag, file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--%s: no certificate in %s", flag, file)
+	}
+	return pool, nil
 }
 
 // tls returns nil when no certificate was given.
@@ -223,13 +264,9 @@ func (f *flags) tls() (*tls.Config, error) {
 	if f.tlsCA == "" {
 		return c, nil
 	}
-	pem, err := os.ReadFile(f.tlsCA)
+	pool, err := authorities("tls_ca", f.tlsCA)
 	if err != nil {
-		return nil, fmt.Errorf("--tls_ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls_ca: no certificate in %s", f.tlsCA)
+		return nil, err
 	}
 	c.ClientCAs, c.RootCAs, c.ClientAuth = pool, pool, tls.RequireAndVerifyClientCert
 	return c, nil
