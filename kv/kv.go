@@ -44,6 +44,8 @@ var (
 	// ErrUnsupported is returned for a fencing token by plugins that cannot
 	// check it.
 	ErrUnsupported = errors.New("not supported")
+	// ErrForbidden is returned when the server refuses the user.
+	ErrForbidden = rpcerr.ErrForbidden
 	// ErrStopped is returned after Stop.
 	ErrStopped = lifecycle.ErrStopped
 	// ErrLost is returned by a Stop that could not hand over what nobody else

@@ -4,9 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
+	"strings"
 	"time"
 
 	"go-micro.dev/v6/registry"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Defaults and bounds.
@@ -18,7 +22,7 @@ const (
 	MaxSlots       = 10000
 )
 
-// Options are what a plugin is made of.
+// Options are what a plugin is made of. Make them with NewOptions.
 type Options struct {
 	Namespace string
 	Nodes     []string
@@ -26,30 +30,65 @@ type Options struct {
 	TLS       *tls.Config
 	Logger    *slog.Logger
 	Trace     Around
+	// Context is for options of plugins that this package does not know.
+	Context context.Context
 }
 
 // Around calls work once and returns its error.
 type Around func(ctx context.Context, name string, work func(context.Context) error) error
 
-// Option changes a plugin that is being made.
+// Option sets one of the Options.
 type Option func(*Options)
 
-// Namespace is the root of all keys, DefaultNamespace unless given: those who
-// use the same one exclude each other.
+// NewOptions returns the defaults with opts applied, which Validate judges. Logger
+// and Trace can be called as they are, the Namespace begins with a slash and ends
+// without one.
+func NewOptions(opts ...Option) Options {
+	o := Options{Namespace: DefaultNamespace, Context: context.Background()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	o.Namespace = "/" + strings.Trim(o.Namespace, "/")
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Trace == nil {
+		o.Trace = func(ctx context.Context, _ string, work func(context.Context) error) error { return work(ctx) }
+	}
+	return o
+}
+
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o Options) Validate() error {
+	c := option.Of("sync")
+	if name := strings.TrimPrefix(o.Namespace, "/"); name != "" {
+		fault := faultOf(name)
+		c.That(fault == "", "Namespace", "%.100q %s", o.Namespace, fault)
+	}
+	for _, node := range o.Nodes {
+		host, port, err := net.SplitHostPort(node)
+		c.That(err == nil && host != "" && port != "" && !strings.Contains(host, "/"), "Nodes", "%.100q is not host:port", node)
+	}
+	return c.Err()
+}
+
+// Namespace sets the root of all keys, default DefaultNamespace: those who use the
+// same one exclude each other.
 func Namespace(n string) Option { return func(o *Options) { o.Namespace = n } }
 
-// Nodes are the "host:port" addresses of the servers; when one fails the next
-// is used. Default: the local agent at its usual port.
+// Nodes sets the "host:port" addresses of the servers; when one fails the next is
+// used. The default is the local agent at its usual port.
 func Nodes(n ...string) Option { return func(o *Options) { o.Nodes = n } }
 
-// Service is who stands for elections: others see its first node. Without one
-// it is a node with a random id and no address.
+// Service sets who stands for elections: others see its first node. The default is
+// a node with a random id and no address.
 func Service(s *registry.Service) Option { return func(o *Options) { o.Service = s } }
 
-// TLS is used to reach the servers; plain text when it is nil.
+// TLS sets how to connect to the servers, default plain text.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger takes what nobody else would report, slog.Default() unless given.
+// Logger sets where outages that are waited out are reported, default
+// slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 // Trace has a called around each Acquire, Release, Elect, Resign and run of
@@ -73,11 +112,11 @@ type LockOptions struct {
 // LockOption changes a lock that is being made.
 type LockOption func(*LockOptions)
 
-// LockTTL is how long a lock outlives a holder that died or was cut off, within
-// the bounds of the server. Default 15 s.
+// LockTTL sets how long a lock outlives a holder that died or was cut off, within
+// the bounds of the server, from MinLockTTL to MaxLockTTL. Default 15 s.
 func LockTTL(d time.Duration) LockOption { return func(o *LockOptions) { o.TTL = d } }
 
-// LockWait bounds how long Acquire waits. Default: it does not.
+// LockWait bounds how long Acquire waits. The default is 0: it is not bounded.
 func LockWait(d time.Duration) LockOption { return func(o *LockOptions) { o.Wait = d } }
 
 // Shared makes it the read side of a read-write lock: it shares with others
@@ -86,7 +125,7 @@ func LockWait(d time.Duration) LockOption { return func(o *LockOptions) { o.Wait
 func Shared() LockOption { return func(o *LockOptions) { o.Shared = true } }
 
 // Slots makes it a semaphore that n holders can have at a time. All contenders
-// must give the same n, else Acquire returns ErrConflict. Default 1.
+// must give the same n, 1 to MaxSlots, else Acquire returns ErrConflict. Default 1.
 func Slots(n int) LockOption { return func(o *LockOptions) { o.Slots = n } }
 
 // LeaderOptions are those of one election.
@@ -98,10 +137,10 @@ type LeaderOptions struct {
 // LeaderOption changes an election that is being made.
 type LeaderOption func(*LeaderOptions)
 
-// LeaderTTL is how long a seat outlives a leader that died, as LockTTL.
+// LeaderTTL sets how long a seat outlives a leader that died, as LockTTL.
 func LeaderTTL(d time.Duration) LeaderOption { return func(o *LeaderOptions) { o.TTL = d } }
 
-// LeaderNode is what others see of this candidate, instead of the node of
+// LeaderNode sets what others see of this candidate, instead of the node of
 // Service. At most 4 KB as JSON.
 func LeaderNode(n *registry.Node) LeaderOption { return func(o *LeaderOptions) { o.Node = n } }
 

@@ -18,14 +18,15 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// DefaultNamespace is the root of all keys.
-const DefaultNamespace = "/micro/sync"
+// DefaultNamespace is the root of all keys. It is a variable for the sake of
+// programs written for the original go-platform, and read when a plugin is made.
+var DefaultNamespace = "/micro/sync"
 
 // The errors that callers branch on, matched with errors.Is. Errors of a
 // context pass unchanged.
 var (
-	// ErrLost tells that the lock or the seat was held and is not any more.
-	ErrLost = errors.New("lost")
+	// ErrLost is returned when the lock or the seat was held and is not any more.
+	ErrLost = lifecycle.ErrLost
 	// ErrNotHeld is returned where there is nothing to release or to use.
 	ErrNotHeld = errors.New("not held")
 	// ErrHeld is returned by Acquire and Elect of an object that holds or waits
@@ -39,15 +40,18 @@ var (
 	ErrConflict = rpcerr.ErrConflict
 	// ErrUnavailable is returned when no server could be reached.
 	ErrUnavailable = rpcerr.ErrUnavailable
+	// ErrForbidden is returned when the server refuses the user.
+	ErrForbidden = rpcerr.ErrForbidden
 	// ErrStopped is returned after Stop, and by waits that Stop ended.
 	ErrStopped = lifecycle.ErrStopped
 )
 
 // Sync makes locks and leaders. It is safe for concurrent use.
 //
-// Start checks the options and does no I/O; nothing can be acquired before it.
-// Stop gives back everything that is held, within two seconds, and ends all
-// waits.
+// The first call that needs the server starts the plugin unless Start did, which
+// checks the options and does no I/O; bad ones fail Start and each such call with
+// an ErrInvalid. Stop gives back everything that is held, within two seconds, and
+// ends all waits. Both are idempotent; what was stopped does not start again.
 type Sync interface {
 	// Lock returns a lock on id. Nothing is asked of the server before Acquire.
 	Lock(id string, opts ...LockOption) (Lock, error)

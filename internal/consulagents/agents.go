@@ -51,6 +51,12 @@ func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Cl
 	return client, a.idle, err
 }
 
+// Forbidden reports whether an error of the client says that its token may not.
+func Forbidden(err error) bool {
+	var e api.StatusError
+	return errors.As(err, &e) && e.Code == http.StatusForbidden
+}
+
 // agents sends requests to one of several agents, and to the next when one
 // cannot be connected to, does not answer, or cannot reach its servers. What was
 // sent already is not sent again: it may have been done.

@@ -31,10 +31,13 @@ func (e *Env) Database(ctx context.Context, migrations fs.FS) (*sqlstore.DB, err
 // DatabaseAt returns the URL that Database opens. The directory of a file is
 // there afterwards.
 func (e *Env) DatabaseAt() (string, error) {
-	switch {
-	case e.DatabaseURL != "":
+	if e.DatabaseURL != "" {
 		return e.DatabaseURL, nil
-	case e.DataDir == "":
+	}
+	if _, set := os.LookupEnv("DATABASE_URL"); set { // many hosts set it, and programs take it
+		e.Logger.Warn("DATABASE_URL in the environment is not taken: give --database_url, or MICRO_DATABASE_URL")
+	}
+	if e.DataDir == "" {
 		return "sqlite::memory:", nil
 	}
 	if err := os.MkdirAll(e.DataDir, 0o700); err != nil {

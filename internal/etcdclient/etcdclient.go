@@ -6,10 +6,13 @@ package etcdclient
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
@@ -63,6 +66,13 @@ func (c *Client) Get(ctx context.Context) (*clientv3.Client, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Forbidden reports whether an error of the client says that the user may not.
+func Forbidden(err error) bool {
+	return slices.ContainsFunc([]error{
+		rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrInvalidAuthToken,
+	}, func(refusal error) bool { return errors.Is(rpctypes.Error(err), refusal) })
 }
 
 func (c *Client) connect() (*clientv3.Client, error) {

@@ -69,6 +69,9 @@ func (s *store) open() (err error) {
 }
 
 func failed(err error) error {
+	if consulagents.Forbidden(err) {
+		return fmt.Errorf("%w: %w", kv.ErrForbidden, err)
+	}
 	var e api.StatusError
 	if errors.As(err, &e) && e.Code < 500 && e.Code != 429 {
 		return err

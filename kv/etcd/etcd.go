@@ -9,6 +9,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -48,6 +49,9 @@ type store struct {
 func (s *store) String() string { return "etcd" }
 
 func failed(err error) error {
+	if etcdclient.Forbidden(err) {
+		return fmt.Errorf("%w: %w", kv.ErrForbidden, err)
+	}
 	var e rpctypes.EtcdError
 	if errors.As(err, &e) && !slices.Contains([]error{
 		rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, rpctypes.ErrNotCapable, rpctypes.ErrStopped,

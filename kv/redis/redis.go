@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -90,19 +91,29 @@ func failed(err error) error {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return kv.ErrNotFound
+	case forbidden(err):
+		return fmt.Errorf("%w: %w", kv.ErrForbidden, err)
 	case errors.As(err, &refused) && !away(err):
 		return err
 	}
 	return nil
 }
 
+func forbidden(err error) bool {
+	return refusedWith(err, "NOAUTH", "WRONGPASS", "NOPERM")
+}
+
+// refusedWith reports whether err is the answer of a server that begins with one
+// of the prefixes.
+func refusedWith(err error, prefixes ...string) bool {
+	var refused redis.Error
+	return errors.As(err, &refused) && slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(refused.Error(), p) })
+}
+
 // away tells whether a server refused because of the state that it is in: it has
 // done nothing, and it or another may soon.
 func away(err error) bool {
-	var refused redis.Error
-	return errors.As(err, &refused) && slices.ContainsFunc([]string{
-		"CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "NOREPLICAS", "ERR max number of clients",
-	}, func(prefix string) bool { return strings.HasPrefix(err.Error(), prefix) })
+	return refusedWith(err, "CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "NOREPLICAS", "ERR max number of clients")
 }
 
 // unsent tells whether nobody can have got what was to be sent.

@@ -29,6 +29,7 @@ package consul
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,9 +37,9 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/micro/go-platform/internal/consulagents"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/internal/queue"
-	"github.com/micro/go-platform/sync/plugin"
 )
 
 // The bounds of a session unless the agent has others.
@@ -47,28 +48,47 @@ const (
 	maxSession = 24 * time.Hour
 )
 
+// Token sets the ACL token, which may read and write the keys below the namespace,
+// and sessions. The default is that of the environment.
+func Token(acl string) sync.Option {
+	return func(o *sync.Options) { o.Context = option.With(o.Context, func(t *token) { *t = token(acl) }) }
+}
+
+type token string
+
 // NewSync returns a Sync on the agents at Nodes, by default 127.0.0.1:8500 or
-// what the environment says. All must be of one datacenter.
+// what the environment says. All must be of one datacenter. It takes the option
+// Token.
 func NewSync(opts ...sync.Option) sync.Sync {
-	o := plugin.NewOptions(opts...)
-	s, err := newStore(o)
-	return queue.New(s, o, err)
+	o := sync.NewOptions(opts...)
+	s := newStore(o)
+	return queue.New(s, o, s.open)
 }
 
 type store struct {
-	consul    *api.Client
-	idle      func() // closes what is
+	options   sync.Options
+	consul    *api.Client // since it is open
+	idle      func()      // closes what is
 	namespace string
 	waits     chan struct{} // those that have a connection
 	least     atomic.Int64  // session that is taken, as far as is known
 }
 
-func newStore(o sync.Options) (*store, error) {
-	c, idle, err := consulagents.NewClient(o.Nodes, o.TLS, "")
-	return &store{consul: c, idle: idle, namespace: o.Namespace, waits: make(chan struct{}, maxWaits)}, err
+func newStore(o sync.Options) *store {
+	return &store{options: o, namespace: o.Namespace, waits: make(chan struct{}, maxWaits)}
+}
+
+func (s *store) open() (err error) {
+	s.consul, s.idle, err = consulagents.NewClient(s.options.Nodes, s.options.TLS, string(option.From[token](s.options.Context)))
+	if err != nil {
+		return fmt.Errorf("sync: %w: option Nodes, TLS or the environment: %w", sync.ErrInvalid, err)
+	}
+	return nil
 }
 
 func (s *store) String() string { return "consul" }
+
+func (s *store) Forbidden(err error) bool { return consulagents.Forbidden(err) }
 
 func (s *store) Close() error {
 	s.idle()

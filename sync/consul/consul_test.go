@@ -23,13 +23,17 @@ func TestMain(m *testing.M) {
 	rpctest.Main(backend.StopAfter(m))
 }
 
+func at(addrs ...string) synctest.New {
+	return func(_ testing.TB, opts ...sync.Option) sync.Sync {
+		return consul.NewSync(append([]sync.Option{sync.Nodes(addrs...)}, opts...)...)
+	}
+}
+
 func TestSuite(t *testing.T) {
 	addr := backend.Consul(t, backend.Shared).Addr
-	synctest.Run(t, synctest.Server{
-		New: func(_ testing.TB, opts ...sync.Option) sync.Sync {
-			return consul.NewSync(append([]sync.Option{sync.Nodes(addr)}, opts...)...)
-		},
-		TTL: 15 * time.Second, Expiry: 1.5, Contenders: contenders(client(t, addr)),
+	synctest.Run(t, at(addr))
+	synctest.RunQueues(t, synctest.Server{
+		New: at(addr), TTL: 15 * time.Second, Expiry: 1.5, Contenders: contenders(client(t, addr)),
 	})
 }
 

@@ -8,72 +8,48 @@ package etcd
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"math"
 	"strconv"
-	stdsync "sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
+	"github.com/micro/go-platform/internal/etcdclient"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/internal/queue"
-	"github.com/micro/go-platform/sync/plugin"
 )
 
-// NewSync returns a Sync on the cluster at Nodes, by default 127.0.0.1:2379.
-func NewSync(opts ...sync.Option) sync.Sync {
-	o := plugin.NewOptions(opts...)
-	if len(o.Nodes) == 0 {
-		o.Nodes = []string{"127.0.0.1:2379"}
-	}
-	return queue.New(&store{nodes: o.Nodes, tls: o.TLS}, o, nil)
+// User sets the name and password of a user of etcd, who may read and write the
+// keys below the namespace. The default is none, for a cluster that asks for no
+// authentication.
+func User(name, password string) sync.Option {
+	return func(o *sync.Options) { o.Context = etcdclient.WithUser(o.Context, name, password) }
 }
 
-type store struct {
-	nodes []string
-	tls   *tls.Config
+// NewSync returns a Sync on the cluster at Nodes, by default 127.0.0.1:2379. It
+// takes the option User.
+func NewSync(opts ...sync.Option) sync.Sync {
+	o := sync.NewOptions(opts...)
+	return queue.New(newStore(o), o, nil)
+}
 
-	mu     stdsync.Mutex
-	client *clientv3.Client // made by the first call
-	closed bool
+type store struct{ etcd *etcdclient.Client }
+
+func newStore(o sync.Options) *store {
+	return &store{etcdclient.New(o.Context, o.Nodes, o.TLS, 5*time.Second)}
 }
 
 func (s *store) String() string { return "etcd" }
 
-func (s *store) etcd() (*clientv3.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, sync.ErrStopped
-	}
-	if s.client != nil {
-		return s.client, nil
-	}
-	c, err := clientv3.New(clientv3.Config{
-		Endpoints: s.nodes, TLS: s.tls, Logger: zap.NewNop(),
-		DialTimeout: 5 * time.Second, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
-	})
-	s.client = c
-	return c, err
-}
+func (s *store) Close() error { return s.etcd.Close() }
 
-func (s *store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.client == nil {
-		return nil
-	}
-	return s.client.Close()
-}
+func (s *store) Forbidden(err error) bool { return etcdclient.Forbidden(err) }
 
 func (s *store) Grant(ctx context.Context, ttl time.Duration) (string, time.Duration, error) {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return "", 0, err
 	}
@@ -97,7 +73,7 @@ func gone(err error) error {
 }
 
 func (s *store) Renew(ctx context.Context, lease string) error {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,7 +90,7 @@ func (s *store) Watch(ctx context.Context, _ string) error {
 }
 
 func (s *store) Bound(ctx context.Context, lease string) (bound []queue.Ref, _ error) {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +106,7 @@ func (s *store) Bound(ctx context.Context, lease string) (bound []queue.Ref, _ e
 }
 
 func (s *store) Revoke(ctx context.Context, lease string) error {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package etcd
 
-import "github.com/micro/go-platform/sync/internal/queue"
+import (
+	"github.com/micro/go-platform/sync"
+	"github.com/micro/go-platform/sync/internal/queue"
+)
 
 // NewStore is what NewSync is made of.
-func NewStore(addr string) queue.Store { return &store{nodes: []string{addr}} }
+func NewStore(addr string) queue.Store { return newStore(sync.NewOptions(sync.Nodes(addr))) }

@@ -34,7 +34,7 @@ func fromRange(key string, rsp *clientv3.GetResponse, revision int64) queue.Queu
 }
 
 func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte) (queue.Queue, error) {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return queue.Queue{}, err
 	}
@@ -50,7 +50,7 @@ func (s *store) Enter(ctx context.Context, lease, key, name string, value []byte
 }
 
 func (s *store) Leave(ctx context.Context, ref queue.Ref) error {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (s *store) Leave(ctx context.Context, ref queue.Ref) error {
 }
 
 func (s *store) List(ctx context.Context, key string) (queue.Queue, error) {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return queue.Queue{}, err
 	}
@@ -73,7 +73,7 @@ func (s *store) List(ctx context.Context, key string) (queue.Queue, error) {
 // Wait looks itself now and then: a server that lost its data numbers anew, and
 // a watch from what is its future never tells anything.
 func (s *store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func watch(ctx context.Context, c *clientv3.Client, ref queue.Ref, revision int6
 }
 
 func (s *store) Missing(ctx context.Context, _ string, entries []queue.Ref) (missing []queue.Ref, _ error) {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (s *store) Missing(ctx context.Context, _ string, entries []queue.Ref) (mis
 }
 
 func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (s *store) Save(ctx context.Context, key string, value []byte, _ string, holder queue.Ref) error {
-	c, err := s.etcd()
+	c, err := s.etcd.Get(ctx)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/internal/memstore"
 	"github.com/micro/go-platform/sync/internal/queue"
-	"github.com/micro/go-platform/sync/plugin"
 )
 
 // NewSync returns a Sync with a server of its own: nobody else contends.
@@ -20,11 +19,11 @@ func NewServer() *Server { return &Server{memstore.NewServer()} }
 
 // NewSync returns a Sync that contends with the others of this server.
 func (s *Server) NewSync(opts ...sync.Option) sync.Sync {
-	return queue.New(s.store.Store(), plugin.NewOptions(opts...), nil)
+	return queue.New(s.store.Store(), sync.NewOptions(opts...), nil)
 }
 
 // NewGatedSync is NewSync for the test of a paused process: the Sync renews its
 // leases only while the gate is open.
 func (s *Server) NewGatedSync(g *Gate, opts ...sync.Option) sync.Sync {
-	return queue.New(gated{s.store.Store(), g}, plugin.NewOptions(opts...), nil)
+	return queue.New(gated{s.store.Store(), g}, sync.NewOptions(opts...), nil)
 }

@@ -16,9 +16,10 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestSuite(t *testing.T) {
 	server := memory.NewServer()
-	synctest.Run(t, synctest.Server{
-		New: func(_ testing.TB, opts ...sync.Option) sync.Sync { return server.NewSync(opts...) },
-		TTL: 200 * time.Millisecond, Expiry: 1,
+	n := func(_ testing.TB, opts ...sync.Option) sync.Sync { return server.NewSync(opts...) }
+	synctest.Run(t, n)
+	synctest.RunQueues(t, synctest.Server{
+		New: n, TTL: 200 * time.Millisecond, Expiry: 1,
 		Contenders: func(tb testing.TB, id string) int {
 			q, err := server.Store().List(tb.Context(), queue.Key(sync.DefaultNamespace, "lock", id))
 			if err != nil {

@@ -22,7 +22,7 @@ func RunCluster(t *testing.T, c Cluster) {
 	c.New = func(_ testing.TB, opts ...sync.Option) sync.Sync {
 		return c.At(append(opts, sync.Nodes(c.Addrs...))...)
 	}
-	a, b := c.start(t), c.start(t)
+	a, b := c.New.Start(t), c.New.Start(t)
 	id := fresh()
 	held, next := newLock(t, a, id, sync.LockTTL(c.TTL)), newLock(t, b, id, sync.LockTTL(c.TTL))
 	token := acquire(t, held)
@@ -48,7 +48,7 @@ func RunCluster(t *testing.T, c Cluster) {
 		t.Fatal("a wait ended with the node it was at")
 	}
 	release(t, next)
-	late := newLock(t, c.start(t), id, sync.LockTTL(c.TTL))
+	late := newLock(t, c.New.Start(t), id, sync.LockTTL(c.TTL))
 	if after := acquire(t, late); after <= token {
 		t.Errorf("token %d after %d", after, token)
 	}

@@ -68,7 +68,7 @@ func testFailover(t *testing.T, r Remote) {
 
 func testCut(t *testing.T, r Remote) {
 	link := netcut.New(t, r.Addr)
-	other, cut := r.start(t), r.At(sync.Nodes(link.Addr))
+	other, cut := r.New.Start(t), r.At(sync.Nodes(link.Addr))
 	if err := cut.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func testLeaderDies(t *testing.T, r Remote) {
 		t.Fatal(err)
 	}
 	defer func() { _ = dying.Stop() }() // it is cut off
-	other := r.start(t, service("b"))
+	other := r.New.Start(t, service("b"))
 	id := fresh()
 	seat, err := newLeader(t, dying, id, sync.LeaderTTL(r.TTL)).Elect()
 	if err != nil {
@@ -148,7 +148,7 @@ func testLeaderDies(t *testing.T, r Remote) {
 }
 
 func testRemoved(t *testing.T, r Remote) {
-	a := r.start(t, sync.Namespace("/removed"))
+	a := r.New.Start(t, sync.Namespace("/removed"))
 	l := newLock(t, a, fresh(), sync.LockTTL(r.TTL))
 	acquire(t, l)
 	r.Remove(t, "/removed")
@@ -162,7 +162,7 @@ func testRemoved(t *testing.T, r Remote) {
 }
 
 func testRestart(t *testing.T, r Remote) {
-	a, b := r.start(t), r.start(t)
+	a, b := r.New.Start(t), r.New.Start(t)
 	id := fresh()
 	const ttl = 30 * time.Second
 	held, next := newLock(t, a, id, sync.LockTTL(ttl)), newLock(t, b, id, sync.LockTTL(ttl))
@@ -241,7 +241,7 @@ func testDead(t *testing.T, r Remote) {
 
 // testDataLost: nobody waits for ever for what a server forgot.
 func testDataLost(t *testing.T, r Remote) {
-	a, b := r.start(t, service("a")), r.start(t, service("b"))
+	a, b := r.New.Start(t, service("a")), r.New.Start(t, service("b"))
 	id, seat := fresh(), fresh()
 	const ttl = 30 * time.Second
 	held, next := newLock(t, a, id, sync.LockTTL(ttl)), newLock(t, b, id, sync.LockTTL(ttl))
@@ -367,7 +367,7 @@ func testPaused(t *testing.T, r Remote) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	next := newLock(t, r.start(t), id, sync.LockTTL(r.TTL))
+	next := newLock(t, r.New.Start(t), id, sync.LockTTL(r.TTL))
 	token := acquire(t, next)
 	acquired := time.Now().UnixNano()
 	if err := resume(holder.Process); err != nil {

@@ -31,8 +31,8 @@ func status(t *testing.T, l sync.Leader, want sync.LeaderStatus) {
 	}
 }
 
-func testLeader(t *testing.T, s Server) {
-	a, b := s.start(t, service("a")), s.start(t, service("b"))
+func testLeader(t *testing.T, n New) {
+	a, b := n.Start(t, service("a")), n.Start(t, service("b"))
 	id := fresh()
 	one, two := newLeader(t, a, id), newLeader(t, b, id, sync.LeaderNode(&registry.Node{Id: "b2"}))
 	_, err := one.Leader()
@@ -96,8 +96,8 @@ func testLeader(t *testing.T, s Server) {
 	}
 }
 
-func testObserve(t *testing.T, s Server) {
-	a, b := s.start(t, service("a")), s.start(t)
+func testObserve(t *testing.T, n New) {
+	a, b := n.Start(t, service("a")), n.Start(t)
 	id := fresh()
 	ctx, cancel := context.WithCancel(context.Background())
 	seen, err := newLeader(t, b, id).Observe(sync.WithContext(ctx))

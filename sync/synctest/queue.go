@@ -26,7 +26,7 @@ func (s Server) queued(t *testing.T, l sync.Lock) chan error {
 }
 
 func testOrder(t *testing.T, s Server) {
-	a, b := s.start(t), s.start(t)
+	a, b := s.New.Start(t), s.New.Start(t)
 	id := fresh()
 	held := newLock(t, a, id)
 	last := acquire(t, held)
@@ -56,9 +56,9 @@ func testOrder(t *testing.T, s Server) {
 	}
 }
 
-func testContention(t *testing.T, s Server) {
+func testContention(t *testing.T, n New) {
 	const contenders, rounds = 50, 2
-	clients := []sync.Sync{s.start(t), s.start(t), s.start(t)}
+	clients := []sync.Sync{n.Start(t), n.Start(t), n.Start(t)}
 	id := fresh()
 	var inside, most, runs atomic.Int32
 	var last atomic.Uint64
@@ -91,7 +91,7 @@ func testContention(t *testing.T, s Server) {
 }
 
 func testReadWrite(t *testing.T, s Server) {
-	a, b := s.start(t), s.start(t)
+	a, b := s.New.Start(t), s.New.Start(t)
 	id := fresh()
 	reader1, reader2 := newLock(t, a, id, sync.Shared()), newLock(t, b, id, sync.Shared())
 	acquire(t, reader1)
@@ -121,7 +121,7 @@ func testReadWrite(t *testing.T, s Server) {
 }
 
 func testSemaphore(t *testing.T, s Server) {
-	a, b := s.start(t), s.start(t)
+	a, b := s.New.Start(t), s.New.Start(t)
 	id := fresh()
 	const n = 3
 	var held []sync.Lock
@@ -151,7 +151,7 @@ func testSemaphore(t *testing.T, s Server) {
 	}
 }
 
-func testEvery(t *testing.T, s Server) {
+func testEvery(t *testing.T, n New) {
 	const period = 300 * time.Millisecond
 	id := fresh()
 	var runs, overlap atomic.Int32
@@ -169,7 +169,7 @@ func testEvery(t *testing.T, s Server) {
 		runs.Add(1)
 		overlap.Add(-1)
 	}
-	a, b := s.New(t), s.start(t)
+	a, b := n(t), n.Start(t)
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -12,14 +12,32 @@ import (
 	"github.com/google/uuid"
 	"go-micro.dev/v6/registry"
 
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 	"github.com/micro/go-platform/sync"
 )
 
-// Server is what the suite runs on.
+// New makes a Sync that is not started, and contends with all others of the server
+// of the test.
+type New func(tb testing.TB, opts ...sync.Option) sync.Sync
+
+// Start returns a Sync that is stopped when the test ends.
+func (n New) Start(tb testing.TB, opts ...sync.Option) sync.Sync {
+	tb.Helper()
+	s := n(tb, opts...)
+	if err := s.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+// Server is one of which the suite knows what happens there.
 type Server struct {
-	// New returns a Sync that contends with all others of this server. It is
-	// neither started nor stopped by New.
-	New func(tb testing.TB, opts ...sync.Option) sync.Sync
+	New New
 	// TTL is a short one that the server takes, and Expiry how long after the
 	// last renewal it ends a lease at the latest, as a part of the TTL.
 	TTL    time.Duration
@@ -32,32 +50,25 @@ type Server struct {
 // patience is how long things may take that take a moment.
 const patience = time.Minute
 
-// Run is the suite of one server, which it shares with other tests: it uses ids
-// of its own.
-func Run(t *testing.T, s Server) {
-	for name, test := range map[string]func(*testing.T, Server){
-		"Lock": testLock, "Wait": testWait, "Misuse": testMisuse, "Order": testOrder, "Contention": testContention,
-		"ReadWrite": testReadWrite, "Semaphore": testSemaphore, "BadInput": testBadInput, "Stop": testStop,
+// Run is the suite for every plugin. It shares the server with other tests: it
+// uses ids of its own.
+func Run(t *testing.T, n New) {
+	for name, test := range map[string]func(*testing.T, New){
+		"Lock": testLock, "Wait": testWait, "Misuse": testMisuse, "Contention": testContention, "BadInput": testBadInput,
 		"Leader": testLeader, "Observe": testObserve, "Every": testEvery, "Namespaces": testNamespaces,
-		"Nested": testNested,
+		"Lifecycle": testLifecycle, "FirstCall": testFirstCall,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, s) })
+		t.Run(name, func(t *testing.T) { test(t, n) })
 	}
 }
 
-// start returns a started Sync that is stopped when the test ends.
-func (s Server) start(tb testing.TB, opts ...sync.Option) sync.Sync {
-	tb.Helper()
-	x := s.New(tb, opts...)
-	if err := x.Start(); err != nil {
-		tb.Fatal(err)
+// RunQueues is the suite of who waits for what, and gets it first.
+func RunQueues(t *testing.T, s Server) {
+	for name, test := range map[string]func(*testing.T, Server){
+		"Order": testOrder, "ReadWrite": testReadWrite, "Semaphore": testSemaphore, "Stop": testStop, "Nested": testNested,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, s) })
 	}
-	tb.Cleanup(func() {
-		if err := x.Stop(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return x
 }
 
 func fresh() string { return "test/" + uuid.NewString() }
@@ -108,8 +119,8 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-func testLock(t *testing.T, s Server) {
-	a, b := s.start(t), s.start(t)
+func testLock(t *testing.T, n New) {
+	a, b := n.Start(t), n.Start(t)
 	id := fresh()
 	first, second := newLock(t, a, id), newLock(t, b, id)
 	if first.Id() != id || a.String() == "" {
@@ -138,8 +149,8 @@ func testLock(t *testing.T, s Server) {
 	}
 }
 
-func testWait(t *testing.T, s Server) {
-	a, b := s.start(t), s.start(t)
+func testWait(t *testing.T, n New) {
+	a, b := n.Start(t), n.Start(t)
 	id := fresh()
 	held := newLock(t, a, id)
 	acquire(t, held)
@@ -166,8 +177,8 @@ func testWait(t *testing.T, s Server) {
 	release(t, waiting)
 }
 
-func testMisuse(t *testing.T, s Server) {
-	a := s.start(t)
+func testMisuse(t *testing.T, n New) {
+	a := n.Start(t)
 	l := newLock(t, a, fresh())
 	want(t, "release before acquire", l.Release(), sync.ErrNotHeld)
 	_, err := l.Token()
@@ -179,21 +190,73 @@ func testMisuse(t *testing.T, s Server) {
 	want(t, "acquire twice", l.Acquire(), sync.ErrHeld)
 	release(t, l)
 	want(t, "release twice", l.Release(), sync.ErrNotHeld)
-
-	x := s.New(t)
-	l = newLock(t, x, fresh())
-	want(t, "acquire before Start", l.Acquire(), sync.ErrStopped)
-	for range 2 {
-		if err := x.Stop(); err != nil {
-			t.Error(err)
-		}
-	}
-	want(t, "Start after Stop", x.Start(), sync.ErrStopped)
-	want(t, "acquire after Stop", l.Acquire(), sync.ErrStopped)
 }
 
-func testBadInput(t *testing.T, s Server) {
-	a := s.start(t)
+// Call returns nil only if s has acquired a lock and released it.
+func Call(s sync.Sync) error {
+	l, err := s.Lock(fresh())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := l.Acquire(sync.WithContext(ctx)); err != nil {
+		return err
+	}
+	return l.Release(sync.WithContext(ctx))
+}
+
+// testLifecycle is what all plugins of all features have in common.
+func testLifecycle(t *testing.T, n New) {
+	lifecycletest.Run(t, lifecycletest.Case[sync.Sync, sync.Option]{
+		New: n, Call: Call,
+		Bad: sync.Nodes("localhost"), Text: `sync: option Nodes: "localhost" is not host:port`, NilLogger: sync.Logger(nil),
+	})
+}
+
+// Each method that needs the server starts a new plugin, and is refused by one
+// that was stopped.
+func testFirstCall(t *testing.T, n New) {
+	for name, call := range map[string]func(s sync.Sync) error{
+		"Acquire": Call,
+		"Elect":   func(s sync.Sync) error { _, err := newLeader(t, s, fresh()).Elect(); return err },
+		"Leader": func(s sync.Sync) error {
+			_, err := newLeader(t, s, fresh()).Leader()
+			if errors.Is(err, sync.ErrNotFound) {
+				err = nil
+			}
+			return err
+		},
+		"Observe": func(s sync.Sync) error { _, err := newLeader(t, s, fresh()).Observe(); return err },
+		"Every": func(s sync.Sync) error {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			err := s.Every(ctx, fresh(), time.Minute, func(context.Context, uint64) { cancel() })
+			if errors.Is(err, context.Canceled) {
+				err = nil
+			}
+			return err
+		},
+	} {
+		s := n(t)
+		if err := call(s); err != nil {
+			t.Errorf("%s as the first call: %v", name, err)
+		}
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+		if err := call(s); !errors.Is(err, sync.ErrStopped) || err.Error() != "sync: stopped" {
+			t.Errorf("%s after Stop: %v", name, err)
+		}
+		bad := n(t, sync.Nodes("localhost"))
+		if err := call(bad); !errors.Is(err, sync.ErrInvalid) || err.Error() != `sync: option Nodes: "localhost" is not host:port` {
+			t.Errorf("%s with a bad option: %v", name, err)
+		}
+	}
+}
+
+func testBadInput(t *testing.T, n New) {
+	a := n.Start(t)
 	for _, id := range []string{"", "/", "a/", "/a", "a//b", "..", "a/../b", "a/.", "a\nb", "a\x00", "a\xff", string(make([]byte, sync.MaxId+1))} {
 		if _, err := a.Lock(id); !errors.Is(err, sync.ErrInvalid) {
 			t.Errorf("lock %q: %v", id, err)
@@ -202,33 +265,38 @@ func testBadInput(t *testing.T, s Server) {
 			t.Errorf("leader %q: %v", id, err)
 		}
 	}
-	for name, o := range map[string]sync.LockOption{
-		"LockTTL": sync.LockTTL(0), "LockTTL ": sync.LockTTL(sync.MaxLockTTL + 1), "LockWait": sync.LockWait(-1), "Slots": sync.Slots(0),
+	for text, o := range map[string]sync.LockOption{
+		"LockTTL: 0s is not within 10ms to 24h0m0s":                sync.LockTTL(0),
+		"LockTTL: 24h0m0.000000001s is not within 10ms to 24h0m0s": sync.LockTTL(sync.MaxLockTTL + 1),
+		"LockWait: -1ns is less than 0s":                           sync.LockWait(-1),
+		"Slots: 0 is not within 1 to 10000":                        sync.Slots(0),
+		"Shared: not with Slots of 2":                              func(o *sync.LockOptions) { o.Shared, o.Slots = true, 2 },
 	} {
-		if _, err := a.Lock("x", o); !errors.Is(err, sync.ErrInvalid) || !strings.Contains(err.Error(), strings.TrimSpace(name)) {
-			t.Errorf("%s: %v", name, err)
+		if _, err := a.Lock("x", o); !errors.Is(err, sync.ErrInvalid) || err.Error() != "sync: option "+text {
+			t.Errorf("%v, want %s", err, text)
 		}
 	}
-	if _, err := a.Lock("x", sync.Shared(), sync.Slots(2)); !errors.Is(err, sync.ErrInvalid) {
-		t.Errorf("Shared and Slots: %v", err)
-	}
-	large := &registry.Node{Id: string(make([]byte, 5000))}
-	if _, err := a.Leader("x", sync.LeaderNode(large)); !errors.Is(err, sync.ErrInvalid) {
+	large := &registry.Node{Id: strings.Repeat("n", 5000)}
+	if _, err := a.Leader("x", sync.LeaderNode(large)); !errors.Is(err, sync.ErrInvalid) || !strings.HasPrefix(err.Error(), "sync: option LeaderNode: 50") {
 		t.Errorf("LeaderNode: %v", err)
+	}
+	if _, err := a.Leader("x", sync.LeaderTTL(0)); !errors.Is(err, sync.ErrInvalid) || err.Error() != "sync: option LeaderTTL: 0s is not within 10ms to 24h0m0s" {
+		t.Errorf("LeaderTTL: %v", err)
 	}
 	want(t, "period", a.Every(context.Background(), "x", 0, nil), sync.ErrInvalid)
 	want(t, "nothing to run", a.Every(context.Background(), "x", time.Second, nil), sync.ErrInvalid)
-	for name, x := range map[string]sync.Sync{
-		"Namespace": s.New(t, sync.Namespace("/a/../b")), "Nodes": s.New(t, sync.Nodes("localhost")), "Nodes: \"http://a:1\"": s.New(t, sync.Nodes("http://a:1")),
+	for text, o := range map[string]sync.Option{
+		`Namespace: "/a/../b" has an empty element, . or .. between slashes`: sync.Namespace("/a/../b"),
+		`Nodes: "http://a:1" is not host:port`:                               sync.Nodes("http://a:1"),
 	} {
-		if err := x.Start(); !errors.Is(err, sync.ErrInvalid) || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
+		if err := n(t, o).Start(); !errors.Is(err, sync.ErrInvalid) || err.Error() != "sync: option "+text {
+			t.Errorf("%v, want %s", err, text)
 		}
 	}
 }
 
-func testNamespaces(t *testing.T, s Server) {
-	a, b := s.start(t), s.start(t, sync.Namespace("/elsewhere"))
+func testNamespaces(t *testing.T, n New) {
+	a, b := n.Start(t), n.Start(t, sync.Namespace("/elsewhere"))
 	id := fresh()
 	mine, theirs := newLock(t, a, id), newLock(t, b, id)
 	acquire(t, mine)
@@ -240,7 +308,7 @@ func testNamespaces(t *testing.T, s Server) {
 // testNested: an id that is the beginning of another one has nothing to do with
 // it.
 func testNested(t *testing.T, s Server) {
-	a, b := s.start(t, service("a")), s.start(t)
+	a, b := s.New.Start(t, service("a")), s.New.Start(t)
 	id := fresh()
 	for _, under := range []string{id + "/42", id + "=2F42", id + "%2F42", id + "/" + strings.Repeat("é/", 100) + "x"} {
 		inner, outer := newLock(t, a, under), newLock(t, b, id)
@@ -271,7 +339,7 @@ func testNested(t *testing.T, s Server) {
 }
 
 func testStop(t *testing.T, s Server) {
-	a, b := s.New(t), s.start(t)
+	a, b := s.New(t), s.New.Start(t)
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -96,6 +96,8 @@ type store struct{ *Server }
 func (s store) String() string { return "memory" }
 func (s store) Close() error   { return nil }
 
+func (s store) Forbidden(error) bool { return false }
+
 func (s store) Grant(_ context.Context, ttl time.Duration) (string, time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

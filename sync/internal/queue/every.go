@@ -9,21 +9,23 @@ import (
 
 	"github.com/micro/go-platform/internal/backoff"
 	locks "github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/plugin"
 )
 
 const minPeriod = 100 * time.Millisecond
 
 // Every is sync.Sync's: whoever holds the lock of the duty runs it.
 func (q *Queues) Every(ctx context.Context, id string, period time.Duration, f func(context.Context, uint64)) error {
-	if err := plugin.CheckId(id); err != nil {
-		return fmt.Errorf("sync: every: %w", err)
+	if err := locks.CheckId(id); err != nil {
+		return err
 	}
 	if f == nil {
 		return fmt.Errorf("sync: every %s: %w: nothing to run", id, locks.ErrInvalid)
 	}
 	if period < minPeriod {
-		return fmt.Errorf("sync: every %s: %w: period %v: want at least %v", id, locks.ErrInvalid, period, minPeriod)
+		return fmt.Errorf("sync: every %s: %w: a period of %v is less than %v", id, locks.ErrInvalid, period, minPeriod)
+	}
+	if err := q.Use(ctx); err != nil {
+		return err
 	}
 	d := &duty{queues: q, id: id, period: period, key: q.key("last", id), f: f}
 	c := claim{queue: q.key("every", id), ttl: locks.DefaultLockTTL}

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -13,19 +12,12 @@ import (
 	"github.com/micro/go-platform/sync/plugin"
 )
 
-const maxNode = 4 << 10
-
 // Leader is sync.Sync's.
 func (q *Queues) Leader(id string, opts ...locks.LeaderOption) (locks.Leader, error) {
-	o := locks.LeaderOptions{TTL: locks.DefaultLockTTL, Node: q.node}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if _, err := plugin.NewLockOptions(id, locks.LockTTL(o.TTL)); err != nil {
-		return nil, fmt.Errorf("sync: leader: %w", err)
-	}
-	if data, err := json.Marshal(o.Node); err != nil || len(data) > maxNode {
-		return nil, fmt.Errorf("sync: leader: %w: LeaderNode of %d bytes: want at most %d", locks.ErrInvalid, len(data), maxNode)
+	opts = append([]locks.LeaderOption{locks.LeaderNode(q.node)}, opts...)
+	o, err := plugin.NewLeaderOptions(id, opts...)
+	if err != nil {
+		return nil, err
 	}
 	c := claim{queue: q.key("leader", id), ttl: o.TTL, value: value{Node: o.Node}}
 	return &leader{queues: q, id: id, claim: c}, nil
@@ -45,6 +37,9 @@ func (l *leader) Id() string { return l.id }
 
 func (l *leader) Leader(opts ...locks.CallOption) (*registry.Node, error) {
 	ctx := plugin.NewCallOptions(opts...).Context
+	if err := l.queues.Use(ctx); err != nil {
+		return nil, err
+	}
 	state, err := l.queues.list(ctx, l.claim.queue)
 	if err != nil {
 		return nil, fmt.Errorf("sync: leader %s: %w", l.id, err)
@@ -57,13 +52,12 @@ func (l *leader) Leader(opts ...locks.CallOption) (*registry.Node, error) {
 
 // list tells a server that cannot be reached from a caller that gave up.
 func (q *Queues) list(ctx context.Context, key string) (Queue, error) {
-	if !q.group.Running() {
-		return Queue{}, locks.ErrStopped
-	}
 	state, err := q.read(ctx, key)
 	switch {
 	case err == nil:
 		return state, nil
+	case q.ctx.Err() != nil:
+		return Queue{}, locks.ErrStopped
 	case ctx.Err() != nil:
 		return Queue{}, ctx.Err()
 	}
@@ -81,10 +75,13 @@ func first(q Queue) *registry.Node {
 }
 
 func (l *leader) Elect(opts ...locks.CallOption) (locks.Elected, error) {
+	ctx := plugin.NewCallOptions(opts...).Context
+	if err := l.queues.Use(ctx); err != nil {
+		return nil, err
+	}
 	if !l.begin() {
 		return nil, fmt.Errorf("sync: elect %s: %w", l.id, locks.ErrHeld)
 	}
-	ctx := plugin.NewCallOptions(opts...).Context
 	var t *ticket
 	err := l.queues.options.Trace(ctx, "elect "+l.id, func(ctx context.Context) (err error) {
 		t, err = l.queues.acquire(ctx, l.claim)
@@ -126,6 +123,9 @@ func (l *leader) Status() (locks.LeaderStatus, error) {
 
 func (l *leader) Observe(opts ...locks.CallOption) (<-chan *registry.Node, error) {
 	ctx := plugin.NewCallOptions(opts...).Context
+	if err := l.queues.Use(ctx); err != nil {
+		return nil, err
+	}
 	out := make(chan *registry.Node, 1)
 	err := l.queues.run(func(life context.Context) {
 		defer close(out)
@@ -193,11 +193,16 @@ func (e *elected) Context() context.Context        { return e.ticket.ctx }
 
 func (e *elected) Token() (uint64, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.resigned {
-		return 0, locks.ErrNotHeld
+	resigned := e.resigned
+	e.mu.Unlock()
+	token, err := uint64(0), locks.ErrNotHeld
+	if !resigned {
+		token, err = e.ticket.check()
 	}
-	return e.ticket.check()
+	if err != nil {
+		return 0, fmt.Errorf("sync: leader %s: %w", e.id, err)
+	}
+	return token, nil
 }
 
 func (e *elected) Resign() error {

@@ -14,7 +14,7 @@ import (
 func (q *Queues) Lock(id string, opts ...locks.LockOption) (locks.Lock, error) {
 	o, err := plugin.NewLockOptions(id, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("sync: lock: %w", err)
+		return nil, err
 	}
 	c := claim{queue: q.key("lock", id), ttl: o.TTL, value: value{Shared: o.Shared}}
 	if o.Slots > 1 {
@@ -38,14 +38,17 @@ type lock struct {
 func (l *lock) Id() string { return l.id }
 
 func (l *lock) Acquire(opts ...locks.CallOption) error {
-	if !l.begin() {
-		return fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrHeld)
-	}
 	ctx := plugin.NewCallOptions(opts...).Context
 	if l.wait > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, l.wait)
 		defer cancel()
+	}
+	if err := l.queues.Use(ctx); err != nil {
+		return err
+	}
+	if !l.begin() {
+		return fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrHeld)
 	}
 	var t *ticket
 	err := l.queues.options.Trace(ctx, "acquire "+l.id, func(ctx context.Context) (err error) {
@@ -89,10 +92,14 @@ func (l *lock) Release(opts ...locks.CallOption) error {
 }
 
 func (l *lock) Token() (uint64, error) {
+	token, err := uint64(0), locks.ErrNotHeld
 	if t := l.held(); t != nil {
-		return t.check()
+		token, err = t.check()
 	}
-	return 0, locks.ErrNotHeld
+	if err != nil {
+		return 0, fmt.Errorf("sync: lock %s: %w", l.id, err)
+	}
+	return token, nil
 }
 
 func (l *lock) Lost() <-chan struct{} {
@@ -107,7 +114,7 @@ func (l *lock) Context() context.Context {
 		return t.ctx
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(locks.ErrNotHeld)
+	cancel(fmt.Errorf("sync: lock %s: %w", l.id, locks.ErrNotHeld))
 	return ctx
 }
 

@@ -16,89 +16,69 @@ import (
 	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/lifecycle"
 	locks "github.com/micro/go-platform/sync"
-	"github.com/micro/go-platform/sync/plugin"
 )
+
+// life is what the plugins of sync have of lifecycle, unseen by users.
+type life = lifecycle.Plugin
 
 // Queues is sync.Sync on a Store.
 type Queues struct {
+	*life
 	store   Store
 	options locks.Options
 	node    *registry.Node
-	failed  error // of the options
 
-	group    lifecycle.Group
-	ctx      context.Context
-	cancel   context.CancelFunc
+	ctx      context.Context // ends when Stop begins
 	wg       sync.WaitGroup
 	mu       sync.Mutex
-	stopped  bool
 	sessions map[time.Duration]*session
 	opening  singleflight.Group // by TTL
 
 	leases, queues trouble // with renewing and reading them
 }
 
-// New returns the Sync of a store, or one whose Start returns err if that is
-// not nil. The store is closed by Stop.
-func New(store Store, o locks.Options, err error) *Queues {
-	ctx, cancel := context.WithCancel(context.Background())
-	q := &Queues{store: store, options: o, failed: err, ctx: ctx, cancel: cancel, sessions: map[time.Duration]*session{}}
+// New returns the Sync of a store, which open, unless it is nil, makes ready to be
+// called. Stop closes the store.
+func New(store Store, o locks.Options, open func() error) *Queues {
+	q := &Queues{store: store, options: o, sessions: map[time.Duration]*session{}}
+	hooks := lifecycle.Hooks{Check: o.Validate, Close: q.shut}
+	if open != nil {
+		hooks.Open = func(context.Context) error { return open() }
+	}
+	q.life = lifecycle.NewPlugin("sync", hooks)
+	q.ctx = q.Life()
 	q.node = &registry.Node{Id: uuid.NewString()}
 	if o.Service != nil && len(o.Service.Nodes) > 0 {
 		q.node = o.Service.Nodes[0]
 	}
-	if err := plugin.CheckOptions(o); err != nil {
-		q.failed = err // tells more than what was made of it
-	}
 	return q
 }
 
-// Start is sync.Sync's.
-func (q *Queues) Start() error {
-	if q.failed != nil {
-		return fmt.Errorf("sync: %w", q.failed)
-	}
-	return q.group.Start()
-}
+func (q *Queues) String() string { return q.store.String() }
 
-func (q *Queues) String() string {
-	if q.store == nil {
-		return "sync"
-	}
-	return q.store.String()
-}
-
-// Stop ends every session, which gives back what it holds, then the store.
-func (q *Queues) Stop() error {
+// shut waits for every session to end, which gives back what it holds, then closes
+// the store.
+func (q *Queues) shut() error {
 	q.mu.Lock()
-	again := q.stopped
-	q.stopped = true
-	q.mu.Unlock()
-	q.cancel()
-	if again {
-		return nil
-	}
-	err := q.group.Stop(lifecycle.FlushTimeout)
+	q.mu.Unlock() //nolint:staticcheck // who began before the end of ctx is counted now
 	done := make(chan struct{})
 	go func() { q.wg.Wait(); close(done) }()
 	timer := time.NewTimer(lifecycle.FlushTimeout)
 	defer timer.Stop()
+	var err error
 	select {
 	case <-done:
 	case <-timer.C:
-		err = errors.Join(err, lifecycle.ErrStopTimeout)
+		err = fmt.Errorf("sync: %w", lifecycle.ErrStopTimeout)
 	}
-	if q.store != nil {
-		err = errors.Join(err, q.store.Close())
-	}
-	return err
+	return errors.Join(err, q.store.Close())
 }
 
 // begin announces work that Stop waits for, until wg.Done.
 func (q *Queues) begin() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.stopped || !q.group.Running() {
+	if q.ctx.Err() != nil {
 		return locks.ErrStopped
 	}
 	q.wg.Add(1)
@@ -227,9 +207,6 @@ func (c claim) turn(ahead []Entry) (mine bool, wait Ref, err error) {
 
 // acquire waits until the claim is met. The caller's context bounds it.
 func (q *Queues) acquire(caller context.Context, c claim) (*ticket, error) {
-	if !q.group.Running() {
-		return nil, locks.ErrStopped
-	}
 	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	defer context.AfterFunc(q.ctx, cancel)()
@@ -261,7 +238,11 @@ func (q *Queues) acquire(caller context.Context, c claim) (*ticket, error) {
 // unavailable hides the deadline of one call, which a caller shall not take for
 // its own, and tells where the server should be.
 func (q *Queues) unavailable(err error) error {
-	return fmt.Errorf("%w: %s: %s", locks.ErrUnavailable, strings.Join(append([]string{q.String()}, q.options.Nodes...), " "), err.Error())
+	kind := locks.ErrUnavailable
+	if q.store.Forbidden(err) {
+		kind = locks.ErrForbidden
+	}
+	return fmt.Errorf("%w: %s: %s", kind, strings.Join(append([]string{q.String()}, q.options.Nodes...), " "), err.Error())
 }
 
 // errDisplaced tells that a contender has to begin again.
@@ -357,7 +338,7 @@ func (q *Queues) unreadable(ctx context.Context, err error) {
 // abandon takes back an entry that its owner does not want any more.
 func (q *Queues) abandon(t *ticket) {
 	t.session.abandon(t)
-	t.ctx.cancel(locks.ErrNotHeld)
+	t.end(locks.ErrNotHeld)
 }
 
 func (q *Queues) giveBack(ctx context.Context, name string, t *ticket) error {
@@ -373,7 +354,7 @@ func (q *Queues) release(caller context.Context, t *ticket) error {
 	if !t.session.drop(t) {
 		return locks.ErrLost
 	}
-	t.ctx.cancel(locks.ErrNotHeld)
+	t.end(locks.ErrNotHeld)
 	ctx, cancel := lifecycle.Bound(caller, lifecycle.FlushTimeout)
 	defer cancel()
 	err := t.session.leave(ctx, t)

@@ -14,7 +14,6 @@ import (
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/internal/memstore"
 	"github.com/micro/go-platform/sync/internal/queue"
-	"github.com/micro/go-platform/sync/plugin"
 	"github.com/micro/go-platform/sync/synctest"
 )
 
@@ -129,7 +128,7 @@ func (p *process) Missing(ctx context.Context, lease string, refs []queue.Ref) (
 // start returns a Sync on the store that is stopped when the test ends.
 func start(t *testing.T, store queue.Store, opts ...sync.Option) sync.Sync {
 	t.Helper()
-	s := queue.New(store, plugin.NewOptions(opts...), nil)
+	s := queue.New(store, sync.NewOptions(opts...), nil)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -61,6 +61,8 @@ type Store interface {
 	// Save writes if the lease's entry is still there, else it returns ErrGone.
 	Save(ctx context.Context, key string, value []byte, lease string, holder Ref) error
 
+	// Forbidden reports whether an error of the store says that the user may not.
+	Forbidden(err error) bool
 	Close() error
 	String() string
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/google/uuid"
 
@@ -26,8 +27,11 @@ func newTicket(s *session, ref Ref) *ticket {
 // lose is called once, under the session's lock.
 func (t *ticket) lose(why error) {
 	close(t.lost)
-	t.ctx.cancel(why)
+	t.end(why)
 }
+
+// end says to those who look at the context why it is over.
+func (t *ticket) end(why error) { t.ctx.cancel(fmt.Errorf("sync: %w", why)) }
 
 func (t *ticket) isLost() bool {
 	select {
