@@ -70,8 +70,7 @@ func (r *remote) refuse(report *pb.ReportRequest, err error) {
 func (r *remote) publish(ctx context.Context, report *pb.ReportRequest) {
 	c, _ := r.held.Get() // as in service
 	send := func(topic string, m proto.Message) {
-		msg := c.NewMessage(topic, m, client.WithMessageContentType("application/protobuf"))
-		_ = c.Publish(ctx, msg) // best effort: the queue tells that the server is away
+		_ = rpc.Publish(ctx, c, topic, m) // best effort: the queue tells that the server is away
 	}
 	send(StatusTopic, report.Current)
 	for _, check := range report.Checks {

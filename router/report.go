@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"go-micro.dev/v6/client"
-
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -102,14 +100,12 @@ func (r *reporter) send(ctx context.Context, items []*pb.ReportRequest) error {
 // publish feeds the topic, best effort.
 func (r *reporter) publish(ctx context.Context, req *pb.ReportRequest) error {
 	c := r.p.set.client
-	if c == nil { // no broker of the user's
-		return nil
-	}
 	caller := r.p.caller()
 	for _, s := range req.Stats {
 		s.Client = &pb.Service{Name: caller.Name, Version: caller.Version, Nodes: []*pb.Node{{Id: caller.Nodes[0].Id}}}
-		msg := c.NewMessage(StatsTopic, s, client.WithMessageContentType("application/protobuf"))
-		if err := c.Publish(ctx, msg); err != nil {
+		if err := rpc.Publish(ctx, c, StatsTopic, s); errors.Is(err, rpc.ErrNoBroker) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,8 @@ type Config[T any] struct {
 	Timeout  time.Duration // bound of one Send, default 5 s
 	Logger   *slog.Logger  // for loss and recovery, default slog.Default
 	// Send delivers the items; an error means that none arrived and that the
-	// same items come again, unless it wraps ErrNever. It must not keep the slice.
+	// same items come again, unless it wraps ErrNever. A panic is an ErrNever. It
+	// must not keep the slice.
 	Send func(ctx context.Context, items []T) error
 	// Lost, if not nil, is handed the items that were queued and are given up, at
 	// Stop or because of an ErrNever.
@@ -416,12 +417,22 @@ func (q *Queue[T]) deliver(ctx context.Context) error {
 func (q *Queue[T]) send(ctx context.Context, items []T) error {
 	ctx, cancel := context.WithTimeout(ctx, q.conf.Timeout)
 	defer cancel()
-	err := q.conf.Send(ctx, items)
+	err := q.call(ctx, items)
 	q.failure.Store(nil)
 	if err != nil {
 		q.failure.Store(&err)
 	}
 	return err
+}
+
+// call is Send under recover: it is code of a plugin's author, in our goroutine.
+func (q *Queue[T]) call(ctx context.Context, items []T) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: it made the sender panic: %v", ErrNever, p)
+		}
+	}()
+	return q.conf.Send(ctx, items)
 }
 
 // take makes one batch pending, unless one still is, and tells whether there

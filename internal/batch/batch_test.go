@@ -197,6 +197,9 @@ func TestWhatCanNeverBeSentIsDroppedAlone(t *testing.T) {
 			c.Size = 32
 			c.Send = func(ctx context.Context, items []int) error {
 				sends.Add(1)
+				if slices.Contains(items, 35) {
+					panic("35")
+				}
 				if slices.Contains(items, 3) || slices.Contains(items, 31) {
 					return fmt.Errorf("no place for 3 and 31: %w", batch.ErrNever)
 				}
@@ -214,7 +217,7 @@ func TestWhatCanNeverBeSentIsDroppedAlone(t *testing.T) {
 		if err := q.Flush(t.Context()); err != nil {
 			t.Errorf("flush: %v", err)
 		}
-		if s.count() != 38 || q.Dropped() != 2 || sends.Load() > 30 {
+		if s.count() != 37 || q.Dropped() != 3 || sends.Load() > 40 {
 			t.Errorf("%d arrived, %d dropped, in %d sends", s.count(), q.Dropped(), sends.Load())
 		}
 		if !slices.IsSorted(s.got) {
