@@ -64,6 +64,16 @@ func Error(err error, limit int) (text string) {
 	return Text(err.Error(), limit)
 }
 
+// Value is Error for what a panic was called with.
+func Value(v any, limit int) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = Text(fmt.Sprintf("a value of type %T", v), limit)
+		}
+	}()
+	return Text(fmt.Sprint(v), limit)
+}
+
 // cut ends s before the character that would pass the limit.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
