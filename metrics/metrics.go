@@ -18,8 +18,9 @@ type Fields map[string]string
 //
 // All methods, and those of the metrics it hands out, are safe for concurrent
 // use and never block, whether the plugin was started, is stopped or cannot
-// reach anybody. What is recorded before Start is sent after it; what is
-// recorded after Stop goes nowhere and shows in Dropped. The same id and fields
+// reach anybody. The first update starts the plugin, as Start does, while
+// Counter, Gauge, Histogram and WithFields do not; what is recorded after Stop
+// goes nowhere and shows in Dropped. The same id and fields
 // are the same series; a metric may be held for the life of the process, which
 // is the cheapest way to use it. The same id used for two kinds is two metrics.
 //
@@ -28,8 +29,9 @@ type Fields map[string]string
 // of fields; what comes later is collected in one more series of the id whose
 // only field is "overflow=true", so that sums stay right and memory bounded.
 type Metrics interface {
-	// Init applies further options. It returns an error that names the option
-	// when one is bad, or after Start, and then changes nothing.
+	// Init applies further options. It returns an ErrInvalid that names the option
+	// when one is bad, ErrStarted once the plugin was started, ErrStopped after
+	// Stop, and then changes nothing.
 	Init(...Option) error
 	// Counter returns the counter with this id.
 	Counter(id string) Counter
@@ -39,10 +41,12 @@ type Metrics interface {
 	Histogram(id string) Histogram
 	// Dropped returns how many values were lost since the start.
 	Dropped() uint64
-	// Start begins to send. It is idempotent; after Stop it returns an error.
+	// Start begins to send. It is idempotent. An option with a bad value is an
+	// ErrInvalid, each time, and until it succeeds updates are kept; after Stop it
+	// returns ErrStopped.
 	Start() error
-	// Stop flushes within two seconds and returns an error that says what was
-	// lost. It is idempotent and may come before Start.
+	// Stop flushes within two seconds and returns an ErrLost that says how much did
+	// not arrive. It is idempotent and may come before Start.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string

@@ -2,12 +2,13 @@ package metrics
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"slices"
 	"time"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // The defaults of the options.
@@ -26,20 +27,19 @@ var (
 // defaultCollector is where Telegraf's statsd input listens.
 const defaultCollector = "127.0.0.1:8125"
 
-// Options of a plugin. Not every plugin uses all of them.
+// Options are what the plugins of this package and of those below it share. Not
+// every plugin uses all of them. Make them with NewOptions.
 type Options struct {
 	BatchInterval time.Duration
-	Collectors    []string
+	Collectors    []string // empty: each plugin has its own default
 	Namespace     string
 	Fields        Fields
 	MaxSeries     int
 	Samples       int
 	Buckets       []int64
 	Logger        *slog.Logger
-	// Context carries the options of further plugins.
+	// Context is for options of plugins that this package does not know.
 	Context context.Context
-
-	err error // the first bad option
 }
 
 // Option sets one of the Options.
@@ -54,47 +54,76 @@ func defaultBuckets() []int64 {
 	return append(bounds, 1e8)
 }
 
-func (o *Options) check(ok bool, format string, args ...any) bool {
-	if !ok && o.err == nil {
-		o.err = fmt.Errorf("metrics: %w: option "+format, append([]any{ErrInvalid}, args...)...)
+// NewOptions returns the defaults with opts applied.
+func NewOptions(opts ...Option) Options {
+	return Options{
+		BatchInterval: DefaultBatchInterval,
+		Namespace:     DefaultNamespace,
+		MaxSeries:     defaultMaxSeries,
+		Samples:       defaultSamples,
+		Buckets:       defaultBuckets(),
+		Context:       context.Background(),
+	}.with(opts)
+}
+
+func (o Options) with(opts []Option) Options {
+	for _, opt := range opts {
+		opt(&o)
 	}
-	return ok
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// The bounds of the options.
+const (
+	minInterval  = 10 * time.Millisecond
+	maxNamespace = 64
+	maxFields    = 16
+	maxFieldName = 64
+	maxFieldText = 128
+	maxSamples   = 1 << 20
+	maxBuckets   = 256
+)
+
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o Options) Validate() error {
+	c := option.Of("metrics")
+	option.AtLeast(c, "BatchInterval", o.BatchInterval, minInterval)
+	for _, address := range o.Collectors {
+		_, port, err := net.SplitHostPort(address)
+		c.That(err == nil && port != "", "Collectors", "%q is not host:port", address)
+	}
+	c.That(len(o.Namespace) <= maxNamespace && plain(o.Namespace), "Namespace",
+		"%.80q is not of letters, digits, _ - . up to %d", o.Namespace, maxNamespace)
+	c.That(len(o.Fields) <= maxFields, "WithFields", "%d fields are more than %d", len(o.Fields), maxFields)
+	for name, value := range o.Fields {
+		c.That(name != "" && len(name) <= maxFieldName, "WithFields", "the name %.80q is not of 1 to %d bytes", name, maxFieldName)
+		c.That(len(value) <= maxFieldText, "WithFields", "the value of %.80q has %d bytes, more than %d", name, len(value), maxFieldText)
+	}
+	option.AtLeast(c, "MaxSeries", o.MaxSeries, 1)
+	option.Within(c, "Samples", o.Samples, 2, maxSamples)
+	option.Within(c, "Buckets", len(o.Buckets), 1, maxBuckets)
+	for i := 1; i < len(o.Buckets); i++ {
+		c.That(o.Buckets[i-1] < o.Buckets[i], "Buckets", "%d does not ascend from %d", o.Buckets[i], o.Buckets[i-1])
+	}
+	return c.Err()
 }
 
 // BatchInterval sets the time between two flushes, default 5 s, at least 10 ms.
-func BatchInterval(d time.Duration) Option {
-	return func(o *Options) {
-		if o.check(d >= 10*time.Millisecond, "BatchInterval: %v is less than 10ms", d) {
-			o.BatchInterval = d
-		}
-	}
-}
+func BatchInterval(d time.Duration) Option { return func(o *Options) { o.BatchInterval = d } }
 
 // Collectors sets the host:port addresses that all receive everything, default
 // 127.0.0.1:8125 for the statsd plugins. Names are resolved in the background,
 // again every 30 s and after an error.
 func Collectors(addrs []string) Option {
-	return func(o *Options) {
-		ok := o.check(len(addrs) > 0, "Collectors: none given")
-		for _, addr := range addrs {
-			_, port, err := net.SplitHostPort(addr)
-			ok = ok && o.check(err == nil && port != "", "Collectors: %q is not host:port", addr)
-		}
-		if ok {
-			o.Collectors = slices.Clone(addrs)
-		}
-	}
+	return func(o *Options) { o.Collectors = slices.Clone(addrs) }
 }
 
 // Namespace sets what comes before every id, default "micro"; empty for
-// nothing. It may have letters, digits, '_', '-' and '.'.
-func Namespace(name string) Option {
-	return func(o *Options) {
-		if o.check(len(name) <= 64 && plain(name), "Namespace: %.80q is not of letters, digits, _ - . up to 64", name) {
-			o.Namespace = name
-		}
-	}
-}
+// nothing. It may have up to 64 letters, digits, '_', '-' and '.'.
+func Namespace(name string) Option { return func(o *Options) { o.Namespace = name } }
 
 func plain(s string) bool {
 	for _, r := range s {
@@ -105,64 +134,34 @@ func plain(s string) bool {
 	return true
 }
 
-// WithFields adds fields to every series. Together with Namespace and
-// MaxSeries it cannot be changed by Init once metrics were handed out.
+// WithFields adds fields to every series, up to 16 with names of up to 64 bytes
+// and values of up to 128. Together with MaxSeries, Samples and Buckets it cannot
+// be changed by Init once metrics were handed out.
 func WithFields(f Fields) Option {
 	return func(o *Options) {
-		ok := o.check(len(o.Fields)+len(f) <= 16, "WithFields: more than 16 fields")
-		for name, value := range f {
-			ok = ok && o.check(name != "" && len(name) <= 64, "WithFields: name %.80q is empty or longer than 64 bytes", name)
-			ok = ok && o.check(len(value) <= 128, "WithFields: value of %q is longer than 128 bytes", name)
-		}
-		if ok {
-			merged := maps.Clone(o.Fields)
-			if merged == nil {
-				merged = make(Fields, len(f))
-			}
-			maps.Copy(merged, f)
-			o.Fields = merged
-		}
+		merged := make(Fields, len(o.Fields)+len(f))
+		maps.Copy(merged, o.Fields)
+		maps.Copy(merged, f)
+		o.Fields = merged
 	}
 }
 
-// MaxSeries sets how many sets of fields one id may have, default 1000. The
-// rest is collected in one more series with the field "overflow=true".
-func MaxSeries(n int) Option {
-	return func(o *Options) {
-		if o.check(n > 0, "MaxSeries: %d is not positive", n) {
-			o.MaxSeries = n
-		}
-	}
-}
+// MaxSeries sets how many sets of fields one id may have, default 1000, at least
+// 1. The rest is collected in one more series with the field "overflow=true".
+func MaxSeries(n int) Option { return func(o *Options) { o.MaxSeries = n } }
 
 // Samples sets how many samples of a histogram's series are kept between two
-// flushes, default 256; for the plugins that send samples. Of more, a random
-// choice is sent with its sample rate.
-func Samples(n int) Option {
-	return func(o *Options) {
-		if o.check(n >= 2 && n <= 1<<20, "Samples: %d is not within 2 and 1048576", n) {
-			o.Samples = n
-		}
-	}
-}
+// flushes, default 256, from 2 to 1048576; for the plugins that send samples. Of
+// more, a random choice is sent with its sample rate.
+func Samples(n int) Option { return func(o *Options) { o.Samples = n } }
 
-// Buckets sets the upper bounds of histograms, for the plugins that count per
-// bucket (prometheus, otlp), default 1, 2, 5, 10, ... 10⁸: with microseconds up to
-// 100 seconds.
+// Buckets sets the upper bounds of histograms, 1 to 256 that ascend, for the
+// plugins that count per bucket (prometheus, otlp), default 1, 2, 5, 10, ... 10⁸:
+// with microseconds up to 100 seconds.
 func Buckets(bounds []int64) Option {
-	return func(o *Options) {
-		ok := len(bounds) > 0 && slices.IsSorted(bounds) && len(slices.Compact(slices.Clone(bounds))) == len(bounds)
-		if o.check(ok && len(bounds) <= 256, "Buckets: bounds must be 1 to 256 and ascend") {
-			o.Buckets = slices.Clone(bounds)
-		}
-	}
+	return func(o *Options) { o.Buckets = slices.Clone(bounds) }
 }
 
-// Logger sets where loss and recovery are logged, default slog.Default().
-func Logger(l *slog.Logger) Option {
-	return func(o *Options) {
-		if o.check(l != nil, "Logger: nil") {
-			o.Logger = l
-		}
-	}
-}
+// Logger sets where loss and recovery are logged, default, and with nil,
+// slog.Default().
+func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }

@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
 
@@ -14,18 +13,20 @@ import (
 var (
 	// ErrInvalid is wrapped by what Init and Start say of an option.
 	ErrInvalid = rpcerr.ErrInvalid
-	// ErrStarted is returned by Init after Start.
-	ErrStarted = errors.New("metrics: Init after Start")
-	// ErrStopped is returned by Start after Stop.
+	// ErrStarted is returned by Init once the plugin was started, by Start or by
+	// the first update.
+	ErrStarted = errors.New("metrics: started: Init comes before")
+	// ErrStopped is returned by Start and Init after Stop.
 	ErrStopped = lifecycle.ErrStopped
+	// ErrLost is wrapped by what Stop says of values that did not arrive.
+	ErrLost = lifecycle.ErrLost
 )
 
 // telegraf is the default plugin, and in other dialects metrics/statsd.
 type telegraf struct {
 	Plugin
 	dialect statsd.Dialect
-	client  atomic.Pointer[statsd.Client] // from the first Start on
-	ended   atomic.Bool
+	client  atomic.Pointer[statsd.Client] // from Start on
 }
 
 // NewMetrics returns the default plugin: it aggregates in the process and sends
@@ -37,14 +38,12 @@ type telegraf struct {
 // names of fields at 64, values at 128; fields of more than about 1000 bytes in
 // all go to the overflow series.
 //
-// A bad option is reported by Start. The plugin also has Dropped() and
-// Overflowed(), both uint64: values that were not sent, and look-ups that ended
-// in an overflow series.
+// The plugin also has Overflowed() uint64: look-ups that ended in an overflow
+// series.
 func NewMetrics(opts ...Option) Metrics {
-	o, _ := DefaultOptions().Apply(opts...) // Setup keeps the error
-	t := &telegraf{dialect: statsd.DialectOf(o.Context)}
+	t := &telegraf{dialect: statsd.DialectOf(NewOptions(opts...).Context)}
 	t.Config, t.Begin, t.End = t.config, t.begin, t.end
-	t.Setup(DefaultOptions(), opts...)
+	t.Setup(opts...)
 	return t
 }
 
@@ -77,7 +76,7 @@ func (t *telegraf) begin(o Options) error {
 	client := statsd.New(statsd.Config{
 		Collectors: slices.Compact(slices.Sorted(slices.Values(o.Collectors))),
 		Interval:   o.BatchInterval,
-		Logger:     o.Log(),
+		Logger:     o.Logger,
 		Report:     t.ReportOverflow,
 		Collect:    w.collect,
 	})
@@ -85,26 +84,14 @@ func (t *telegraf) begin(o Options) error {
 	return client.Start()
 }
 
-func (t *telegraf) end() error {
-	defer t.ended.Store(true)
-	if client := t.client.Load(); client != nil {
-		return client.Stop()
-	}
-	if n := t.Pending(); n > 0 {
-		return fmt.Errorf("metrics: %d series lost, Stop without Start", n)
-	}
-	return nil
-}
+func (t *telegraf) end() error { return t.client.Load().Stop() }
 
 // Dropped returns how many values were not sent, once per collector that
-// misses them, and after Stop also the series that were updated in vain.
+// misses them, and how many updates came after Stop.
 func (t *telegraf) Dropped() uint64 {
-	var n uint64
+	n := t.Plugin.Dropped()
 	if client := t.client.Load(); client != nil {
-		n = client.Dropped()
-	}
-	if t.ended.Load() {
-		n += uint64(t.Pending())
+		n += client.Dropped()
 	}
 	return n
 }

@@ -5,65 +5,71 @@ package metrics
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
 	"sync"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// DefaultOptions returns what holds when no option is given. Collectors is
-// empty: each plugin has its own default.
-func DefaultOptions() Options {
-	return Options{
-		BatchInterval: DefaultBatchInterval,
-		Namespace:     DefaultNamespace,
-		MaxSeries:     defaultMaxSeries,
-		Samples:       defaultSamples,
-		Buckets:       defaultBuckets(),
-		Context:       context.Background(),
-	}
-}
+// life keeps the state machine of a plugin out of what it exports.
+type life = lifecycle.Plugin
 
-// Apply returns o with opts applied, or the error of the first bad one.
-// Plugins use it in their constructor and in Init.
-func (o Options) Apply(opts ...Option) (Options, error) {
-	o.err = nil
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o, o.err
-}
-
-// Log returns the logger to use.
-func (o Options) Log() *slog.Logger {
-	if o.Logger != nil {
-		return o.Logger
-	}
-	return slog.Default()
-}
-
-// Plugin is what all plugins have in common: a Store, the options, and the
-// states of Start and Stop. A plugin embeds it, calls Setup with Config set, sets
-// Begin and End where it needs them, and adds String.
+// Plugin is what all plugins have in common: a Store, the options, Start and
+// Stop. A plugin embeds it, calls Setup with Config set, sets Begin and End where
+// it needs them, and adds String. It is started by Start, or by the first update
+// of one of its metrics.
 type Plugin struct {
 	*Store
+	*life
 	// Config makes the store's configuration of the options.
 	Config func(Options) StoreConfig
-	// Begin, if set, is called by the first Start. An error lets Start be tried
-	// again.
+	// Begin, if set, is called by Start. It must not wait for anybody. After an
+	// error the next Start, or update, tries again.
 	Begin func(Options) error
-	// End, if set, is called by the first Stop, also if there was no Start.
+	// End, if set, is called by the first Stop after Begin succeeded; updates are
+	// dropped from then on. It returns an ErrLost for what could not be delivered.
 	End func() error
 
-	mu               sync.Mutex
-	opts             Options
-	bad              error
-	started, stopped bool
-	err              error // of End
+	mu    sync.Mutex
+	opts  Options
+	mourn sync.Once // an update that could not start the plugin
 }
 
 // Setup applies the options of a constructor. Config must be set.
-func (p *Plugin) Setup(defaults Options, opts ...Option) {
-	p.opts, p.bad = defaults.Apply(opts...)
+func (p *Plugin) Setup(opts ...Option) {
+	p.opts = NewOptions(opts...)
+	p.life = lifecycle.NewPlugin("metrics", lifecycle.Hooks{Check: p.check, Open: p.open, Close: p.close})
 	p.Store = NewStore(p.Config(p.opts))
+	p.Store.use = p.use
+}
+
+func (p *Plugin) check() error { return p.Options().Validate() }
+
+func (p *Plugin) open(context.Context) error {
+	if p.Begin == nil {
+		return nil
+	}
+	return p.Begin(p.Options())
+}
+
+func (p *Plugin) close() error {
+	p.shut()
+	if p.End == nil {
+		return nil
+	}
+	return p.End()
+}
+
+// use is asked by a series before its first update. What is recorded while the
+// plugin cannot start is kept.
+func (p *Plugin) use() bool {
+	err := p.Use(context.Background())
+	if err != nil && !errors.Is(err, ErrStopped) {
+		p.mourn.Do(func() { p.Options().Logger.Warn("metrics are not sent", "error", err) })
+		return true
+	}
+	return err == nil
 }
 
 // Options returns the options that hold.
@@ -73,57 +79,23 @@ func (p *Plugin) Options() Options {
 	return p.opts
 }
 
-// Dropped returns 0: plugins that can lose something have their own.
-func (p *Plugin) Dropped() uint64 { return 0 }
-
 // Init implements Metrics.
 func (p *Plugin) Init(opts ...Option) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.started || p.stopped {
+	switch {
+	case p.Life().Err() != nil:
+		return fmt.Errorf("metrics: %w", ErrStopped)
+	case p.Running():
 		return ErrStarted
 	}
-	o, err := p.opts.Apply(opts...)
-	if err == nil {
-		err = p.Configure(p.Config(o))
+	o := p.opts.with(opts)
+	if err := o.Validate(); err != nil {
+		return err
 	}
-	if err == nil {
-		p.opts = o
+	if err := p.Configure(p.Config(o)); err != nil {
+		return err
 	}
-	return err
-}
-
-// Start implements Metrics.
-func (p *Plugin) Start() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.bad != nil:
-		return p.bad
-	case p.stopped:
-		return ErrStopped
-	case p.started:
-		return nil
-	}
-	if p.Begin != nil {
-		if err := p.Begin(p.opts); err != nil {
-			return err
-		}
-	}
-	p.started = true
+	p.opts = o
 	return nil
-}
-
-// Stop implements Metrics. Others that stop meanwhile wait for the first.
-func (p *Plugin) Stop() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return p.err
-	}
-	p.stopped = true
-	if p.End != nil {
-		p.err = p.End()
-	}
-	return p.err
 }

@@ -33,6 +33,7 @@ type Series struct {
 	Cache any
 
 	value atomic.Int64
+	gate  atomic.Int32 // whether updates are taken, beside the value: they look at both
 	state atomic.Int32 // of a gauge
 	since atomic.Int64 // unix nanoseconds
 	dist  *distribution
@@ -49,6 +50,24 @@ const (
 	set
 	cleared // by Reset, and not sent yet
 )
+
+// States of a gate.
+const (
+	unasked int32 = iota // the plugin may have to be started
+	open
+	closed
+)
+
+// enter reports whether an update is taken, when the gate is not open.
+func (s *Series) enter() bool {
+	store := s.family.store
+	if s.gate.Load() != closed && (store.use == nil || store.use()) {
+		s.gate.CompareAndSwap(unasked, open) // Stop may have closed it
+		return true
+	}
+	store.late.Add(1)
+	return false
+}
 
 // Value returns a counter's total or a gauge's value; false when there is
 // nothing to tell: a gauge that is not set, or a counter that was only asked
@@ -113,10 +132,24 @@ func (s *Series) pending() bool {
 
 type counter Series
 
-func (c *counter) Incr(n uint64) { c.value.Add(int64(min(n, math.MaxInt64))) }
-func (c *counter) Decr(n uint64) { c.value.Add(-int64(min(n, math.MaxInt64))) }
+func (c *counter) Incr(n uint64) {
+	if c.gate.Load() != open && !(*Series)(c).enter() {
+		return
+	}
+	c.value.Add(int64(min(n, math.MaxInt64)))
+}
+
+func (c *counter) Decr(n uint64) {
+	if c.gate.Load() != open && !(*Series)(c).enter() {
+		return
+	}
+	c.value.Add(-int64(min(n, math.MaxInt64)))
+}
 
 func (c *counter) Reset() {
+	if c.gate.Load() == closed {
+		return
+	}
 	c.value.Store(0)
 	c.since.Store(time.Now().UnixNano())
 }
@@ -126,6 +159,9 @@ func (c *counter) WithFields(f Fields) Counter { return (*counter)((*Series)(c).
 type gauge Series
 
 func (g *gauge) Set(value int64) {
+	if g.gate.Load() != open && !(*Series)(g).enter() {
+		return
+	}
 	g.value.Store(value)
 	if g.state.Load() != set {
 		g.state.Store(set)
@@ -133,7 +169,7 @@ func (g *gauge) Set(value int64) {
 }
 
 func (g *gauge) Reset() {
-	if g.state.CompareAndSwap(set, cleared) {
+	if g.gate.Load() != closed && g.state.CompareAndSwap(set, cleared) {
 		g.value.Store(0)
 	}
 }
@@ -142,9 +178,16 @@ func (g *gauge) WithFields(f Fields) Gauge { return (*gauge)((*Series)(g).with(f
 
 type histogram Series
 
-func (h *histogram) Record(value int64) { h.dist.record(value) }
+func (h *histogram) Record(value int64) {
+	if h.gate.Load() == open || (*Series)(h).enter() {
+		h.dist.record(value)
+	}
+}
 
 func (h *histogram) Reset() {
+	if h.gate.Load() == closed {
+		return
+	}
 	h.dist.reset()
 	h.since.Store(time.Now().UnixNano())
 }

@@ -49,6 +49,8 @@ type Store struct {
 	conf     StoreConfig
 	seed     maphash.Seed
 	overflow loss.Counter
+	late     loss.Counter // updates after Stop
+	use      func() bool  // reports whether updates are taken; nil: they are
 	ids      table[named]
 
 	mu       sync.Mutex // guards conf until the first use, and growth
@@ -125,6 +127,15 @@ func (s *Store) Gauge(id string) Gauge { return (*gauge)(s.root(GaugeKind, id)) 
 
 // Histogram implements Metrics.
 func (s *Store) Histogram(id string) Histogram { return (*histogram)(s.root(HistogramKind, id)) }
+
+// Dropped returns how many updates came after Stop.
+func (s *Store) Dropped() uint64 { return s.late.Total() }
+
+// shut has all series refuse updates. Those that a plugin makes afterwards ask
+// it first.
+func (s *Store) shut() {
+	s.Collect(func(series *Series) { series.gate.Store(closed) })
+}
 
 // Overflowed returns how often a look-up ended at an overflow series.
 func (s *Store) Overflowed() uint64 { return s.overflow.Total() }

@@ -25,8 +25,15 @@ type message struct{ server.Message }
 
 func (message) Topic() string { return "t" }
 
-func BenchmarkRecordStat(b *testing.B) {
+// quiet is a monitor that reports to nobody and is stopped when the test ends.
+func quiet(tb testing.TB) monitor.Monitor {
 	m := discard.NewMonitor(monitor.Server(idle("shop")))
+	tb.Cleanup(func() { _ = m.Stop() }) // it has nothing to lose
+	return m
+}
+
+func BenchmarkRecordStat(b *testing.B) {
+	m := quiet(b)
 	r := &request{"stock", "Stock.Get"}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -35,7 +42,7 @@ func BenchmarkRecordStat(b *testing.B) {
 }
 
 func BenchmarkRecordStatParallel(b *testing.B) {
-	m := discard.NewMonitor(monitor.Server(idle("shop")))
+	m := quiet(b)
 	r := &request{"stock", "Stock.Get"}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -47,7 +54,7 @@ func BenchmarkRecordStatParallel(b *testing.B) {
 
 func BenchmarkClientWrapper(b *testing.B) {
 	plain := client.NewClient()
-	c := monitor.ClientWrapper(discard.NewMonitor(monitor.Server(idle("shop"))))(noopClient{plain})
+	c := monitor.ClientWrapper(quiet(b))(noopClient{plain})
 	req := plain.NewRequest("stock", "Stock.Get", nil)
 	ctx := context.Background()
 	b.ReportAllocs()
@@ -58,7 +65,7 @@ func BenchmarkClientWrapper(b *testing.B) {
 
 func BenchmarkClientWrapperPublish(b *testing.B) {
 	plain := client.NewClient()
-	c := monitor.ClientWrapper(discard.NewMonitor(monitor.Server(idle("shop"))))(noopClient{plain})
+	c := monitor.ClientWrapper(quiet(b))(noopClient{plain})
 	msg := plain.NewMessage("t", nil)
 	ctx := context.Background()
 	b.ReportAllocs()
@@ -68,7 +75,7 @@ func BenchmarkClientWrapperPublish(b *testing.B) {
 }
 
 func BenchmarkHandlerWrapper(b *testing.B) {
-	h := monitor.HandlerWrapper(discard.NewMonitor(monitor.Server(idle("shop"))))(
+	h := monitor.HandlerWrapper(quiet(b))(
 		func(context.Context, server.Request, any) error { return nil })
 	ctx, req := context.Background(), server.Request(claims{})
 	b.ReportAllocs()
@@ -78,7 +85,7 @@ func BenchmarkHandlerWrapper(b *testing.B) {
 }
 
 func BenchmarkSubscriberWrapper(b *testing.B) {
-	h := monitor.SubscriberWrapper(discard.NewMonitor(monitor.Server(idle("shop"))))(
+	h := monitor.SubscriberWrapper(quiet(b))(
 		func(context.Context, server.Message) error { return nil })
 	ctx, msg := context.Background(), server.Message(message{})
 	b.ReportAllocs()
@@ -103,7 +110,7 @@ func BenchmarkReadyFilter(b *testing.B) {
 }
 
 func TestCostsAreBounded(t *testing.T) {
-	m := discard.NewMonitor(monitor.Server(idle("shop")))
+	m := quiet(t)
 	r := &request{"stock", "Stock.Get"}
 	if n := testing.AllocsPerRun(100, func() { m.RecordStat(r, time.Millisecond, nil) }); n != 0 {
 		t.Errorf("RecordStat: %v allocations", n)

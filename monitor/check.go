@@ -15,7 +15,7 @@ import (
 type check struct {
 	id, desc string
 	fn       HealthCheck
-	opts     checkOptions
+	opts     CheckOptions
 	changed  func() // called after the status changed, without a lock
 
 	mu      sync.Mutex
@@ -40,7 +40,7 @@ func (c *check) Description() string { return c.desc }
 // Run implements HealthChecker.
 func (c *check) Run() (map[string]string, error) {
 	if c.fn == nil {
-		return nil, fmt.Errorf("check %s: %w: no function", c.id, ErrInvalid)
+		return nil, fmt.Errorf("monitor: run check %s: %w: no function", c.id, ErrInvalid)
 	}
 	c.attempt(context.Background())
 	return c.Status()
@@ -51,7 +51,7 @@ func (c *check) Status() (map[string]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at.IsZero() {
-		return nil, ErrNotAvailable
+		return nil, fmt.Errorf("monitor: check %s has not run: %w", c.id, ErrNotAvailable)
 	}
 	return maps.Clone(c.results), c.err
 }
@@ -61,12 +61,10 @@ func (c *check) state() CheckState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := CheckState{
-		Id: c.id, Description: c.desc, Kind: c.opts.kind, Critical: c.opts.critical,
-		Status: c.status, Results: maps.Clone(c.results), Time: c.at, Every: c.opts.every,
+		Id: c.id, Description: c.desc, Kind: c.opts.Kind, Critical: c.opts.Critical,
+		Status: c.status, Results: maps.Clone(c.results), Time: c.at, Every: c.opts.Every,
 	}
-	if c.err != nil {
-		s.Error = clean.Text(c.err.Error(), 1<<10)
-	}
+	s.Error = clean.Error(c.err, maxText)
 	return s
 }
 
@@ -74,7 +72,7 @@ func (c *check) state() CheckState {
 // a result, its deadline passed or ctx ended.
 func (c *check) attempt(ctx context.Context) {
 	r := c.begin()
-	timer := time.NewTimer(c.opts.deadline - time.Since(r.begun))
+	timer := time.NewTimer(c.opts.Within - time.Since(r.begun))
 	defer timer.Stop()
 	select {
 	case <-r.done:
@@ -99,12 +97,31 @@ func (c *check) execute(r *run) {
 	results, err := map[string]string(nil), errors.New("ended its goroutine")
 	defer func() {
 		if p := recover(); p != nil {
-			results, err = nil, fmt.Errorf("panicked: %v", p)
+			results, err = nil, fmt.Errorf("panicked: %s", clean.Value(p, maxText))
 		}
 		c.finish(r, results, err)
 	}()
 	results, err = c.fn()
+	err = readable(err)
 }
+
+// readable returns err, or one with a text in the place of an error whose Error
+// panics, such as a nil pointer: it is read in many places.
+func readable(err error) (safe error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			safe = errors.New(clean.Error(err, maxText))
+		}
+	}()
+	_ = err.Error() // it panics or it does not
+	return err
+}
+
+// maxText bounds the texts of checks, in bytes.
+const maxText = 1 << 10
 
 func (c *check) finish(r *run, results map[string]string, err error) {
 	results = clean.Map(results)
@@ -123,9 +140,9 @@ func (c *check) finish(r *run, results map[string]string, err error) {
 func (c *check) overdue(r *run) {
 	c.mu.Lock()
 	changed := false
-	if c.running == r && (!r.late || time.Since(c.at) >= c.opts.every/2) {
+	if c.running == r && (!r.late || time.Since(c.at) >= c.opts.Every/2) {
 		r.late = true
-		changed = c.record(nil, fmt.Errorf("%w of %v", ErrTimeout, c.opts.deadline))
+		changed = c.record(nil, fmt.Errorf("monitor: check %s: %w of %v", c.id, ErrTimeout, c.opts.Within))
 	}
 	c.mu.Unlock()
 	if changed {
@@ -137,9 +154,9 @@ func (c *check) overdue(r *run) {
 // the mutex.
 func (c *check) record(results map[string]string, err error) (changed bool) {
 	c.results, c.err, c.at = results, err, time.Now()
-	to, threshold := CheckOK, c.opts.passAfter
+	to, threshold := CheckOK, c.opts.PassAfter
 	if err != nil {
-		to, threshold = CheckError, c.opts.failAfter
+		to, threshold = CheckError, c.opts.FailAfter
 	}
 	if c.status == to {
 		c.streak = 0

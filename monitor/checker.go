@@ -18,10 +18,10 @@ type checker struct {
 	interval time.Duration
 	changed  func() // a check changed its status, or came or went
 	wake     chan struct{}
+	life     context.Context // it ends with Stop
 
 	mu      sync.Mutex
 	entries map[string]*entry
-	stopped bool
 	waiting sync.WaitGroup // attempts that the loop began
 }
 
@@ -33,8 +33,9 @@ type entry struct {
 	busy  bool // an attempt waits for its result
 }
 
-func newChecker(interval time.Duration, changed func()) *checker {
+func newChecker(life context.Context, interval time.Duration, changed func()) *checker {
 	return &checker{
+		life:     life,
 		interval: interval,
 		changed:  changed,
 		wake:     make(chan struct{}, 1),
@@ -44,7 +45,7 @@ func newChecker(interval time.Duration, changed func()) *checker {
 
 // NewHealthChecker implements Checker.
 func (c *checker) NewHealthChecker(id, desc string, fn HealthCheck, opts ...CheckOption) HealthChecker {
-	return &check{id: id, desc: clean.Text(desc, 1<<10), fn: fn, opts: newCheckOptions(c.interval, opts), changed: c.changed}
+	return &check{id: id, desc: clean.Text(desc, 1<<10), fn: fn, opts: NewCheckOptions(c.interval, opts...), changed: c.changed}
 }
 
 // Register implements Checker.
@@ -56,12 +57,12 @@ func (c *checker) Register(h HealthChecker) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.stopped:
-		return fmt.Errorf("register check %s: %w", own.id, ErrStopped)
+	case c.stopped():
+		return fmt.Errorf("monitor: register check %s: %w", own.id, ErrStopped)
 	case c.entries[own.id] != nil:
-		return fmt.Errorf("register check %s: %w", own.id, ErrAlreadyExists)
+		return fmt.Errorf("monitor: register check %s: %w", own.id, ErrAlreadyExists)
 	case len(c.entries) == MaxChecks:
-		return fmt.Errorf("register check %s: %w: %d checks already", own.id, ErrInvalid, MaxChecks)
+		return fmt.Errorf("monitor: register check %s: %w: there are %d checks, the most there may be", own.id, ErrInvalid, MaxChecks)
 	}
 	c.entries[own.id] = &entry{given: h, check: own}
 	c.poke()
@@ -71,20 +72,20 @@ func (c *checker) Register(h HealthChecker) error {
 // adopt returns h as a check of ours, with default options when it is not.
 func (c *checker) adopt(h HealthChecker) (*check, error) {
 	if h == nil {
-		return nil, fmt.Errorf("register check: %w: nil", ErrInvalid)
+		return nil, fmt.Errorf("monitor: register check: %w: nil", ErrInvalid)
 	}
 	own, ok := h.(*check)
 	if !ok {
 		own = c.NewHealthChecker(h.Id(), h.Description(), h.Run).(*check)
 	}
 	if !clean.Name(own.id, 128) {
-		return nil, fmt.Errorf("register check: id %w: %.128q is not 1 to 128 printable characters", ErrInvalid, own.id)
+		return nil, fmt.Errorf("monitor: register check: id %w: %.128q is not 1 to 128 printable characters", ErrInvalid, own.id)
 	}
 	if own.fn == nil {
-		return nil, fmt.Errorf("register check %s: %w: no function", own.id, ErrInvalid)
+		return nil, fmt.Errorf("monitor: register check %s: %w: no function", own.id, ErrInvalid)
 	}
-	if err := own.opts.validate(); err != nil {
-		return nil, fmt.Errorf("register check %s: %w", own.id, err)
+	if err := own.opts.Validate(); err != nil {
+		return nil, err // it names the option
 	}
 	return own, nil
 }
@@ -92,20 +93,20 @@ func (c *checker) adopt(h HealthChecker) (*check, error) {
 // Deregister implements Checker.
 func (c *checker) Deregister(h HealthChecker) error {
 	if h == nil {
-		return fmt.Errorf("deregister check: %w: nil", ErrInvalid)
+		return fmt.Errorf("monitor: deregister check: %w: nil", ErrInvalid)
 	}
 	id := h.Id()
 	c.mu.Lock()
-	e, stopped := c.entries[id], c.stopped
+	e, stopped := c.entries[id], c.stopped()
 	if e != nil && !stopped {
 		delete(c.entries, id)
 	}
 	c.mu.Unlock()
 	switch {
 	case stopped:
-		return fmt.Errorf("deregister check %s: %w", id, ErrStopped)
+		return fmt.Errorf("monitor: deregister check %s: %w", id, ErrStopped)
 	case e == nil:
-		return fmt.Errorf("deregister check %s: %w", id, ErrNotAvailable)
+		return fmt.Errorf("monitor: deregister check %s: %w", id, ErrNotAvailable)
 	}
 	c.changed()
 	return nil
@@ -115,8 +116,8 @@ func (c *checker) Deregister(h HealthChecker) error {
 func (c *checker) HealthChecks() ([]HealthChecker, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopped {
-		return nil, fmt.Errorf("health checks: %w", ErrStopped)
+	if c.stopped() {
+		return nil, fmt.Errorf("monitor: health checks: %w", ErrStopped)
 	}
 	all := make([]HealthChecker, 0, len(c.entries))
 	for _, e := range c.entries {
@@ -188,7 +189,7 @@ func (c *checker) beginDue(ctx context.Context, now time.Time) time.Duration {
 	wait := MaxInterval
 	for _, e := range c.entries {
 		if !e.next.After(now) {
-			e.next = now.Add(jitter(e.check.opts.every))
+			e.next = now.Add(jitter(e.check.opts.Every))
 			if !e.busy && !e.passed() {
 				e.busy = true
 				c.waiting.Go(func() { c.attempt(ctx, e) })
@@ -201,7 +202,7 @@ func (c *checker) beginDue(ctx context.Context, now time.Time) time.Duration {
 
 // passed tells whether this is a startup check that need not run again.
 func (e *entry) passed() bool {
-	return e.check.opts.kind == Startup && e.check.state().Status == CheckOK
+	return e.check.opts.Kind == Startup && e.check.state().Status == CheckOK
 }
 
 func (c *checker) attempt(ctx context.Context, e *entry) {
@@ -217,12 +218,8 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
 
-// stop refuses changes from now on.
-func (c *checker) stop() {
-	c.mu.Lock()
-	c.stopped = true
-	c.mu.Unlock()
-}
+// stopped reports whether changes are refused.
+func (c *checker) stopped() bool { return c.life.Err() != nil }
 
 // hung waits until no check runs or ctx ends and returns the ids of those that
 // still do.

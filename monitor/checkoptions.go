@@ -3,6 +3,8 @@ package monitor
 import (
 	"fmt"
 	"time"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Kind is what a failing check means.
@@ -31,68 +33,68 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", int32(k))
 }
 
-// CheckOption changes a check that is being made.
-type CheckOption func(*checkOptions)
-
-type checkOptions struct {
-	kind      Kind
-	critical  bool
-	every     time.Duration // 0: the monitor's interval
-	deadline  time.Duration // 0: the default
-	failAfter int
-	passAfter int
+// CheckOptions are what a check is made of. Make them with NewCheckOptions.
+type CheckOptions struct {
+	Kind      Kind
+	Critical  bool
+	Every     time.Duration
+	Within    time.Duration
+	FailAfter int
+	PassAfter int
 }
 
-// OfKind says what a failure means. Default Ready.
-func OfKind(k Kind) CheckOption { return func(o *checkOptions) { o.kind = k } }
+// CheckOption sets one of the CheckOptions.
+type CheckOption func(*CheckOptions)
 
-// Critical says whether a failure has consequences (see Kind) or is only
-// reported. Default true.
-func Critical(yes bool) CheckOption { return func(o *checkOptions) { o.critical = yes } }
+// OfKind sets what a failure means, default Ready.
+func OfKind(k Kind) CheckOption { return func(o *CheckOptions) { o.Kind = k } }
 
-// Every is how often the check runs, give or take a tenth, from 100 ms to one
-// hour. Default: the monitor's interval.
-func Every(d time.Duration) CheckOption { return func(o *checkOptions) { o.every = d } }
+// Critical sets whether a failure has consequences (see Kind) or is only
+// reported, default true.
+func Critical(yes bool) CheckOption { return func(o *CheckOptions) { o.Critical = yes } }
 
-// Within is the deadline of a run, from 1 ms to one minute. Default 10 s, or
-// the check's interval when that is shorter.
-func Within(d time.Duration) CheckOption { return func(o *checkOptions) { o.deadline = d } }
+// Every sets how often the check runs, give or take a tenth, from 100 ms to one
+// hour. The default is the monitor's interval.
+func Every(d time.Duration) CheckOption { return func(o *CheckOptions) { o.Every = d } }
 
-// FailAfter is how many runs in a row must fail before the check is in error, 1
-// to 100. Default 1.
-func FailAfter(n int) CheckOption { return func(o *checkOptions) { o.failAfter = n } }
+// Within sets the deadline of a run, from 1 ms to one minute. The default is 10 s,
+// or the check's interval when that is shorter.
+func Within(d time.Duration) CheckOption { return func(o *CheckOptions) { o.Within = d } }
 
-// PassAfter is how many runs in a row must pass before a check that was in
-// error is well again, 1 to 100. Default 1.
-func PassAfter(n int) CheckOption { return func(o *checkOptions) { o.passAfter = n } }
+// FailAfter sets how many runs in a row must fail before the check is in error, 1
+// to 100, default 1.
+func FailAfter(n int) CheckOption { return func(o *CheckOptions) { o.FailAfter = n } }
 
-// newCheckOptions fills the defaults in; interval is the monitor's.
-func newCheckOptions(interval time.Duration, opts []CheckOption) checkOptions {
-	o := checkOptions{critical: true, failAfter: 1, passAfter: 1}
+// PassAfter sets how many runs in a row must pass before a check that was in
+// error is well again, 1 to 100, default 1.
+func PassAfter(n int) CheckOption { return func(o *CheckOptions) { o.PassAfter = n } }
+
+// NewCheckOptions returns the defaults in a monitor with the interval, with opts
+// applied.
+func NewCheckOptions(interval time.Duration, opts ...CheckOption) CheckOptions {
+	o := CheckOptions{Critical: true, FailAfter: 1, PassAfter: 1}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.every == 0 {
-		o.every = interval
+	if o.Every == 0 {
+		o.Every = interval
 	}
-	if o.deadline == 0 {
-		o.deadline = min(DefaultDeadline, max(o.every, MinInterval))
+	if o.Within == 0 {
+		o.Within = min(DefaultDeadline, max(o.Every, MinInterval))
 	}
 	return o
 }
 
-func (o *checkOptions) validate() error {
-	switch {
-	case o.kind != Ready && o.kind != Live && o.kind != Startup:
-		return fmt.Errorf("option OfKind: %w: %v", ErrInvalid, o.kind)
-	case o.every < MinInterval || o.every > MaxInterval:
-		return fmt.Errorf("option Every: %w: %v is not within %v and %v", ErrInvalid, o.every, MinInterval, MaxInterval)
-	case o.deadline < time.Millisecond || o.deadline > time.Minute:
-		return fmt.Errorf("option Within: %w: %v is not within 1ms and 1m", ErrInvalid, o.deadline)
-	case o.failAfter < 1 || o.failAfter > 100:
-		return fmt.Errorf("option FailAfter: %w: %d is not within 1 and 100", ErrInvalid, o.failAfter)
-	case o.passAfter < 1 || o.passAfter > 100:
-		return fmt.Errorf("option PassAfter: %w: %d is not within 1 and 100", ErrInvalid, o.passAfter)
-	}
-	return nil
+// maxStreak bounds FailAfter and PassAfter.
+const maxStreak = 100
+
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o CheckOptions) Validate() error {
+	c := option.Of("monitor")
+	c.That(o.Kind == Ready || o.Kind == Live || o.Kind == Startup, "OfKind", "%v is not Ready, Live or Startup", o.Kind)
+	option.Within(c, "Every", o.Every, MinInterval, MaxInterval)
+	option.Within(c, "Within", o.Within, time.Millisecond, time.Minute)
+	option.Within(c, "FailAfter", o.FailAfter, 1, maxStreak)
+	option.Within(c, "PassAfter", o.PassAfter, 1, maxStreak)
+	return c.Err()
 }

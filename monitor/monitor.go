@@ -12,8 +12,10 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// The topics that carry reports while go.micro.srv.monitor cannot be reached.
-const (
+// The topics that carry reports while go.micro.srv.monitor cannot be reached. They
+// are variables for the sake of programs written for the original go-platform; do
+// not change them.
+var (
 	HealthCheckTopic = "micro.monitor.healthcheck"
 	StatusTopic      = "micro.monitor.status"
 	StatsTopic       = "micro.monitor.stats"
@@ -32,6 +34,8 @@ var (
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned after Stop.
 	ErrStopped = lifecycle.ErrStopped
+	// ErrLost is wrapped by what Stop says of reports that did not arrive.
+	ErrLost = lifecycle.ErrLost
 	// ErrTimeout is the error of a check that did not end before its deadline.
 	ErrTimeout = errors.New("no result within the deadline")
 )
@@ -39,6 +43,9 @@ var (
 // Monitor watches one service in one process. All methods are safe for
 // concurrent use. None waits for the network but Stop, which takes two seconds
 // at most.
+//
+// The first RecordStat, NotReady or Drain starts the monitor, as Start does.
+// Register does not: startup checks are registered before the service is STARTED.
 //
 // The service is STARTED from Start on, RUNNING once every startup check has
 // passed (at once when there is none), DRAINING from Drain on and STOPPED at
@@ -55,16 +62,20 @@ type Monitor interface {
 	// known ages out 15 s after the last word from go.micro.srv.monitor.
 	NotReady(node string) bool
 	// Drain announces that the service is about to stop: callers that use
-	// ReadyFilter leave it within two seconds. It is idempotent.
+	// ReadyFilter leave it within two seconds. It is idempotent; after Stop it
+	// returns ErrStopped.
 	Drain() error
-	// Dropped returns how many transitions and windows of stats were lost.
+	// Dropped returns how many transitions and windows of stats were lost, and how
+	// many calls were recorded after Stop.
 	Dropped() uint64
-	// Start begins to check and report. It is idempotent; an option that cannot
-	// be is reported here. It needs no server to be there.
+	// Start begins to check and report. It is idempotent and needs no server to be
+	// there. An option with a bad value is an ErrInvalid, each time; after Stop it
+	// returns ErrStopped.
 	Start() error
 	// Stop reports DRAINING and STOPPED, waits for running checks and ends all
-	// background work within two seconds. Its error says what was lost and
-	// which checks hang. It is idempotent.
+	// background work within two seconds. It returns an ErrLost that says how many
+	// reports did not arrive, joined with an error that names the checks that hang.
+	// It is idempotent.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -128,6 +139,5 @@ type Dropper interface {
 }
 
 // NewMonitor returns the platform plugin, which reports to
-// go.micro.srv.monitor unless the option WithReporter says otherwise. It does
-// no I/O before Start.
+// go.micro.srv.monitor unless the option WithReporter says otherwise.
 func NewMonitor(opts ...Option) Monitor { return newPlatform(opts) }

@@ -1,15 +1,17 @@
 package monitor
 
 import (
+	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/monitor/plugin"
 )
 
@@ -23,87 +25,99 @@ const (
 	MaxChecks           = 128
 )
 
-// Option changes a Monitor that is being made.
-type Option func(*options)
+// Options are what monitors of this package are made of. Make them with
+// NewOptions.
+type Options struct {
+	Interval     time.Duration
+	Client       client.Client
+	Server       server.Server
+	TLS          *tls.Config
+	Logger       *slog.Logger
+	Reporter     plugin.Reporter // nil: go.micro.srv.monitor
+	MaxEndpoints int
+	Losses       []Loss
+	// Context is for options of plugins that this package does not know.
+	Context context.Context
 
-type options struct {
-	interval     time.Duration
-	client       client.Client
-	server       server.Server
-	tls          *tls.Config
-	logger       *slog.Logger
-	reporter     plugin.Reporter
-	maxEndpoints int
-	losses       []lossSource
-	forgetAfter  time.Duration // see nodes; shorter in tests
+	forgetAfter time.Duration // see nodes; shorter in tests
 }
 
-type lossSource struct {
-	name    string
-	dropper Dropper
+// Loss is a plugin whose drops are published.
+type Loss struct {
+	Name    string
+	Dropper Dropper
 }
 
-// Interval is how often the monitor reports and, unless an option of theirs
-// says otherwise, how often checks run. Default one minute, from 100 ms to one
-// hour. Three missed reports make the service UNKNOWN.
-func Interval(d time.Duration) Option { return func(o *options) { o.interval = d } }
+// Option sets one of the Options.
+type Option func(*Options)
 
-// Client is what reports are sent with, client.DefaultClient unless given.
-func Client(c client.Client) Option { return func(o *options) { o.client = c } }
-
-// Server is the server whose node the monitor speaks for,
-// server.DefaultServer unless given.
-func Server(s server.Server) Option { return func(o *options) { o.server = s } }
-
-// TLS is used to reach go.micro.srv.monitor when the client is not a grpc
-// client with settings of its own.
-func TLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
-
-// Logger is told of loss and recovery, slog.Default() unless given.
-func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
-
-// WithReporter sends reports elsewhere than to go.micro.srv.monitor. The
-// monitor then knows of no nodes that are not ready.
-func WithReporter(r plugin.Reporter) Option { return func(o *options) { o.reporter = r } }
-
-// MaxEndpoints bounds the endpoints that stats tell apart, 1 to 512, default
-// 256; each costs about 25 KB while it is in use.
-func MaxEndpoints(n int) Option { return func(o *options) { o.maxEndpoints = n } }
-
-// WatchLoss publishes what d dropped, as "dropped.NAME" in the info of the
-// service's status: for the trace, log and metrics plugins of the process.
-func WatchLoss(name string, d Dropper) Option {
-	return func(o *options) { o.losses = append(o.losses, lossSource{name, d}) }
-}
-
-func newOptions(opts []Option) options {
-	o := options{interval: DefaultInterval, maxEndpoints: DefaultMaxEndpoints, forgetAfter: forgetAfter}
+// NewOptions returns the defaults with opts applied.
+func NewOptions(opts ...Option) Options {
+	o := Options{Interval: DefaultInterval, MaxEndpoints: DefaultMaxEndpoints, Context: context.Background(), forgetAfter: forgetAfter}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.server == nil {
-		o.server = server.DefaultServer
+	if o.Server == nil {
+		o.Server = server.DefaultServer
 	}
-	if o.logger == nil {
-		o.logger = slog.Default()
+	if o.Logger == nil {
+		o.Logger = slog.Default()
 	}
 	return o
 }
 
-func (o *options) validate() error {
-	if o.interval < MinInterval || o.interval > MaxInterval {
-		return fmt.Errorf("monitor: option Interval: %w: %v is not within %v and %v", ErrInvalid, o.interval, MinInterval, MaxInterval)
+// The bounds of the options, beside those above.
+const (
+	maxEndpoints = 512
+	maxLosses    = 32
+	maxLossName  = 64
+)
+
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o Options) Validate() error {
+	c := option.Of("monitor")
+	option.Within(c, "Interval", o.Interval, MinInterval, MaxInterval)
+	option.Within(c, "MaxEndpoints", o.MaxEndpoints, 1, maxEndpoints)
+	c.That(len(o.Losses) <= maxLosses, "WatchLoss", "%d are more than %d", len(o.Losses), maxLosses)
+	for _, l := range o.Losses {
+		c.That(clean.Name(l.Name, maxLossName), "WatchLoss", "the name %.80q is not of 1 to %d printable characters", l.Name, maxLossName)
+		c.That(l.Dropper != nil, "WatchLoss", "%.80q has no Dropper", l.Name)
 	}
-	if o.maxEndpoints < 1 || o.maxEndpoints > 512 {
-		return fmt.Errorf("monitor: option MaxEndpoints: %w: %d is not within 1 and 512", ErrInvalid, o.maxEndpoints)
-	}
-	if len(o.losses) > 32 {
-		return fmt.Errorf("monitor: option WatchLoss: %w: more than 32", ErrInvalid)
-	}
-	for _, l := range o.losses {
-		if !clean.Name(l.name, 64) || l.dropper == nil {
-			return fmt.Errorf("monitor: option WatchLoss: %w: name %.64q or a nil dropper", ErrInvalid, l.name)
-		}
-	}
-	return nil
+	return c.Err()
+}
+
+// Interval sets how often the monitor reports and, unless an option of theirs
+// says otherwise, how often checks run. The default is one minute, from 100 ms to
+// one hour. Three missed reports make the service UNKNOWN.
+func Interval(d time.Duration) Option { return func(o *Options) { o.Interval = d } }
+
+// Client sets what reports are sent with, default client.DefaultClient.
+func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
+
+// Server sets the server whose node the monitor speaks for, default
+// server.DefaultServer.
+func Server(s server.Server) Option { return func(o *Options) { o.Server = s } }
+
+// TLS sets how go.micro.srv.monitor is reached, default in plain text. The
+// monitor takes no notice of it when its Client is a grpc client, which has
+// settings of its own.
+func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
+
+// Logger sets where loss and recovery are reported, default, and with nil,
+// slog.Default().
+func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
+
+// WithReporter sends reports elsewhere than to go.micro.srv.monitor. The
+// monitor then knows of no nodes that are not ready.
+func WithReporter(r plugin.Reporter) Option { return func(o *Options) { o.Reporter = r } }
+
+// MaxEndpoints bounds the endpoints that stats tell apart, 1 to 512, default
+// 256; each costs about 25 KB while it is in use.
+func MaxEndpoints(n int) Option { return func(o *Options) { o.MaxEndpoints = n } }
+
+// WatchLoss publishes what d dropped, as "dropped.NAME" in the info of the
+// service's status: for the trace, log and metrics plugins of the process. There
+// may be 32.
+func WatchLoss(name string, d Dropper) Option {
+	return func(o *Options) { o.Losses = append(slices.Clip(o.Losses), Loss{name, d}) }
 }

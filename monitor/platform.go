@@ -13,6 +13,7 @@ import (
 
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/loss"
 	"github.com/micro/go-platform/monitor/plugin"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
@@ -25,17 +26,22 @@ const (
 	sendTimeout   = 2 * time.Second
 )
 
+// life keeps the state machine out of what platform shows.
+type life = lifecycle.Plugin
+
 // platform is every Monitor of this package: checks, stats, the life of the
 // service, and a queue of what is to be reported. State is read when a report
 // is sent; only what must not be missed is queued.
 type platform struct {
+	*life
 	*checker
 	*collector
-	opts        options
+	opts        Options
 	remote      *remote // nil with a reporter of the user's
 	reporter    plugin.Reporter
 	queue       *batch.Queue[event]
 	void        atomic.Uint64 // empty events that the queue had no room for
+	late        loss.Counter  // calls recorded after Stop
 	group       lifecycle.Group
 	incarnation string
 	pokes       chan struct{}
@@ -48,8 +54,6 @@ type platform struct {
 
 	reportSeq uint64 // of the sender
 	statsSeq  uint64 // of the loop
-
-	stop func() error
 }
 
 // event is a transition, a window of stats or, when empty, the wish to report
@@ -60,41 +64,37 @@ type event struct {
 }
 
 func newPlatform(opts []Option) *platform {
-	o := newOptions(opts)
+	o := NewOptions(opts...)
 	m := &platform{
 		opts:        o,
-		reporter:    o.reporter,
-		collector:   newCollector(min(max(o.maxEndpoints, 1), 512)),
+		reporter:    o.Reporter,
+		collector:   newCollector(min(max(o.MaxEndpoints, 1), maxEndpoints)),
 		incarnation: rand.Text(),
 		pokes:       make(chan struct{}, 1),
 	}
-	m.checker = newChecker(o.interval, m.evaluate)
+	m.life = lifecycle.NewPlugin("monitor", lifecycle.Hooks{Check: o.Validate, Open: m.open, Close: m.close})
+	m.checker = newChecker(m.Life(), o.Interval, m.evaluate)
 	if m.reporter == nil {
 		m.remote = newRemote(o)
 		m.reporter = m.remote
 	}
 	m.queue = batch.New(batch.Config[event]{
 		Name: "monitor reports", Size: reportSize, Capacity: queueCapacity,
-		Timeout: sendTimeout, Logger: o.logger, Send: m.send,
+		Timeout: sendTimeout, Logger: o.Logger, Send: m.send,
 	})
-	m.stop = sync.OnceValue(m.shutdown)
 	return m
 }
 
 func (m *platform) String() string { return m.reporter.String() }
 
-// Start implements Monitor.
-func (m *platform) Start() error {
-	if err := m.opts.validate(); err != nil {
-		return err
-	}
+func (m *platform) open(context.Context) error {
 	loops := []func(context.Context){m.checker.loop, m.loop}
 	if m.remote != nil {
 		loops = append(loops, m.remote.watch)
 		m.remote.open()
 	}
 	if err := m.group.Start(loops...); err != nil {
-		return fmt.Errorf("start monitor: %w", err)
+		return err
 	}
 	m.advance(StatusStarted)
 	m.evaluate()
@@ -103,36 +103,45 @@ func (m *platform) Start() error {
 
 // Drain implements Monitor.
 func (m *platform) Drain() error {
-	if !m.group.Running() {
-		return fmt.Errorf("drain: monitor is not running: %w", ErrNotAvailable)
+	if err := m.Use(context.Background()); err != nil {
+		return err
 	}
 	m.advance(StatusDraining)
 	return nil
 }
 
-// Stop implements Monitor.
-func (m *platform) Stop() error { return m.stop() }
+// RecordStat implements Stats.
+func (m *platform) RecordStat(r Request, d time.Duration, err error) {
+	if m.Use(context.Background()) != nil {
+		m.late.Add(1)
+		return
+	}
+	m.collector.RecordStat(r, d, err)
+}
 
-func (m *platform) shutdown() error {
+func (m *platform) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
 	defer cancel()
-	m.checker.stop()
-	errs := []error{m.group.Stop(lifecycle.FlushTimeout), m.queue.Stop()}
+	var errs []error
+	add := func(err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("monitor: %w", err))
+		}
+	}
+	add(m.group.Stop(lifecycle.FlushTimeout))
+	add(m.queue.Stop())
 	if m.remote != nil {
 		m.remote.held.Close()
 	}
 	if hung := m.checker.hung(ctx); len(hung) > 0 {
-		errs = append(errs, fmt.Errorf("health checks still run: %s", strings.Join(hung, ", ")))
+		add(fmt.Errorf("health checks still run: %s", strings.Join(hung, ", ")))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("stop monitor: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Dropped implements Monitor.
 func (m *platform) Dropped() uint64 {
-	lost := m.queue.Dropped() - m.void.Load()
+	lost := m.queue.Dropped() - m.void.Load() + m.late.Total()
 	if m.remote != nil {
 		lost += m.remote.lost.Load()
 	}
@@ -141,12 +150,18 @@ func (m *platform) Dropped() uint64 {
 
 // NotReady implements Monitor.
 func (m *platform) NotReady(node string) bool {
-	return m.remote != nil && m.remote.notReady(node)
+	if m.remote == nil {
+		return false
+	}
+	if node != "" { // ReadyFilter only announces that it will ask
+		_ = m.Use(context.Background()) // nothing is known of any node, then
+	}
+	return m.remote.notReady(node)
 }
 
 // Health implements Monitor.
 func (m *platform) Health() Health {
-	o := m.opts.server.Options()
+	o := m.opts.Server.Options()
 	m.mu.Lock()
 	h := Health{Service: o.Name, Node: o.Name + "-" + o.Id, Status: m.status}
 	m.mu.Unlock()
@@ -190,7 +205,7 @@ func (m *platform) poke() {
 // loop reports at the interval, and at once after a change.
 func (m *platform) loop(ctx context.Context) {
 	// Never later than the interval that the report names.
-	next := func() time.Duration { return m.opts.interval - randv2.N(m.opts.interval/5) }
+	next := func() time.Duration { return m.opts.Interval - randv2.N(m.opts.Interval/5) }
 	timer := time.NewTimer(next())
 	defer timer.Stop()
 	for {

@@ -2,7 +2,9 @@ package monitor_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/rpctest"
@@ -30,7 +33,7 @@ func TestEveryStatusArrivesBeforeStopReturns(t *testing.T) {
 		m, id := w.serve(stack, "shop", monitor.Interval(time.Hour), monitor.WatchLoss("trace", dropped(12)))
 		rpctest.Eventually(t, "it runs", func() bool { return w.statusOf(id) == pb.Status_RUNNING })
 		s := w.fullStatus(id)
-		if s.Info["dropped.trace"] != "12" || s.Info["dropped.monitor"] != "0" || s.Interval != 3600 || s.Ttl != 3*3600 {
+		if s.Details["dropped.trace"] != "12" || s.Info != "dropped.monitor=0, dropped.trace=12" || s.Interval != 3600 || s.Ttl != 3*3600 {
 			t.Errorf("status: %v", s)
 		}
 		if n := s.Service.Nodes[0]; n.Port == 0 || n.Address != "127.0.0.1" || s.Service.Version != "test" {
@@ -128,7 +131,7 @@ func TestStopWithoutServerIsBoundedAndSaysWhatIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	if err := m.Stop(); err == nil || !strings.Contains(err.Error(), "monitor reports lost") {
+	if err := m.Stop(); !errors.Is(err, monitor.ErrLost) || !strings.HasPrefix(err.Error(), "monitor: lost ") {
 		t.Errorf("stop: %v", err)
 	}
 	if d := time.Since(begun); d > 8*time.Second {
@@ -230,5 +233,38 @@ func TestTopicsCarryWhatTheServerCannotTake(t *testing.T) {
 		rpctest.Eventually(t, "all three topics", func() bool {
 			return statuses.Load() >= 2 && checks.Load() > 0 && stats.Load() > 0
 		})
+	})
+}
+
+// A client of the user's may have no broker: then the topics are not fed.
+func TestAClientWithoutABroker(t *testing.T) {
+	net := rpctest.New(t)
+	own := net.Broker
+	net.Broker = nil
+	c := net.Client(rpctest.GRPC)
+	net.Broker = own
+	m := monitor.NewMonitor(monitor.Client(c), monitor.Server(idle("shop")), monitor.Logger(slog.New(slog.DiscardHandler)), monitor.Interval(monitor.MinInterval))
+	w := &world{Net: net, t: t, api: pb.NewMonitorService(monitor.ServiceName, net.Client(rpctest.GRPC))}
+	w.run(m)
+	rpctest.Eventually(t, "it is away", func() bool { return m.Dropped() > 0 })
+	net.Boot(monitorsrv.Service())
+	rpctest.Eventually(t, "the server hears of the node", func() bool { return w.statusOf("shop-1") == pb.Status_RUNNING })
+}
+
+func TestTLS(t *testing.T) {
+	net := rpctest.New(t)
+	running := net.Boot(monitorsrv.Service())
+	rpctest.Handshakes(t, running.Address(), func(t *testing.T, addr string, c *tls.Config) error {
+		there := rpctest.New(t)
+		front := &registry.Service{Name: monitor.ServiceName, Nodes: []*registry.Node{{Id: "front", Address: addr}}}
+		if err := there.Registry.Register(front); err != nil {
+			t.Fatal(err)
+		}
+		m := monitor.NewMonitor(monitor.Client(there.Client(rpctest.RPC)), monitor.Server(idle("shop")), monitor.TLS(c),
+			monitor.Logger(slog.New(slog.DiscardHandler)))
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return m.Stop()
 	})
 }

@@ -2,12 +2,12 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"go-micro.dev/v6/client"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/monitor/proto"
@@ -15,7 +15,7 @@ import (
 
 // remote is go.micro.srv.monitor as the platform plugin sees it.
 type remote struct {
-	opts  options
+	opts  Options
 	nodes nodes // that are not ready, as far as we know
 	held  rpc.Held
 
@@ -24,14 +24,14 @@ type remote struct {
 	lost    atomic.Uint64
 }
 
-func newRemote(o options) *remote {
+func newRemote(o Options) *remote {
 	return &remote{opts: o, nodes: nodes{wanted: make(chan struct{})}}
 }
 
 func (r *remote) String() string { return "platform" }
 
 func (r *remote) open() {
-	r.held.Open(func() (client.Client, func()) { return rpc.Acquire(r.opts.client, r.opts.tls) })
+	r.held.Open(func() (client.Client, func()) { return rpc.Acquire(r.opts.Client, r.opts.TLS) })
 }
 
 func (r *remote) service() pb.MonitorService {
@@ -42,16 +42,17 @@ func (r *remote) service() pb.MonitorService {
 // Report implements plugin.Reporter.
 func (r *remote) Report(ctx context.Context, report *pb.ReportRequest) error {
 	_, err := r.service().Report(ctx, report, rpc.Options(sendTimeout)...)
+	err = rpcerr.From(ctx, "report to "+ServiceName, err)
 	r.down.Store(err != nil)
-	switch code := call.Code(err); {
+	switch {
 	case err == nil:
 		r.refused = false
 		return nil
-	case code == 400 || code == 409:
+	case errors.Is(err, rpcerr.ErrInvalid) || errors.Is(err, rpcerr.ErrExists):
 		r.refuse(report, err)
 		return nil
 	}
-	return rpcerr.From(ctx, "report to "+ServiceName, err)
+	return err
 }
 
 // refuse counts a report that would be refused again: another node goes by this
@@ -59,7 +60,7 @@ func (r *remote) Report(ctx context.Context, report *pb.ReportRequest) error {
 func (r *remote) refuse(report *pb.ReportRequest, err error) {
 	r.lost.Add(uint64(len(report.Statuses) + len(report.Stats)))
 	if !r.refused {
-		r.opts.logger.Warn("monitor reports are refused", "node", report.Service.Nodes[0].Id, "error", err)
+		r.opts.Logger.Warn("monitor reports are refused", "node", report.Service.Nodes[0].Id, "error", err)
 	}
 	r.refused = true
 }
@@ -70,8 +71,7 @@ func (r *remote) refuse(report *pb.ReportRequest, err error) {
 func (r *remote) publish(ctx context.Context, report *pb.ReportRequest) {
 	c, _ := r.held.Get() // as in service
 	send := func(topic string, m proto.Message) {
-		msg := c.NewMessage(topic, m, client.WithMessageContentType("application/protobuf"))
-		_ = c.Publish(ctx, msg) // best effort: the queue tells that the server is away
+		_ = rpc.Publish(ctx, c, topic, m) // best effort: the queue tells that the server is away
 	}
 	send(StatusTopic, report.Current)
 	for _, check := range report.Checks {

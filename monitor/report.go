@@ -1,8 +1,11 @@
 package monitor
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go-micro.dev/v6/server"
@@ -24,39 +27,59 @@ func wireService(o server.Options) *pb.Service {
 	if address == "" {
 		address = o.Address
 	}
-	node := &pb.Node{Id: o.Name + "-" + o.Id, Address: clean.Text(address, 256), Metadata: clean.Map(o.Metadata)}
+	node := &pb.Node{Id: clean.UTF8(o.Name + "-" + o.Id), Address: clean.Text(address, 256), Metadata: clean.Map(o.Metadata)}
 	if host, port, err := net.SplitHostPort(address); err == nil {
 		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
 			node.Address, node.Port = clean.Text(host, 256), int64(n)
 		}
 	}
-	return &pb.Service{Name: o.Name, Version: clean.Text(o.Version, 128), Nodes: []*pb.Node{node}}
+	return &pb.Service{Name: clean.UTF8(o.Name), Version: clean.Text(o.Version, 128), Nodes: []*pb.Node{node}}
 }
 
-func (m *platform) service() *pb.Service { return wireService(m.opts.server.Options()) }
+func (m *platform) service() *pb.Service { return wireService(m.opts.Server.Options()) }
 
 func (m *platform) wireStatus(s Status, at time.Time, seq uint64) *pb.Status {
+	details := m.details()
 	return &pb.Status{
-		Service: m.service(), Status: pb.Status_Status(s), Info: m.info(), Timestamp: at.Unix(),
-		Interval: seconds(m.opts.interval), Ttl: seconds(missed * m.opts.interval), Seq: seq,
+		Service: m.service(), Status: pb.Status_Status(s), Info: summary(details), Details: details, Timestamp: at.Unix(),
+		Interval: seconds(m.opts.Interval), Ttl: seconds(missed * m.opts.Interval), Seq: seq,
 	}
 }
 
-// info tells what the plugins of the process dropped so far.
-func (m *platform) info() map[string]string {
-	info := make(map[string]string, len(m.opts.losses)+1)
-	for _, l := range m.opts.losses {
-		info["dropped."+l.name] = strconv.FormatUint(l.dropper.Dropped(), 10)
+// details tells what the plugins of the process dropped so far.
+func (m *platform) details() map[string]string {
+	info := make(map[string]string, len(m.opts.Losses)+1)
+	for _, l := range m.opts.Losses {
+		info["dropped."+l.Name] = strconv.FormatUint(l.dropped(), 10)
 	}
 	info["dropped.monitor"] = strconv.FormatUint(m.Dropped(), 10)
 	return info
+}
+
+// summary is what details say as one text.
+func summary(details map[string]string) string {
+	parts := make([]string, 0, len(details))
+	for _, k := range slices.Sorted(maps.Keys(details)) {
+		parts = append(parts, k+"="+details[k])
+	}
+	return strings.Join(parts, ", ")
+}
+
+// dropped is what the Dropper says, which is a user's: 0 when it panics.
+func (l Loss) dropped() (n uint64) {
+	defer func() {
+		if p := recover(); p != nil {
+			n = 0
+		}
+	}()
+	return l.Dropper.Dropped()
 }
 
 // window ends the present window of stats.
 func (m *platform) window() *pb.Stats {
 	s := &pb.Stats{
 		Service: m.service(), Timestamp: time.Now().Unix(),
-		Interval: seconds(m.opts.interval), Ttl: seconds(missed * m.opts.interval),
+		Interval: seconds(m.opts.Interval), Ttl: seconds(missed * m.opts.Interval),
 		Runtime: goRuntime(),
 	}
 	s.Cpu, s.Memory, s.Disk = usage()
@@ -76,7 +99,7 @@ func (m *platform) report(seq uint64, events []event) *pb.ReportRequest {
 	m.mu.Unlock()
 	r := &pb.ReportRequest{
 		Service: m.service(), Incarnation: m.incarnation, Seq: seq,
-		IntervalMs: m.opts.interval.Milliseconds(),
+		IntervalMs: m.opts.Interval.Milliseconds(),
 		Current:    m.wireStatus(h.Status, at, statusSeq),
 		NotReady:   h.NotReady,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
@@ -28,6 +30,9 @@ type Shutdown struct {
 	// Propagation is DefaultPropagation unless set. It should exceed the time
 	// that the registry's watchers take.
 	Propagation time.Duration
+	// Logger is told what the functions and the monitor lost, slog.Default() unless
+	// set. What it writes to is to be stopped after Stop has returned.
+	Logger *slog.Logger
 	// Leave is called, unless nil, when nothing but streams is left in flight,
 	// while the server still serves. What other nodes need of this one is handed
 	// over then, and streams are told to end: the Stop of a KV does both.
@@ -43,7 +48,8 @@ type Shutdown struct {
 }
 
 // NewShutdown returns the shutdown of a service. The functions, for example the
-// Stop of a Trace and of a Log, are called in order when no call is left.
+// Stop of a Trace and of Metrics, are called in order when no call is left. The
+// Log is not among them: it is stopped last of all.
 func NewShutdown(m Monitor, s server.Server, flush ...func() error) *Shutdown {
 	return &Shutdown{Propagation: DefaultPropagation, monitor: m, server: s, flush: flush}
 }
@@ -68,7 +74,9 @@ func (s *Shutdown) HandlerWrapper() server.HandlerWrapper {
 func (s *Shutdown) InFlight() int64 { return s.calls.Load() + s.streams.Load() }
 
 // Stop ends the service. When ctx ends it waits no longer, but still does all
-// the rest. It is idempotent. Its error joins those of all steps.
+// the rest. It is idempotent. Its error joins those of all steps. What telemetry
+// lost, an ErrLost, is a warning in the log and no error: that nobody takes the
+// metrics is no reason for a service to fail.
 func (s *Shutdown) Stop(ctx context.Context) error {
 	s.once.Do(func() { s.err = s.stop(ctx) })
 	return s.err
@@ -82,15 +90,26 @@ func (s *Shutdown) stop(ctx context.Context) error {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	errs = append(errs, idle(ctx, "calls", &s.calls))
+	errs = append(errs, idle(ctx, "call", &s.calls))
 	if s.Leave != nil {
 		errs = append(errs, s.Leave())
 	}
-	errs = append(errs, idle(ctx, "streams", &s.streams), s.stopServer(ctx))
+	errs = append(errs, idle(ctx, "stream", &s.streams), s.stopServer(ctx))
 	for _, flush := range s.flush {
 		errs = append(errs, flush())
 	}
-	return errors.Join(append(errs, s.monitor.Stop())...)
+	lost, other := lifecycle.Split(errors.Join(append(errs, s.monitor.Stop())...))
+	if lost != nil {
+		s.logger().Warn("stopped, and something is lost", "error", clean.Error(lost, 4<<10))
+	}
+	return other
+}
+
+func (s *Shutdown) logger() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.Default()
 }
 
 // stopServer does not wait for a server that does not stop: go-micro's may wait
@@ -109,7 +128,7 @@ func (s *Shutdown) stopServer(ctx context.Context) error {
 	case err := <-stopped:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("the server did not stop: %w", ctx.Err())
+		return fmt.Errorf("monitor: the server did not stop: %w", ctx.Err())
 	}
 }
 
@@ -125,7 +144,10 @@ func idle(ctx context.Context, what string, count *atomic.Int64) error {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d %s were still in flight: %w", n, what, ctx.Err())
+			if n == 1 {
+				return fmt.Errorf("monitor: 1 %s was still in flight: %w", what, ctx.Err())
+			}
+			return fmt.Errorf("monitor: %d %ss were still in flight: %w", n, what, ctx.Err())
 		}
 	}
 }
@@ -138,7 +160,7 @@ func (s *Shutdown) deregister() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("leave the registry: %w", err)
+		return fmt.Errorf("monitor: leave the registry: %w", err)
 	}
 	for _, service := range services {
 		for _, node := range service.Nodes {
@@ -147,7 +169,7 @@ func (s *Shutdown) deregister() error {
 			}
 			gone := &registry.Service{Name: service.Name, Version: service.Version, Nodes: []*registry.Node{node}}
 			if err := leave(o.Registry, gone); err != nil {
-				return fmt.Errorf("leave the registry: %w", err)
+				return fmt.Errorf("monitor: leave the registry: %w", err)
 			}
 		}
 	}

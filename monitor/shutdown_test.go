@@ -3,8 +3,11 @@ package monitor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -244,4 +247,40 @@ func TestShutdownGoesOnWithoutTheServer(t *testing.T) {
 	}
 	close(stuck.let)
 	<-stuck.stopped
+}
+
+// What telemetry lost is a warning with figures, and no reason to fail.
+func TestShutdownWarnsOfWhatIsLost(t *testing.T) {
+	t.Parallel() // it waits, and has a network of its own
+	net := rpctest.New(t)
+	srv := net.Server(rpctest.GRPC, "shop")
+	net.Start(srv)
+	lost := fmt.Errorf("trace: %w 3 spans: nobody listens", monitor.ErrLost)
+	broken := errors.New("disk full")
+	for _, c := range []struct {
+		flush func() error
+		want  error
+	}{
+		{func() error { return lost }, nil},
+		{func() error { return errors.Join(lost, broken) }, broken},
+	} {
+		var said rpctest.Buffer
+		m := monitor.NewMonitor(monitor.Client(net.Client(rpctest.GRPC)), monitor.Server(srv), monitor.Logger(net.Logger))
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		s := monitor.NewShutdown(m, srv, c.flush)
+		s.Propagation, s.Logger = time.Millisecond, slog.New(slog.NewTextHandler(&said, nil))
+		if err := s.Stop(t.Context()); !errors.Is(err, c.want) || errors.Is(err, monitor.ErrLost) {
+			t.Errorf("stop: %v, want %v", err, c.want)
+		}
+		for _, want := range []string{"level=WARN", "lost 3 spans", "monitor: lost "} { // there is no monitor-srv
+			if !strings.Contains(said.String(), want) {
+				t.Errorf("no %q in %s", want, said.String())
+			}
+		}
+		if strings.Contains(said.String(), "ERROR") {
+			t.Error(said.String())
+		}
+	}
 }

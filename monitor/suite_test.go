@@ -22,7 +22,7 @@ func idle(name string) server.Server {
 
 func TestPlatform(t *testing.T) {
 	t.Parallel() // it waits, and has networks of its own
-	monitortest.Run(t, func(t *testing.T, opts ...monitor.Option) monitor.Monitor {
+	monitortest.Run(t, func(t testing.TB, opts ...monitor.Option) monitor.Monitor {
 		net := rpctest.New(t)
 		net.Boot(monitorsrv.Service())
 		return monitor.NewMonitor(append([]monitor.Option{
@@ -33,14 +33,14 @@ func TestPlatform(t *testing.T) {
 
 func TestRecorder(t *testing.T) {
 	t.Parallel() // it waits
-	monitortest.Run(t, func(_ *testing.T, opts ...monitor.Option) monitor.Monitor {
+	monitortest.Run(t, func(_ testing.TB, opts ...monitor.Option) monitor.Monitor {
 		return recorder.NewMonitor(append([]monitor.Option{monitor.Server(idle("suite"))}, opts...)...)
 	})
 }
 
 func TestDiscard(t *testing.T) {
 	t.Parallel() // it waits
-	monitortest.Run(t, func(_ *testing.T, opts ...monitor.Option) monitor.Monitor {
+	monitortest.Run(t, func(_ testing.TB, opts ...monitor.Option) monitor.Monitor {
 		return discard.NewMonitor(append([]monitor.Option{monitor.Server(idle("suite"))}, opts...)...)
 	})
 }

@@ -61,7 +61,7 @@ func (r *remote) watch(ctx context.Context) {
 			wait.Reset()
 		}
 		if ctx.Err() == nil && (heard || !silent) {
-			r.opts.logger.Warn("cannot watch which nodes are ready, will retry", "error", err)
+			r.opts.Logger.Warn("cannot watch which nodes are ready, will retry", "error", err)
 			silent = true
 		}
 		if wait.Wait(ctx) != nil {

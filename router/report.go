@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"go-micro.dev/v6/client"
-
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -34,7 +32,7 @@ type reporter struct {
 func newReporter(p *platform) *reporter {
 	r := &reporter{p: p, incarnation: rand.Text()}
 	r.queue = batch.New(batch.Config[*pb.ReportRequest]{
-		Name: "windows of router statistics", Size: 1, Capacity: heldWindows,
+		Name: "windows of router statistics", One: "window of router statistics", Size: 1, Capacity: heldWindows,
 		Interval: p.set.interval, Timeout: callTimeout, Logger: p.set.logger, Send: r.send,
 	})
 	return r
@@ -102,14 +100,12 @@ func (r *reporter) send(ctx context.Context, items []*pb.ReportRequest) error {
 // publish feeds the topic, best effort.
 func (r *reporter) publish(ctx context.Context, req *pb.ReportRequest) error {
 	c := r.p.set.client
-	if c == nil { // no broker of the user's
-		return nil
-	}
 	caller := r.p.caller()
 	for _, s := range req.Stats {
 		s.Client = &pb.Service{Name: caller.Name, Version: caller.Version, Nodes: []*pb.Node{{Id: caller.Nodes[0].Id}}}
-		msg := c.NewMessage(StatsTopic, s, client.WithMessageContentType("application/protobuf"))
-		if err := c.Publish(ctx, msg); err != nil {
+		if err := rpc.Publish(ctx, c, StatsTopic, s); errors.Is(err, rpc.ErrNoBroker) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

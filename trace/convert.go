@@ -1,8 +1,12 @@
 package trace
 
 import (
-	pb "github.com/micro/go-platform/trace/proto"
+	"unicode/utf8"
+
 	"go-micro.dev/v6/registry"
+
+	"github.com/micro/go-platform/internal/clean"
+	pb "github.com/micro/go-platform/trace/proto"
 )
 
 // message returns s as it is sent to trace-srv. It locks s. Annotations that
@@ -11,10 +15,10 @@ func message(s *Span) *pb.Span {
 	s.Lock()
 	defer s.Unlock()
 	m := &pb.Span{
-		Name:        cut(s.Name, MaxName),
-		Id:          s.Id,
-		TraceId:     s.TraceId,
-		ParentId:    s.ParentId,
+		Name:        text(s.Name, MaxName),
+		Id:          clean.UTF8(s.Id),
+		TraceId:     clean.UTF8(s.TraceId),
+		ParentId:    clean.UTF8(s.ParentId),
 		Timestamp:   s.Timestamp.UnixMicro(),
 		Duration:    s.Duration.Microseconds(),
 		Debug:       s.Debug,
@@ -26,6 +30,9 @@ func message(s *Span) *pb.Span {
 		if i == MaxAnnotations {
 			dropped += len(s.Annotations) - i
 			break
+		}
+		if a == nil {
+			continue
 		}
 		if len(a.Key) > MaxKey || len(a.Value) > MaxValue {
 			dropped++
@@ -40,9 +47,9 @@ func annotationMessage(a *Annotation, s *Span) *pb.Annotation {
 	m := &pb.Annotation{
 		Timestamp: a.Timestamp.UnixMicro(),
 		Type:      pb.AnnotationType(a.Type),
-		Key:       cut(a.Key, MaxKey),
+		Key:       text(a.Key, MaxKey),
 		Value:     a.Value[:min(len(a.Value), MaxValue)],
-		Debug:     a.Debug,
+		Debug:     texts(a.Debug),
 	}
 	if a.Service != nil && a.Service != s.Source && a.Service != s.Destination { // else said already
 		m.Service = serviceMessage(a.Service)
@@ -55,10 +62,35 @@ func serviceMessage(s *registry.Service) *pb.Service {
 	if s == nil {
 		return nil
 	}
-	m := &pb.Service{Name: cut(s.Name, MaxName), Version: s.Version, Metadata: s.Metadata}
+	m := &pb.Service{Name: text(s.Name, MaxName), Version: clean.UTF8(s.Version), Metadata: texts(s.Metadata)}
 	for _, n := range s.Nodes {
+		if n == nil {
+			continue
+		}
 		host, port := SplitAddress(n.Address)
-		m.Nodes = append(m.Nodes, &pb.Node{Id: n.Id, Address: host, Port: port, Metadata: n.Metadata})
+		m.Nodes = append(m.Nodes, &pb.Node{Id: clean.UTF8(n.Id), Address: clean.UTF8(host), Port: port, Metadata: texts(n.Metadata)})
 	}
 	return m
+}
+
+// text returns the first bytes of s as protobuf takes them: one byte that is not
+// UTF-8 would stop all spans, and names come from headers of strangers.
+func text(s string, size int) string { return cut(clean.UTF8(cut(s, size)), size) }
+
+// texts is text for a map, without a bound.
+func texts(m map[string]string) map[string]string {
+	for k, v := range m {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return cleaned(m)
+		}
+	}
+	return m
+}
+
+func cleaned(m map[string]string) map[string]string {
+	all := make(map[string]string, len(m))
+	for k, v := range m {
+		all[clean.UTF8(k)] = clean.UTF8(v)
+	}
+	return all
 }

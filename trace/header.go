@@ -225,7 +225,7 @@ func inject(md map[string]string, s *Span, formats Format) map[string]string {
 		s.injectOthers(md, formats, h[traceAt:traceEnd], h[spanAt:spanEnd])
 	}
 	if s.Debug && formats&(W3C|XMicro) != 0 {
-		md[names[hDebug]] = "true"
+		md[names[hDebug]] = "1"
 	}
 	return md
 }

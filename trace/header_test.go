@@ -168,3 +168,30 @@ func FuzzFromHeader(f *testing.F) {
 func isHex(s string, size int) bool {
 	return len(s) == size && strings.Trim(s, "0123456789abcdef") == ""
 }
+
+// Implementations that print ids as numbers cut their leading zeros.
+func TestIDsWithoutLeadingZeros(t *testing.T) {
+	zeros := func(n int, id string) string { return strings.Repeat("0", n-len(id)) + id }
+	for _, md := range []map[string]string{
+		{"b3": "abc-def-1-9"},
+		{"X-B3-TraceId": "abc", "X-B3-SpanId": "def", "X-B3-ParentSpanId": "9"},
+		{"X-Micro-Trace-Id": "ABC", "X-Micro-Span-Id": "DEF", "X-Micro-Parent-Id": "9"},
+	} {
+		s, ok := newSink().FromHeader(md)
+		if !ok || s.TraceId != zeros(32, "abc") || s.Id != zeros(16, "def") || s.ParentId != zeros(16, "9") {
+			t.Errorf("%v: %v %+v", md, ok, s)
+		}
+	}
+	for _, id := range []string{"", "0", "000", strings.Repeat("a", 33), "a b", "-1"} {
+		if got, ok := trace.NormalTraceID(id); ok {
+			t.Errorf("%q is the trace id %q", id, got)
+		}
+	}
+}
+
+func TestDebugIsWrittenAsTheOriginalDid(t *testing.T) {
+	tr := newSink()
+	if got := tr.NewHeader(nil, tr.NewSpan(&trace.Span{Debug: true}))[trace.DebugHeader]; got != "1" {
+		t.Errorf("wrote %q", got)
+	}
+}

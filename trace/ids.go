@@ -64,13 +64,14 @@ func randomID() uint64 {
 	}
 }
 
-// normal takes size digits, 16 digits, or a UUID.
+// normal takes up to size digits, which it fills up with leading zeros, as
+// implementations that print a number leave them out; or a UUID.
 func normal(id string, size int) (string, bool) {
 	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
 		id = id[:8] + id[9:13] + id[14:18] + id[19:23] + id[24:]
 		size = len(id)
 	}
-	if len(id) != size && len(id) != 16 {
+	if id == "" || len(id) > size {
 		return "", false
 	}
 	zero, upper := true, false
@@ -85,8 +86,11 @@ func normal(id string, size int) (string, bool) {
 		}
 		zero = zero && c == '0'
 	}
+	if zero {
+		return "", false
+	}
 	if upper {
 		id = strings.ToLower(id)
 	}
-	return id, !zero
+	return noTrace[:size-len(id)] + id, true
 }

@@ -1,14 +1,15 @@
 package trace
 
 import (
+	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/registry"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Options are what the plugins of this package and of those below it share.
@@ -32,6 +33,9 @@ type Options struct {
 
 	Formats Format // what wrappers write
 	Legacy  Format // what NewHeader writes besides
+
+	// Context is for options of plugins that this package does not know.
+	Context context.Context
 }
 
 // Option sets one of the Options.
@@ -40,46 +44,65 @@ type Option func(*Options)
 // MaxBatchSize is how many spans trace-srv takes in one request.
 const MaxBatchSize = 1000
 
-// Validate returns an error that names every option with a bad value.
-func (o Options) Validate() error {
-	var errs []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("trace: %w: option "+format, append([]any{ErrInvalid}, args...)...))
-		}
+// NewOptions returns the defaults with opts applied.
+func NewOptions(opts ...Option) Options {
+	o := Options{
+		BatchSize:      DefaultBatchSize,
+		BatchInterval:  DefaultBatchInterval,
+		CollectTimeout: 5 * time.Second,
+		QueueSize:      10000,
+		Topic:          TraceTopic,
+		SampleRatio:    1,
+		Formats:        W3C,
+		Legacy:         XMicro,
+		Context:        context.Background(),
 	}
-	check(o.BatchSize > 0 && o.BatchSize <= MaxBatchSize, "BatchSize: %d is not within 1..%d", o.BatchSize, MaxBatchSize)
-	check(o.BatchInterval > 0, "BatchInterval: %v is not positive", o.BatchInterval)
-	check(o.CollectTimeout > 0, "CollectTimeout: %v is not positive", o.CollectTimeout)
-	check(o.QueueSize > 0, "QueueSize: %d is not positive", o.QueueSize)
-	check(o.Topic != "", "Topic: empty")
-	check(o.SampleRatio >= 0 && o.SampleRatio <= 1, "SampleRatio: %v is not within 0..1", o.SampleRatio)
-	check(o.SampleRate >= 0 && o.SampleRate <= 1e9, "SampleRate: %v is not within 0..1e9", o.SampleRate)
-	check(o.Formats != 0 && o.Formats&^allFormats == 0, "Headers: unknown format")
-	for _, c := range o.Collectors {
-		check(c != "", "Collectors: an empty address")
+	for _, opt := range opts {
+		opt(&o)
 	}
-	return errors.Join(errs...)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
 }
 
-// BatchSize sets how many spans are sent at once, default DefaultBatchSize, at
-// most MaxBatchSize.
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o Options) Validate() error {
+	c := option.Of("trace")
+	option.Within(c, "BatchSize", o.BatchSize, 1, MaxBatchSize)
+	c.Positive("BatchInterval", o.BatchInterval)
+	c.Positive("CollectTimeout", o.CollectTimeout)
+	option.AtLeast(c, "QueueSize", o.QueueSize, 1)
+	c.That(o.Topic != "", "Topic", `"" is not the name of a topic`)
+	option.Within(c, "SampleRatio", o.SampleRatio, 0, 1)
+	option.Within(c, "SampleRate", o.SampleRate, 0, 1e9)
+	c.That(o.Formats != 0 && o.Formats&^allFormats == 0, "Headers", "%d is not made of W3C, B3, B3Multi and XMicro", o.Formats)
+	for _, address := range o.Collectors {
+		c.That(address != "", "Collectors", `"" is not an address`)
+	}
+	return c.Err()
+}
+
+// BatchSize sets how many spans are sent at once, default DefaultBatchSize, from
+// 1 to MaxBatchSize.
 func BatchSize(n int) Option { return func(o *Options) { o.BatchSize = n } }
 
 // BatchInterval sets how long a span waits for others, default
-// DefaultBatchInterval.
+// DefaultBatchInterval; above 0.
 func BatchInterval(d time.Duration) Option { return func(o *Options) { o.BatchInterval = d } }
 
-// CollectTimeout bounds one attempt to send a batch, default 5 s.
+// CollectTimeout bounds one attempt to send a batch, to as many collectors as it
+// takes, default 5 s; above 0.
 func CollectTimeout(d time.Duration) Option { return func(o *Options) { o.CollectTimeout = d } }
 
 // QueueSize sets how many spans wait in memory before further ones are
-// dropped, default 10,000.
+// dropped, default 10,000, at least 1.
 func QueueSize(n int) Option { return func(o *Options) { o.QueueSize = n } }
 
-// Collectors sets where spans go: "host:port" of trace-srv for the default
-// plugin, which else finds it at the registry; see the other plugins for
-// theirs.
+// Collectors sets where spans go: "host:port" of trace-srvs for the default
+// plugin, which else finds them at the registry; see the other plugins for
+// theirs. Of several the one that took the last batch gets the next one, and
+// another when it cannot be reached.
 func Collectors(addresses []string) Option { return func(o *Options) { o.Collectors = addresses } }
 
 // Topic sets the topic that spans go to while trace-srv cannot be reached,
@@ -94,11 +117,13 @@ func Service(s *registry.Service) Option { return func(o *Options) { o.Service =
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS is used to reach trace-srv when the client is not a grpc client with
-// settings of its own.
+// TLS sets how trace-srv, or the collectors of another plugin, are reached,
+// default in plain text. The default plugin takes no notice of it when its Client
+// is a grpc client, which has settings of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger sets where loss and recovery are reported, default slog.Default().
+// Logger sets where loss and recovery are reported, default, and with nil,
+// slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 // SampleRatio sets the share of new traces that are recorded, 0..1, default 1.
@@ -106,7 +131,7 @@ func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 func SampleRatio(share float64) Option { return func(o *Options) { o.SampleRatio = share } }
 
 // SampleRate bounds how many new traces are recorded per second, after
-// SampleRatio. The default 0 is no bound.
+// SampleRatio, up to 1e9. The default 0 is no bound.
 func SampleRate(perSecond float64) Option { return func(o *Options) { o.SampleRate = perSecond } }
 
 // SampleParent sets whether the caller's decision is taken over when it came

@@ -24,11 +24,10 @@ type platform struct {
 	out *rpcExporter
 }
 
-// NewTrace returns the default plugin, which sends spans to trace-srv. It
-// does no I/O before Start.
+// NewTrace returns the default plugin, which sends spans to trace-srv.
 func NewTrace(opts ...Option) Trace {
 	o := NewOptions(opts...)
-	out := &rpcExporter{options: o}
+	out := &rpcExporter{options: o, addrs: rpc.NewAddrs(o.Collectors...)}
 	out.copies = batch.New(batch.Config[*Span]{
 		Name:     "copies of spans for the topic",
 		Size:     o.BatchSize,
@@ -57,6 +56,7 @@ func (p *platform) Stop() error {
 // rpcExporter is the Exporter of the default plugin.
 type rpcExporter struct {
 	options Options
+	addrs   *rpc.Addrs
 	client  client.Client
 	service pb.TraceService
 	release func()
@@ -110,7 +110,7 @@ func (e *rpcExporter) create(ctx context.Context, spans []*Span) error {
 		m := message(s)
 		n := proto.Size(m)
 		if n > MaxSpanSize {
-			rejected.add(1, "span is larger than 256 KiB")
+			rejected.add(1, "a span is larger than 256 KiB")
 			continue
 		}
 		if size += n; size > maxRequestSize {
@@ -134,17 +134,14 @@ func (e *rpcExporter) call(ctx context.Context, req *pb.CreateRequest, rejected 
 	if len(req.Spans) == 0 {
 		return nil
 	}
-	opts := rpc.Options(e.options.CollectTimeout)
-	if len(e.options.Collectors) > 0 {
-		opts = append(opts, client.WithAddress(e.options.Collectors...))
-	}
-	rsp, err := e.service.Create(ctx, req, opts...)
-	err = rpcerr.From(ctx, "send spans to "+ServiceName, err)
-	switch {
-	case errors.Is(err, rpcerr.ErrInvalid):
-		rejected.add(len(req.Spans), err.Error())
-		return nil
-	case err == nil && rsp.Rejected > 0:
+	var rsp *pb.CreateResponse
+	// One that hangs leaves time for the others.
+	each := e.options.CollectTimeout / time.Duration(max(len(e.options.Collectors), 1))
+	err := e.addrs.Call(ctx, "send spans to "+ServiceName, each, func(opts ...client.CallOption) (err error) {
+		rsp, err = e.service.Create(ctx, req, opts...)
+		return err
+	})
+	if err == nil && rsp.Rejected > 0 {
 		rejected.add(int(rsp.Rejected), rsp.Reason)
 	}
 	return err
@@ -162,7 +159,7 @@ func (e *rpcExporter) copyToTopic(s *Span) {
 func (e *rpcExporter) publish(ctx context.Context, spans []*Span) error {
 	ctx = untraced(ctx)
 	for _, s := range spans {
-		if err := e.client.Publish(ctx, e.client.NewMessage(e.options.Topic, message(s))); err != nil {
+		if err := rpc.Publish(ctx, e.client, e.options.Topic, message(s)); err != nil {
 			return nil //nolint:nilerr // see above
 		}
 	}

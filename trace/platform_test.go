@@ -2,8 +2,10 @@ package trace_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
+	stdnet "net"
 	"strings"
 	"sync"
 	"testing"
@@ -32,18 +34,17 @@ func TestConformance(t *testing.T) {
 		net.Boot(tracesrv.Service())
 		c := net.Client(stack)
 		svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
-		tracetest.Run(t, tracetest.Subject{
-			New: func(_ *testing.T, opts ...trace.Option) trace.Trace { return platform(net, c, opts...) },
-			Read: func(t *testing.T, id string) (found []tracetest.Span) {
-				rsp, err := svc.Read(context.Background(), &pb.ReadRequest{Id: id})
-				if err != nil && call.Code(err) != 404 {
-					t.Fatal(err)
-				}
-				for _, s := range rsp.GetSpans() {
-					found = append(found, convert(s))
-				}
-				return found
-			},
+		newTrace := func(_ testing.TB, opts ...trace.Option) trace.Trace { return platform(net, c, opts...) }
+		tracetest.Run(t, newTrace)
+		tracetest.RunExport(t, newTrace, func(t testing.TB, id string) (found []tracetest.Span) {
+			rsp, err := svc.Read(context.Background(), &pb.ReadRequest{Id: id})
+			if err != nil && call.Code(err) != 404 {
+				t.Fatal(err)
+			}
+			for _, s := range rsp.GetSpans() {
+				found = append(found, convert(s))
+			}
+			return found
 		})
 	})
 }
@@ -155,7 +156,7 @@ func TestLossIsCounted(t *testing.T) {
 	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
-	if err == nil || !strings.Contains(err.Error(), "spans lost") {
+	if !errors.Is(err, trace.ErrLost) || !strings.HasPrefix(err.Error(), "trace: lost 5 spans: ") {
 		t.Errorf("Stop returned %v", err)
 	}
 	if dropped := tr.Dropped(); dropped != 20 || failed == 0 {
@@ -245,4 +246,64 @@ type brokenBroker struct{ broker.Broker }
 
 func (brokenBroker) Publish(string, *broker.Message, ...broker.PublishOption) error {
 	return errors.New("broken")
+}
+
+// A client of the user's may have no broker: then the topic is not fed.
+func TestAClientWithoutABroker(t *testing.T) {
+	net := rpctest.New(t)
+	own := net.Broker
+	net.Broker = nil
+	tr := platform(net, net.Client(rpctest.GRPC), trace.BatchInterval(10*time.Millisecond), trace.Logger(slog.New(slog.DiscardHandler)))
+	s := record(t, tr)
+	flush := tr.(interface{ Flush(context.Context) error }).Flush
+	if err := flush(t.Context()); err == nil {
+		t.Error("sent to nobody")
+	}
+	late := record(t, tr)
+	net.Broker = own
+	net.Boot(tracesrv.Service())
+	svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+	for _, id := range []string{s.TraceId, late.TraceId} {
+		rpctest.Eventually(t, "the span arrives", func() bool {
+			_, err := svc.Read(context.Background(), &pb.ReadRequest{Id: id})
+			return err == nil
+		})
+	}
+	if err := tr.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The first trace-srv is dead, the next hangs, the last takes all.
+func TestOneOfSeveralCollectors(t *testing.T) {
+	net, lonely := rpctest.New(t), rpctest.New(t)
+	running := net.Boot(tracesrv.Service())
+	hanging, err := stdnet.Listen("tcp", "127.0.0.1:0") // it never accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hanging.Close() }() // the test is over
+	tr := platform(lonely, lonely.Client(rpctest.GRPC), trace.CollectTimeout(3*time.Second), trace.BatchInterval(10*time.Millisecond),
+		trace.Collectors([]string{"127.0.0.1:1", hanging.Addr().String(), running.Address()}))
+	svc := pb.NewTraceService(trace.ServiceName, net.Client(rpctest.GRPC))
+	for range 2 {
+		s := record(t, tr)
+		rpctest.Eventually(t, "the span arrives", func() bool {
+			_, err := svc.Read(context.Background(), &pb.ReadRequest{Id: s.TraceId})
+			return err == nil
+		})
+	}
+	if err := tr.Stop(); err != nil || tr.Dropped() != 0 {
+		t.Errorf("%v, %d dropped", err, tr.Dropped())
+	}
+}
+
+func TestTLS(t *testing.T) {
+	net := rpctest.New(t)
+	running := net.Boot(tracesrv.Service())
+	rpctest.Handshakes(t, running.Address(), func(t *testing.T, addr string, c *tls.Config) error {
+		tr := platform(net, net.Client(rpctest.RPC), trace.Collectors([]string{addr}), trace.TLS(c), trace.CollectTimeout(time.Second),
+			trace.Logger(slog.New(slog.DiscardHandler)))
+		return errors.Join(tr.Collect(tr.NewSpan(nil)), tr.Stop())
+	})
 }

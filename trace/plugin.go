@@ -7,45 +7,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/micro/go-platform/internal/batch"
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
 )
 
-// NewOptions returns the defaults with opts applied.
-func NewOptions(opts ...Option) Options {
-	o := Options{
-		BatchSize:      DefaultBatchSize,
-		BatchInterval:  DefaultBatchInterval,
-		CollectTimeout: 5 * time.Second,
-		QueueSize:      10000,
-		Topic:          TraceTopic,
-		SampleRatio:    1,
-		Formats:        W3C,
-		Legacy:         XMicro,
-	}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
-}
-
 // Exporter is where the spans of a Plugin go.
 type Exporter interface {
-	// Start is called once, before the first Export. It must not wait for the
-	// server.
+	// Start is called before the first Export, until it succeeds. It must not wait
+	// for the server. An error about an option wraps ErrInvalid.
 	Start() error
 	// Export delivers the spans before ctx ends. An error means that none
-	// arrived and that the same ones come again, unless it is a *RejectedError.
+	// arrived and that the same ones come again, unless it is a *RejectedError or
+	// wraps ErrInvalid. The latter says that one of the spans, or their number,
+	// will never be taken: they come in halves until it is known which.
 	// Export is called by one goroutine at a time and must not keep the slice.
 	// To read the annotations of a span it holds the span's lock.
 	Export(ctx context.Context, spans []*Span) error
-	// Stop is called after the last Export, if Start was called.
+	// Stop is called after the last Export, if Start succeeded.
 	Stop() error
 }
 
@@ -58,6 +40,9 @@ type RejectedError struct {
 
 // Error implements error.
 func (e *RejectedError) Error() string {
+	if e.Count == 1 {
+		return "1 span rejected: " + e.Reason
+	}
 	return fmt.Sprintf("%d spans rejected: %s", e.Count, e.Reason)
 }
 
@@ -68,10 +53,14 @@ func (e *RejectedError) add(n int, reason string) {
 	e.Count += n
 }
 
+// life keeps the state machine of a plugin out of what it exports.
+type life = lifecycle.Plugin
+
 // Plugin is a Trace that sends its spans in batches to an Exporter: a bounded
 // queue, one sender, retries with backoff, loss counted.
 type Plugin struct {
 	*Tracer
+	*life
 	name     string
 	options  Options
 	exporter Exporter
@@ -79,11 +68,6 @@ type Plugin struct {
 	rejected loss.Counter
 	// collected sees every span that was queued or dropped, if set.
 	collected func(*Span)
-
-	mu      sync.Mutex
-	started bool
-	stopped bool
-	stop    func() error
 }
 
 // NewPlugin returns a plugin of the name with the options.
@@ -98,113 +82,112 @@ func NewPlugin(name string, exporter Exporter, o Options) *Plugin {
 		Logger:   o.Logger,
 		Send:     p.send,
 	})
-	p.stop = sync.OnceValue(p.shutdown)
+	p.life = lifecycle.NewPlugin("trace", lifecycle.Hooks{Check: o.Validate, Open: p.open, Close: p.close})
 	return p
 }
 
-// Start implements Trace.
-func (p *Plugin) Start() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.started {
-		if err := p.options.Validate(); err != nil {
-			return err
-		}
-		if p.stopped {
-			return ErrStopped
-		}
-		if err := p.exporter.Start(); err != nil {
-			return fmt.Errorf("trace: start %s: %w", p.name, err)
-		}
-		p.started = true
+func (p *Plugin) open(context.Context) error {
+	if err := p.exporter.Start(); errors.Is(err, ErrInvalid) {
+		return err // it names the option
+	} else if err != nil {
+		return fmt.Errorf("trace: start %s: %w", p.name, err)
 	}
 	return p.queue.Start()
 }
 
+func (p *Plugin) close() error {
+	err := p.queue.Stop()
+	if err != nil {
+		err = fmt.Errorf("trace: %w", err)
+	}
+	if stop := p.exporter.Stop(); stop != nil {
+		err = errors.Join(err, fmt.Errorf("trace: stop %s: %w", p.name, stop))
+	}
+	return err
+}
+
+var (
+	errNoSpan = errors.New("trace: no span to collect")
+	errFull   = fmt.Errorf("trace: span dropped: %w", batch.ErrFull)
+)
+
 // Collect implements Trace.
 func (p *Plugin) Collect(s *Span) error {
 	if s == nil {
-		return errors.New("trace: no span to collect")
+		return errNoSpan
 	}
 	if !s.End() {
 		return nil
+	}
+	if err := p.Use(context.Background()); err != nil {
+		p.queue.Drop(1)
+		return err
 	}
 	err := p.queue.Add(s)
 	if p.collected != nil {
 		p.collected(s)
 	}
-	return err
+	switch {
+	case errors.Is(err, batch.ErrFull):
+		return errFull
+	case err != nil: // Stop came in between
+		return fmt.Errorf("trace: %w", err)
+	}
+	return nil
 }
 
 // send runs in the one sender.
 func (p *Plugin) send(ctx context.Context, spans []*Span) error {
 	err := p.exporter.Export(ctx, spans)
 	var rejected *RejectedError
-	if errors.As(err, &rejected) {
+	switch {
+	case errors.As(err, &rejected):
 		p.rejected.Add(rejected.Count)
-		p.rejected.Report(p.logger(), "spans", rejected.Reason)
+		p.rejected.Report(p.options.Logger, "spans", rejected.Reason)
 		return nil
-	}
-	if err == nil {
-		p.rejected.Report(p.logger(), "spans", "")
+	case errors.Is(err, ErrInvalid):
+		return fmt.Errorf("%w: %w", batch.ErrNever, err)
+	case err == nil:
+		p.rejected.Report(p.options.Logger, "spans", "")
 	}
 	return err
 }
 
-func (p *Plugin) logger() *slog.Logger {
-	if p.options.Logger != nil {
-		return p.options.Logger
+// Flush starts the plugin, sends what was collected so far and returns the error
+// of that, or of ctx.
+func (p *Plugin) Flush(ctx context.Context) error {
+	if err := p.Use(ctx); err != nil {
+		return err
 	}
-	return slog.Default()
+	if err := p.queue.Flush(ctx); err != nil {
+		return fmt.Errorf("trace: flush: %w", err)
+	}
+	return nil
 }
-
-// Flush sends what was collected so far and returns the error of that, or of
-// ctx. It needs a started plugin.
-func (p *Plugin) Flush(ctx context.Context) error { return p.queue.Flush(ctx) }
 
 // Dropped returns how many sampled spans were lost.
 func (p *Plugin) Dropped() uint64 { return p.queue.Dropped() + p.rejected.Total() }
-
-// Stop implements Trace.
-func (p *Plugin) Stop() error { return p.stop() }
-
-func (p *Plugin) shutdown() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stopped = true
-	err := p.queue.Stop()
-	if p.started {
-		err = errors.Join(err, p.exporter.Stop())
-	}
-	return err
-}
 
 // String implements Trace.
 func (p *Plugin) String() string { return p.name }
 
 // NormalTraceID returns the trace id in the form of Span.TraceId: 32
-// hexadecimal digits in lower case. It also takes the 16 digits of older Zipkin
-// libraries and the UUIDs of the original go-platform.
-func NormalTraceID(id string) (string, bool) {
-	id, ok := normal(id, 32)
-	if !ok {
-		return "", false
-	}
-	if len(id) == 16 {
-		id = "0000000000000000" + id
-	}
-	return id, true
-}
+// hexadecimal digits in lower case. It also takes fewer, whose leading zeros
+// were cut or which are the 16 of older Zipkin libraries, and the UUIDs of the
+// original go-platform.
+func NormalTraceID(id string) (string, bool) { return normal(id, traceEnd-traceAt) }
 
 // NormalSpanID returns the span id in the form of Span.Id: 16 hexadecimal
-// digits in lower case. Of a UUID, as the original go-platform wrote, it takes
-// the first half: in its version 1 the second one names the machine.
+// digits in lower case. It also takes fewer, whose leading zeros were cut. Of a
+// UUID, as the original go-platform wrote, it takes the first half: in its
+// version 1 the second one names the machine.
 func NormalSpanID(id string) (string, bool) {
-	id, ok := normal(id, 16)
-	if !ok || len(id) == 16 {
+	const size = spanEnd - spanAt
+	id, ok := normal(id, size)
+	if !ok || len(id) == size {
 		return id, ok
 	}
-	return normal(id[:16], 16)
+	return normal(id[:size], size)
 }
 
 // SplitAddress splits the "host:port" of a node; a port that is not there is 0.

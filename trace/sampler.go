@@ -51,11 +51,13 @@ func (s *sampler) child(parent *Span) decision {
 	case s.followParent && parent.decision == sampled:
 		return sampled
 	}
-	low, err := strconv.ParseUint(parent.TraceId[16:], 16, 64)
-	if err != nil { // cannot be: FromHeader validated it
-		return unsampled
-	}
-	return s.fresh(low)
+	return s.fresh(lowID(parent.TraceId))
+}
+
+// lowID returns the low half of a valid trace id.
+func lowID(traceID string) uint64 {
+	low, _ := strconv.ParseUint(traceID[16:], 16, 64) // it is valid
+	return low
 }
 
 // fresh decides on a trace that nobody decided on.

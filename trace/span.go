@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/clean"
 	merrors "go-micro.dev/v6/errors"
 	"go-micro.dev/v6/registry"
 )
@@ -76,7 +77,13 @@ func (s *Span) Fail(err error) {
 	s.add(a, reason(err))
 }
 
-func reason(err error) string {
+// reason is what a user's error says, which may be one whose Error panics.
+func reason(err error) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = clean.Error(err, MaxValue)
+		}
+	}()
 	var e *merrors.Error
 	if !errors.As(err, &e) {
 		e = merrors.Parse(err.Error())
@@ -175,6 +182,9 @@ func (s *Span) Kind() Kind {
 	s.Lock()
 	defer s.Unlock()
 	for _, a := range s.Annotations {
+		if a == nil {
+			continue // of the user's
+		}
 		if k := a.Type.Kind(); k != KindInternal {
 			return k
 		}

@@ -156,3 +156,14 @@ func TestIDsAreHex(t *testing.T) {
 		t.Errorf("%d digits in use, want 16", len(seen))
 	}
 }
+
+// A span made by hand from the trace id of another is recorded when that one is.
+func TestSpansByHandAreSampledWithTheirTrace(t *testing.T) {
+	tr := newSink(trace.SampleRatio(0.5))
+	for range 100 {
+		root := tr.NewSpan(nil)
+		if s := tr.NewSpan(&trace.Span{TraceId: root.TraceId, ParentId: root.Id}); s.Sampled() != root.Sampled() {
+			t.Fatalf("sampled %v of a trace that is %v", s.Sampled(), root.Sampled())
+		}
+	}
+}

@@ -16,13 +16,19 @@ import (
 
 // Trace makes, carries and collects spans.
 //
-// All methods are safe for concurrent use, before Start and after Stop too.
-// None blocks on the network but Stop.
+// All methods are safe for concurrent use. The first Collect starts the plugin,
+// as Start does; after Stop spans are dropped and counted. None blocks on the
+// network but Stop.
 type Trace interface {
-	// NewSpan begins a span: a child of parent, or the first span of a new trace
-	// when parent is nil or has no trace id. It decides whether the span is
-	// recorded (Span.Sampled) and never returns nil.
-	NewSpan(parent *Span) *Span
+	// NewSpan begins a span and never returns nil. What s says depends on its Id:
+	// with one it is the parent, or without a trace id the caller's decision on
+	// sampling; without one it is what the new span shall be, which gets its
+	// Name, TraceId, ParentId, Debug, Source, Destination, Timestamp, Duration and
+	// Annotations as far as they are set. A span that has no valid trace id by
+	// then, as that of a nil s, is the first of a new trace. NewSpan decides
+	// whether the span is recorded (Span.Sampled); of a trace id without a parent
+	// it is decided as of a caller who did not decide.
+	NewSpan(s *Span) *Span
 	// NewContext returns a context with s as its current span.
 	NewContext(ctx context.Context, s *Span) context.Context
 	// FromContext returns the current span.
@@ -37,16 +43,16 @@ type Trace interface {
 	// Collect ends s and hands it over to be sent; s must not be changed any
 	// more. A Duration of zero becomes the time since Timestamp. A span that is
 	// not sampled, or was collected before, is ignored. The error says that the
-	// span was dropped.
+	// span was dropped, and is that of Start where the plugin cannot start.
 	Collect(s *Span) error
 	// Dropped returns how many spans were lost since the start.
 	Dropped() uint64
 	// Start begins to send what is collected. It does not wait for the server.
-	// It is idempotent, and returns an error that names the option with a bad
-	// value.
+	// It is idempotent. An option with a bad value is an ErrInvalid, each time;
+	// after Stop it returns ErrStopped.
 	Start() error
-	// Stop sends what is left within two seconds and returns an error that says
-	// how many spans were lost. It is idempotent; later spans are dropped.
+	// Stop sends what is left within two seconds and returns an ErrLost that says
+	// how many spans did not arrive. It is idempotent; later spans are dropped.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -72,6 +78,8 @@ var (
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned by Start and Collect after Stop.
 	ErrStopped = lifecycle.ErrStopped
+	// ErrLost is wrapped by what Stop says of spans that did not arrive.
+	ErrLost = lifecycle.ErrLost
 )
 
 // ServiceName is the service that NewTrace's spans go to.

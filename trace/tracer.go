@@ -1,7 +1,9 @@
 package trace
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/micro/go-platform/internal/spanctx"
@@ -30,22 +32,55 @@ func NewTracer(o Options) *Tracer {
 }
 
 // NewSpan implements Trace.
-func (t *Tracer) NewSpan(parent *Span) *Span {
-	if parent == nil {
+func (t *Tracer) NewSpan(s *Span) *Span {
+	switch {
+	case s == nil:
 		return t.root(undecided, false)
+	case s.Id == "":
+		return t.complete(s)
 	}
-	traceID := parent.TraceId
-	if !parent.made && !parent.remote && traceID != "" {
+	traceID := s.TraceId
+	if !s.made && !s.remote && traceID != "" {
 		// Made by hand: it may be anything.
 		traceID, _ = NormalTraceID(traceID)
 	}
 	if traceID == "" {
-		return t.root(t.inherited(parent), parent.Debug)
+		return t.root(t.inherited(s), s.Debug)
 	}
-	d := t.sampler.child(parent)
-	s := t.begin(d)
-	s.makeIDs(traceID, 0, 0, d == sampled)
-	s.ParentId, s.Debug, s.state = parent.Id, parent.Debug, parent.state
+	d := t.sampler.child(s)
+	child := t.begin(d)
+	child.makeIDs(traceID, 0, 0, d == sampled)
+	child.ParentId, child.Debug, child.state = s.Id, s.Debug, s.state
+	return child
+}
+
+// complete returns the span that s describes.
+func (t *Tracer) complete(like *Span) *Span {
+	var s *Span
+	d := t.inherited(like)
+	if traceID, ok := NormalTraceID(like.TraceId); ok {
+		if d == undecided {
+			d = t.sampler.fresh(lowID(traceID))
+		}
+		s = t.begin(d)
+		s.makeIDs(traceID, 0, 0, d == sampled)
+		s.Debug, s.state = like.Debug, like.state
+		s.ParentId, _ = NormalSpanID(like.ParentId)
+	} else {
+		s = t.root(d, like.Debug)
+	}
+	s.Name = like.Name
+	s.Source, s.Destination = cmp.Or(like.Source, s.Source), like.Destination
+	if !s.Sampled() {
+		return s
+	}
+	if !like.Timestamp.IsZero() {
+		s.Timestamp = like.Timestamp
+	}
+	s.Duration = like.Duration
+	like.Lock()
+	defer like.Unlock()
+	s.Annotations = slices.Clone(like.Annotations)
 	return s
 }
 

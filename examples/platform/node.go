@@ -102,8 +102,8 @@ func newNode(ctx context.Context, p *platform, service, version, name string) (_
 	n.routed = rpc.NewClient(rpc.Config{Registry: reg, Broker: brk, Logger: chatter, Selector: n.router})
 
 	n.shutdown = monitor.NewShutdown(n.monitor, srv,
-		n.router.Stop, n.config.Stop, n.trace.Stop, n.metrics.Stop, n.log.Stop)
-	n.shutdown.Leave = n.leave
+		n.router.Stop, n.config.Stop, n.trace.Stop, n.metrics.Stop)
+	n.shutdown.Leave, n.shutdown.Logger = n.leave, n.says
 	n.shutdown.Propagation = 100 * time.Millisecond // within a process
 	n.service = micro.NewService(service,
 		micro.Client(n.routed), micro.Server(srv), micro.HandleSignal(false),
@@ -181,7 +181,7 @@ func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), n.bound)
 	defer cancel()
 	err := n.shutdown.Stop(ctx)
-	for _, end := range append(n.ends, n.auth.Stop) { // the farewell needs a token
+	for _, end := range append(n.ends, n.auth.Stop, n.log.Stop) { // the farewell needs a token, and the log hears of it
 		err = errors.Join(err, end())
 	}
 	n.routed.Close()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/micro/go-platform/internal/clean"
 	"go-micro.dev/v6/client"
 	merrors "go-micro.dev/v6/errors"
 )
@@ -38,10 +39,20 @@ func (r Result) String() string {
 }
 
 // Of classifies the error of a call or a handler. The normal end of a stream,
-// io.EOF or go-micro's "EOS", is a success.
-func Of(err error) Result {
+// io.EOF or go-micro's "EOS", is a success. An error whose methods panic, as
+// those of a nil pointer in an error may, is a Failure: it is its maker's fault,
+// and ours would be to end the process.
+func Of(err error) (result Result) {
+	if err == nil {
+		return Success
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			result = Failure
+		}
+	}()
 	switch {
-	case err == nil || Ended(err):
+	case Ended(err):
 		return Success
 	case errors.Is(err, context.DeadlineExceeded):
 		return Dropped
@@ -68,10 +79,14 @@ func Code(err error) int32 {
 // Parse returns the go-micro error that err is or spells: the rpc stack hands
 // errors over as strings that hold the JSON, the streams of the grpc stack as a
 // status whose text ends with it. Of any other it returns one with its text and
-// the code 0.
-func Parse(err error) *merrors.Error {
-	var e *merrors.Error
-	if errors.As(err, &e) {
+// the code 0, also where that text cannot be had because Error panics.
+func Parse(err error) (e *merrors.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e = &merrors.Error{Detail: clean.Error(err, 1<<10)}
+		}
+	}()
+	if errors.As(err, &e) && e != nil {
 		return e
 	}
 	text := err.Error()

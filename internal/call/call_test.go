@@ -83,3 +83,19 @@ func TestCodeOfAGRPCStreamWithoutOurs(t *testing.T) {
 		t.Errorf("got %v", call.Parse(err))
 	}
 }
+
+type broken struct{ err error }
+
+func (b *broken) Error() string { return b.err.Error() }
+func (b *broken) Unwrap() error { return b.err }
+
+func TestErrorsThatPanicAreFailures(t *testing.T) {
+	for _, err := range []error{(*broken)(nil), &broken{}, (*merrors.Error)(nil)} {
+		if got := call.Of(err); got != call.Failure {
+			t.Errorf("%T: %v", err, got)
+		}
+		if e := call.Parse(err); e == nil || e.Code != 0 {
+			t.Errorf("%T: parsed as %v", err, e)
+		}
+	}
+}

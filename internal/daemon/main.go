@@ -16,6 +16,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
 	"go-micro.dev/v6/registry"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // StartTimeout bounds a start, registration and migrations included.
@@ -87,7 +89,11 @@ func (f *flags) serve(ctx context.Context, s Service, stderr io.Writer) error {
 	c.Logger.Info("serving", "service", s.Name, "address", running.Address(), "admin", running.AdminAddress())
 	<-ctx.Done()
 	c.Logger.Info("stopping", "service", s.Name)
-	return errors.Join(running.Stop(), stopRegistry(c.Registry))
+	lost, other := lifecycle.Split(errors.Join(running.Stop(), stopRegistry(c.Registry)))
+	if lost != nil {
+		c.Logger.Warn("stopped, and something is lost", "service", s.Name, "error", lost)
+	}
+	return other
 }
 
 // stopRegistry ends the background work of registries that have any.

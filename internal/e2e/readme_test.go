@@ -54,9 +54,9 @@ func build(t *testing.T, readme, code, to string) {
 	}
 }
 
-// TestReadmesServiceRuns runs the service of the first README as it stands, with
-// none of ours to talk to.
-func TestReadmesServiceRuns(t *testing.T) {
+// greeter builds the service of the first README.
+func greeter(t *testing.T) string {
+	t.Helper()
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +65,14 @@ func TestReadmesServiceRuns(t *testing.T) {
 	code, _, _ = strings.Cut(code, "```")
 	program := filepath.Join(t.TempDir(), "greeter")
 	build(t, "README.md", code, program)
+	return program
+}
+
+// TestReadmesServiceRuns runs the service of the first README as it stands, with
+// none of ours to talk to.
+func TestReadmesServiceRuns(t *testing.T) {
 	addr := backend.Consul(t).Addr
-	cmd := exec.Command(program, "--registry", "consul", "--registry_address", addr)
+	cmd := exec.Command(greeter(t), "--registry", "consul", "--registry_address", addr)
 	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "GREETER_SECRET=secret")
 	p := rpctest.StartProcess(t, cmd)
 	t.Cleanup(p.Kill)
@@ -88,5 +94,27 @@ func TestReadmesServiceRuns(t *testing.T) {
 	}
 	if out := p.Output.String(); strings.Contains(out, "panic") || strings.Contains(out, "deregister error") {
 		t.Error(out)
+	}
+}
+
+// A service that is wired as the README says ends well when nobody is there: no
+// monitor-srv, no trace-srv, no Telegraf. Its log hears of what is lost.
+func TestTheReadmesServiceEndsWell(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(greeter(t))
+	cmd.Dir = dir // of its log
+	cmd.Env = append(os.Environ(), "GREETER_SECRET=x", "MICRO_REGISTRY=memory", "MICRO_SERVER_ADDRESS=127.0.0.1:0")
+	p := rpctest.StartProcess(t, cmd)
+	defer p.Kill()
+	rpctest.Eventually(t, "it reports to nobody", func() bool { return strings.Contains(p.Output.String(), "cannot send monitor reports") })
+	if err := p.Terminate(); err != nil {
+		t.Errorf("%v\n%s", err, p.Output.String())
+	}
+	log, err := os.ReadFile(dir + "/log.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(log), `"level":"warn"`) || !strings.Contains(string(log), "monitor: lost ") || strings.Contains(string(log), `"level":"error"`) {
+		t.Errorf("its log:\n%s", log)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -22,6 +23,23 @@ func Lost(pkg string, n int, item, why string) error {
 		return fmt.Errorf("%s: %w 1 %s: %s", pkg, ErrLost, item, why)
 	}
 	return fmt.Errorf("%s: %w %d %ss: %s", pkg, ErrLost, n, item, why)
+}
+
+// Split parts what errors.Join made of several Stops into the ErrLosts and the
+// rest: a service that stops warns of the former and fails by the latter.
+func Split(err error) (lost, other error) {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what is wrapped further down is one error
+	if !ok || slices.Contains(joined.Unwrap(), ErrLost) {
+		if errors.Is(err, ErrLost) {
+			return err, nil
+		}
+		return nil, err
+	}
+	for _, e := range joined.Unwrap() {
+		l, o := Split(e)
+		lost, other = errors.Join(lost, l), errors.Join(other, o)
+	}
+	return lost, other
 }
 
 // Hooks are what is particular in the life of a plugin. Each may be nil.

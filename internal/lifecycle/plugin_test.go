@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -118,5 +119,25 @@ func TestStopClosesWhatOpenedMeanwhile(t *testing.T) {
 	}
 	if err := <-started; !errors.Is(err, lifecycle.ErrStopped) || !closed {
 		t.Errorf("Start: %v, closed: %t", err, closed)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	spans, broken := lifecycle.Lost("trace", 2, "span", "no answer"), errors.New("broken")
+	for _, c := range []struct{ err, lost, other error }{
+		{nil, nil, nil},
+		{spans, spans, nil},
+		{broken, nil, broken},
+		{fmt.Errorf("stop: %w", spans), spans, nil},
+		{fmt.Errorf("%w 1 span: %w", lifecycle.ErrLost, broken), lifecycle.ErrLost, nil},
+		{errors.Join(nil, spans, errors.Join(broken, spans)), spans, broken},
+	} {
+		lost, other := lifecycle.Split(c.err)
+		if !errors.Is(lost, c.lost) || !errors.Is(other, c.other) || (lost == nil) != (c.lost == nil) || (other == nil) != (c.other == nil) {
+			t.Errorf("%v: lost %v, other %v", c.err, lost, other)
+		}
+		if errors.Is(other, lifecycle.ErrLost) {
+			t.Errorf("%v: other is %v", c.err, other)
+		}
 	}
 }

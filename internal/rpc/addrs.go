@@ -53,8 +53,12 @@ func (a *Addrs) Call(ctx context.Context, doing string, timeout time.Duration, f
 		at := (first + i) % len(a.all)
 		opts := append(Options(timeout), client.WithRetries(0), client.WithAddress(a.all[at]))
 		err = rpcerr.From(ctx, doing, f(opts...))
-		if err == nil || !unreached(err) || ctx.Err() != nil {
+		if err == nil || !unreached(err) {
 			a.last.Store(int64(at))
+			return err
+		}
+		a.last.Store(int64(at+1) % int64(len(a.all))) // where the next call begins if ctx ends now
+		if ctx.Err() != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/micro/go-platform/internal/call"
 	merrors "go-micro.dev/v6/errors"
@@ -77,6 +78,10 @@ func To(id string, err error) error {
 	return merrors.New(id, err.Error(), 500)
 }
 
+// unencoded is in what grpc says of a request that it cannot encode, a string
+// that is not UTF-8 above all: it can never be sent.
+const unencoded = "error while marshaling"
+
 // From wraps what a call to a platform service returned with what was being
 // done and with the sentinel of its code. When ctx has ended its error wins.
 // A service that cannot be found or reached is ErrUnavailable.
@@ -89,7 +94,10 @@ func From(ctx context.Context, doing string, err error) error {
 	}
 	e := call.Parse(err)
 	found := sentinel(e.Code)
-	if found == nil && e.Id == "go.micro.client" {
+	switch {
+	case strings.Contains(e.Detail, unencoded):
+		found = ErrInvalid
+	case found == nil && e.Id == "go.micro.client":
 		found = ErrUnavailable
 	}
 	if found == nil {

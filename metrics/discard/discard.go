@@ -9,33 +9,38 @@ import "github.com/micro/go-platform/metrics"
 func NewMetrics(opts ...metrics.Option) metrics.Metrics {
 	d := &discard{}
 	d.Config = func(metrics.Options) metrics.StoreConfig { return metrics.StoreConfig{} }
-	d.Setup(metrics.DefaultOptions(), opts...)
+	d.Setup(opts...)
+	d.all = d.Store.Counter("all")
 	return d
 }
 
-// discard hides the store of the plugin behind metrics that do nothing.
-type discard struct{ metrics.Plugin }
+// discard hides the store of the plugin behind metrics that keep nothing. They
+// share one counter, which starts the plugin and counts what comes after Stop.
+type discard struct {
+	metrics.Plugin
+	all metrics.Counter
+}
 
 func (d *discard) String() string                     { return "discard" }
-func (d *discard) Counter(string) metrics.Counter     { return counter{} }
-func (d *discard) Gauge(string) metrics.Gauge         { return gauge{} }
-func (d *discard) Histogram(string) metrics.Histogram { return histogram{} }
+func (d *discard) Counter(string) metrics.Counter     { return counter{d.all} }
+func (d *discard) Gauge(string) metrics.Gauge         { return gauge{d.all} }
+func (d *discard) Histogram(string) metrics.Histogram { return histogram{d.all} }
 
-type counter struct{}
+type counter struct{ all metrics.Counter }
 
-func (counter) Incr(uint64)                                 {}
-func (counter) Decr(uint64)                                 {}
-func (counter) Reset()                                      {}
+func (c counter) Incr(uint64)                               { c.all.Incr(0) }
+func (c counter) Decr(uint64)                               { c.all.Incr(0) }
+func (c counter) Reset()                                    {}
 func (c counter) WithFields(metrics.Fields) metrics.Counter { return c }
 
-type gauge struct{}
+type gauge struct{ all metrics.Counter }
 
-func (gauge) Set(int64)                                 {}
-func (gauge) Reset()                                    {}
+func (g gauge) Set(int64)                               { g.all.Incr(0) }
+func (g gauge) Reset()                                  {}
 func (g gauge) WithFields(metrics.Fields) metrics.Gauge { return g }
 
-type histogram struct{}
+type histogram struct{ all metrics.Counter }
 
-func (histogram) Record(int64)                                  {}
-func (histogram) Reset()                                        {}
+func (h histogram) Record(int64)                                { h.all.Incr(0) }
+func (h histogram) Reset()                                      {}
 func (h histogram) WithFields(metrics.Fields) metrics.Histogram { return h }

@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 func TestDiscard(t *testing.T) {
-	metricstest.RunLifecycle(t, func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
+	metricstest.Run(t, func(_ testing.TB, opts ...metrics.Option) metrics.Metrics {
 		return discard.NewMetrics(opts...)
 	})
 }

@@ -6,51 +6,91 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 	"github.com/micro/go-platform/metrics"
 )
 
-// RunLifecycle checks what holds for every plugin, also for one that keeps
-// nothing.
-func RunLifecycle(t *testing.T, build New) {
-	t.Run("start and stop are idempotent", func(t *testing.T) {
-		m := build(t)
-		must(t, m.Start())
-		must(t, m.Start())
-		must(t, m.Stop())
-		must(t, m.Stop())
-		if err := m.Start(); !errors.Is(err, metrics.ErrStopped) {
-			t.Errorf("Start after Stop: %v", err)
+// Run checks what holds for every plugin, also for one that keeps nothing.
+func Run(t *testing.T, newMetrics New) {
+	t.Helper()
+	t.Run("Lifecycle", func(t *testing.T) {
+		lifecycletest.Run(t, lifecycletest.Case[metrics.Metrics, metrics.Option]{
+			New:       newMetrics,
+			Call:      func(m metrics.Metrics) error { m.Counter("calls").Incr(1); return nil },
+			Dropped:   metrics.Metrics.Dropped,
+			Bad:       metrics.MaxSeries(0),
+			Text:      "metrics: option MaxSeries: 0 is less than 1",
+			NilLogger: metrics.Logger(nil),
+		})
+	})
+	for name, test := range map[string]func(*testing.T, New){
+		"EveryUpdateStarts": everyUpdateStarts,
+		"UpdatesAfterStop":  updatesAfterStop,
+		"StopIsBounded":     stopIsBounded,
+		"BadOptions":        badOptions,
+		"Init":              initialise,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, newMetrics) })
+	}
+}
+
+// updates are one of each kind.
+func updates() map[string]func(metrics.Metrics) {
+	f := metrics.Fields{"k": "v"}
+	return map[string]func(metrics.Metrics){
+		"Incr":   func(m metrics.Metrics) { m.Counter("c").Incr(1) },
+		"Decr":   func(m metrics.Metrics) { m.Counter("c").WithFields(f).Decr(1) },
+		"Set":    func(m metrics.Metrics) { m.Gauge("g").WithFields(f).Set(1) },
+		"Record": func(m metrics.Metrics) { m.Histogram("h").WithFields(f).Record(1) },
+		"Vec":    func(m metrics.Metrics) { metrics.NewCounterVec(m, "c", "k").With("w").Incr(1) },
+	}
+}
+
+// started reports whether m was, by what Init says.
+func started(m metrics.Metrics) bool { return errors.Is(m.Init(), metrics.ErrStarted) }
+
+func everyUpdateStarts(t *testing.T, newMetrics New) {
+	for name, update := range updates() {
+		m := newMetrics(t)
+		m.Counter("c").WithFields(metrics.Fields{"k": "v"})
+		metrics.NewHistogramVec(m, "h", "k").With("v")
+		if started(m) {
+			t.Error("handing out metrics starts the plugin")
 		}
-	})
-	t.Run("stop before start", func(t *testing.T) {
-		must(t, build(t).Stop())
-	})
-	t.Run("use after stop", func(t *testing.T) {
-		m := build(t)
-		must(t, m.Start())
+		if update(m); !started(m) {
+			t.Errorf("%s does not start the plugin", name)
+		}
+		must(t, m.Stop())
+	}
+}
+
+func updatesAfterStop(t *testing.T, newMetrics New) {
+	for name, update := range updates() {
+		m := newMetrics(t)
+		update(m)
 		must(t, m.Stop())
 		useAll(m)
-		useAll(m)
-	})
-	t.Run("stop is bounded", func(t *testing.T) {
-		m := build(t)
-		must(t, m.Start())
-		useAll(m)
-		begin := time.Now()
-		must(t, m.Stop())
-		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("Stop took %v", took)
+		before := m.Dropped()
+		update(m)
+		update(m)
+		if n := m.Dropped() - before; n != 2 {
+			t.Errorf("%s: two updates after Stop count as %d", name, n)
 		}
-	})
-	t.Run("has a name", func(t *testing.T) {
-		m := build(t)
-		if m.String() == "" {
-			t.Error("String() is empty")
+		if err := m.Init(); !errors.Is(err, metrics.ErrStopped) {
+			t.Errorf("Init after Stop: %v", err)
 		}
-		must(t, m.Stop())
-	})
-	t.Run("bad options", func(t *testing.T) { badOptions(t, build) })
-	t.Run("init", func(t *testing.T) { initialise(t, build) })
+	}
+}
+
+func stopIsBounded(t *testing.T, newMetrics New) {
+	m := newMetrics(t)
+	must(t, m.Start())
+	useAll(m)
+	begin := time.Now()
+	must(t, m.Stop())
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("Stop took %v", took)
+	}
 }
 
 func useAll(m metrics.Metrics) {
@@ -82,19 +122,18 @@ func Bad() map[string]metrics.Option {
 		"MaxSeries":     metrics.MaxSeries(0),
 		"Samples":       metrics.Samples(-1),
 		"Buckets":       metrics.Buckets([]int64{2, 1}),
-		"Logger":        metrics.Logger(nil),
 	}
 }
 
-func badOptions(t *testing.T, build New) {
+func badOptions(t *testing.T, newMetrics New) {
 	for name, bad := range Bad() {
-		m := build(t, bad)
-		if err := m.Start(); !errors.Is(err, metrics.ErrInvalid) || !strings.Contains(err.Error(), "option "+name) {
+		m := newMetrics(t, bad)
+		if err := m.Start(); !errors.Is(err, metrics.ErrInvalid) || !strings.HasPrefix(err.Error(), "metrics: option "+name+": ") {
 			t.Errorf("Start with a bad %s: %v, want an error that names it", name, err)
 		}
 		_ = m.Stop() // must not hang; what it says is not at issue
-		m = build(t)
-		if err := m.Init(bad); !errors.Is(err, metrics.ErrInvalid) || !strings.Contains(err.Error(), "option "+name) {
+		m = newMetrics(t)
+		if err := m.Init(bad); !errors.Is(err, metrics.ErrInvalid) || !strings.HasPrefix(err.Error(), "metrics: option "+name+": ") {
 			t.Errorf("Init with a bad %s: %v, want an error that names it", name, err)
 		}
 		must(t, m.Start())
@@ -102,12 +141,12 @@ func badOptions(t *testing.T, build New) {
 	}
 }
 
-func initialise(t *testing.T, build New) {
-	m := build(t)
+func initialise(t *testing.T, newMetrics New) {
+	m := newMetrics(t)
 	must(t, m.Init(metrics.WithFields(metrics.Fields{"zone": "a"}), metrics.MaxSeries(5)))
 	must(t, m.Start())
-	if m.Init(metrics.BatchInterval(time.Second)) == nil {
-		t.Error("Init after Start: no error")
+	if err := m.Init(metrics.BatchInterval(time.Second)); !errors.Is(err, metrics.ErrStarted) {
+		t.Errorf("Init after Start: %v", err)
 	}
 	must(t, m.Stop())
 }

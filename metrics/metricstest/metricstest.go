@@ -1,6 +1,5 @@
-// Package metricstest is the conformance suite that every plugin of metrics
-// passes: RunLifecycle for all of them, Run for those from which the recorded
-// values can be read back.
+// Package metricstest is the conformance suite of metrics plugins: Run for all of
+// them, RunExport for those from which the recorded values can be read back.
 package metricstest
 
 import (
@@ -14,9 +13,9 @@ import (
 	"github.com/micro/go-platform/metrics"
 )
 
-// New makes a plugin that was not started, with these options on top of those
-// that the test's backend needs. The suite stops it.
-type New func(t *testing.T, opts ...metrics.Option) metrics.Metrics
+// New returns a plugin that was not started, with opts after the options that it
+// needs. The suite stops it.
+type New func(t testing.TB, opts ...metrics.Option) metrics.Metrics
 
 // Point is what a backend knows of one series.
 type Point struct {
@@ -24,15 +23,14 @@ type Point struct {
 	Count int64 // of a histogram, the number of samples
 }
 
-// Harness connects the suite to one plugin and its backend.
-type Harness struct {
-	New New
+// Backend is where the plugin that a New made last sends to.
+type Backend struct {
 	// Read returns what has arrived, by Key. The namespace is "ns" and not part
 	// of the key.
-	Read func(t *testing.T) map[string]Point
+	Read func(t testing.TB) map[string]Point
 	// Key is how Read names a series; nil is metricstest.Key.
 	Key func(id string, f metrics.Fields) string
-	// Unsigned tells that negative samples are dropped.
+	// Unsigned says that negative samples are dropped.
 	Unsigned bool
 }
 
@@ -45,9 +43,13 @@ func Key(id string, f metrics.Fields) string {
 	return id + "{" + strings.Join(pairs, ",") + "}"
 }
 
-// Run checks a plugin that sends somewhere. Each test has a harness of its own.
-func Run(t *testing.T, build func(t *testing.T) Harness) {
-	t.Run("lifecycle", func(t *testing.T) { RunLifecycle(t, build(t).New) })
+// RunExport checks what arrives. Each test makes a plugin of its own, which must
+// have a backend of its own.
+func RunExport(t *testing.T, newMetrics New, b Backend) {
+	t.Helper()
+	if b.Key == nil {
+		b.Key = Key
+	}
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, *run)
@@ -64,17 +66,14 @@ func Run(t *testing.T, build func(t *testing.T) Harness) {
 		{"cardinality", cardinality},
 		{"vec", vec},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := build(t)
-			if h.Key == nil {
-				h.Key = Key
-			}
-			c.test(t, &run{h})
-		})
+		t.Run(c.name, func(t *testing.T) { c.test(t, &run{newMetrics, b}) })
 	}
 }
 
-type run struct{ Harness }
+type run struct {
+	New New
+	Backend
+}
 
 // start makes and starts a plugin.
 func (r *run) start(t *testing.T, opts ...metrics.Option) metrics.Metrics {

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/metrics"
 )
 
@@ -42,31 +43,26 @@ type Metrics struct {
 	exporters atomic.Pointer[[]*exporter] // likewise
 }
 
-type transportKey struct{}
-
 // transport is what the options of this package set.
 type transport struct {
 	tls     *tls.Config
 	headers map[string]string
 }
 
-// TLS makes connections use TLS; without it they are plain. It is an option of
+// TLS sets how collectors are reached, default in plain text. It is an option of
 // NewMetrics and of Init, as is Headers.
 func TLS(conf *tls.Config) metrics.Option {
 	return with(func(t *transport) { t.tls = conf.Clone() })
 }
 
-// Headers are sent along with each export.
+// Headers sets what is sent along with each export, a token for example. The
+// default is none.
 func Headers(h map[string]string) metrics.Option {
 	return with(func(t *transport) { t.headers = maps.Clone(h) })
 }
 
 func with(set func(*transport)) metrics.Option {
-	return func(o *metrics.Options) {
-		t, _ := o.Context.Value(transportKey{}).(transport)
-		set(&t)
-		o.Context = context.WithValue(o.Context, transportKey{}, t)
-	}
+	return func(o *metrics.Options) { o.Context = option.With(o.Context, set) }
 }
 
 // NewMetrics returns the plugin; String() is "otlp". Collectors are host:port
@@ -77,7 +73,7 @@ func NewMetrics(opts ...metrics.Option) *Metrics {
 		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Buckets: o.Buckets, Clean: clean}
 	}
 	m.Begin, m.End = m.begin, m.end
-	m.Setup(metrics.DefaultOptions(), opts...)
+	m.Setup(opts...)
 	return m
 }
 
@@ -85,8 +81,11 @@ func NewMetrics(opts ...metrics.Option) *Metrics {
 func (m *Metrics) String() string { return "otlp" }
 
 // Dropped returns how many points Stop could not deliver, once per collector
-// that misses them. Before Stop nothing is lost: totals travel.
-func (m *Metrics) Dropped() (n uint64) {
+// that misses them, and how many updates came after Stop. Before Stop nothing is
+// lost: totals travel.
+func (m *Metrics) Dropped() uint64 { return m.Plugin.Dropped() + m.missing() }
+
+func (m *Metrics) missing() (n uint64) {
 	exporters := m.exporters.Load()
 	if exporters == nil || !m.stopping.Load() {
 		return 0
@@ -107,9 +106,9 @@ func (m *Metrics) begin(o metrics.Options) error {
 	for i, addr := range o.Collectors {
 		inner, err := dial(o, addr)
 		if err != nil {
-			return fmt.Errorf("metrics: Collectors: %s: %w", addr, err)
+			return fmt.Errorf("metrics: collector %s: %w", addr, err)
 		}
-		e := &exporter{Exporter: inner, plugin: m, addr: addr, log: o.Log(), first: i == 0}
+		e := &exporter{Exporter: inner, plugin: m, addr: addr, log: o.Logger, first: i == 0}
 		exporters = append(exporters, e)
 		opts = append(opts, sdk.WithReader(sdk.NewPeriodicReader(e,
 			sdk.WithInterval(o.BatchInterval), sdk.WithTimeout(exportTimeout), sdk.WithProducer(source))))
@@ -123,7 +122,7 @@ func (m *Metrics) begin(o metrics.Options) error {
 // next export carries the same totals and newer ones. An absent collector is
 // looked for at least every five seconds, not every two minutes as is grpc's way.
 func dial(o metrics.Options, addr string) (sdk.Exporter, error) {
-	t, _ := o.Context.Value(transportKey{}).(transport)
+	t := option.From[transport](o.Context)
 	security := otlpmetricgrpc.WithInsecure()
 	if t.tls != nil {
 		security = otlpmetricgrpc.WithTLSCredentials(credentials.NewTLS(t.tls))
@@ -141,15 +140,12 @@ func dial(o metrics.Options, addr string) (sdk.Exporter, error) {
 
 // end exports a last time.
 func (m *Metrics) end() error {
-	if m.provider == nil {
-		return nil
-	}
 	m.stopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
 	defer cancel()
 	err := m.provider.Shutdown(ctx)
-	if n := m.Dropped(); n > 0 {
-		return errors.Join(fmt.Errorf("metrics: %d points lost at stop", n), err)
+	if err != nil {
+		err = fmt.Errorf("metrics: stop: %w", err)
 	}
-	return err
+	return errors.Join(lifecycle.Lost("metrics", int(m.missing()), "point", "a collector cannot be reached"), err)
 }

@@ -2,6 +2,8 @@ package otlp_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/leak"
+	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/otlp"
@@ -37,7 +40,7 @@ type receiver struct {
 	header metadata.MD
 }
 
-func listen(t *testing.T, addr string) *receiver {
+func listen(t testing.TB, addr string) *receiver {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -50,7 +53,7 @@ func listen(t *testing.T, addr string) *receiver {
 	go func() { done <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Stop()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
 			t.Error(err)
 		}
 	})
@@ -101,15 +104,15 @@ func (r *receiver) read() map[string]metricstest.Point {
 }
 
 func TestOTLP(t *testing.T) {
-	metricstest.Run(t, func(t *testing.T) metricstest.Harness {
-		r := listen(t, "127.0.0.1:0")
-		return metricstest.Harness{
-			New: func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
-				own := []metrics.Option{metrics.Collectors([]string{r.addr}), metrics.BatchInterval(50 * time.Millisecond)}
-				return otlp.NewMetrics(append(own, opts...)...)
-			},
-			Read: func(*testing.T) map[string]metricstest.Point { return r.read() },
-		}
+	var r *receiver
+	newMetrics := func(t testing.TB, opts ...metrics.Option) metrics.Metrics {
+		r = listen(t, "127.0.0.1:0")
+		own := []metrics.Option{metrics.Collectors([]string{r.addr}), metrics.BatchInterval(50 * time.Millisecond)}
+		return otlp.NewMetrics(append(own, opts...)...)
+	}
+	metricstest.Run(t, newMetrics)
+	metricstest.RunExport(t, newMetrics, metricstest.Backend{
+		Read: func(testing.TB) map[string]metricstest.Point { return r.read() },
 	})
 }
 
@@ -170,10 +173,19 @@ func TestStopWithoutCollectorIsBoundedAndCounts(t *testing.T) {
 	}
 	begin := time.Now()
 	err := m.Stop()
-	if err == nil || !strings.Contains(err.Error(), "1 points lost") || m.Dropped() != 1 {
+	if !errors.Is(err, metrics.ErrLost) || !strings.HasPrefix(err.Error(), "metrics: lost 1 point: ") || m.Dropped() != 1 {
 		t.Errorf("Stop: %v, Dropped %d, want a loss of 1", err, m.Dropped())
 	}
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
+}
+
+func TestTLS(t *testing.T) {
+	r := listen(t, "127.0.0.1:0")
+	rpctest.Handshakes(t, r.addr, func(_ *testing.T, addr string, c *tls.Config) error {
+		m := otlp.NewMetrics(otlp.TLS(c), metrics.Collectors([]string{addr}), metrics.Logger(slog.New(slog.DiscardHandler)))
+		m.Counter("jobs").Incr(1)
+		return m.Stop()
+	})
 }

@@ -11,12 +11,12 @@
 package prometheus
 
 import (
-	"context"
 	"net/http"
 
 	prom "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/metrics"
 )
 
@@ -27,13 +27,14 @@ type Metrics struct {
 	registry *prom.Registry
 }
 
-type registryKey struct{}
+// own is what the options of this package set.
+type own struct{ registry *prom.Registry }
 
 // Registry makes the plugin use a registry of the caller's, which may have
 // other collectors. It is an option of NewMetrics and not of Init.
 func Registry(r *prom.Registry) metrics.Option {
 	return func(o *metrics.Options) {
-		o.Context = context.WithValue(o.Context, registryKey{}, r)
+		o.Context = option.With(o.Context, func(t *own) { t.registry = r })
 	}
 }
 
@@ -46,8 +47,8 @@ func NewMetrics(opts ...metrics.Option) *Metrics {
 		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Buckets: o.Buckets, Clean: clean}
 	}
 	m.Begin = m.register
-	m.Setup(metrics.DefaultOptions(), opts...)
-	m.registry, _ = m.Options().Context.Value(registryKey{}).(*prom.Registry)
+	m.Setup(opts...)
+	m.registry = option.From[own](m.Options().Context).registry
 	if m.registry == nil {
 		m.registry = prom.NewRegistry()
 	}

@@ -70,15 +70,14 @@ func point(m *dto.Metric) metricstest.Point {
 }
 
 func TestPrometheus(t *testing.T) {
-	metricstest.Run(t, func(*testing.T) metricstest.Harness {
-		var m *prometheus.Metrics
-		return metricstest.Harness{
-			New: func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
-				m = prometheus.NewMetrics(opts...)
-				return m
-			},
-			Read: func(t *testing.T) map[string]metricstest.Point { return read(t, m) },
-		}
+	var m *prometheus.Metrics
+	newMetrics := func(_ testing.TB, opts ...metrics.Option) metrics.Metrics {
+		m = prometheus.NewMetrics(opts...)
+		return m
+	}
+	metricstest.Run(t, newMetrics)
+	metricstest.RunExport(t, newMetrics, metricstest.Backend{
+		Read: func(t testing.TB) map[string]metricstest.Point { return read(t, m) },
 	})
 }
 

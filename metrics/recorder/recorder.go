@@ -16,7 +16,8 @@ import (
 // otherwise.
 const keep = 10_000
 
-// Metrics records. It need not be started, and is safe for concurrent use.
+// Metrics records. It is safe for concurrent use; what was recorded stays after
+// Stop.
 type Metrics struct{ metrics.Plugin }
 
 // NewMetrics returns the plugin; String() is "recorder". It changes no
@@ -26,9 +27,7 @@ func NewMetrics(opts ...metrics.Option) *Metrics {
 	m.Config = func(o metrics.Options) metrics.StoreConfig {
 		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Samples: o.Samples}
 	}
-	defaults := metrics.DefaultOptions()
-	defaults.Samples = keep
-	m.Setup(defaults, opts...)
+	m.Setup(append([]metrics.Option{metrics.Samples(keep)}, opts...)...)
 	return m
 }
 

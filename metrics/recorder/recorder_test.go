@@ -15,15 +15,14 @@ import (
 func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
 func TestRecorder(t *testing.T) {
-	metricstest.Run(t, func(*testing.T) metricstest.Harness {
-		var r *recorder.Metrics
-		return metricstest.Harness{
-			New: func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
-				r = recorder.NewMetrics(append(opts, metrics.Samples(1<<16))...)
-				return r
-			},
-			Read: func(*testing.T) map[string]metricstest.Point { return read(r) },
-		}
+	var r *recorder.Metrics
+	newMetrics := func(_ testing.TB, opts ...metrics.Option) metrics.Metrics {
+		r = recorder.NewMetrics(append([]metrics.Option{metrics.Samples(1 << 16)}, opts...)...)
+		return r
+	}
+	metricstest.Run(t, newMetrics)
+	metricstest.RunExport(t, newMetrics, metricstest.Backend{
+		Read: func(testing.TB) map[string]metricstest.Point { return read(r) },
 	})
 }
 

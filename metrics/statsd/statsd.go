@@ -9,8 +9,6 @@
 package statsd
 
 import (
-	"context"
-
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/internal/statsd"
 )
@@ -25,11 +23,5 @@ func NewMetrics(opts ...metrics.Option) metrics.Metrics {
 func DogStatsD() metrics.Option { return dialect(statsd.Dog) }
 
 func dialect(d statsd.Dialect) metrics.Option {
-	return func(o *metrics.Options) {
-		ctx := o.Context
-		if ctx == nil {
-			ctx = context.Background()
-		}
-		o.Context = statsd.WithDialect(ctx, d)
-	}
+	return func(o *metrics.Options) { o.Context = statsd.WithDialect(o.Context, d) }
 }

@@ -18,24 +18,21 @@ import (
 // go-micro starts a goroutine when it is imported.
 func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 
-func harness(t *testing.T, d wire.Dialect, own ...metrics.Option) metricstest.Harness {
-	server := statsdtest.Listen(t, "127.0.0.1:0")
-	return metricstest.Harness{
-		New: func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
-			own := append(own, metrics.Collectors([]string{server.Addr}), metrics.BatchInterval(20*time.Millisecond))
-			return statsd.NewMetrics(append(own, opts...)...)
-		},
-		Read:     func(t *testing.T) map[string]metricstest.Point { return server.Points(t, d) },
-		Unsigned: d == wire.Plain,
+// suite runs all of metricstest over plugins that send to a server each.
+func suite(t *testing.T, d wire.Dialect, b metricstest.Backend, own ...metrics.Option) {
+	var server *statsdtest.Server
+	newMetrics := func(t testing.TB, opts ...metrics.Option) metrics.Metrics {
+		server = statsdtest.Listen(t, "127.0.0.1:0")
+		own := append(own[:len(own):len(own)], metrics.Collectors([]string{server.Addr}), metrics.BatchInterval(20*time.Millisecond))
+		return statsd.NewMetrics(append(own, opts...)...)
 	}
+	b.Read = func(t testing.TB) map[string]metricstest.Point { return server.Points(t, d) }
+	metricstest.Run(t, newMetrics)
+	metricstest.RunExport(t, newMetrics, b)
 }
 
 func TestPlain(t *testing.T) {
-	metricstest.Run(t, func(t *testing.T) metricstest.Harness {
-		h := harness(t, wire.Plain)
-		h.Key = folded
-		return h
-	})
+	suite(t, wire.Plain, metricstest.Backend{Key: folded, Unsigned: true})
 }
 
 // folded is how plain statsd names a series.
@@ -47,9 +44,7 @@ func folded(id string, f metrics.Fields) string {
 }
 
 func TestDogStatsD(t *testing.T) {
-	metricstest.Run(t, func(t *testing.T) metricstest.Harness {
-		return harness(t, wire.Dog, statsd.DogStatsD())
-	})
+	suite(t, wire.Dog, metricstest.Backend{}, statsd.DogStatsD())
 }
 
 func TestLines(t *testing.T) {

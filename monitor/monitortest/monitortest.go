@@ -3,26 +3,37 @@ package monitortest
 
 import (
 	"errors"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 	"github.com/micro/go-platform/monitor"
 )
 
-// New makes a monitor that is not started yet, with the options added to its
-// own. The suite stops it.
-type New func(t *testing.T, opts ...monitor.Option) monitor.Monitor
+// New returns a monitor that was not started, with opts after the options that it
+// needs. The suite stops it.
+type New func(t testing.TB, opts ...monitor.Option) monitor.Monitor
 
 // Run runs the suite.
 func Run(t *testing.T, newMonitor New) {
+	t.Helper()
+	t.Run("Lifecycle", func(t *testing.T) {
+		lifecycletest.Run(t, lifecycletest.Case[monitor.Monitor, monitor.Option]{
+			New:       newMonitor,
+			Call:      func(m monitor.Monitor) error { m.RecordStat(request{}, time.Millisecond, nil); return nil },
+			Dropped:   monitor.Monitor.Dropped,
+			Bad:       monitor.MaxEndpoints(0),
+			Text:      "monitor: option MaxEndpoints: 0 is not within 1 to 512",
+			NilLogger: monitor.Logger(nil),
+		})
+	})
 	for name, test := range map[string]func(*testing.T, New){
 		"Registration": testRegistration, "BadChecks": testBadChecks, "BadOptions": testBadOptions,
 		"Hung": testHung, "HungAtStop": testHungAtStop, "Late": testLate, "Panic": testPanic, "NoOverlap": testNoOverlap,
 		"Thresholds": testThresholds, "Startup": testStartup, "Foreign": testForeign,
-		"Life": testLife, "AfterStop": testAfterStop, "Probes": testProbes,
+		"Status": testStatus, "FirstCall": testFirstCall, "AfterStop": testAfterStop, "Probes": testProbes, "HostileValues": testHostileValues,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newMonitor) })
 	}
@@ -132,12 +143,11 @@ func testBadChecks(t *testing.T, newMonitor New) {
 func testBadOptions(t *testing.T, newMonitor New) {
 	for name, opt := range map[string]monitor.Option{
 		"Interval":     monitor.Interval(time.Millisecond),
-		"Interval ":    monitor.Interval(-time.Second),
 		"MaxEndpoints": monitor.MaxEndpoints(0),
 		"WatchLoss":    monitor.WatchLoss("a\nb", nil),
 	} {
 		m := newMonitor(t, opt)
-		if err := m.Start(); !errors.Is(err, monitor.ErrInvalid) || !strings.Contains(err.Error(), strings.TrimSpace(name)) {
+		if err := m.Start(); !errors.Is(err, monitor.ErrInvalid) || !strings.HasPrefix(err.Error(), "monitor: option "+name+": ") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := m.Stop(); err != nil {
@@ -335,120 +345,4 @@ func testForeign(t *testing.T, newMonitor New) {
 	if err := m.Deregister(foreign{}); err != nil {
 		t.Error(err)
 	}
-}
-
-func testLife(t *testing.T, newMonitor New) {
-	m := newMonitor(t)
-	if err := m.Drain(); err == nil {
-		t.Error("drain before start")
-	}
-	start(t, m)
-	if err := m.Start(); err != nil {
-		t.Errorf("second start: %v", err)
-	}
-	eventually(t, "it runs", func() bool { return m.Health().Status == monitor.StatusRunning })
-	if !m.Health().Ready() || m.String() == "" || m.Health().Node == "" {
-		t.Errorf("health: %+v", m.Health())
-	}
-	for range 2 {
-		if err := m.Drain(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if h := m.Health(); h.Ready() || h.Status != monitor.StatusDraining {
-		t.Errorf("draining: %+v", h)
-	}
-	first := m.Stop()
-	if again := m.Stop(); !errors.Is(again, first) {
-		t.Errorf("stop: %v, again: %v", first, again)
-	}
-	if h := m.Health(); h.Status != monitor.StatusStopped || h.Ready() {
-		t.Errorf("stopped: %+v", h)
-	}
-	m.RecordStat(request{}, time.Second, nil) // must not hang or panic
-}
-
-type request struct{}
-
-func (request) Service() string { return "s" }
-func (request) Method() string  { return "M.M" }
-
-func testAfterStop(t *testing.T, newMonitor New) {
-	m := newMonitor(t)
-	h := register(t, m, "a", ok)
-	if err := m.Stop(); err != nil {
-		t.Fatalf("stop without start: %v", err)
-	}
-	if err := m.Start(); !errors.Is(err, monitor.ErrStopped) {
-		t.Errorf("start: %v", err)
-	}
-	if err := m.Register(m.NewHealthChecker("b", "", ok)); !errors.Is(err, monitor.ErrStopped) {
-		t.Errorf("register: %v", err)
-	}
-	if err := m.Deregister(h); !errors.Is(err, monitor.ErrStopped) {
-		t.Errorf("deregister: %v", err)
-	}
-	if _, err := m.HealthChecks(); !errors.Is(err, monitor.ErrStopped) {
-		t.Errorf("checks: %v", err)
-	}
-	if err := m.Drain(); err == nil {
-		t.Error("drain: no error")
-	}
-}
-
-func testProbes(t *testing.T, newMonitor New) {
-	m := newMonitor(t)
-	var live, ready atomic.Bool
-	check := func(good *atomic.Bool) monitor.HealthCheck {
-		return func() (map[string]string, error) {
-			if !good.Load() {
-				return map[string]string{"lag": "9s"}, errors.New("behind")
-			}
-			return nil, nil
-		}
-	}
-	probe := func(path string) int {
-		h := monitor.ReadyzHandler(m)
-		if path == "/healthz" {
-			h = monitor.HealthzHandler(m)
-		}
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-		return w.Code
-	}
-	expect := func(what string, healthz, readyz int) {
-		t.Helper()
-		if h, r := probe("/healthz"), probe("/readyz"); h != healthz || r != readyz {
-			t.Errorf("%s: healthz %d, readyz %d", what, h, r)
-		}
-	}
-	expect("not started", 200, 503)
-	start(t, m)
-	l := register(t, m, "live", check(&live), monitor.OfKind(monitor.Live), monitor.Every(time.Hour))
-	r := register(t, m, "ready", check(&ready), monitor.Every(time.Hour))
-	register(t, m, "extra", check(new(atomic.Bool)), monitor.Critical(false), monitor.Every(time.Hour))
-	run := func() {
-		for _, h := range []monitor.HealthChecker{l, r} {
-			_, _ = h.Run() // the state tells
-		}
-	}
-	eventually(t, "all ran", func() bool {
-		for _, c := range m.Health().Checks {
-			if c.Status != monitor.CheckError {
-				return false
-			}
-		}
-		return true
-	})
-	expect("both fail", 503, 503)
-	live.Store(true)
-	run()
-	expect("live passes", 200, 503)
-	ready.Store(true)
-	run()
-	expect("both pass, one that is not critical fails", 200, 200)
-	if err := m.Drain(); err != nil {
-		t.Fatal(err)
-	}
-	expect("draining", 200, 503)
 }

@@ -553,13 +553,14 @@ type Status struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Service   *Service               `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	Status    Status_Status          `protobuf:"varint,2,opt,name=status,proto3,enum=go.platform.monitor.Status_Status" json:"status,omitempty"`
-	Info      map[string]string      `protobuf:"bytes,3,rep,name=info,proto3" json:"info,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // "dropped.NAME": what a plugin dropped so far
+	Info      string                 `protobuf:"bytes,3,opt,name=info,proto3" json:"info,omitempty"` // what details say, for people
 	Timestamp int64                  `protobuf:"varint,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	Interval  int64                  `protobuf:"varint,5,opt,name=interval,proto3" json:"interval,omitempty"`
 	Ttl       int64                  `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	Seq       uint64                 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"` // rises with each transition of an instance
 	// Why the node should get no calls; none: it is ready. Only in answers.
-	NotReady      []string `protobuf:"bytes,8,rep,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
+	NotReady      []string          `protobuf:"bytes,8,rep,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
+	Details       map[string]string `protobuf:"bytes,9,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // "dropped.NAME": what a plugin dropped so far
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -608,11 +609,11 @@ func (x *Status) GetStatus() Status_Status {
 	return Status_UNKNOWN
 }
 
-func (x *Status) GetInfo() map[string]string {
+func (x *Status) GetInfo() string {
 	if x != nil {
 		return x.Info
 	}
-	return nil
+	return ""
 }
 
 func (x *Status) GetTimestamp() int64 {
@@ -646,6 +647,13 @@ func (x *Status) GetSeq() uint64 {
 func (x *Status) GetNotReady() []string {
 	if x != nil {
 		return x.NotReady
+	}
+	return nil
+}
+
+func (x *Status) GetDetails() map[string]string {
+	if x != nil {
+		return x.Details
 	}
 	return nil
 }
@@ -2544,17 +2552,18 @@ const file_monitor_proto_monitor_proto_rawDesc = "" +
 	"\x04Kind\x12\t\n" +
 	"\x05READY\x10\x00\x12\b\n" +
 	"\x04LIVE\x10\x01\x12\v\n" +
-	"\aSTARTUP\x10\x02\"\xb7\x03\n" +
+	"\aSTARTUP\x10\x02\"\xd7\x03\n" +
 	"\x06Status\x126\n" +
 	"\aservice\x18\x01 \x01(\v2\x1c.go.platform.monitor.ServiceR\aservice\x12:\n" +
-	"\x06status\x18\x02 \x01(\x0e2\".go.platform.monitor.Status.StatusR\x06status\x129\n" +
-	"\x04info\x18\x03 \x03(\v2%.go.platform.monitor.Status.InfoEntryR\x04info\x12\x1c\n" +
+	"\x06status\x18\x02 \x01(\x0e2\".go.platform.monitor.Status.StatusR\x06status\x12\x12\n" +
+	"\x04info\x18\x03 \x01(\tR\x04info\x12\x1c\n" +
 	"\ttimestamp\x18\x04 \x01(\x03R\ttimestamp\x12\x1a\n" +
 	"\binterval\x18\x05 \x01(\x03R\binterval\x12\x10\n" +
 	"\x03ttl\x18\x06 \x01(\x03R\x03ttl\x12\x10\n" +
 	"\x03seq\x18\a \x01(\x04R\x03seq\x12\x1b\n" +
-	"\tnot_ready\x18\b \x03(\tR\bnotReady\x1a7\n" +
-	"\tInfoEntry\x12\x10\n" +
+	"\tnot_ready\x18\b \x03(\tR\bnotReady\x12B\n" +
+	"\adetails\x18\t \x03(\v2(.go.platform.monitor.Status.DetailsEntryR\adetails\x1a:\n" +
+	"\fDetailsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
 	"\x06Status\x12\v\n" +
@@ -2790,7 +2799,7 @@ var file_monitor_proto_monitor_proto_goTypes = []any{
 	nil,                          // 36: go.platform.monitor.Service.MetadataEntry
 	nil,                          // 37: go.platform.monitor.Node.MetadataEntry
 	nil,                          // 38: go.platform.monitor.HealthCheck.ResultsEntry
-	nil,                          // 39: go.platform.monitor.Status.InfoEntry
+	nil,                          // 39: go.platform.monitor.Status.DetailsEntry
 }
 var file_monitor_proto_monitor_proto_depIdxs = []int32{
 	6,  // 0: go.platform.monitor.Service.nodes:type_name -> go.platform.monitor.Node
@@ -2802,7 +2811,7 @@ var file_monitor_proto_monitor_proto_depIdxs = []int32{
 	1,  // 6: go.platform.monitor.HealthCheck.kind:type_name -> go.platform.monitor.HealthCheck.Kind
 	5,  // 7: go.platform.monitor.Status.service:type_name -> go.platform.monitor.Service
 	2,  // 8: go.platform.monitor.Status.status:type_name -> go.platform.monitor.Status.Status
-	39, // 9: go.platform.monitor.Status.info:type_name -> go.platform.monitor.Status.InfoEntry
+	39, // 9: go.platform.monitor.Status.details:type_name -> go.platform.monitor.Status.DetailsEntry
 	5,  // 10: go.platform.monitor.Stats.service:type_name -> go.platform.monitor.Service
 	12, // 11: go.platform.monitor.Stats.cpu:type_name -> go.platform.monitor.CPU
 	13, // 12: go.platform.monitor.Stats.memory:type_name -> go.platform.monitor.Memory

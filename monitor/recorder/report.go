@@ -71,7 +71,7 @@ type Calls struct {
 func newReport(r *pb.ReportRequest) Report {
 	report := Report{
 		Service: r.Service.GetName(), Status: monitor.Status(r.Current.GetStatus()),
-		NotReady: slices.Clone(r.NotReady), Info: maps.Clone(r.Current.GetInfo()),
+		NotReady: slices.Clone(r.NotReady), Info: maps.Clone(r.Current.GetDetails()),
 	}
 	for _, n := range r.Service.GetNodes() {
 		report.Node = n.Id

@@ -2,23 +2,51 @@
 // other services can trace, and nothing is recorded.
 package discard
 
-import "github.com/micro/go-platform/trace"
+import (
+	"context"
+	"errors"
 
-type discard struct{ *trace.Tracer }
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/loss"
+	"github.com/micro/go-platform/trace"
+)
+
+type life = lifecycle.Plugin
+
+type discard struct {
+	*trace.Tracer
+	*life
+	late loss.Counter
+}
 
 // NewTrace returns a trace.Trace that records nothing. Of the options only
-// those for headers matter.
+// those for headers matter; all are checked.
 func NewTrace(opts ...trace.Option) trace.Trace {
-	opts = append(opts, trace.SampleRatio(0), trace.TrustDebug(false))
-	return discard{trace.NewTracer(trace.NewOptions(opts...))}
+	check := trace.NewOptions(opts...).Validate
+	opts = append(opts[:len(opts):len(opts)], trace.SampleRatio(0), trace.TrustDebug(false))
+	return &discard{
+		Tracer: trace.NewTracer(trace.NewOptions(opts...)),
+		life:   lifecycle.NewPlugin("trace", lifecycle.Hooks{Check: check}),
+	}
 }
 
 // Collect drops the span of a caller who asked for recording.
-func (discard) Collect(*trace.Span) error { return nil }
+func (d *discard) Collect(s *trace.Span) error {
+	if s == nil {
+		return errors.New("trace: no span to collect")
+	}
+	if !s.End() {
+		return nil
+	}
+	err := d.Use(context.Background())
+	if err != nil {
+		d.late.Add(1)
+	}
+	return err
+}
 
-// Dropped returns 0: nothing is lost that was to be kept.
-func (discard) Dropped() uint64 { return 0 }
+// Dropped returns how many spans came after Stop: nothing else is lost that was
+// to be kept.
+func (d *discard) Dropped() uint64 { return d.late.Total() }
 
-func (discard) Start() error   { return nil }
-func (discard) Stop() error    { return nil }
-func (discard) String() string { return "discard" }
+func (d *discard) String() string { return "discard" }

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	otel "go.opentelemetry.io/otel/trace"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/trace"
 )
 
@@ -39,12 +40,12 @@ func serviceResource(s *registry.Service) *resource.Resource {
 	if s == nil {
 		return resource.NewSchemaless(attribute.String("service.name", "unknown_service"))
 	}
-	attrs := []attribute.KeyValue{attribute.String("service.name", s.Name)}
+	attrs := []attribute.KeyValue{text("service.name", s.Name)}
 	if s.Version != "" {
-		attrs = append(attrs, attribute.String("service.version", s.Version))
+		attrs = append(attrs, text("service.version", s.Version))
 	}
-	if len(s.Nodes) > 0 {
-		attrs = append(attrs, attribute.String("service.instance.id", s.Nodes[0].Id))
+	if len(s.Nodes) > 0 && s.Nodes[0] != nil {
+		attrs = append(attrs, text("service.instance.id", s.Nodes[0].Id))
 	}
 	return resource.NewSchemaless(attrs...)
 }
@@ -56,7 +57,7 @@ func convertOne(s *trace.Span, r *resource.Resource) (*tracetest.SpanStub, bool)
 	}
 	parent, _ := spanContext(s.TraceId, s.ParentId, "")
 	stub := &tracetest.SpanStub{
-		Name:                 s.Name,
+		Name:                 clean.UTF8(s.Name),
 		SpanContext:          context,
 		Parent:               parent,
 		SpanKind:             kind(s.Kind()),
@@ -67,12 +68,14 @@ func convertOne(s *trace.Span, r *resource.Resource) (*tracetest.SpanStub, bool)
 		InstrumentationScope: instrumentation.Scope{Name: scope},
 	}
 	if remote := s.Remote(); remote != nil && remote.Name != "" {
-		stub.Attributes = append(stub.Attributes, attribute.String("peer.service", remote.Name))
+		stub.Attributes = append(stub.Attributes, text("peer.service", remote.Name))
 	}
 	s.Lock()
 	defer s.Unlock()
 	for _, a := range s.Annotations {
-		annotate(stub, a)
+		if a != nil {
+			annotate(stub, a)
+		}
 	}
 	return stub, true
 }
@@ -93,6 +96,12 @@ func spanContext(traceID, id, state string) (otel.SpanContext, bool) {
 		c.TraceState, _ = otel.ParseTraceState(state) // one that the SDK does not like is left out
 	}
 	return otel.NewSpanContext(c), true
+}
+
+// text is an attribute that protobuf takes, which refuses a whole batch for one
+// byte that is not UTF-8.
+func text(key, value string) attribute.KeyValue {
+	return attribute.String(clean.UTF8(key), clean.UTF8(value))
 }
 
 func kind(k trace.Kind) otel.SpanKind {
@@ -116,10 +125,10 @@ func annotate(stub *tracetest.SpanStub, a *trace.Annotation) {
 	name := ""
 	switch {
 	case a.Key == trace.ErrorKey:
-		stub.Status = sdk.Status{Code: codes.Error, Description: string(a.Value)}
+		stub.Status = sdk.Status{Code: codes.Error, Description: clean.UTF8(string(a.Value))}
 		return
 	case a.Key != "":
-		stub.Attributes = append(stub.Attributes, attribute.String(a.Key, string(a.Value)))
+		stub.Attributes = append(stub.Attributes, text(a.Key, string(a.Value)))
 		return
 	case a.Type == trace.AnnStart:
 		name = "start"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -17,7 +18,9 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/trace"
+	"github.com/micro/go-platform/trace/internal/turn"
 )
 
 // DefaultCollector is where spans go without the option trace.Collectors.
@@ -26,8 +29,8 @@ const DefaultCollector = "127.0.0.1:4317"
 // NewTrace returns a plugin that sends spans by OTLP. Its wrappers and its
 // NewHeader write W3C headers; all headers are read.
 //
-// trace.Collectors takes one "host:port". trace.Client and trace.Topic have no
-// effect.
+// trace.Collectors takes "host:port", of which each batch goes to one.
+// trace.Client and trace.Topic have no effect.
 func NewTrace(opts ...trace.Option) trace.Trace {
 	o := trace.NewOptions(append([]trace.Option{trace.Legacy()}, opts...)...)
 	return trace.NewPlugin("otlp", &exporter{options: o}, o)
@@ -35,34 +38,48 @@ func NewTrace(opts ...trace.Option) trace.Trace {
 
 type exporter struct {
 	options trace.Options
-	sdk     *otlptrace.Exporter
+	sdks    []*otlptrace.Exporter // one for each collector
+	turn    turn.Turn
 	partial trace.RejectedError // what the last answer refused; Export is never concurrent
 }
 
 // Start implements trace.Exporter.
 func (e *exporter) Start() error {
-	address := DefaultCollector
-	switch len(e.options.Collectors) {
-	case 0:
-	case 1:
-		address = e.options.Collectors[0]
-	default:
-		return errors.New("option Collectors: more than one address")
+	collectors := e.options.Collectors
+	if len(collectors) == 0 {
+		collectors = []string{DefaultCollector}
 	}
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		return fmt.Errorf("option Collectors: %w", err)
+	check := option.Of("trace")
+	for _, c := range collectors {
+		host, port, err := net.SplitHostPort(c)
+		check.That(err == nil && host != "" && port != "", "Collectors", "%q is not host:port", c)
 	}
+	if err := check.Err(); err != nil {
+		return err
+	}
+	e.sdks = nil
+	for _, c := range collectors {
+		sdk, err := e.dial(c)
+		if err != nil {
+			return errors.Join(err, e.Stop())
+		}
+		e.sdks = append(e.sdks, sdk)
+	}
+	return nil
+}
+
+// dial only makes the connection's object.
+func (e *exporter) dial(address string) (*otlptrace.Exporter, error) {
 	secure := otlptracegrpc.WithInsecure()
 	if e.options.TLS != nil {
 		secure = otlptracegrpc.WithTLSCredentials(credentials.NewTLS(e.options.TLS))
 	}
-	e.sdk = otlptrace.NewUnstarted(otlptracegrpc.NewClient(
+	return otlptrace.New(context.Background(), otlptracegrpc.NewClient(
 		otlptracegrpc.WithEndpoint(address), secure,
 		otlptracegrpc.WithTimeout(e.options.CollectTimeout),
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false}), // the queue does that
 		otlptracegrpc.WithDialOption(grpc.WithUnaryInterceptor(e.intercept)),
 	))
-	return e.sdk.Start(context.Background()) // only makes the connection's object
 }
 
 // intercept takes the partial success out of the answer: the SDK would make
@@ -87,41 +104,38 @@ func (e *exporter) reject(n int, reason string) {
 func (e *exporter) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.CollectTimeout)
 	defer cancel()
-	return e.sdk.Shutdown(ctx)
+	var errs []error
+	for _, sdk := range e.sdks {
+		errs = append(errs, sdk.Shutdown(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // Export implements trace.Exporter.
 func (e *exporter) Export(ctx context.Context, spans []*trace.Span) error {
 	e.partial = trace.RejectedError{}
-	if err := e.send(ctx, spans); err != nil {
-		return err
+	stubs, bad := convert(spans)
+	e.reject(bad, "the ids are not valid")
+	if len(stubs) > 0 {
+		errs := e.turn.Try(ctx, len(e.sdks), e.options.CollectTimeout, func(ctx context.Context, i int) error {
+			err := e.sdks[i].ExportSpans(ctx, stubs)
+			if err != nil && permanent(err) {
+				return fmt.Errorf("%w: %w", trace.ErrInvalid, err)
+			}
+			return err
+		})
+		switch {
+		case turn.All(errs, len(e.sdks), trace.ErrInvalid):
+			return errors.Join(errs...)
+		case errs != nil:
+			return errors.New(errors.Join(errs...).Error()) // of some collectors: what they refuse the others may take
+		}
 	}
 	if e.partial.Count > 0 {
 		rejected := e.partial
 		return &rejected
 	}
 	return nil
-}
-
-// send halves what the collector will never take, until it is known which
-// spans those are: too many at once, or one that it does not like.
-func (e *exporter) send(ctx context.Context, spans []*trace.Span) error {
-	stubs, bad := convert(spans)
-	e.reject(bad, "the ids are not valid")
-	err := e.sdk.ExportSpans(ctx, stubs)
-	switch {
-	case err == nil || !permanent(err):
-		return err
-	case len(spans) == 1:
-		e.reject(1, err.Error())
-		return nil
-	}
-	e.partial.Count -= bad // they come by again
-	half := len(spans) / 2
-	if err := e.send(ctx, spans[:half]); err != nil {
-		return err
-	}
-	return e.send(ctx, spans[half:])
 }
 
 // permanent follows the OTLP specification: a server whose resources are
@@ -131,6 +145,8 @@ func permanent(err error) bool {
 	switch s.Code() {
 	case codes.InvalidArgument:
 		return true
+	case codes.Internal: // the client's own word that it cannot encode them
+		return strings.Contains(s.Message(), "error while marshaling")
 	case codes.ResourceExhausted:
 		for _, d := range s.Details() {
 			if _, ok := d.(*errdetails.RetryInfo); ok {

@@ -2,10 +2,14 @@ package otlp_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
+	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +33,8 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 type receiver struct {
 	collector.UnimplementedTraceServiceServer
 	address string
+	asked   atomic.Int64
+	hang    chan struct{} // unless nil answers come when it is closed
 
 	mu     sync.Mutex
 	spans  []received
@@ -60,6 +66,10 @@ func receive(t *testing.T) *receiver {
 }
 
 func (r *receiver) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	r.asked.Add(1)
+	if r.hang != nil {
+		<-r.hang
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rsp := &collector.ExportTraceServiceResponse{}
@@ -108,22 +118,21 @@ func size(req *collector.ExportTraceServiceRequest) (n int) {
 	return n
 }
 
-func newTrace(t *testing.T, r *receiver, opts ...trace.Option) trace.Trace {
+func newTrace(t testing.TB, r *receiver, opts ...trace.Option) trace.Trace {
 	return otlp.NewTrace(append([]trace.Option{trace.Collectors([]string{r.address}), trace.Logger(rpctest.New(t).Logger)}, opts...)...)
 }
 
 func TestConformance(t *testing.T) {
 	r := receive(t)
-	tracetest.Run(t, tracetest.Subject{
-		New: func(t *testing.T, opts ...trace.Option) trace.Trace { return newTrace(t, r, opts...) },
-		Read: func(_ *testing.T, id string) (found []tracetest.Span) {
-			for _, s := range r.all() {
-				if hex.EncodeToString(s.TraceId) == id {
-					found = append(found, suiteSpan(s))
-				}
+	made := func(t testing.TB, opts ...trace.Option) trace.Trace { return newTrace(t, r, opts...) }
+	tracetest.Run(t, made)
+	tracetest.RunExport(t, made, func(_ testing.TB, id string) (found []tracetest.Span) {
+		for _, s := range r.all() {
+			if hex.EncodeToString(s.TraceId) == id {
+				found = append(found, suiteSpan(s))
 			}
-			return found
-		},
+		}
+		return found
 	})
 }
 
@@ -253,13 +262,57 @@ func TestPartialSuccessIsNotSentAgain(t *testing.T) {
 }
 
 func TestBadCollectors(t *testing.T) {
-	for _, c := range [][]string{{"nowhere"}, {"a:1", "b:2"}} {
-		tr := otlp.NewTrace(trace.Collectors(c))
-		if err := tr.Start(); err == nil || !strings.Contains(err.Error(), "Collectors") {
-			t.Errorf("%v: %v", c, err)
-		}
-		if err := tr.Stop(); err != nil {
-			t.Error(err)
-		}
+	tr := otlp.NewTrace(trace.Collectors([]string{"a:1", "nowhere"}))
+	const want = `trace: option Collectors: "nowhere" is not host:port`
+	if err := tr.Start(); !errors.Is(err, trace.ErrInvalid) || err.Error() != want {
+		t.Errorf("got %v", err)
 	}
+	if err := tr.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The first is dead, the next hangs, the last takes all.
+func TestOneOfSeveralCollectors(t *testing.T) {
+	hanging, alive := receive(t), receive(t)
+	hanging.hang = make(chan struct{})
+	defer close(hanging.hang)
+	tr := otlp.NewTrace(trace.Collectors([]string{"127.0.0.1:1", hanging.address, alive.address}), trace.Logger(rpctest.New(t).Logger),
+		trace.CollectTimeout(time.Second), trace.BatchInterval(5*time.Millisecond))
+	start(t, tr)
+	collect(t, tr, tr.NewSpan(nil))
+	rpctest.Eventually(t, "the span arrives", func() bool { return len(alive.all()) == 1 })
+	collect(t, tr, tr.NewSpan(nil))
+	rpctest.Eventually(t, "the next span arrives", func() bool { return len(alive.all()) == 2 })
+}
+
+// What one refuses for good another may take: nothing is lost while one is down.
+func TestForGoodIsWhatAllCollectorsSay(t *testing.T) {
+	refusing := receive(t)
+	refusing.set(func(*collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+		return nil, status.Error(codes.InvalidArgument, "bad")
+	})
+	down := receive(t)
+	down.set(func(*collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+		return nil, status.Error(codes.Unavailable, "later")
+	})
+	tr := otlp.NewTrace(trace.Collectors([]string{down.address, refusing.address}), trace.Logger(rpctest.New(t).Logger),
+		trace.BatchInterval(5*time.Millisecond))
+	start(t, tr)
+	collect(t, tr, tr.NewSpan(nil))
+	rpctest.Eventually(t, "both were asked", func() bool { return refusing.asked.Load() > 1 && down.asked.Load() > 1 })
+	down.set(nil)
+	rpctest.Eventually(t, "the span arrives", func() bool { return len(down.all()) == 1 })
+	if n := dropped(tr); n != 0 {
+		t.Errorf("%d dropped", n)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	r := receive(t)
+	rpctest.Handshakes(t, r.address, func(t *testing.T, addr string, c *tls.Config) error {
+		tr := otlp.NewTrace(trace.Collectors([]string{addr}), trace.TLS(c), trace.Logger(slog.New(slog.DiscardHandler)))
+		collect(t, tr, tr.NewSpan(nil))
+		return tr.Stop()
+	})
 }

@@ -2,21 +2,26 @@
 package recorder
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
 
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/trace"
 )
 
-// Recorder is a trace.Trace whose spans can be looked at.
+type life = lifecycle.Plugin
+
+// Recorder is a trace.Trace whose spans can be looked at. What was collected
+// stays after Stop.
 type Recorder struct {
 	*trace.Tracer
+	*life
 	options trace.Options
 
 	mu      sync.Mutex
 	spans   []*trace.Span
-	stopped bool
 	dropped uint64
 }
 
@@ -24,26 +29,29 @@ type Recorder struct {
 // QueueSize says and drops further ones.
 func NewTrace(opts ...trace.Option) *Recorder {
 	o := trace.NewOptions(opts...)
-	return &Recorder{Tracer: trace.NewTracer(o), options: o}
+	return &Recorder{
+		Tracer: trace.NewTracer(o), options: o,
+		life: lifecycle.NewPlugin("trace", lifecycle.Hooks{Check: o.Validate}),
+	}
 }
 
-// Collect implements trace.Trace. It records before Start too.
+// Collect implements trace.Trace.
 func (r *Recorder) Collect(s *trace.Span) error {
 	if s == nil {
 		return errors.New("trace: no span to collect")
 	}
+	err := r.Use(context.Background())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !s.End() {
 		return nil
 	}
-	switch {
-	case r.stopped:
+	if err == nil && len(r.spans) >= r.options.QueueSize {
+		err = errors.New("trace: recorder full")
+	}
+	if err != nil {
 		r.dropped++
-		return trace.ErrStopped
-	case len(r.spans) >= r.options.QueueSize:
-		r.dropped++
-		return errors.New("trace: recorder full")
+		return err
 	}
 	r.spans = append(r.spans, s)
 	return nil
@@ -63,29 +71,11 @@ func (r *Recorder) Reset() {
 	r.spans = nil
 }
 
-// Dropped returns how many spans did not fit or came after Stop.
+// Dropped returns how many spans did not fit, or came after Stop.
 func (r *Recorder) Dropped() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.dropped
-}
-
-// Start implements trace.Trace.
-func (r *Recorder) Start() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopped {
-		return trace.ErrStopped
-	}
-	return r.options.Validate()
-}
-
-// Stop implements trace.Trace. What was collected stays.
-func (r *Recorder) Stop() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopped = true
-	return nil
 }
 
 // String returns "recorder".

@@ -14,22 +14,21 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestConformance(t *testing.T) {
 	var all []*recorder.Recorder
-	tracetest.Run(t, tracetest.Subject{
-		New: func(_ *testing.T, opts ...trace.Option) trace.Trace {
-			r := recorder.NewTrace(opts...)
-			all = append(all, r)
-			return r
-		},
-		Read: func(_ *testing.T, traceID string) (found []tracetest.Span) {
-			for _, r := range all {
-				for _, s := range r.Spans() {
-					if s.TraceId == traceID {
-						found = append(found, convert(s))
-					}
+	newTrace := func(_ testing.TB, opts ...trace.Option) trace.Trace {
+		r := recorder.NewTrace(opts...)
+		all = append(all, r)
+		return r
+	}
+	tracetest.Run(t, newTrace)
+	tracetest.RunExport(t, newTrace, func(_ testing.TB, traceID string) (found []tracetest.Span) {
+		for _, r := range all {
+			for _, s := range r.Spans() {
+				if s.TraceId == traceID {
+					found = append(found, convert(s))
 				}
 			}
-			return found
-		},
+		}
+		return found
 	})
 }
 
@@ -39,6 +38,9 @@ func convert(s *trace.Span) tracetest.Span {
 		got.Service = l.Name
 	}
 	for _, a := range s.Annotations {
+		if a == nil {
+			continue
+		}
 		if a.Key == trace.ErrorKey {
 			got.Error = string(a.Value)
 		}

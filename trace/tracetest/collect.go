@@ -12,8 +12,8 @@ import (
 	"github.com/micro/go-platform/trace"
 )
 
-func collect(t *testing.T, s Subject) {
-	tr := start(t, s)
+func collect(t *testing.T, s subject) {
+	tr := s.start(t)
 	shop := &registry.Service{Name: "shop", Nodes: []*registry.Node{{Id: "shop-1", Address: "127.0.0.1:8080"}}}
 	root := tr.NewSpan(nil)
 	root.Name, root.Destination = "Shop.Buy", shop
@@ -30,7 +30,7 @@ func collect(t *testing.T, s Subject) {
 			t.Fatal(err)
 		}
 	}
-	got := await(t, s, root.TraceId, 2)
+	got := s.await(t, root.TraceId, 2)
 	expect(t, got[root.Id], Span{ID: root.Id, Name: "shop.buy", Kind: trace.KindServer, Service: "shop", Duration: 1500 * time.Microsecond})
 	expect(t, got[child.Id], Span{ID: child.Id, ParentID: root.Id, Name: "stock.take", Kind: trace.KindClient, Service: "shop",
 		Duration: 250 * time.Microsecond, Error: "sold out", Tags: map[string]string{"item": "tea"}})
@@ -50,8 +50,8 @@ func expect(t *testing.T, got, want Span) {
 	}
 }
 
-func collectTwice(t *testing.T, s Subject) {
-	tr := start(t, s)
+func collectTwice(t *testing.T, s subject) {
+	tr := s.start(t)
 	span := tr.NewSpan(nil)
 	span.Name = "once"
 	for range 2 {
@@ -67,30 +67,28 @@ func collectTwice(t *testing.T, s Subject) {
 	if err := tr.Collect(last); err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, span.TraceId, 2)
+	s.await(t, span.TraceId, 2)
 	if err := tr.Collect(nil); err == nil {
 		t.Error("Collect(nil) succeeded")
 	}
 }
 
-func beforeStart(t *testing.T, s Subject) {
-	tr := s.New(t)
+// firstCall never calls Start, as the examples of the original go-platform.
+func firstCall(t *testing.T, s subject) {
+	tr := s.new(t)
 	span := tr.NewSpan(nil)
 	span.Name = "early"
 	if err := tr.Collect(span); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Start(); err != nil {
-		t.Fatal(err)
-	}
 	if err := tr.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, span.TraceId, 1)
+	s.await(t, span.TraceId, 1)
 }
 
-func stopFlushes(t *testing.T, s Subject) {
-	tr := s.New(t, trace.BatchInterval(time.Hour))
+func stopFlushes(t *testing.T, s subject) {
+	tr := s.new(t, trace.BatchInterval(time.Hour))
 	if err := tr.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,59 +107,11 @@ func stopFlushes(t *testing.T, s Subject) {
 	if err := tr.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, root.TraceId, 10)
+	s.await(t, root.TraceId, 10)
 }
 
-func lifecycle(t *testing.T, s Subject) {
-	tr := s.New(t)
-	for range 2 {
-		if err := tr.Start(); err != nil {
-			t.Fatalf("start: %v", err)
-		}
-	}
-	for range 2 {
-		if err := tr.Stop(); err != nil {
-			t.Fatalf("stop: %v", err)
-		}
-	}
-	if err := tr.Start(); !errors.Is(err, trace.ErrStopped) {
-		t.Errorf("Start after Stop: %v", err)
-	}
-	if err := tr.Collect(tr.NewSpan(nil)); err == nil {
-		t.Error("Collect after Stop kept the span")
-	}
-	if n := tr.Dropped(); n != 1 {
-		t.Errorf("%d dropped, want the span after Stop", n)
-	}
-	if err := s.New(t).Stop(); err != nil {
-		t.Errorf("Stop without Start: %v", err)
-	}
-}
-
-func badOptions(t *testing.T, s Subject) {
-	for name, opt := range map[string]trace.Option{
-		"BatchSize":      trace.BatchSize(-1),
-		"BatchInterval":  trace.BatchInterval(-time.Second),
-		"CollectTimeout": trace.CollectTimeout(0),
-		"QueueSize":      trace.QueueSize(0),
-		"Topic":          trace.Topic(""),
-		"SampleRatio":    trace.SampleRatio(1.5),
-		"SampleRate":     trace.SampleRate(-1),
-		"Headers":        trace.Headers(),
-		"Collectors":     trace.Collectors([]string{""}),
-	} {
-		tr := s.New(t, opt)
-		if err := tr.Start(); !errors.Is(err, trace.ErrInvalid) || !strings.Contains(err.Error(), "option "+name) {
-			t.Errorf("%s: Start returned %v", name, err)
-		}
-		if err := tr.Stop(); err != nil {
-			t.Errorf("%s: Stop returned %v", name, err)
-		}
-	}
-}
-
-func concurrency(t *testing.T, s Subject) {
-	tr := start(t, s)
+func concurrency(t *testing.T, s subject) {
+	tr := s.start(t)
 	root := tr.NewSpan(nil)
 	root.Name = "root"
 	var wg sync.WaitGroup
@@ -181,5 +131,55 @@ func concurrency(t *testing.T, s Subject) {
 	if err := tr.Collect(root); err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, root.TraceId, 81)
+	s.await(t, root.TraceId, 81)
+}
+
+type broken struct{ text string }
+
+func (b *broken) Error() string { return b.text }
+
+// hostileTexts are bytes that are no UTF-8, which a stranger can send in a
+// header, wherever a span has a text: it arrives, and so does what comes with it.
+func hostileTexts(t *testing.T, s subject) {
+	tr := s.start(t, trace.BatchInterval(time.Second)) // one batch
+	const bad = "a\xff\xc3b"
+	all := map[string]string{bad: bad}
+	service := &registry.Service{Name: bad, Version: bad, Metadata: all, Nodes: []*registry.Node{{Id: bad, Address: bad + ":1", Metadata: all}, nil}}
+	root := tr.NewSpan(nil)
+	root.Name = "root"
+	span := tr.NewSpan(root)
+	span.Name, span.Source, span.Destination = bad, service, service
+	span.Annotate(bad, bad)
+	span.Fail(errors.New(bad))
+	span.Fail((*broken)(nil))
+	span.Annotations = append(span.Annotations, nil, &trace.Annotation{Timestamp: time.Now(), Key: bad, Value: []byte(bad), Debug: all, Service: service})
+	for _, s := range []*trace.Span{span, root} {
+		if err := tr.Collect(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.await(t, root.TraceId, 2)
+	if n := tr.Dropped(); n != 0 {
+		t.Errorf("%d dropped", n)
+	}
+}
+
+func debug(t *testing.T, s subject) {
+	for _, md := range []map[string]string{
+		{"X-Micro-Trace-Id": strings.Repeat("a", 32), "X-Micro-Span-Id": strings.Repeat("b", 16), "X-Micro-Trace-Debug": "true"},
+		{"X-Micro-Trace-Id": strings.Repeat("a", 32), "X-Micro-Span-Id": strings.Repeat("b", 16), "X-Micro-Trace-Debug": "1"},
+		{"b3": strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16) + "-d"},
+		{"X-B3-TraceId": strings.Repeat("a", 32), "X-B3-SpanId": strings.Repeat("b", 16), "X-B3-Flags": "1"},
+	} {
+		for _, trust := range []bool{false, true} {
+			tr := s.new(t, trace.SampleRatio(0), trace.TrustDebug(trust))
+			parent, ok := tr.FromHeader(md)
+			if !ok {
+				t.Fatalf("%v is no parent", md)
+			}
+			if span := tr.NewSpan(parent); span.Sampled() != trust || span.Debug != trust {
+				t.Errorf("%v, trusted %v: sampled %v, debug %v", md, trust, span.Sampled(), span.Debug)
+			}
+		}
+	}
 }

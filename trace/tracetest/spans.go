@@ -2,8 +2,12 @@ package tracetest
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/trace"
 )
@@ -12,10 +16,10 @@ func hex(s string, size int) bool {
 	return len(s) == size && strings.Trim(s, "0123456789abcdef") == "" && strings.Trim(s, "0") != ""
 }
 
-func spans(t *testing.T, s Subject) {
-	tr := s.New(t)
+func spans(t *testing.T, newTrace New) {
+	tr := newTrace(t)
 	root := tr.NewSpan(nil)
-	if !hex(root.TraceId, 32) || !hex(root.Id, 16) || root.ParentId != "" || !root.Sampled() || root.Timestamp.IsZero() {
+	if !hex(root.TraceId, 32) || !hex(root.Id, 16) || root.ParentId != "" || root.Sampled() == root.Timestamp.IsZero() {
 		t.Errorf("root: %q %q parent %q, sampled %v, begun %v", root.TraceId, root.Id, root.ParentId, root.Sampled(), root.Timestamp)
 	}
 	child := tr.NewSpan(root)
@@ -30,8 +34,35 @@ func spans(t *testing.T, s Subject) {
 	}
 }
 
-func contexts(t *testing.T, s Subject) {
-	tr := s.New(t)
+// byHand is how programs written for the original go-platform make children.
+func byHand(t *testing.T, newTrace New) {
+	tr := newTrace(t)
+	root := tr.NewSpan(nil)
+	self, stock := &registry.Service{Name: "shop"}, &registry.Service{Name: "stock"}
+	child := tr.NewSpan(&trace.Span{TraceId: root.TraceId, ParentId: root.Id, Name: "work", Source: self, Destination: stock})
+	if child.TraceId != root.TraceId || child.ParentId != root.Id || !hex(child.Id, 16) || child.Id == root.Id ||
+		child.Name != "work" || child.Source != self || child.Destination != stock || child.Sampled() != root.Sampled() {
+		t.Errorf("child %q of %q/%q: trace %q, parent %q, name %q, sampled %v", child.Id, root.TraceId, root.Id, child.TraceId, child.ParentId, child.Name, child.Sampled())
+	}
+	begun := time.Now().Add(-time.Minute)
+	first := tr.NewSpan(&trace.Span{Name: "first", ParentId: "0", Debug: true, Timestamp: begun, Duration: time.Second,
+		Annotations: []*trace.Annotation{{Key: "k"}}})
+	if !hex(first.TraceId, 32) || first.ParentId != "" || first.Name != "first" || !first.Debug || !first.Sampled() ||
+		!first.Timestamp.Equal(begun) || first.Duration != time.Second || len(first.Annotations) != 1 {
+		t.Errorf("the first span of a trace: %+v", first)
+	}
+	parent := &trace.Span{TraceId: strings.Repeat("a", 32), Id: strings.Repeat("b", 16), Name: "parent"}
+	if s := tr.NewSpan(parent); s.ParentId != parent.Id || s.TraceId != parent.TraceId || s.Name != "" {
+		t.Errorf("child of a parent made by hand: trace %q, parent %q, name %q", s.TraceId, s.ParentId, s.Name)
+	}
+	cut := tr.NewSpan(&trace.Span{TraceId: "abc", ParentId: "def"})
+	if cut.TraceId != strings.Repeat("0", 29)+"abc" || cut.ParentId != strings.Repeat("0", 13)+"def" {
+		t.Errorf("ids without leading zeros: trace %q, parent %q", cut.TraceId, cut.ParentId)
+	}
+}
+
+func contexts(t *testing.T, newTrace New) {
+	tr := newTrace(t)
 	if span, ok := tr.FromContext(context.Background()); ok {
 		t.Errorf("an empty context has the span %v", span.Id)
 	}
@@ -41,8 +72,8 @@ func contexts(t *testing.T, s Subject) {
 	}
 }
 
-func headers(t *testing.T, s Subject) {
-	tr := s.New(t)
+func headers(t *testing.T, newTrace New) {
+	tr := newTrace(t)
 	parent := tr.NewSpan(tr.NewSpan(nil))
 	md := tr.NewHeader(nil, parent)
 	for name, change := range map[string]func(string) string{
@@ -55,7 +86,7 @@ func headers(t *testing.T, s Subject) {
 			changed[change(k)] = v
 		}
 		got, ok := tr.FromHeader(changed)
-		if !ok || got.TraceId != parent.TraceId || got.Id != parent.Id || !got.Sampled() {
+		if !ok || got.TraceId != parent.TraceId || got.Id != parent.Id || got.Sampled() != parent.Sampled() {
 			t.Errorf("%s: %v of %v", name, ok, changed)
 			continue
 		}
@@ -65,8 +96,8 @@ func headers(t *testing.T, s Subject) {
 	}
 }
 
-func headersKeepOthers(t *testing.T, s Subject) {
-	tr := s.New(t)
+func headersKeepOthers(t *testing.T, newTrace New) {
+	tr := newTrace(t)
 	span := tr.NewSpan(nil)
 	md := map[string]string{"Authorization": "x", "TRACEPARENT": "stale", "X-b3-traceid": "stale", "x-micro-trace-ID": "stale", "B3": "stale"}
 	got := tr.NewHeader(md, span)
@@ -90,8 +121,8 @@ func headersKeepOthers(t *testing.T, s Subject) {
 	}
 }
 
-func hostileHeaders(t *testing.T, s Subject) {
-	tr := s.New(t)
+func hostileHeaders(t *testing.T, newTrace New) {
+	tr := newTrace(t)
 	ids := strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16)
 	for _, md := range []map[string]string{
 		nil,
@@ -117,8 +148,8 @@ func hostileHeaders(t *testing.T, s Subject) {
 	}
 }
 
-func sampledOut(t *testing.T, s Subject) {
-	tr := s.New(t, trace.SampleRatio(0))
+func sampledOut(t *testing.T, newTrace New) {
+	tr := newTrace(t, trace.SampleRatio(0))
 	root := tr.NewSpan(nil)
 	child := tr.NewSpan(root)
 	if root.Sampled() || child.Sampled() {
@@ -135,28 +166,31 @@ func sampledOut(t *testing.T, s Subject) {
 		t.Errorf("collect: %v", err)
 	}
 	// The decision travels: the next service records nothing either.
-	next := s.New(t)
+	next := newTrace(t)
 	parent, ok := next.FromHeader(tr.NewHeader(nil, child))
 	if !ok || next.NewSpan(parent).Sampled() {
 		t.Errorf("the next service did not follow: %v", tr.NewHeader(nil, child))
 	}
 }
 
-func debug(t *testing.T, s Subject) {
-	for _, md := range []map[string]string{
-		{"X-Micro-Trace-Id": strings.Repeat("a", 32), "X-Micro-Span-Id": strings.Repeat("b", 16), "X-Micro-Trace-Debug": "true"},
-		{"b3": strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16) + "-d"},
-		{"X-B3-TraceId": strings.Repeat("a", 32), "X-B3-SpanId": strings.Repeat("b", 16), "X-B3-Flags": "1"},
+func badOptions(t *testing.T, newTrace New) {
+	for name, opt := range map[string]trace.Option{
+		"BatchSize":      trace.BatchSize(-1),
+		"BatchInterval":  trace.BatchInterval(-time.Second),
+		"CollectTimeout": trace.CollectTimeout(0),
+		"QueueSize":      trace.QueueSize(0),
+		"Topic":          trace.Topic(""),
+		"SampleRatio":    trace.SampleRatio(1.5),
+		"SampleRate":     trace.SampleRate(-1),
+		"Headers":        trace.Headers(),
+		"Collectors":     trace.Collectors([]string{""}),
 	} {
-		for _, trust := range []bool{false, true} {
-			tr := s.New(t, trace.SampleRatio(0), trace.TrustDebug(trust))
-			parent, ok := tr.FromHeader(md)
-			if !ok {
-				t.Fatalf("%v is no parent", md)
-			}
-			if span := tr.NewSpan(parent); span.Sampled() != trust || span.Debug != trust {
-				t.Errorf("%v, trusted %v: sampled %v, debug %v", md, trust, span.Sampled(), span.Debug)
-			}
+		tr := newTrace(t, opt)
+		if err := tr.Start(); !errors.Is(err, trace.ErrInvalid) || !strings.HasPrefix(err.Error(), "trace: option "+name+": ") {
+			t.Errorf("%s: Start returned %v", name, err)
+		}
+		if err := tr.Stop(); err != nil {
+			t.Errorf("%s: Stop returned %v", name, err)
 		}
 	}
 }

@@ -1,21 +1,22 @@
-// Package tracetest is the conformance suite of trace plugins.
+// Package tracetest is the conformance suite of trace plugins: Run for all of
+// them, RunExport for those whose spans can be read back.
 package tracetest
 
 import (
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 	"github.com/micro/go-platform/trace"
 )
 
-// Subject is the plugin under test.
-type Subject struct {
-	// New returns a plugin that was not started. It passes opts on after its own.
-	New func(t *testing.T, opts ...trace.Option) trace.Trace
-	// Read returns the spans of a trace that have arrived where the plugin sends
-	// them, in any order.
-	Read func(t *testing.T, traceID string) []Span
-}
+// New returns a plugin that was not started, with opts after the options that it
+// needs. The suite stops it.
+type New func(t testing.TB, opts ...trace.Option) trace.Trace
+
+// Read returns the spans of a trace that have arrived where the plugins of a New
+// send them, in any order.
+type Read func(t testing.TB, traceID string) []Span
 
 // Span is what must have arrived of a span.
 type Span struct {
@@ -28,35 +29,61 @@ type Span struct {
 	Tags         map[string]string
 }
 
-// Run runs the suite.
-func Run(t *testing.T, s Subject) {
+// Run checks what holds for every plugin, also for one that records nothing.
+func Run(t *testing.T, newTrace New) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, Subject){
+	t.Run("Lifecycle", func(t *testing.T) {
+		lifecycletest.Run(t, lifecycletest.Case[trace.Trace, trace.Option]{
+			New:       newTrace,
+			Call:      func(tr trace.Trace) error { return tr.Collect(tr.NewSpan(&trace.Span{Name: "call", Debug: true})) },
+			Dropped:   trace.Trace.Dropped,
+			Bad:       trace.BatchSize(-1),
+			Text:      "trace: option BatchSize: -1 is not within 1 to 1000",
+			NilLogger: trace.Logger(nil),
+		})
+	})
+	for name, test := range map[string]func(*testing.T, New){
 		"Spans":             spans,
+		"SpansByHand":       byHand,
 		"Context":           contexts,
 		"HeadersRoundTrip":  headers,
 		"HeadersKeepOthers": headersKeepOthers,
 		"HostileHeaders":    hostileHeaders,
 		"SampledOut":        sampledOut,
-		"DebugIsNotTrusted": debug,
-		"Collect":           collect,
-		"CollectTwice":      collectTwice,
-		"BeforeStart":       beforeStart,
-		"StopFlushes":       stopFlushes,
-		"Lifecycle":         lifecycle,
 		"BadOptions":        badOptions,
-		"Concurrency":       concurrency,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, s) })
+		t.Run(name, func(t *testing.T) { test(t, newTrace) })
 	}
 }
 
+// RunExport checks what arrives.
+func RunExport(t *testing.T, newTrace New, read Read) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, subject){
+		"Collect":           collect,
+		"CollectTwice":      collectTwice,
+		"FirstCallStarts":   firstCall,
+		"StopFlushes":       stopFlushes,
+		"Concurrency":       concurrency,
+		"DebugIsNotTrusted": debug,
+		"HostileTexts":      hostileTexts,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, subject{newTrace, read}) })
+	}
+}
+
+// subject is a plugin and what arrives of it.
+type subject struct {
+	new  New
+	read Read
+}
+
 // await polls until n spans of the trace have arrived.
-func await(t *testing.T, s Subject, traceID string, n int) map[string]Span {
+func (s subject) await(t *testing.T, traceID string, n int) map[string]Span {
 	t.Helper()
 	var got []Span
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if got = s.Read(t, traceID); len(got) >= n {
+		if got = s.read(t, traceID); len(got) >= n {
 			break
 		}
 	}
@@ -71,9 +98,9 @@ func await(t *testing.T, s Subject, traceID string, n int) map[string]Span {
 }
 
 // start returns a plugin that runs until the test ends.
-func start(t *testing.T, s Subject, opts ...trace.Option) trace.Trace {
+func (s subject) start(t *testing.T, opts ...trace.Option) trace.Trace {
 	t.Helper()
-	tr := s.New(t, append([]trace.Option{trace.BatchInterval(10 * time.Millisecond)}, opts...)...)
+	tr := s.new(t, append([]trace.Option{trace.BatchInterval(10 * time.Millisecond)}, opts...)...)
 	if err := tr.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,9 @@ func convert(s *trace.Span) (*model.SpanModel, error) {
 	s.Lock()
 	defer s.Unlock()
 	for _, a := range s.Annotations {
-		annotate(m, a)
+		if a != nil {
+			annotate(m, a)
+		}
 	}
 	return m, nil
 }
@@ -109,7 +111,7 @@ func endpoint(s *registry.Service) *model.Endpoint {
 		return nil
 	}
 	e := &model.Endpoint{ServiceName: s.Name}
-	if len(s.Nodes) == 0 {
+	if len(s.Nodes) == 0 || s.Nodes[0] == nil {
 		return e
 	}
 	host, port := trace.SplitAddress(s.Nodes[0].Address)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,7 +19,21 @@ import (
 
 	"github.com/openzipkin/zipkin-go/reporter"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/trace"
+	"github.com/micro/go-platform/trace/internal/turn"
+)
+
+// The topic of Zipkin's Kafka collector, which package kafka writes to, and
+// Zipkin's headers. They are variables for the sake of programs written for the
+// original go-platform; do not change them.
+var (
+	TraceTopic = "zipkin"
+
+	TraceHeader  = "X-B3-TraceId"
+	SpanHeader   = "X-B3-SpanId"
+	ParentHeader = "X-B3-ParentSpanId"
+	SampleHeader = "X-B3-Sampled"
 )
 
 // DefaultCollector is where spans go without the option trace.Collectors.
@@ -27,9 +42,9 @@ const DefaultCollector = "http://127.0.0.1:9411/api/v2/spans"
 // NewTrace returns a plugin that sends spans to Zipkin. Its wrappers write the
 // header b3, its NewHeader the X-B3-* headers too; all headers are read.
 //
-// trace.Collectors takes URLs, or "host:port" for the usual path over http;
-// the first one that answers gets a batch. trace.Client and trace.Topic have
-// no effect.
+// trace.Collectors takes URLs, whose path is that of the API unless they have
+// one, or "host:port" for http. A batch is refused when all of them refuse it.
+// trace.Client and trace.Topic have no effect.
 func NewTrace(opts ...trace.Option) trace.Trace {
 	o := NewOptions(opts...)
 	return trace.NewPlugin("zipkin", &exporter{options: o}, o)
@@ -46,6 +61,7 @@ func NewOptions(opts ...trace.Option) trace.Options {
 type exporter struct {
 	options trace.Options
 	urls    []string
+	turn    turn.Turn
 	client  *http.Client
 }
 
@@ -56,12 +72,14 @@ func (e *exporter) Start() error {
 		collectors = []string{DefaultCollector}
 	}
 	e.urls = nil
+	check := option.Of("trace")
 	for _, c := range collectors {
-		u, err := collectorURL(c)
-		if err != nil {
-			return err
-		}
+		u, ok := collectorURL(c)
+		check.That(ok, "Collectors", "%q is not an HTTP address of Zipkin; spans go to Kafka by trace/zipkin/kafka", c)
 		e.urls = append(e.urls, u)
+	}
+	if err := check.Err(); err != nil {
+		return err
 	}
 	e.client = &http.Client{
 		Transport: &http.Transport{TLSClientConfig: e.options.TLS, MaxIdleConns: 2, IdleConnTimeout: time.Minute},
@@ -71,15 +89,28 @@ func (e *exporter) Start() error {
 	return nil
 }
 
-func collectorURL(c string) (string, error) {
+// path is where Zipkin's API takes spans.
+const path = "/api/v2/spans"
+
+// kafkaPort is that of Kafka's brokers, which the original go-platform's Zipkin
+// plugin was given. Who has Zipkin there writes "http://" before it.
+const kafkaPort = "9092"
+
+func collectorURL(c string) (string, bool) {
 	if !strings.Contains(c, "://") {
-		c = "http://" + c + "/api/v2/spans"
+		if host, port, err := net.SplitHostPort(c); err != nil || host == "" || port == "" || port == kafkaPort {
+			return "", false
+		}
+		c = "http://" + c
 	}
 	u, err := url.Parse(c)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", fmt.Errorf("option Collectors: %q is neither a URL nor host:port", c)
+		return "", false
 	}
-	return c, nil
+	if u.Path == "" || u.Path == "/" {
+		u.Path = path
+	}
+	return u.String(), true
 }
 
 // Stop implements trace.Exporter.
@@ -97,22 +128,20 @@ func (e *exporter) Export(ctx context.Context, spans []*trace.Span) error {
 	if rejected.Count == len(spans) {
 		return rejected
 	}
-	var errs []error
-	for _, u := range e.urls {
-		if err = e.post(ctx, u, body); err == nil {
-			break
-		}
-		errs = append(errs, err)
-	}
+	errs := e.turn.Try(ctx, len(e.urls), e.options.CollectTimeout, func(ctx context.Context, i int) error {
+		return e.post(ctx, e.urls[i], body)
+	})
 	switch {
-	case err == nil && rejected.Count > 0:
+	case errs == nil && rejected.Count > 0:
 		return rejected
-	case err == nil:
+	case errs == nil:
 		return nil
-	case errors.Is(err, errRefused):
-		return &trace.RejectedError{Count: len(spans), Reason: err.Error()}
+	case turn.All(errs, len(e.urls), trace.ErrInvalid): // some of the spans are at fault
+		return errors.Join(errs...)
+	case turn.All(errs, len(e.urls), errRefused):
+		return &trace.RejectedError{Count: len(spans), Reason: errors.Join(errs...).Error()}
 	}
-	return errors.Join(errs...)
+	return errors.New(errors.Join(errs...).Error()) // of some collectors: what they refuse the others may take
 }
 
 // errRefused is an answer that will be the same next time.
@@ -136,6 +165,8 @@ func (e *exporter) post(ctx context.Context, u string, body []byte) error {
 		return nil
 	case code/100 == 5 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
 		return fmt.Errorf("post spans to %s: status %d", u, code)
+	case code == http.StatusBadRequest || code == http.StatusRequestEntityTooLarge:
+		return fmt.Errorf("post spans to %s: %w (%w) with status %d: %s", u, errRefused, trace.ErrInvalid, code, detail)
 	default:
 		return fmt.Errorf("post spans to %s: %w with status %d: %s", u, errRefused, code, detail)
 	}

@@ -2,9 +2,12 @@ package zipkin_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,7 +30,7 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 // read returns a trace from Zipkin's API.
-func read(t *testing.T, url, id string) (spans []model.SpanModel) {
+func read(t testing.TB, url, id string) (spans []model.SpanModel) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/v2/trace/"+id, nil)
 	if err != nil {
@@ -55,16 +58,15 @@ func read(t *testing.T, url, id string) (spans []model.SpanModel) {
 func TestRealZipkin(t *testing.T) {
 	server := backend.Zipkin(t)
 	t.Run("Conformance", func(t *testing.T) {
-		tracetest.Run(t, tracetest.Subject{
-			New: func(t *testing.T, opts ...trace.Option) trace.Trace {
-				return zipkin.NewTrace(append([]trace.Option{trace.Collectors([]string{server.Addr}), log(t)}, opts...)...)
-			},
-			Read: func(t *testing.T, id string) (found []tracetest.Span) {
-				for _, m := range read(t, server.URL, id) {
-					found = append(found, suiteSpan(m))
-				}
-				return found
-			},
+		newTrace := func(t testing.TB, opts ...trace.Option) trace.Trace {
+			return zipkin.NewTrace(append([]trace.Option{trace.Collectors([]string{server.Addr}), log(t)}, opts...)...)
+		}
+		tracetest.Run(t, newTrace)
+		tracetest.RunExport(t, newTrace, func(t testing.TB, id string) (found []tracetest.Span) {
+			for _, m := range read(t, server.URL, id) {
+				found = append(found, suiteSpan(m))
+			}
+			return found
 		})
 	})
 	rpctest.Stacks(t, func(t *testing.T, stack string) { threeServices(t, stack, server.URL) })
@@ -179,7 +181,7 @@ func threeServices(t *testing.T, stack, url string) {
 	}
 }
 
-func log(t *testing.T) trace.Option { return trace.Logger(rpctest.New(t).Logger) }
+func log(t testing.TB) trace.Option { return trace.Logger(rpctest.New(t).Logger) }
 
 func TestOutageAndRefusal(t *testing.T) {
 	var status atomic.Int64
@@ -225,23 +227,113 @@ func TestOutageAndRefusal(t *testing.T) {
 }
 
 func TestBadCollectors(t *testing.T) {
-	for _, c := range []string{"ftp://x/y", "http://", "://", "a b:c"} {
-		if err := zipkin.NewTrace(trace.Collectors([]string{c})).Start(); err == nil || !strings.Contains(err.Error(), "Collectors") {
+	for _, c := range []string{"ftp://x/y", "kafka://x:9092", "127.0.0.1:9092", "nowhere", "http://", "://", "a b:c"} {
+		want := fmt.Sprintf("trace: option Collectors: %q is not an HTTP address of Zipkin; spans go to Kafka by trace/zipkin/kafka", c)
+		if err := zipkin.NewTrace(trace.Collectors([]string{c})).Start(); !errors.Is(err, trace.ErrInvalid) || err.Error() != want {
 			t.Errorf("%q: %v", c, err)
 		}
 	}
 }
 
+// A collector is a server that counts the requests at its path and answers as it
+// is told.
+type httpCollector struct {
+	url  string
+	got  atomic.Int64
+	code atomic.Int64
+}
+
+func newCollector(t *testing.T, path string, code int64) *httpCollector {
+	c := &httpCollector{}
+	c.code.Store(code)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.got.Add(1)
+		if r.URL.Path != path {
+			t.Errorf("posted to %s, want %s", r.URL.Path, path)
+		}
+		w.WriteHeader(int(c.code.Load()))
+	}))
+	t.Cleanup(srv.Close)
+	c.url = srv.URL
+	return c
+}
+
 func TestTheNextCollectorIsTried(t *testing.T) {
-	var got atomic.Int64
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		got.Add(1)
+	c := newCollector(t, "/api/v2/spans", http.StatusAccepted)
+	for _, url := range []string{c.url, c.url + "/", c.url + "/api/v2/spans", strings.TrimPrefix(c.url, "http://")} {
+		c.got.Store(0)
+		tr := zipkin.NewTrace(trace.Collectors([]string{"127.0.0.1:1", url}), log(t))
+		if err := errors.Join(tr.Collect(tr.NewSpan(nil)), tr.Stop()); err != nil || c.got.Load() != 1 {
+			t.Errorf("%s: %v, %d requests", url, err, c.got.Load())
+		}
+	}
+	proxied := newCollector(t, "/zipkin/spans", http.StatusAccepted)
+	tr := zipkin.NewTrace(trace.Collectors([]string{proxied.url + "/zipkin/spans"}), log(t))
+	if err := errors.Join(tr.Collect(tr.NewSpan(nil)), tr.Stop()); err != nil || proxied.got.Load() != 1 {
+		t.Errorf("a path of its own: %v, %d requests", err, proxied.got.Load())
+	}
+}
+
+// What one refuses for good another may take: nothing is lost while one is down.
+func TestForGoodIsWhatAllCollectorsSay(t *testing.T) {
+	for _, refusal := range []int64{http.StatusBadRequest, http.StatusForbidden} {
+		down, refusing := newCollector(t, "/api/v2/spans", http.StatusBadGateway), newCollector(t, "/api/v2/spans", refusal)
+		tr := zipkin.NewTrace(trace.Collectors([]string{down.url, refusing.url}), log(t), trace.BatchInterval(5*time.Millisecond))
+		if err := tr.Collect(tr.NewSpan(nil)); err != nil {
+			t.Fatal(err)
+		}
+		rpctest.Eventually(t, "both were asked", func() bool { return down.got.Load() > 0 && refusing.got.Load() > 1 })
+		down.code.Store(http.StatusAccepted)
+		before := down.got.Load()
+		rpctest.Eventually(t, "the one that was down is asked again", func() bool { return down.got.Load() > before })
+		if err := tr.Stop(); err != nil || tr.Dropped() != 0 {
+			t.Errorf("refused with %d: %v, %d dropped", refusal, err, tr.Dropped())
+		}
+	}
+}
+
+// A span that Zipkin will never take costs no other.
+func TestOneRefusedSpanCostsItselfAlone(t *testing.T) {
+	var accepted atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var spans []model.SpanModel
+		if err := json.NewDecoder(r.Body).Decode(&spans); err != nil {
+			t.Error(err)
+		}
+		for _, s := range spans {
+			if s.Name == "bad" {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+		}
+		accepted.Add(int64(len(spans)))
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer srv.Close()
-	tr := zipkin.NewTrace(trace.Collectors([]string{"127.0.0.1:1", srv.URL}), log(t))
-	if err := errors.Join(tr.Start(), tr.Collect(tr.NewSpan(nil)), tr.Stop()); err != nil || got.Load() != 1 {
-		t.Fatalf("%v, %d requests", err, got.Load())
+	tr := zipkin.NewTrace(trace.Collectors([]string{srv.URL}), log(t))
+	for n := range 20 {
+		s := tr.NewSpan(nil)
+		if n == 7 {
+			s.Name = "bad"
+		}
+		if err := tr.Collect(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tr.Stop(); err != nil || accepted.Load() != 19 || tr.Dropped() != 1 {
+		t.Errorf("%v, %d arrived, %d dropped", err, accepted.Load(), tr.Dropped())
+	}
+}
+
+func TestNamesOfTheOriginal(t *testing.T) {
+	md := zipkin.NewTrace().NewHeader(nil, &trace.Span{TraceId: "1", Id: "2", ParentId: "3"})
+	for _, k := range []string{zipkin.TraceHeader, zipkin.SpanHeader, zipkin.ParentHeader, zipkin.SampleHeader} {
+		if md[k] == "" {
+			t.Errorf("no %s in %v", k, md)
+		}
+	}
+	if zipkin.TraceTopic != "zipkin" {
+		t.Errorf("topic %q", zipkin.TraceTopic)
 	}
 }
 
@@ -254,4 +346,12 @@ func TestHeaders(t *testing.T) {
 	if md["b3"] == "" || md["X-B3-TraceId"] == "" || md["X-B3-SpanId"] == "" || md["X-B3-Sampled"] != "1" || len(md) != 4 {
 		t.Errorf("wrote %v", md)
 	}
+}
+
+func TestTLS(t *testing.T) {
+	c := newCollector(t, "/api/v2/spans", http.StatusAccepted)
+	rpctest.Handshakes(t, strings.TrimPrefix(c.url, "http://"), func(t *testing.T, addr string, c *tls.Config) error {
+		tr := zipkin.NewTrace(trace.Collectors([]string{"https://" + addr}), trace.TLS(c), trace.Logger(slog.New(slog.DiscardHandler)))
+		return errors.Join(tr.Collect(tr.NewSpan(nil)), tr.Stop())
+	})
 }

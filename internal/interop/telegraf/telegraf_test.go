@@ -73,7 +73,7 @@ func (s *server) metrics(t testing.TB) []telegraf.Metric {
 	return s.acc.GetTelegrafMetrics()
 }
 
-func (s *server) points(t *testing.T) map[string]metricstest.Point {
+func (s *server) points(t testing.TB) map[string]metricstest.Point {
 	t.Helper()
 	points := map[string]metricstest.Point{}
 	for _, m := range s.metrics(t) {
@@ -103,21 +103,18 @@ func number(v any) int64 {
 	}
 }
 
-func harness(t *testing.T, datadog bool, build func(...metrics.Option) metrics.Metrics) metricstest.Harness {
-	s := listen(t, datadog)
-	return metricstest.Harness{
-		New: func(_ *testing.T, opts ...metrics.Option) metrics.Metrics {
-			own := []metrics.Option{metrics.Collectors([]string{s.addr}), metrics.BatchInterval(20 * time.Millisecond)}
-			return build(append(own, opts...)...)
-		},
-		Read:     s.points,
-		Unsigned: !datadog,
-	}
-}
-
 // The whole suite, with Telegraf as the one who reads.
 func TestSuite(t *testing.T) {
-	metricstest.Run(t, func(t *testing.T) metricstest.Harness { return harness(t, false, metrics.NewMetrics) })
+	var s *server
+	newMetrics := func(t testing.TB, opts ...metrics.Option) metrics.Metrics {
+		s = listen(t, false)
+		own := []metrics.Option{metrics.Collectors([]string{s.addr}), metrics.BatchInterval(20 * time.Millisecond)}
+		return metrics.NewMetrics(append(own, opts...)...)
+	}
+	metricstest.RunExport(t, newMetrics, metricstest.Backend{
+		Read:     func(t testing.TB) map[string]metricstest.Point { return s.points(t) },
+		Unsigned: true,
+	})
 }
 
 func TestSampleRatesAddUp(t *testing.T) {

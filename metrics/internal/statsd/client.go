@@ -65,15 +65,18 @@ func (c *Client) Start() error {
 func (c *Client) Dropped() uint64 { return c.lost.Total() }
 
 // Stop collects and sends a last time, within lifecycle.FlushTimeout, and
-// returns an error that says how many values were lost. It comes once, after
-// Start.
+// returns a lifecycle.ErrLost that says how many values were lost. It comes once,
+// after Start.
 func (c *Client) Stop() error {
 	before := c.lost.Total()
 	err := c.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
 	if n := c.lost.Total() - before; n > 0 {
-		return fmt.Errorf("metrics: %d values lost at stop", n)
+		return lifecycle.Lost("metrics", int(n), "value", "a collector cannot be reached, or a value cannot be sent")
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
 }
 
 // run collects at each interval and hands on; a collector that is still busy

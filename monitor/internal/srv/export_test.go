@@ -1,6 +1,7 @@
 package srv
 
 import (
+	"context"
 	"time"
 
 	"github.com/micro/go-platform/internal/sqlstore"
@@ -28,10 +29,13 @@ type State struct{ *state }
 // NewState returns an empty State.
 func NewState(record func(Change)) State { return State{newState(record)} }
 
-// Report takes a report as if it came from a host at a time.
-func (s State) Report(r *pb.ReportRequest, host string, now time.Time) error {
-	return s.report(r, host, now)
+// Report takes a report as if a caller had made it at a time.
+func (s State) Report(r *pb.ReportRequest, by string, now time.Time) error {
+	return s.report(r, by, now)
 }
+
+// Reporter names a caller.
+func Reporter(ctx context.Context) string { return reporter(ctx) }
 
 // Sweep looks for silent nodes.
 func (s State) Sweep(now time.Time) { s.sweep(now) }

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
@@ -36,7 +37,16 @@ func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.Repor
 	if err := checkReport(req); err != nil {
 		return refuse(err)
 	}
-	return refuse(h.state.report(req, daemon.PeerHost(ctx), time.Now()))
+	return refuse(h.state.report(req, reporter(ctx), time.Now()))
+}
+
+// reporter names the caller: by its account, under which a node may come back on
+// another host, and where accounts do not exist by its host.
+func reporter(ctx context.Context) string {
+	if t, ok := auth.TokenFromContext(ctx); ok && t.Account() != "" {
+		return "account " + t.Account()
+	}
+	return "host " + daemon.PeerHost(ctx)
 }
 
 // HealthChecks implements pb.MonitorHandler.

@@ -26,7 +26,7 @@ type node struct {
 	service     *pb.Service
 	incarnation string // "": known by topic or from the database
 	topic       bool   // known by topic alone
-	host        string // of the peer that reports
+	by          string // who reports, see reporter
 	seq         uint64
 	statusSeq   uint64
 	statsSeq    uint64
@@ -76,11 +76,11 @@ func (s *state) add(service *pb.Service, now time.Time) *node {
 	return n
 }
 
-// report takes a valid report that came from a host.
-func (s *state) report(r *pb.ReportRequest, host string, now time.Time) error {
+// report takes a valid report that a caller made.
+func (s *state) report(r *pb.ReportRequest, by string, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, err := s.sender(r, host, now)
+	n, err := s.sender(r, by, now)
 	if err != nil {
 		return err
 	}
@@ -110,9 +110,8 @@ func (s *state) report(r *pb.ReportRequest, host string, now time.Time) error {
 }
 
 // sender returns the node that a report speaks for. As long as one process
-// reports for a node no other host may: that is all that can be told before
-// callers are authenticated.
-func (s *state) sender(r *pb.ReportRequest, host string, now time.Time) (*node, error) {
+// reports for a node no other caller may.
+func (s *state) sender(r *pb.ReportRequest, by string, now time.Time) (*node, error) {
 	id := r.Service.Nodes[0].Id
 	n := s.nodes[id]
 	if n == nil {
@@ -125,11 +124,11 @@ func (s *state) sender(r *pb.ReportRequest, host string, now time.Time) (*node, 
 		return n, nil
 	}
 	alive := n.incarnation != "" && n.status != pb.Status_STOPPED && !n.silent(now)
-	if alive && n.host != host {
+	if alive && n.by != by {
 		return nil, fmt.Errorf("node %s: %w: another process reports for it", id, rpcerr.ErrExists)
 	}
 	s.known(n)
-	n.incarnation, n.host = r.Incarnation, host
+	n.incarnation, n.by = r.Incarnation, by
 	n.seq, n.statusSeq, n.statsSeq = 0, 0, 0
 	return n, nil
 }

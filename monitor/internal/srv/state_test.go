@@ -3,13 +3,16 @@ package srv_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/rpcerr"
 	monitorsrv "github.com/micro/go-platform/monitor/internal/srv"
 	pb "github.com/micro/go-platform/monitor/proto"
@@ -227,5 +230,32 @@ func TestDependenciesAreSummedUp(t *testing.T) {
 	d := f.Verdicts(f.now)[0].Dependencies
 	if len(d) != 1 || d[0].Service != "b" || d[0].Success != 10 || d[0].Errors != 3 {
 		t.Errorf("dependencies: %v", d)
+	}
+}
+
+// A node that was killed and comes back on another host is believed at once when
+// it has the account of the one before, and only then.
+func TestTheSameAccountReportsFromAnotherHost(t *testing.T) {
+	caller := func(account, host string) string {
+		ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP(host), Port: 1}})
+		if account != "" {
+			ctx = auth.WithToken(ctx, &auth.Token{Metadata: map[string]string{"sub": account}})
+		}
+		return monitorsrv.Reporter(ctx)
+	}
+	f := newFleet(t)
+	send := func(incarnation, account, host string) error {
+		return f.Report(report("a", "1", 1, func(r *pb.ReportRequest) { r.Incarnation = incarnation }), caller(account, host), f.now)
+	}
+	if err := send("first", "shop", "10.0.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := send("second", "shop", "10.0.0.2"); err != nil {
+		t.Errorf("its account on another host: %v", err)
+	}
+	for _, account := range []string{"", "other"} {
+		if err := send("third", account, "10.0.0.2"); !errors.Is(err, rpcerr.ErrExists) {
+			t.Errorf("account %q on the same host: %v", account, err)
+		}
 	}
 }

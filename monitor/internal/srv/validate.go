@@ -103,7 +103,7 @@ func checkStatus(s *pb.Status) error {
 	if s == nil || pb.Status_Status_name[int32(s.Status)] == "" || s.Status == pb.Status_UNKNOWN {
 		return rpcerr.Invalid("status", "not one that a service can have")
 	}
-	s.Info = clean.Map(s.Info)
+	s.Info, s.Details = clean.Text(s.Info, 4<<10), clean.Map(s.Details)
 	s.NotReady = nil
 	return nil
 }

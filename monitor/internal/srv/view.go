@@ -29,7 +29,7 @@ func (n *node) sortedChecks() []*pb.HealthCheck {
 func (n *node) wireStatus() *pb.Status {
 	return &pb.Status{
 		Service: n.service, Status: n.status, NotReady: n.notReady, Seq: n.statusSeq,
-		Info: n.current.GetInfo(), Timestamp: n.current.GetTimestamp(),
+		Info: n.current.GetInfo(), Details: n.current.GetDetails(), Timestamp: n.current.GetTimestamp(),
 		Interval: n.current.GetInterval(), Ttl: n.current.GetTtl(),
 	}
 }

@@ -15,12 +15,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/trace"
 	"github.com/micro/go-platform/trace/zipkin"
 )
-
-// DefaultTopic is what Zipkin's collector reads unless told otherwise.
-const DefaultTopic = "zipkin"
 
 // DefaultBroker is where spans go without the option trace.Collectors.
 const DefaultBroker = "127.0.0.1:9092"
@@ -30,9 +28,9 @@ const DefaultBroker = "127.0.0.1:9092"
 // package zipkin.
 //
 // trace.Collectors takes "host:port" of brokers, trace.Topic the topic, default
-// DefaultTopic. trace.Client has no effect.
+// zipkin.TraceTopic. trace.Client has no effect.
 func NewTrace(opts ...trace.Option) trace.Trace {
-	o := zipkin.NewOptions(append([]trace.Option{trace.Topic(DefaultTopic)}, opts...)...)
+	o := zipkin.NewOptions(append([]trace.Option{trace.Topic(zipkin.TraceTopic)}, opts...)...)
 	return trace.NewPlugin("kafka", &exporter{options: o}, o)
 }
 
@@ -47,10 +45,13 @@ func (e *exporter) Start() error {
 	if len(brokers) == 0 {
 		brokers = []string{DefaultBroker}
 	}
+	check := option.Of("trace")
 	for _, b := range brokers {
-		if _, _, err := net.SplitHostPort(b); err != nil {
-			return fmt.Errorf("option Collectors: %w", err)
-		}
+		host, port, err := net.SplitHostPort(b)
+		check.That(err == nil && host != "" && port != "", "Collectors", "%q is not host:port", b)
+	}
+	if err := check.Err(); err != nil {
+		return err
 	}
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(brokers...),
@@ -84,33 +85,12 @@ func (e *exporter) Export(ctx context.Context, spans []*trace.Span) error {
 	}
 	err = e.client.ProduceSync(ctx, &kgo.Record{Value: body}).FirstErr()
 	switch {
-	case errors.Is(err, kerr.MessageTooLarge) && len(spans) > 1:
-		return e.halve(ctx, spans)
-	case errors.Is(err, kerr.MessageTooLarge):
-		return &trace.RejectedError{Count: 1, Reason: err.Error()}
+	case errors.Is(err, kerr.MessageTooLarge): // they come in halves
+		return fmt.Errorf("send spans to the topic %s: %w: %w", e.options.Topic, trace.ErrInvalid, err)
 	case err != nil:
 		return fmt.Errorf("send spans to the topic %s: %w", e.options.Topic, err)
 	case rejected.Count > 0:
 		return rejected
-	}
-	return nil
-}
-
-// halve sends what is too large for one record in two.
-func (e *exporter) halve(ctx context.Context, spans []*trace.Span) error {
-	var all trace.RejectedError
-	for _, half := range [][]*trace.Span{spans[:len(spans)/2], spans[len(spans)/2:]} {
-		err := e.Export(ctx, half)
-		var rejected *trace.RejectedError
-		switch {
-		case errors.As(err, &rejected):
-			all.Count, all.Reason = all.Count+rejected.Count, rejected.Reason
-		case err != nil:
-			return err
-		}
-	}
-	if all.Count > 0 {
-		return &all
 	}
 	return nil
 }

@@ -1,10 +1,15 @@
 package kafka_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,30 +27,26 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 func TestSpansReachZipkinThroughKafka(t *testing.T) {
 	broker := backend.Kafka(t)
 	server := backend.Zipkin(t, backend.FromKafka(broker.Addr))
-	newTrace := func(t *testing.T, opts ...trace.Option) trace.Trace {
+	newTrace := func(t testing.TB, opts ...trace.Option) trace.Trace {
 		return kafka.NewTrace(append([]trace.Option{
 			trace.Collectors([]string{broker.Addr}), trace.Logger(rpctest.New(t).Logger),
 			trace.CollectTimeout(20 * time.Second), // the first record makes the topic
 		}, opts...)...)
 	}
 	warm(t, newTrace, server.URL)
-	tracetest.Run(t, tracetest.Subject{
-		New: newTrace,
-		Read: func(t *testing.T, id string) (found []tracetest.Span) {
-			for _, m := range read(t, server.URL, id) {
-				found = append(found, suiteSpan(m))
-			}
-			return found
-		},
+	tracetest.Run(t, newTrace)
+	tracetest.RunExport(t, newTrace, func(t testing.TB, id string) (found []tracetest.Span) {
+		for _, m := range read(t, server.URL, id) {
+			found = append(found, suiteSpan(m))
+		}
+		return found
 	})
 	t.Run("TooLargeForOneRecord", func(t *testing.T) { tooLarge(t, newTrace, server.URL) })
 	t.Run("Outage", func(t *testing.T) { outage(t, newTrace, broker, server.URL) })
 }
 
-type newTrace func(*testing.T, ...trace.Option) trace.Trace
-
 // warm waits until Zipkin reads the topic, which takes it a while to notice.
-func warm(t *testing.T, newTrace newTrace, url string) {
+func warm(t *testing.T, newTrace tracetest.New, url string) {
 	tr := newTrace(t, trace.BatchInterval(10*time.Millisecond))
 	if err := tr.Start(); err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func arrive(t *testing.T, url, id string, n int) {
 	t.Fatalf("the trace never had %d spans", n)
 }
 
-func tooLarge(t *testing.T, newTrace newTrace, url string) {
+func tooLarge(t *testing.T, newTrace tracetest.New, url string) {
 	tr := newTrace(t, trace.BatchInterval(50*time.Millisecond))
 	if err := tr.Start(); err != nil {
 		t.Fatal(err)
@@ -91,7 +92,7 @@ func tooLarge(t *testing.T, newTrace newTrace, url string) {
 	}
 }
 
-func outage(t *testing.T, newTrace newTrace, broker *backend.Server, url string) {
+func outage(t *testing.T, newTrace tracetest.New, broker *backend.Server, url string) {
 	tr := newTrace(t, trace.BatchInterval(50*time.Millisecond), trace.CollectTimeout(2*time.Second))
 	if err := tr.Start(); err != nil {
 		t.Fatal(err)
@@ -116,9 +117,47 @@ func outage(t *testing.T, newTrace newTrace, broker *backend.Server, url string)
 	}
 }
 
+// TestTLS has the front before a server that only counts connections: a real
+// broker would name itself at its own address.
+func TestTLS(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reached atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			reached.Add(1)
+			_ = c.Close() // the client takes it for a broker that died
+		}
+	}()
+	defer func() {
+		_ = l.Close() // ends the loop
+		<-done
+	}()
+	rpctest.Handshakes(t, l.Addr().String(), func(t *testing.T, addr string, c *tls.Config) error {
+		before := reached.Load()
+		tr := kafka.NewTrace(trace.Collectors([]string{addr}), trace.TLS(c), trace.Logger(slog.New(slog.DiscardHandler)))
+		if err := tr.Collect(tr.NewSpan(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Stop(); reached.Load() == before {
+			return err
+		}
+		return nil
+	})
+}
+
 func TestBadCollectors(t *testing.T) {
 	tr := kafka.NewTrace(trace.Collectors([]string{"nowhere"}))
-	if err := tr.Start(); err == nil || !strings.Contains(err.Error(), "Collectors") {
+	const want = `trace: option Collectors: "nowhere" is not host:port`
+	if err := tr.Start(); !errors.Is(err, trace.ErrInvalid) || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }
@@ -132,7 +171,7 @@ func TestLossIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	if err := tr.Stop(); err == nil || !strings.Contains(err.Error(), "1 spans lost") {
+	if err := tr.Stop(); !errors.Is(err, trace.ErrLost) || !strings.HasPrefix(err.Error(), "trace: lost 1 span: ") {
 		t.Errorf("Stop returned %v", err)
 	}
 	if d := time.Since(begun); d > 5*time.Second {
@@ -144,7 +183,7 @@ func TestLossIsCounted(t *testing.T) {
 }
 
 // read returns a trace from Zipkin's API.
-func read(t *testing.T, url, id string) (spans []model.SpanModel) {
+func read(t testing.TB, url, id string) (spans []model.SpanModel) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/v2/trace/"+id, nil)
 	if err != nil {

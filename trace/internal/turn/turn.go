@@ -1,0 +1,48 @@
+// Package turn sends to one of several collectors that can stand in for each
+// other.
+package turn
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Turn begins with the collector that took the last batch. It belongs to one
+// goroutine.
+type Turn struct{ at int }
+
+// Try calls send with one of n collectors after the other until one takes the
+// batch. Each gets its share of the timeout, so that one that hangs leaves time
+// for the others. It returns nil, or one error per collector that was tried.
+func (t *Turn) Try(ctx context.Context, n int, timeout time.Duration, send func(ctx context.Context, i int) error) (errs []error) {
+	for first, i := t.at, 0; i < n; i++ {
+		t.at = (first + i) % n
+		err := bounded(ctx, timeout/time.Duration(n), t.at, send)
+		if err == nil {
+			return nil
+		}
+		if errs = append(errs, err); ctx.Err() != nil {
+			break
+		}
+	}
+	t.at = (t.at + 1) % n
+	return errs
+}
+
+func bounded(ctx context.Context, timeout time.Duration, i int, send func(context.Context, int) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return send(ctx, i)
+}
+
+// All reports whether all n collectors were tried and each returned what is:
+// a batch that one of them refuses for good another may take.
+func All(errs []error, n int, is error) bool {
+	for _, err := range errs {
+		if !errors.Is(err, is) {
+			return false
+		}
+	}
+	return len(errs) == n
+}
