@@ -31,7 +31,7 @@ func (r *row) compare(t *testing.T, name string) {
 	}
 	lines := strings.Split(rest, "\n")
 	end := slices.IndexFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "|") })
-	table, after := lines[:end], lines[end:]
+	table, after := slices.Clone(lines[:end]), lines[end:]
 
 	head := line(append([]string{"package", "plugin"}, r.names...))
 	cells := []string{at, name}
