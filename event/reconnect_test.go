@@ -238,7 +238,7 @@ func TestFlushWaits(t *testing.T) {
 		over := make(chan error, 1)
 		go func() { over <- e.Flush(context.WithoutCancel(t.Context())) }()
 		time.Sleep(time.Second)
-		if err := e.Stop(); err == nil || !strings.Contains(err.Error(), "1 records lost") || strings.Contains(err.Error(), "handlers") {
+		if err := e.Stop(); err == nil || !strings.Contains(err.Error(), "lost 1 record: ") || strings.Contains(err.Error(), "handlers") {
 			t.Errorf("Stop: %v", err)
 		}
 		if err := <-over; !errors.Is(err, event.ErrStopped) {

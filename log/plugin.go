@@ -61,6 +61,7 @@ func NewBuffer(sink Sink, o OutputOptions) *Buffer {
 	b.records.New = func() any { return new(record) }
 	b.queue = batch.New(batch.Config[*record]{
 		Name:     "log events to " + sink.String(),
+		One:      "log event to " + sink.String(),
 		Size:     256,
 		Interval: o.Interval,
 		Capacity: o.Capacity,

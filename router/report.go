@@ -34,7 +34,7 @@ type reporter struct {
 func newReporter(p *platform) *reporter {
 	r := &reporter{p: p, incarnation: rand.Text()}
 	r.queue = batch.New(batch.Config[*pb.ReportRequest]{
-		Name: "windows of router statistics", Size: 1, Capacity: heldWindows,
+		Name: "windows of router statistics", One: "window of router statistics", Size: 1, Capacity: heldWindows,
 		Interval: p.set.interval, Timeout: callTimeout, Logger: p.set.logger, Send: r.send,
 	})
 	return r

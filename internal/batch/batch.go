@@ -9,21 +9,30 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
 )
 
-// ErrFull is returned by Add when the item was dropped for want of room.
-var ErrFull = errors.New("queue full")
+var (
+	// ErrFull is returned by Add when the item was dropped for want of room.
+	ErrFull = errors.New("queue full")
+	// ErrNever is wrapped by the error of a Send that will fail again however
+	// often it is tried. The queue then sends the items in halves, until it knows
+	// which of them is at fault, and drops and counts that one.
+	ErrNever = errors.New("can never be sent")
+)
 
 // Config says what a Queue does. Name and Send are required.
 type Config[T any] struct {
 	Name     string        // what the items are, for messages: "spans"
+	One      string        // one of them, default Name without its last letter
 	Size     int           // most items of one Send, default 100
 	Load     int           // most weight of one Send, in the unit of Weigh, but for a heavier item, which goes alone; 0: none
 	Interval time.Duration // longest an item waits for company, default 5 s
@@ -32,10 +41,10 @@ type Config[T any] struct {
 	Timeout  time.Duration // bound of one Send, default 5 s
 	Logger   *slog.Logger  // for loss and recovery, default slog.Default
 	// Send delivers the items; an error means that none arrived and that the
-	// same items come again. It must not keep the slice.
+	// same items come again, unless it wraps ErrNever. It must not keep the slice.
 	Send func(ctx context.Context, items []T) error
-	// Lost, if not nil, is handed the items that were queued and are given up
-	// at Stop.
+	// Lost, if not nil, is handed the items that were queued and are given up, at
+	// Stop or because of an ErrNever.
 	Lost func(items []T)
 	// Eager sends whenever the sender is free instead of waiting for company:
 	// items gather while it is not.
@@ -65,7 +74,10 @@ type Queue[T any] struct {
 
 	pending  []T          // the batch in flight, owned by the sender
 	progress bool         // a batch was sent since the last look, owned by the sender
+	never    loss.Counter // items of which the server, or their encoding, will have nothing
 	inFlight atomic.Int64 // its length, until it arrived or was counted as lost: a Stop gives a slow sender up
+
+	failure atomic.Pointer[error] // of the last Send, nil when it succeeded
 }
 
 // New returns a queue that holds items from now on and sends them after Start.
@@ -81,6 +93,9 @@ func New[T any](conf Config[T]) *Queue[T] {
 	}
 	if conf.Timeout <= 0 {
 		conf.Timeout = 5 * time.Second
+	}
+	if conf.One == "" {
+		conf.One = strings.TrimSuffix(conf.Name, "s")
 	}
 	conf.Size = min(conf.Size, conf.Capacity)
 	return &Queue[T]{
@@ -178,7 +193,7 @@ func (q *Queue[T]) Len() int {
 func (q *Queue[T]) Drop(n int) { q.lost.Add(n) }
 
 // Dropped returns how many items were lost since the start.
-func (q *Queue[T]) Dropped() uint64 { return q.lost.Total() }
+func (q *Queue[T]) Dropped() uint64 { return q.lost.Total() + q.never.Total() }
 
 // Flush sends what is queued now, at once and however long the sender would
 // wait otherwise, and returns the sender's error, that of ctx, or
@@ -208,8 +223,9 @@ func (q *Queue[T]) Flush(ctx context.Context) error {
 }
 
 // Stop refuses further items, sends what is left within
-// lifecycle.FlushTimeout and returns an error that says how many were lost. A
-// queue that was never started loses what it holds.
+// lifecycle.FlushTimeout and returns an error that matches lifecycle.ErrLost and
+// says how many were lost, and why. A queue that was never started loses what it
+// holds.
 func (q *Queue[T]) Stop() error {
 	q.mu.Lock()
 	q.stopped = true
@@ -232,9 +248,20 @@ func (q *Queue[T]) Stop() error {
 	q.mu.Unlock()
 	q.giveUp(left)
 	if lost := q.lost.Total() - before; lost > 0 {
-		return fmt.Errorf("%d %s lost at stop", lost, q.conf.Name)
+		return q.lossOf(lost)
 	}
 	return err
+}
+
+func (q *Queue[T]) lossOf(n uint64) error {
+	what, why := q.conf.Name, fmt.Sprintf("not sent within %v", lifecycle.FlushTimeout)
+	if n == 1 {
+		what = q.conf.One
+	}
+	if err := q.failure.Load(); err != nil && !errors.Is(*err, context.Canceled) && !errors.Is(*err, context.DeadlineExceeded) {
+		why = clean.Error(*err, 1<<10)
+	}
+	return fmt.Errorf("%w %d %s: %s", lifecycle.ErrLost, n, what, why)
 }
 
 // run is the one sender. A Send in flight when Stop comes may go on for
@@ -273,6 +300,7 @@ func (q *Queue[T]) run(ctx context.Context) {
 			note(q.sendAll(ctx, sending))
 		case <-ticker.C:
 			q.lost.Report(q.logger(), q.conf.Name, "queue full")
+			q.never.Report(q.logger(), q.conf.Name, "refused for good, or not fit to be sent")
 			if recovery.again == nil {
 				note(q.sendAll(ctx, sending))
 			}
@@ -293,7 +321,7 @@ type recovery struct {
 func (r *recovery) note(log *slog.Logger, name string, err error) {
 	switch {
 	case err != nil && r.again == nil:
-		log.Warn("cannot send "+name+", will retry", "error", err)
+		log.Warn("cannot send "+name+", will retry", "error", clean.Error(err, 1<<10))
 	case err == nil && r.again != nil:
 		log.Info("sending " + name + " again")
 	}
@@ -352,21 +380,48 @@ func (q *Queue[T]) sendAll(ctx, sending context.Context) error {
 		if ctx.Err() != nil {
 			return lifecycle.ErrStopped
 		}
-		if err := q.send(sending); err != nil {
+		if err := q.deliver(sending); err != nil {
 			return err
 		}
-		q.inFlight.Store(0)
-		clear(q.pending)
-		q.pending = q.pending[:0]
-		q.progress = true
 	}
 	return nil
 }
 
-func (q *Queue[T]) send(ctx context.Context) error {
+// deliver sends what is pending. After an error that is not ErrNever the items
+// that did not arrive stay pending.
+func (q *Queue[T]) deliver(ctx context.Context) error {
+	for part := len(q.pending); part > 0; {
+		err := q.send(ctx, q.pending[:part])
+		switch {
+		case err == nil:
+			q.progress = true
+		case !errors.Is(err, ErrNever):
+			return err
+		case part > 1:
+			part = (part + 1) / 2
+			continue
+		default:
+			q.never.Add(1)
+			q.giveUp(q.pending[:1])
+		}
+		left := copy(q.pending, q.pending[part:])
+		clear(q.pending[left:])
+		q.pending = q.pending[:left]
+		q.inFlight.Store(int64(left))
+		part = left
+	}
+	return nil
+}
+
+func (q *Queue[T]) send(ctx context.Context, items []T) error {
 	ctx, cancel := context.WithTimeout(ctx, q.conf.Timeout)
 	defer cancel()
-	return q.conf.Send(ctx, q.pending)
+	err := q.conf.Send(ctx, items)
+	q.failure.Store(nil)
+	if err != nil {
+		q.failure.Store(&err)
+	}
+	return err
 }
 
 // take makes one batch pending, unless one still is, and tells whether there

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,8 +114,8 @@ func TestAFullQueueDropsAndCounts(t *testing.T) {
 	if q.Dropped() != 50 {
 		t.Fatalf("dropped %d, want 50", q.Dropped())
 	}
-	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "100 items lost") {
-		t.Fatalf("Stop without Start: %v, want 100 items lost", err)
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "lost 100 items: ") {
+		t.Fatalf("Stop without Start: %v, want lost 100 items", err)
 	}
 	if err := q.Add(1); !errors.Is(err, lifecycle.ErrStopped) {
 		t.Fatalf("Add after Stop: %v", err)
@@ -182,9 +183,59 @@ func TestStopFlushesOnceAndSaysWhatItLost(t *testing.T) {
 	if took := time.Since(begin); took > lifecycle.FlushTimeout+10*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
-	if err == nil || !strings.Contains(err.Error(), "25 items lost") {
-		t.Fatalf("Stop with a hanging server: %v, want 25 items lost", err)
+	if err == nil || !strings.Contains(err.Error(), "lost 25 items: ") {
+		t.Fatalf("Stop with a hanging server: %v, want lost 25 items", err)
 	}
+}
+
+// One item that can never be sent costs itself alone, wherever it stands.
+func TestWhatCanNeverBeSentIsDroppedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		var sends atomic.Int64
+		q := newQueue(t, s, func(c *batch.Config[int]) {
+			c.Size = 32
+			c.Send = func(ctx context.Context, items []int) error {
+				sends.Add(1)
+				if slices.Contains(items, 3) || slices.Contains(items, 31) {
+					return fmt.Errorf("no place for 3 and 31: %w", batch.ErrNever)
+				}
+				return s.send(ctx, items)
+			}
+		})
+		if err := q.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 40 {
+			if err := q.Add(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := q.Flush(t.Context()); err != nil {
+			t.Errorf("flush: %v", err)
+		}
+		if s.count() != 38 || q.Dropped() != 2 || sends.Load() > 30 {
+			t.Errorf("%d arrived, %d dropped, in %d sends", s.count(), q.Dropped(), sends.Load())
+		}
+		if !slices.IsSorted(s.got) {
+			t.Errorf("out of order: %v", s.got)
+		}
+		if err := q.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+}
+
+func TestStopSaysWhyItLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, &sink{down: true}, nil)
+		if err := errors.Join(q.Start(), q.Add(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Stop(); !errors.Is(err, lifecycle.ErrLost) || err.Error() != "lost 1 item: down" {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestBatchInFlightAtStopIsCounted(t *testing.T) {
@@ -201,7 +252,7 @@ func TestBatchInFlightAtStopIsCounted(t *testing.T) {
 	add(t, q, 1)
 	start(t, q)
 	<-begun
-	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "1 items lost") || q.Dropped() != 1 {
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "lost 1 item: ") || q.Dropped() != 1 {
 		t.Fatalf("Stop: %v, %d dropped", err, q.Dropped())
 	}
 }
@@ -321,8 +372,8 @@ func TestStopCountsTheBatchOfASenderThatHangs(t *testing.T) {
 	start(t, q)
 	add(t, q, 3)
 	<-begun
-	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "3 items lost") {
-		t.Fatalf("got %v, want 3 items lost", err)
+	if err := q.Stop(); err == nil || !strings.Contains(err.Error(), "lost 3 items: ") {
+		t.Fatalf("got %v, want lost 3 items", err)
 	}
 	close(release)
 }

@@ -4,6 +4,7 @@
 package clean
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -42,6 +43,25 @@ func Text(s string, limit int) string {
 		return r
 	}, s)
 	return cut(s, limit)
+}
+
+// UTF8 returns s with each broken character replaced by U+FFFD: what protobuf
+// takes as a string.
+func UTF8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// Error returns the Text of what err says, "" for nil. Errors are made by
+// strangers, a nil pointer in an error among them: one whose Error panics says
+// so, and ends nothing.
+func Error(err error, limit int) (text string) {
+	if err == nil {
+		return ""
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			text = Text(fmt.Sprintf("an error of type %T, whose Error panics", err), limit)
+		}
+	}()
+	return Text(err.Error(), limit)
 }
 
 // cut ends s before the character that would pass the limit.

@@ -51,6 +51,28 @@ func TestMapKeepsWithinItsBounds(t *testing.T) {
 	}
 }
 
+type broken struct{ text string }
+
+func (b *broken) Error() string { return b.text }
+
+func TestErrorSurvivesWhatItIsGiven(t *testing.T) {
+	if got := clean.Error(nil, 9); got != "" {
+		t.Errorf("no error says %q", got)
+	}
+	if got := clean.Error(&broken{"a\xff\nb"}, 9); got != "a  b" {
+		t.Errorf("an error says %q", got)
+	}
+	if got := clean.Error((*broken)(nil), 100); !strings.Contains(got, "*clean_test.broken") {
+		t.Errorf("a nil pointer says %q", got)
+	}
+}
+
+func TestUTF8(t *testing.T) {
+	if got := clean.UTF8("ä\xffb\n"); got != "ä\uFFFDb\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func FuzzText(f *testing.F) {
 	f.Add("a\nb\xff\u2028", 3)
 	f.Fuzz(func(t *testing.T, s string, limit int) {

@@ -49,7 +49,7 @@ type named struct {
 func newRelay(c client.Client, log *slog.Logger) *relay {
 	r := &relay{events: eventpb.NewEventService(event.ServiceName, c), log: log}
 	r.queue = batch.New(batch.Config[named]{
-		Name: "changes of databases without an outbox", Size: relayBatch, Interval: 50 * time.Millisecond, Capacity: 10_000,
+		Name: "changes of databases without an outbox", One: "change of a database without an outbox", Size: relayBatch, Interval: 50 * time.Millisecond, Capacity: 10_000,
 		Timeout: relayWindow, Logger: log,
 		Send: func(ctx context.Context, all []named) error { return r.publish(ctx, all) },
 	})

@@ -31,6 +31,7 @@ func newIntake(log *eventlog.Log, env *daemon.Env) *intake {
 	in := &intake{env: env}
 	in.queue = batch.New(batch.Config[*pb.Record]{
 		Name:     "records of the topic",
+		One:      "record of the topic",
 		Size:     500,
 		Capacity: 10_000,
 		Limit:    64 << 20,

@@ -55,7 +55,7 @@ func start(ctx context.Context, env *daemon.Env, retention time.Duration) error 
 	}
 	store := &sqlStore{db}
 	history := batch.New(batch.Config[change]{
-		Name: "history entries", Interval: storeInterval, Logger: env.Logger, Send: store.Append,
+		Name: "history entries", One: "history entry", Interval: storeInterval, Logger: env.Logger, Send: store.Append,
 	})
 	record := func(c change) { _ = history.Add(c) } // a full queue counts and logs by itself
 	h := &handler{state: newState(record), store: store, done: env.Done}

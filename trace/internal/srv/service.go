@@ -87,6 +87,7 @@ type intake struct {
 func newIntake(st store, env *daemon.Env) *intake {
 	return &intake{env: env, queue: batch.New(batch.Config[*record]{
 		Name:     "spans of the topic",
+		One:      "span of the topic",
 		Size:     500,
 		Interval: 100 * time.Millisecond,
 		Capacity: 10_000,
