@@ -16,7 +16,8 @@ import (
 )
 
 // Event publishes and receives records. All methods are safe for concurrent
-// use. Before Start and after Stop those that can fail return ErrStopped.
+// use. The first call starts it, as Start does. After Stop those that can fail
+// return ErrStopped.
 type Event interface {
 	// Publish appends the record to the log and returns when it is on disk.
 	// It first gives the record an Id, a Type and a timestamp where it has
@@ -32,7 +33,7 @@ type Event interface {
 	// or that of ctx.
 	PublishAll(ctx context.Context, records []*Record) error
 	// PublishAsync queues the record to be appended in the order of the calls
-	// and tried again until it is. While Queue records wait it waits for room
+	// and tried again until it is. While QueueSize records wait it waits for room
 	// until ctx ends. An error says that the record was not queued. Else done,
 	// which may be nil, is called once: with nil when the record is on disk,
 	// with an error when the log refused it or Stop came first. It is called
@@ -62,8 +63,8 @@ type Event interface {
 	// idempotent and returns an error that names the option with a bad value.
 	Start() error
 	// Stop ends all Subscribe and Consume calls and sends what is queued,
-	// within two seconds and a moment; the error says how many records were
-	// lost, or that a handler still ran.
+	// within two seconds and a moment. An ErrLost says how many records were lost,
+	// another error that a handler still ran.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -126,4 +127,7 @@ var (
 	ErrInvalid     = rpcerr.ErrInvalid
 	ErrUnavailable = rpcerr.ErrUnavailable
 	ErrStopped     = lifecycle.ErrStopped
+	// ErrLost is matched by what Stop returns when queued records were not
+	// appended.
+	ErrLost = lifecycle.ErrLost
 )

@@ -21,7 +21,7 @@ func allBytes() string {
 	return string(b)
 }
 
-func keepsRecords(t *testing.T, open Open) {
+func keepsRecords(t *testing.T, open opener) {
 	e := start(t, open, event.Origin("suite"))
 	at := time.Date(2024, 2, 29, 12, 0, 0, 123456789, time.UTC)
 	want := []*event.Record{
@@ -55,7 +55,7 @@ func keepsRecords(t *testing.T, open Open) {
 	}
 }
 
-func badInput(t *testing.T, open Open) {
+func badInput(t *testing.T, open opener) {
 	e := start(t, open)
 	many := make(map[string]string)
 	for i := range event.MaxMetadataKeys + 1 {
@@ -90,7 +90,7 @@ func badInput(t *testing.T, open Open) {
 		t.Errorf("no record: %v", err)
 	}
 	for name, opts := range map[string][]event.ConsumeOption{
-		"types":        {event.Types("a*")},
+		"Types":        {event.Types("a*")},
 		"Durable":      {event.Durable("a\nb")},
 		"MaxTries":     {event.Durable("a"), event.MaxTries(-1)},
 		"AckWait":      {event.Durable("a"), event.AckWait(time.Nanosecond)},
@@ -109,48 +109,50 @@ func badInput(t *testing.T, open Open) {
 	in.want("1") // nothing else was appended
 }
 
-func notRunning(t *testing.T, open Open) {
-	e := open()
-	check := func(when string) {
-		t.Helper()
-		ctx := context.Background()
-		for name, err := range map[string]error{
-			"Publish":      e.Publish(ctx, &event.Record{}),
-			"PublishAsync": e.PublishAsync(ctx, &event.Record{}, nil),
-			"Flush":        e.Flush(ctx),
-			"Subscribe":    e.Subscribe(ctx, func(*event.Record) {}),
-		} {
-			if !errors.Is(err, event.ErrStopped) {
-				t.Errorf("%s %s Start: %v", name, when, err)
+// firstCalls makes each call the first one, and the one after Stop.
+func firstCalls(t *testing.T, open opener) {
+	ctx := context.Background()
+	for name, call := range map[string]func(event.Event) error{
+		"PublishAll":   func(e event.Event) error { return e.PublishAll(ctx, nil) },
+		"PublishAsync": func(e event.Event) error { return e.PublishAsync(ctx, &event.Record{Type: "async"}, nil) },
+		"Flush":        func(e event.Event) error { return e.Flush(ctx) },
+		"Subscribe": func(e event.Event) error {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			defer cancel()
+			if err := e.Subscribe(ctx, func(*event.Record) {}); !errors.Is(err, context.DeadlineExceeded) {
+				return err
 			}
+			return nil
+		},
+	} {
+		e := open()
+		if err := call(e); err != nil {
+			t.Errorf("%s before Start: %v", name, err)
+		}
+		flush, cancel := context.WithTimeout(ctx, patience)
+		if err := e.Flush(flush); err != nil {
+			t.Errorf("Flush after %s: %v", name, err)
+		}
+		cancel()
+		if err := e.Stop(); err != nil {
+			t.Errorf("Stop after %s: %v", name, err)
+		}
+		if err := call(e); !errors.Is(err, event.ErrStopped) || err.Error() != "event: stopped" {
+			t.Errorf("%s after Stop: %v", name, err)
 		}
 	}
-	check("before")
-	for range 2 {
-		if err := e.Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	e := open()
 	in := consume(t, e, nil)
 	live(t, e, in, "probe")
-	for range 2 {
-		if err := e.Stop(); err != nil {
-			t.Fatal(err)
-		}
+	if err := e.Stop(); err != nil {
+		t.Fatal(err)
 	}
 	if err := in.stop(); !errors.Is(err, event.ErrStopped) && !errors.Is(err, context.Canceled) {
 		t.Errorf("Consume at Stop: %v", err)
 	}
-	check("after Stop, before")
-	if err := e.Start(); !errors.Is(err, event.ErrStopped) {
-		t.Errorf("Start after Stop: %v", err)
-	}
-	if err := open(event.Timeout(-1)).Start(); err == nil || !strings.Contains(err.Error(), "Timeout") {
-		t.Errorf("a bad option: %v", err)
-	}
 }
 
-func duplicates(t *testing.T, open Open) {
+func duplicates(t *testing.T, open opener) {
 	e := start(t, open)
 	first := &event.Record{Id: "same", Data: "first"}
 	if err := e.Publish(context.Background(), first); err != nil {
@@ -183,7 +185,7 @@ func duplicates(t *testing.T, open Open) {
 	in.wantAny(want...)
 }
 
-func publishAll(t *testing.T, open Open) {
+func publishAll(t *testing.T, open opener) {
 	e := start(t, open)
 	records := []*event.Record{{Data: "1"}, {Type: "bad*", Data: "2"}, {Data: "3"}}
 	err := e.PublishAll(context.Background(), records)
@@ -206,8 +208,8 @@ func publishAll(t *testing.T, open Open) {
 	consume(t, e, nil, event.FromBeginning()).want(want...)
 }
 
-func publishAsync(t *testing.T, open Open) {
-	e := start(t, open, event.Queue(50))
+func publishAsync(t *testing.T, open opener) {
+	e := start(t, open, event.QueueSize(50))
 	var mu sync.Mutex
 	var done, want []string
 	for i := range 500 {
