@@ -108,13 +108,14 @@ type queued struct {
 	done    func(*Record, error)
 	traced  func(error)
 
-	sequence uint64
-	err      error // the log refused it
+	sequence  uint64
+	duplicate bool
+	err       error // the log refused it
 }
 
 func (q *queued) finish(err error) {
 	if err == nil {
-		q.record.Sequence = q.sequence
+		q.record.Sequence, q.record.Duplicate = q.sequence, q.duplicate
 	}
 	q.traced(err)
 	if q.done != nil {
@@ -158,8 +159,11 @@ func (p *Plugin) append(ctx context.Context, all []*queued) error {
 		return fmt.Errorf("%w: %d results for %d records", ErrUnavailable, len(results), len(all))
 	}
 	for i, q := range all {
-		q.sequence = results[i].Sequence
-		if text := results[i].Error; text != "" {
+		q.sequence, q.duplicate = results[i].Sequence, results[i].Duplicate
+		switch text := results[i].Error; {
+		case results[i].Conflict:
+			q.err = fmt.Errorf("%w: %s", ErrConflict, text)
+		case text != "":
 			q.err = fmt.Errorf("%w: %s", ErrInvalid, text)
 		}
 	}
@@ -186,7 +190,7 @@ func (p *Plugin) PublishAsync(ctx context.Context, r *Record, done func(*Record,
 // send runs in the one sender of the queue.
 func (p *Plugin) send(ctx context.Context, all []*queued) error {
 	err := p.append(ctx, all)
-	if err != nil && !errors.Is(err, ErrInvalid) {
+	if err != nil && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrConflict) {
 		return err
 	}
 	for _, q := range all {

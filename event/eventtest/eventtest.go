@@ -56,6 +56,8 @@ func Run(t *testing.T, newEvent func(t testing.TB, opts ...event.Option) event.E
 		{"BadInput", badInput},
 		{"FirstCalls", firstCalls},
 		{"Duplicates", duplicates},
+		{"Reused", reused},
+		{"Conflicts", conflicts},
 		{"PublishAll", publishAll},
 		{"PublishAsync", publishAsync},
 		{"Large", large},

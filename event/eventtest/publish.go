@@ -155,15 +155,15 @@ func firstCalls(t *testing.T, open opener) {
 func duplicates(t *testing.T, open opener) {
 	e := start(t, open)
 	first := &event.Record{Id: "same", Data: "first"}
-	if err := e.Publish(context.Background(), first); err != nil {
-		t.Fatal(err)
+	if err := e.Publish(context.Background(), first); err != nil || first.Duplicate {
+		t.Fatal(first.Duplicate, err)
 	}
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			r := &event.Record{Id: "same", Data: "again"}
-			if err := e.Publish(context.Background(), r); err != nil || r.Sequence != first.Sequence {
-				t.Errorf("again: sequence %d, %v; want %d", r.Sequence, err, first.Sequence)
+			r := &event.Record{Id: "same", Data: "first"}
+			if err := e.Publish(context.Background(), r); err != nil || r.Sequence != first.Sequence || !r.Duplicate {
+				t.Errorf("again: sequence %d, duplicate %t, %v; want %d", r.Sequence, r.Duplicate, err, first.Sequence)
 			}
 			twin := fmt.Sprint("twin", i/2)
 			if err := e.Publish(context.Background(), &event.Record{Id: twin, Data: twin}); err != nil {
@@ -173,8 +173,9 @@ func duplicates(t *testing.T, open opener) {
 	}
 	wg.Wait()
 	// Twice in one request.
-	if err := e.PublishAll(context.Background(), []*event.Record{{Id: "pair", Data: "pair"}, {Id: "pair", Data: "other"}}); err != nil {
-		t.Fatal(err)
+	pair := []*event.Record{{Id: "pair", Data: "pair"}, {Id: "pair", Data: "pair"}}
+	if err := e.PublishAll(context.Background(), pair); err != nil || pair[0].Duplicate || !pair[1].Duplicate {
+		t.Fatal(pair[0].Duplicate, pair[1].Duplicate, err)
 	}
 	in := consume(t, e, nil, event.FromBeginning())
 	want := []string{"first", "pair", "end"}
@@ -183,6 +184,76 @@ func duplicates(t *testing.T, open opener) {
 	}
 	publish(t, e, "x", "end")
 	in.wantAny(want...)
+}
+
+// reused publishes one record again and again, changed in between.
+func reused(t *testing.T, open opener) {
+	e, ctx := start(t, open), context.Background()
+	r := &event.Record{Type: "x"}
+	ids := map[string]bool{}
+	for _, data := range numbers(0, 5) {
+		before := time.Now().Add(-time.Minute)
+		r.Data = data
+		if err := e.Publish(ctx, r); err != nil || r.Duplicate || ids[r.Id] || r.Time().Before(before) {
+			t.Errorf("%s: duplicate %t, id %s, time %v, %v", data, r.Duplicate, r.Id, r.Time(), err)
+		}
+		ids[r.Id] = true
+	}
+	// As it is, it is the same event: so it is after an error.
+	id, sequence := r.Id, r.Sequence
+	if err := e.Publish(ctx, r); err != nil || !r.Duplicate || r.Id != id || r.Sequence != sequence {
+		t.Errorf("unchanged: duplicate %t, id %s, sequence %d, %v", r.Duplicate, r.Id, r.Sequence, err)
+	}
+	in := consume(t, e, nil, event.FromBeginning(), event.Types("x"))
+	in.want(numbers(0, 5)...)
+	// What was received is another event under another type.
+	got := in.deliveries()[0].Record
+	got.Type = "y"
+	if err := e.Publish(ctx, got); err != nil || got.Duplicate {
+		t.Errorf("under another type: duplicate %t, %v", got.Duplicate, err)
+	}
+	for _, change := range []func(){
+		func() { r.Metadata = map[string]string{"a": "b"} }, func() { r.Key = "k" }, func() { r.Timestamp, r.TimestampNano = 7, 0 },
+	} {
+		change()
+		if err := e.Publish(ctx, r); err != nil || r.Duplicate {
+			t.Errorf("changed: duplicate %t, %v", r.Duplicate, err)
+		}
+	}
+	if r.Timestamp != 7 {
+		t.Errorf("the caller's time became %d", r.Timestamp)
+	}
+	consume(t, e, nil, event.FromBeginning(), event.Types("y")).want("0")
+	consume(t, e, nil, event.FromBeginning(), event.Types("x")).want(append(numbers(0, 5), "4", "4", "4")...)
+}
+
+// conflicts are events of one id that the caller chose.
+func conflicts(t *testing.T, open opener) {
+	e, ctx := start(t, open), context.Background()
+	if err := e.Publish(ctx, &event.Record{Id: "mine", Data: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*event.Record{
+		"data": {Id: "mine", Data: "other"}, "type": {Id: "mine", Data: "first", Type: "other"}, "key": {Id: "mine", Data: "first", Key: "k"},
+		"metadata": {Id: "mine", Data: "first", Metadata: map[string]string{"a": "b"}},
+	} {
+		if err := e.Publish(ctx, r); !errors.Is(err, event.ErrConflict) || r.Id != "mine" {
+			t.Errorf("other %s: %v", name, err)
+		}
+	}
+	all := []*event.Record{{Data: "a"}, {Id: "mine", Data: "other"}, {Data: "b"}}
+	var bad *event.RecordError
+	if err := e.PublishAll(ctx, all); !errors.As(err, &bad) || bad.Record != all[1] || !errors.Is(err, event.ErrConflict) {
+		t.Errorf("among others: %v", err)
+	}
+	told := make(chan error, 1)
+	if err := e.PublishAsync(ctx, &event.Record{Id: "mine", Data: "other"}, func(_ *event.Record, err error) { told <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-told; !errors.Is(err, event.ErrConflict) {
+		t.Errorf("queued: %v", err)
+	}
+	consume(t, e, nil, event.FromBeginning()).want("first", "a", "b")
 }
 
 func publishAll(t *testing.T, open opener) {

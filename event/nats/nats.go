@@ -108,10 +108,30 @@ func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result
 		return nil, err
 	}
 	results, err := s.Append(ctx, records, nil)
+	if err == nil {
+		err = compare(ctx, s, records, results)
+	}
 	if err != nil {
 		d.failed(s)
 	}
 	return results, err
+}
+
+// compare refuses the duplicates that are none: another event has their id.
+func compare(ctx context.Context, s *jslog.Stream, records []*pb.Record, results []*pb.Result) error {
+	for i, r := range results {
+		if r.Error != "" || !r.Duplicate {
+			continue
+		}
+		first, err := s.Get(ctx, r.Sequence)
+		if err != nil {
+			return err
+		}
+		if first != nil && !wire.Same(first, records[i]) {
+			results[i] = &pb.Result{Error: fmt.Sprintf("record %s: the log has another one of this id, at %d", records[i].Id, r.Sequence), Conflict: true}
+		}
+	}
+	return nil
 }
 
 const (
