@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,5 +146,46 @@ func TestServers(t *testing.T) {
 		if err := e.Stop(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestStreamsOfOperations: one that cannot keep the promises is refused, and what
+// is wrong with it named.
+func TestStreamsOfOperations(t *testing.T) {
+	url := backend.NATS(t).URL
+	for want, conf := range map[string]jetstream.StreamConfig{
+		"retention interest":     {Retention: jetstream.InterestPolicy},
+		"retention workqueue":    {Retention: jetstream.WorkQueuePolicy},
+		"storage memory":         {Storage: jetstream.MemoryStorage},
+		"no_ack":                 {NoAck: true},
+		"max_msgs_per_subject 1": {MaxMsgsPerSubject: 1},
+		"subjects":               {Subjects: []string{"other.>"}},
+		"":                       {MaxAge: time.Hour, Discard: jetstream.DiscardNew, MaxMsgs: 1000},
+	} {
+		t.Run(want, func(t *testing.T) {
+			conf.Name = stream(t)
+			if conf.Subjects == nil {
+				conf.Subjects = []string{conf.Name + ".>"}
+			}
+			if _, err := js(t, url).CreateStream(t.Context(), conf); err != nil {
+				t.Fatal(err)
+			}
+			e := on(url)(t)
+			err := e.Publish(t.Context(), &event.Record{})
+			if want == "" && err != nil || want != "" && (!errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), want)) {
+				t.Errorf("Publish: %v", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			for _, opts := range [][]event.ConsumeOption{nil, {event.Durable("d")}} {
+				err := e.Consume(ctx, func(context.Context, *event.Delivery) error { return nil }, opts...)
+				if want != "" && (!errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), want)) {
+					t.Errorf("Consume: %v", err)
+				}
+			}
+			if err := e.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
