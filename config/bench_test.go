@@ -31,6 +31,7 @@ func BenchmarkGet(b *testing.B) {
 
 func BenchmarkSet(b *testing.B) {
 	c := config.NewConfig(quiet(), config.WithSource(memory.NewSource()))
+	defer c.Stop()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		c.Set(i, "a", "b", "c")

@@ -35,8 +35,8 @@ const (
 )
 
 var (
-	// ErrNotFound is returned by Scan of a value that is not there, and by
-	// sources that have nothing to read yet.
+	// ErrNotFound is returned by sources that have nothing to read. It is an
+	// answer: values of an earlier run, from the snapshot file, are not used then.
 	ErrNotFound = rpcerr.ErrNotFound
 	// ErrInvalid is wrapped by errors of options and of unreadable documents.
 	ErrInvalid = rpcerr.ErrInvalid
@@ -54,8 +54,9 @@ var (
 
 // Config is a live configuration. All methods are safe for concurrent use.
 //
-// Values may be read at any time: before Start they are what Set said, after
-// Stop what was known last. Every read looks at one immutable snapshot; two
+// The first call starts it, as Start does: it waits for the sources, at most
+// StartTimeout, and logs what Start would return. After Stop values are what was
+// known last, and Watch is ErrStopped. Every read looks at one immutable snapshot; two
 // reads may see two. To take several values that belong together use Snapshot,
 // or Scan a struct.
 type Config interface {
@@ -64,12 +65,11 @@ type Config interface {
 	// config, nor does Set on them change it. It is cheap.
 	Snapshot() Values
 	// Watch returns a watcher of what is at a path; without one, of everything.
-	// It may be called before Start.
 	Watch(path ...string) (Watcher, error)
 	// Explain says which source set what is at a path, and which others said
 	// something about it.
 	Explain(path ...string) Explanation
-	// Status tells how each source is, in order.
+	// Status returns how each source is, in order.
 	Status() []SourceStatus
 	// Options returns a copy of the options in force.
 	Options() Options
@@ -103,16 +103,20 @@ type Values interface {
 
 // Value is one value, or an object or list of them. It never changes. Text that
 // says a number, a bool or a duration is taken as one, because the environment
-// knows nothing else.
+// knows nothing else, and a number is also the text that it was written as. What
+// is there and does not convert is answered with the default, logged once and told
+// by Explain.
 type Value interface {
+	// Bool understands true, yes, on and 1, and their opposites.
 	Bool(def bool) bool
 	Int(def int) int
-	String(def string) string // of text, numbers and bools
+	// String returns texts and bools, and numbers as they were written.
+	String(def string) string
 	Float64(def float64) float64
-	// Duration understands "1m30s"; a number is nanoseconds.
+	// Duration understands "1m30s". A number without a unit is not a duration.
 	Duration(def time.Duration) time.Duration
-	// StringSlice returns a list of texts, numbers or bools; a text is split at
-	// its commas. The slice is the caller's.
+	// StringSlice returns a list of texts, numbers or bools; else a text, number or
+	// bool, split at its commas. The slice is the caller's.
 	StringSlice(def []string) []string
 	// StringMap returns an object; what is not text in it as JSON. The map is
 	// the caller's.
@@ -120,9 +124,9 @@ type Value interface {
 	// Scan stores the value in what v points to. Fields are named by the tag
 	// "json", as in encoding/json; durations and types that read text or JSON
 	// by themselves work. Fields that the value does not mention keep what they
-	// had. On an error, which names the path of every field that is wrong, v is
-	// as it was, but for what it points to. A value that is not there is
-	// ErrNotFound.
+	// had, and so does v when the value is not there or null. On an error, which
+	// names the path of every field that is wrong, v is as it was, but for what it
+	// points to.
 	Scan(v any) error
 	// Bytes returns a text as it is and all else as JSON; nil when nothing is
 	// there.
@@ -182,13 +186,18 @@ type Reader interface {
 	String() string
 }
 
-// ChangeSet is all that a source says at one time.
+// ChangeSet is all that a source says at one time. Empty Data is {}: at once where
+// the source said nothing before, else when it is still empty at a second look a
+// second later.
 type ChangeSet struct {
 	Timestamp time.Time
 	Data      []byte
 	Checksum  string // SHA-256 of Data in hexadecimal
 	Source    string // its String
 	Format    string // of Data: "json", also when empty, "yaml" or "toml"
+	// Skipped are the entries that are of no use and not in Data, each with the
+	// reason. They show no values.
+	Skipped []string
 }
 
 // SourceStatus is how a source is.
@@ -198,6 +207,7 @@ type SourceStatus struct {
 	Loaded       bool      // it has values
 	FromSnapshot bool      // they come from the snapshot file
 	Updated      time.Time // when the values became what they are
+	Skipped      []string  // entries that are of no use, and why
 	Err          error     // why the last read or document was of no use; nil: all is well
 	WatchErr     error     // why changes are not pushed but polled for; nil: they are pushed
 }

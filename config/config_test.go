@@ -29,13 +29,15 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		many[i] = config.WithSource(s)
 	}
 	for want, opts := range map[string][]config.Option{
-		"option PollInterval": {config.WithSource(s), config.PollInterval(0)},
-		"option StartTimeout": {config.WithSource(s), config.StartTimeout(-1)},
-		"option WithSource":   {config.WithSource(nil)},
-		"33 sources":          many,
+		"config: option StartTimeout: -1ns is not positive":      {config.WithSource(s), config.StartTimeout(-1)},
+		"config: option WithSource: source 0 is nil":             {config.WithSource(nil)},
+		"config: option WithSource: 33 sources are more than 32": many,
 	} {
-		c := config.NewConfig(opts...)
-		if err := c.Start(); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), want) {
+		c := config.NewConfig(append(opts, quiet())...)
+		if got := c.Get("a").Int(7); got != 7 {
+			t.Errorf("a call of what cannot start: %d", got)
+		}
+		if err := c.Start(); !errors.Is(err, config.ErrInvalid) || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		if err := c.Stop(); err != nil {
@@ -307,7 +309,10 @@ func TestReaders(t *testing.T) {
 	if string(v.Bytes()) != `{"a":{"c":3}}` {
 		t.Errorf("%s", v.Bytes())
 	}
-	for _, bad := range []*config.ChangeSet{nil, {}, {Data: []byte("{")}, {Data: []byte("[]")}, {Data: []byte("a"), Format: "ini"}} {
+	if v, err := r.Values(&config.ChangeSet{}); err != nil || string(v.Bytes()) != "{}" {
+		t.Errorf("an empty change set: %v, %v", v, err)
+	}
+	for _, bad := range []*config.ChangeSet{nil, {Format: "ini"}, {Data: []byte("{")}, {Data: []byte("[]")}, {Data: []byte("a"), Format: "ini"}} {
 		if _, err := r.Values(bad); !errors.Is(err, config.ErrInvalid) {
 			t.Errorf("%v: %v", bad, err)
 		}
@@ -357,7 +362,7 @@ func indented(depth int) string {
 }
 
 func TestWrappers(t *testing.T) {
-	c := config.NewConfig(quiet(), config.WithSource(memory.NewSource()))
+	c := run(t, config.WithSource(memory.NewSource()))
 	c.Set("v", "k")
 	found := func(ctx context.Context) error {
 		if got, ok := config.FromContext(ctx); !ok || got.Get("k").String("") != "v" {

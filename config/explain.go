@@ -19,6 +19,9 @@ type Explanation struct {
 	// Layers are all that say something there, in the order in which they are
 	// merged.
 	Layers []Layer
+	// Doubts say which getters answered with their default although there is a
+	// value, which did not convert.
+	Doubts []string
 }
 
 // Layer is what one source says at a path.
@@ -38,11 +41,12 @@ type layerTree struct {
 
 // Explain implements Config.
 func (p *platform) Explain(path ...string) Explanation {
-	s := p.now.Load()
+	s := p.read()
 	e := Explanation{Path: slices.Clone(path), Value: s.root.get(path)}
+	e.Doubts = p.doubts.at(path)
 	over := false // a later layer replaced what is below
 	note := func(source string, v any, object bool) {
-		e.Layers = append(e.Layers, Layer{Source: source, Value: grow(nil, v, path), Effective: !over})
+		e.Layers = append(e.Layers, Layer{Source: source, Value: grow(nil, v, place{path: path}), Effective: !over})
 		if e.Source == "" {
 			e.Source = source
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,13 @@ import (
 
 // maxRetry bounds the wait before a source that failed is tried again.
 const maxRetry = 2 * time.Second
+
+// secondLook is how long a source that said something stays empty before that is
+// believed: a file is empty while it is written anew.
+const secondLook = time.Second
+
+// errEmptied is why an answer is not believed yet.
+var errEmptied = errors.New("empty, which was not so before")
 
 // layer is a source and the last good thing it said.
 type layer struct {
@@ -33,6 +41,8 @@ type layer struct {
 	told         uint64 // messages of watchers
 	err          error
 	watchErr     error
+	emptied      time.Time // when an empty answer was first seen; zero: it is not
+	skipped      []string
 }
 
 func newLayer(p *platform, s Source, required bool) *layer {
@@ -45,6 +55,7 @@ func (l *layer) status() SourceStatus {
 	return SourceStatus{
 		Source: l.source.String(), Required: l.required, Loaded: l.last != nil, FromSnapshot: l.fromSnapshot,
 		Updated: l.updated, Err: l.err, WatchErr: l.watchErr,
+		Skipped: slices.Clone(l.skipped),
 	}
 }
 
@@ -56,9 +67,12 @@ func (l *layer) poll(ctx context.Context) {
 		l.answered()
 		next := l.config.opts.PollInterval
 		next -= rand.N(next/10 + 1)
-		if err == nil {
+		switch {
+		case errors.Is(err, errEmptied):
+			next = min(next, secondLook)
+		case err == nil:
 			wait.Reset()
-		} else {
+		default:
 			next = min(next, wait.Next())
 		}
 		timer := time.NewTimer(next)
@@ -121,7 +135,7 @@ func (l *layer) follow(ctx context.Context) {
 	}
 }
 
-// hear listens to one watcher until it fails, and tells whether it said
+// hear listens to one watcher until it fails, and reports whether it said
 // anything.
 func (l *layer) hear(ctx context.Context) (heard bool, _ error) {
 	w, err := l.watch(ctx)
@@ -143,7 +157,7 @@ func (l *layer) hear(ctx context.Context) (heard bool, _ error) {
 		err = l.take(cs, nil)
 		l.config.mu.Unlock()
 		if err != nil {
-			l.poke() // perhaps it was half written
+			l.poke() // perhaps it was half written: look again
 		}
 	}
 }
@@ -184,7 +198,16 @@ func (l *layer) take(cs *ChangeSet, err error) error {
 		err = errors.New("the source returned nothing")
 	}
 	if err == nil {
+		err = l.believe(cs)
+	}
+	if errors.Is(err, errEmptied) {
+		return err // nobody is told before it is known
+	}
+	if err == nil {
 		err = l.use(cs)
+	}
+	if errors.Is(err, ErrNotFound) && l.fromSnapshot {
+		err = l.forget(err)
 	}
 	was := l.err
 	l.err = err
@@ -198,7 +221,50 @@ func (l *layer) take(cs *ChangeSet, err error) error {
 	return err
 }
 
+// believe returns errEmptied for an empty answer of a source that said something,
+// until the answer is the same secondLook later.
+func (l *layer) believe(cs *ChangeSet) error {
+	if !empty(cs) || l.last == nil || l.fromSnapshot || empty(l.last) {
+		l.emptied = time.Time{}
+		return nil
+	}
+	if l.emptied.IsZero() {
+		l.emptied = time.Now()
+	}
+	if time.Since(l.emptied) < secondLook {
+		return errEmptied
+	}
+	l.config.opts.Logger.Warn("config source is empty now, its values are gone", "source", l.source.String())
+	return nil
+}
+
+func empty(cs *ChangeSet) bool { return len(bytes.TrimSpace(cs.Data)) == 0 }
+
+// forget drops values of the snapshot file, because the source answered that it
+// has none.
+func (l *layer) forget(err error) error {
+	last, before := l.last, l.tree
+	l.last, l.tree = nil, nil
+	if failed := l.config.merge(); failed != nil {
+		l.last, l.tree = last, before
+		return failed
+	}
+	l.fromSnapshot = false
+	l.config.opts.Logger.Warn("config source has nothing any more, what the snapshot file has of it is not used", "source", l.source.String())
+	l.changed()
+	return err
+}
+
+// changed has the snapshot file written.
+func (l *layer) changed() {
+	select {
+	case l.config.dirty <- struct{}{}:
+	default:
+	}
+}
+
 func (l *layer) use(cs *ChangeSet) error {
+	l.skip(cs.Skipped)
 	if l.last != nil && !l.fromSnapshot && l.last.Format == cs.Format && bytes.Equal(l.last.Data, cs.Data) {
 		return nil
 	}
@@ -213,11 +279,17 @@ func (l *layer) use(cs *ChangeSet) error {
 		return err
 	}
 	l.fromSnapshot, l.updated = false, time.Now()
-	select {
-	case l.config.dirty <- struct{}{}:
-	default:
-	}
+	l.changed()
 	return nil
+}
+
+// skip notes the entries that the source left out, and logs them when they are
+// others than before.
+func (l *layer) skip(entries []string) {
+	if len(entries) > 0 && !slices.Equal(entries, l.skipped) {
+		l.config.opts.Logger.Warn("config source has entries that are of no use, the others are taken", "source", l.source.String(), "skipped", entries)
+	}
+	l.skipped = slices.Clone(entries)
 }
 
 // parse returns what one source says, with its nulls when the format is known.

@@ -10,9 +10,10 @@ import (
 // node is a value at its place in an immutable tree of nodes, made beforehand
 // so that Get returns it as it is. The nil node is a value that is not there.
 type node struct {
-	value any    // as in conftree
-	kids  *kids  // of an object
-	path  string // for errors of Scan
+	value  any    // as in conftree
+	kids   *kids  // of an object
+	path   string // for errors of Scan
+	doubts *doubts
 }
 
 // kids are the nodes of an object by key: an open hash table by a look at a few
@@ -98,26 +99,32 @@ func (n *node) get(path []string) *node {
 	return n
 }
 
+// place is where a node grows.
+type place struct {
+	path   []string
+	doubts *doubts // told of what does not convert; nil: nobody is
+}
+
 // grow returns the node of v. It is old itself when nothing differs, and shares
 // with it what did not change: watchers compare pointers.
-func grow(old *node, v any, path []string) *node {
+func grow(old *node, v any, at place) *node {
 	object, ok := v.(map[string]any)
 	if !ok {
 		if old != nil && old.kids == nil && conftree.Equal(old.value, v) {
 			return old
 		}
-		return &node{value: v, path: strings.Join(path, ".")}
+		return &node{value: v, path: strings.Join(at.path, "."), doubts: at.doubts}
 	}
 	fresh := newKids(len(object))
 	same := old != nil && old.kids != nil && old.kids.len() == len(object)
 	for key, x := range object {
 		before := old.kid(key)
-		n := grow(before, x, append(path, key))
+		n := grow(before, x, place{append(at.path, key), at.doubts})
 		fresh.add(key, n)
 		same = same && n == before
 	}
 	if same {
 		return old
 	}
-	return &node{value: v, kids: fresh, path: strings.Join(path, ".")}
+	return &node{value: v, kids: fresh, path: strings.Join(at.path, "."), doubts: at.doubts}
 }

@@ -1,11 +1,13 @@
 package config
 
 import (
-	"fmt"
+	"context"
 	"log/slog"
 	"time"
 
 	"go-micro.dev/v6/client"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Bounds of options.
@@ -31,15 +33,17 @@ type Options struct {
 	Reader       Reader
 	SnapshotFile string
 	Logger       *slog.Logger
+	// Context is for options of configs that this package does not know.
+	Context context.Context
 }
 
-// PollInterval is how often each source is read, whether or not it tells of
-// changes by itself: DefaultPollInterval unless given, from 10 ms to a day. A
+// PollInterval sets how often each source is read, whether or not it tells of
+// changes by itself, from 10 ms to a day; the default is DefaultPollInterval. A
 // source that fails is read again sooner.
 func PollInterval(d time.Duration) Option { return func(o *Options) { o.PollInterval = d } }
 
-// StartTimeout bounds what Start waits for sources, 10 s unless given. What
-// answers later is taken then.
+// StartTimeout sets how long Start, or the first call, waits for sources; the
+// default is 10 s. What answers later is taken then.
 func StartTimeout(d time.Duration) Option { return func(o *Options) { o.StartTimeout = d } }
 
 // WithSource adds a source that Start requires. Later sources win. Without any
@@ -57,25 +61,30 @@ func WithOptionalSource(s Source) Option {
 	}
 }
 
-// WithClient is what config-srv is asked with when no source was given,
-// client.DefaultClient unless given.
+// WithClient sets the client that asks config-srv when no source is given; the
+// default is client.DefaultClient.
 func WithClient(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// WithReader reads and merges what sources say, NewReader unless given.
+// WithReader sets what reads and merges what sources say; the default is
+// NewReader.
 func WithReader(r Reader) Option { return func(o *Options) { o.Reader = r } }
 
-// SnapshotFile keeps what each source said last in a file of mode 0600 that is
-// replaced as a whole. A source that cannot be read at Start takes its values
-// from there. The folder must exist. Changes of Set and Del are not kept.
+// SnapshotFile sets a file of mode 0600, replaced as a whole, that keeps what each
+// source said last. A source that cannot be read at Start takes its values from
+// there; one that answers ErrNotFound does not. The folder must exist. Changes of Set and Del are not kept.
 func SnapshotFile(path string) Option { return func(o *Options) { o.SnapshotFile = path } }
 
-// Logger is told of sources that fail and recover, slog.Default() unless given.
+// Logger is told of sources that fail and recover and of values that do not
+// convert; the default, also of nil, is slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
-func newOptions(opts []Option) Options {
-	o := Options{PollInterval: DefaultPollInterval, StartTimeout: defaultStartTimeout}
+// NewOptions returns the defaults changed by the options.
+func NewOptions(opts ...Option) Options {
+	o := Options{PollInterval: DefaultPollInterval, StartTimeout: defaultStartTimeout, Context: context.Background()}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -89,20 +98,14 @@ func newOptions(opts []Option) Options {
 	return o
 }
 
-func (o *Options) validate() error {
-	if o.PollInterval < MinPollInterval || o.PollInterval > MaxPollInterval {
-		return fmt.Errorf("config: option PollInterval: %w: %v is not within %v and %v", ErrInvalid, o.PollInterval, MinPollInterval, MaxPollInterval)
-	}
-	if o.StartTimeout <= 0 {
-		return fmt.Errorf("config: option StartTimeout: %w: %v is not positive", ErrInvalid, o.StartTimeout)
-	}
-	if len(o.Sources) > MaxSources {
-		return fmt.Errorf("config: option WithSource: %w: %d sources, more than %d", ErrInvalid, len(o.Sources), MaxSources)
-	}
+// Validate returns an ErrInvalid that names each option with a bad value.
+func (o Options) Validate() error {
+	c := option.Of("config")
+	option.Within(c, "PollInterval", o.PollInterval, MinPollInterval, MaxPollInterval)
+	c.Positive("StartTimeout", o.StartTimeout)
+	c.That(len(o.Sources) <= MaxSources, "WithSource", "%d sources are more than %d", len(o.Sources), MaxSources)
 	for i, s := range o.Sources {
-		if s == nil {
-			return fmt.Errorf("config: option WithSource: %w: source %d is nil", ErrInvalid, i)
-		}
+		c.That(s != nil, "WithSource", "source %d is nil", i)
 	}
-	return nil
+	return c.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,36 +27,35 @@ type state struct {
 	changed chan struct{} // closed when another state took over
 }
 
+// life hides the embedded state machine from the documentation.
+type life = lifecycle.Plugin
+
 type platform struct {
-	opts  Options
-	group lifecycle.Group
-	now   atomic.Pointer[state]
-	dirty chan struct{} // the snapshot file is behind
-	ended chan struct{} // closed by Stop
-	stop  func() error
+	*life
+	opts   Options
+	group  lifecycle.Group
+	now    atomic.Pointer[state]
+	dirty  chan struct{} // the snapshot file is behind
+	doubts *doubts
 
 	mu       sync.Mutex // of writers; the rest is theirs
 	restored bool
 	layers   []*layer
 	merged   conftree.Tree // of all sources
 	overlay  []op
+	unusable string // why the first call could not start it, as it was logged
 }
 
 func newPlatform(opts []Option) *platform {
-	p := &platform{
-		opts:   newOptions(opts),
-		dirty:  make(chan struct{}, 1),
-		ended:  make(chan struct{}),
-		merged: conftree.Tree{},
-	}
-	p.now.Store(&state{root: grow(nil, conftree.Tree{}, nil), changed: make(chan struct{})})
+	p := &platform{opts: NewOptions(opts...), dirty: make(chan struct{}, 1), merged: conftree.Tree{}}
+	p.life = lifecycle.NewPlugin("config", lifecycle.Hooks{Check: p.opts.Validate, Open: p.open, Close: p.shut})
+	p.doubts = newDoubts(p.opts.Logger)
+	p.now.Store(&state{root: grow(nil, conftree.Tree{}, place{doubts: p.doubts}), changed: make(chan struct{})})
 	for i, s := range p.opts.Sources {
-		if s == nil {
-			continue // Start will say so
+		if s != nil { // Validate refuses it
+			p.layers = append(p.layers, newLayer(p, s, !p.opts.Optional[i]))
 		}
-		p.layers = append(p.layers, newLayer(p, s, !p.opts.Optional[i]))
 	}
-	p.stop = sync.OnceValue(p.shutdown)
 	return p
 }
 
@@ -70,40 +70,69 @@ func (p *platform) Options() Options {
 	return o
 }
 
+// read returns what all read, having started a new config.
+func (p *platform) read() *state {
+	p.begin()
+	return p.now.Load()
+}
+
+// begin starts a new config for a call that cannot return an error. It logs why
+// that fails, and what Start would say of required sources. After Stop the values
+// stay as they are.
+func (p *platform) begin() {
+	if p.Running() || p.Life().Err() != nil {
+		return
+	}
+	err := p.Start()
+	if err == nil || errors.Is(err, ErrStopped) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if text := err.Error(); text != p.unusable {
+		p.unusable = text
+		p.opts.Logger.Warn("the config that was called does not start well", "error", err)
+	}
+}
+
 // Get implements Values.
-func (p *platform) Get(path ...string) Value { return p.now.Load().root.get(path) }
+func (p *platform) Get(path ...string) Value { return p.read().root.get(path) }
 
 // Bytes implements Values.
-func (p *platform) Bytes() []byte { return p.now.Load().root.Bytes() }
+func (p *platform) Bytes() []byte { return p.read().root.Bytes() }
 
 // Snapshot implements Config.
-func (p *platform) Snapshot() Values { return newValues(p.now.Load().root) }
+func (p *platform) Snapshot() Values { return newValues(p.read().root) }
 
 // Start implements Config.
 func (p *platform) Start() error {
-	if err := p.opts.validate(); err != nil {
+	if err := p.life.Start(); err != nil {
 		return err
 	}
+	return p.required()
+}
+
+func (p *platform) open(ctx context.Context) error {
 	p.restore()
 	loops := []func(context.Context){p.keepSnapshot}
 	for _, l := range p.layers {
 		loops = append(loops, l.poll, l.follow)
 	}
 	if err := p.group.Start(loops...); err != nil {
-		return fmt.Errorf("start config: %w", err)
+		return err
 	}
-	p.await()
-	return p.required()
+	p.await(ctx)
+	return nil
 }
 
 // await waits until each source has answered once.
-func (p *platform) await() {
+func (p *platform) await(ctx context.Context) {
 	timer := time.NewTimer(p.opts.StartTimeout)
 	defer timer.Stop()
 	for _, l := range p.layers {
 		select {
 		case <-l.asked:
-		case <-p.ended:
+		case <-ctx.Done():
 			return
 		case <-timer.C:
 			return
@@ -114,34 +143,39 @@ func (p *platform) await() {
 // required names the required sources without values.
 func (p *platform) required() error {
 	var errs []error
-	for _, s := range p.Status() {
-		if s.Required && !s.Loaded {
-			err := s.Err
-			if err == nil {
-				err = fmt.Errorf("no answer within %v", p.opts.StartTimeout)
-			}
-			errs = append(errs, fmt.Errorf("%w: %s: %w", ErrRequired, s.Source, err))
+	for _, s := range p.status() {
+		if !s.Required || s.Loaded {
+			continue
 		}
+		err := s.Err
+		if err == nil {
+			err = fmt.Errorf("no answer within %v", p.opts.StartTimeout)
+		}
+		if !strings.Contains(err.Error(), s.Source) {
+			err = fmt.Errorf("%s: %w", s.Source, err)
+		}
+		errs = append(errs, fmt.Errorf("%w: %w", ErrRequired, err))
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("start config: %w", errors.Join(errs...))
+		return fmt.Errorf("config: start: %w", errors.Join(errs...))
 	}
 	return nil
 }
 
-// Stop implements Config.
-func (p *platform) Stop() error { return p.stop() }
-
-func (p *platform) shutdown() error {
-	close(p.ended)
+func (p *platform) shut() error {
 	if err := p.group.Stop(lifecycle.FlushTimeout); err != nil {
-		return fmt.Errorf("stop config: a source does not end: %w", err)
+		return fmt.Errorf("config: stop: a source does not end: %w", err)
 	}
 	return nil
 }
 
 // Status implements Config.
 func (p *platform) Status() []SourceStatus {
+	p.begin()
+	return p.status()
+}
+
+func (p *platform) status() []SourceStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := make([]SourceStatus, len(p.layers))
@@ -165,6 +199,7 @@ func (p *platform) Set(val any, path ...string) {
 func (p *platform) Del(path ...string) { p.change(newDel(path)) }
 
 func (p *platform) change(o op) {
+	p.begin()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kept := make([]op, 0, len(p.overlay)+1)
@@ -184,19 +219,9 @@ func (p *platform) change(o op) {
 
 // merge makes one tree of what all sources said. The caller holds p.mu.
 func (p *platform) merge() error {
-	var all []*ChangeSet
-	for _, l := range p.layers {
-		if l.last != nil {
-			all = append(all, l.last)
-		}
-	}
-	merged, err := p.opts.Reader.Parse(all...)
+	tree, err := p.union()
 	if err != nil {
 		return err
-	}
-	tree, err := conftree.Decode(merged.Format, merged.Data)
-	if err != nil {
-		return fmt.Errorf("what reader %s merged: %w", p.opts.Reader, err)
 	}
 	p.merged = tree
 	for _, o := range p.overlay {
@@ -206,10 +231,32 @@ func (p *platform) merge() error {
 	return nil
 }
 
+func (p *platform) union() (conftree.Tree, error) {
+	var all []*ChangeSet
+	tree := conftree.Tree{}
+	for _, l := range p.layers {
+		if l.last != nil {
+			all, tree = append(all, l.last), conftree.Merge(tree, l.tree)
+		}
+	}
+	if _, ours := p.opts.Reader.(jsonReader); ours {
+		return tree, nil // JSON forgets how some numbers were written
+	}
+	merged, err := p.opts.Reader.Parse(all...)
+	if err != nil {
+		return nil, err
+	}
+	tree, err = conftree.Decode(merged.Format, merged.Data)
+	if err != nil {
+		return nil, fmt.Errorf("what reader %s merged: %w", p.opts.Reader, err)
+	}
+	return tree, nil
+}
+
 // publish makes tree what everybody reads. The caller holds p.mu.
 func (p *platform) publish(tree conftree.Tree) {
 	old := p.now.Load()
-	s := &state{root: grow(old.root, tree, nil), overlay: p.overlay, changed: make(chan struct{})}
+	s := &state{root: grow(old.root, tree, place{doubts: p.doubts}), overlay: p.overlay, changed: make(chan struct{})}
 	for _, l := range p.layers {
 		if l.tree != nil {
 			s.layers = append(s.layers, layerTree{l.source.String(), l.tree})

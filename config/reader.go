@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/micro/go-platform/config/internal/conftree"
@@ -28,7 +29,7 @@ func (jsonReader) Parse(changes ...*ChangeSet) (*ChangeSet, error) {
 		}
 		t, err := conftree.Decode(cs.Format, cs.Data)
 		if err != nil {
-			return nil, fmt.Errorf("parse %s: %w", cs.Source, err)
+			return nil, fmt.Errorf("config: parse %s: %w", cs.Source, err)
 		}
 		merged = conftree.Merge(merged, t)
 		sources = append(sources, cs.Source)
@@ -45,13 +46,13 @@ func (jsonReader) Parse(changes ...*ChangeSet) (*ChangeSet, error) {
 // Values implements Reader.
 func (jsonReader) Values(cs *ChangeSet) (Values, error) {
 	if cs == nil {
-		return nil, fmt.Errorf("values: %w: no change set", ErrInvalid)
+		return nil, fmt.Errorf("config: values: %w: no change set", ErrInvalid)
 	}
 	t, err := conftree.Decode(cs.Format, cs.Data)
 	if err != nil {
-		return nil, fmt.Errorf("values of %s: %w", cs.Source, err)
+		return nil, fmt.Errorf("config: values of %s: %w", cs.Source, err)
 	}
-	return newValues(grow(nil, conftree.Merge(nil, t), nil)), nil
+	return newValues(grow(nil, conftree.Merge(nil, t), place{doubts: newDoubts(slog.Default())})), nil
 }
 
 func checksum(data []byte) string {

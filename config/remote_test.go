@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,13 +30,13 @@ import (
 // srv is a config-srv that can be killed and started again.
 type srv struct {
 	*rpctest.Net
-	t       *testing.T
+	t       testing.TB
 	url     string
 	running *daemon.Running
 	made    map[string]bool
 }
 
-func newServer(t *testing.T) *srv {
+func newServer(t testing.TB) *srv {
 	t.Helper()
 	s := &srv{Net: rpctest.New(t), t: t, url: "sqlite://" + filepath.Join(t.TempDir(), "config.db"), made: map[string]bool{}}
 	s.start()
@@ -79,7 +80,7 @@ func (s *srv) put(id, data string) {
 
 // eventually is patient: go-micro's clients may take ten seconds to find a
 // service that moved.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if ok() {
@@ -110,9 +111,9 @@ func run(t *testing.T, opts ...config.Option) config.Config {
 func TestConfigSrvSource(t *testing.T) {
 	t.Parallel() // it waits, and has a server of its own
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
-		configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
+		configtest.RunSource(t, func(t testing.TB) configtest.Fixture {
 			s := newServer(t)
-			put := func(t *testing.T, values map[string]any) {
+			put := func(t testing.TB, values map[string]any) {
 				data, err := json.Marshal(values)
 				if err != nil {
 					t.Fatal(err)
@@ -121,7 +122,7 @@ func TestConfigSrvSource(t *testing.T) {
 			}
 			return configtest.Fixture{
 				Source: config.NewSource(config.SourceName("prod:shop"), config.SourceClient(s.Client(stack))), Put: put,
-				Break: func(*testing.T) { s.stop() }, Heal: func(*testing.T) { s.start() },
+				Break: func(testing.TB) { s.stop() }, Heal: func(testing.TB) { s.start() },
 			}
 		})
 	})
@@ -152,6 +153,28 @@ func TestSourceHosts(t *testing.T) {
 		config.SourceClient(elsewhere.Client(rpctest.GRPC)), config.SourceHosts(s.running.Address()))))
 	s.put("prod:shop", `{"a":2}`)
 	eventually(t, "news arrives", func() bool { return c.Get("a").Int(0) == 2 })
+}
+
+func TestSourceServers(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
+	s := newServer(t)
+	s.put("prod:shop", `{"a":1}`)
+	for name, c := range map[string]client.Client{"": nil, "with a client": rpctest.New(t).Client(rpctest.GRPC)} {
+		t.Run(name, func(t *testing.T) {
+			configtest.RunServers(t, s.running.Address(), func(_ testing.TB, hosts ...string) config.Source {
+				return config.NewSource(config.SourceName("prod:shop"), config.SourceClient(c), config.SourceHosts(hosts...))
+			})
+		})
+	}
+}
+
+func TestSourceTLS(t *testing.T) {
+	s := newServer(t)
+	s.put("prod:shop", `{"a":1}`)
+	rpctest.Handshakes(t, s.running.Address(), func(_ *testing.T, addr string, c *tls.Config) error {
+		_, err := config.NewSource(config.SourceName("prod:shop"), config.SourceHosts(addr), config.SourceTLS(c)).Read()
+		return err
+	})
 }
 
 func TestBadSourceName(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,12 +16,12 @@ import (
 
 // Scan implements Value.
 func (n *node) Scan(v any) error {
-	if n == nil {
-		return fmt.Errorf("scan: %w", ErrNotFound)
-	}
 	target := reflect.ValueOf(v)
 	if target.Kind() != reflect.Pointer || target.IsNil() {
-		return fmt.Errorf("scan %s: %w: want a pointer, got %T", n.place(), ErrInvalid, v)
+		return fmt.Errorf("config: scan %s: %w: want a pointer, got %T", n.place(), ErrInvalid, v)
+	}
+	if n == nil || n.value == nil {
+		return nil
 	}
 	// Into a copy, so that an error changes nothing.
 	fresh := reflect.New(target.Type().Elem())
@@ -42,6 +41,9 @@ func (n *node) Scan(v any) error {
 }
 
 func (n *node) place() string {
+	if n == nil {
+		return "nothing"
+	}
 	if n.path == "" {
 		return "all values"
 	}
@@ -62,7 +64,7 @@ func (n *node) scanError(err error) error {
 	if fields == nil {
 		fields = []string{n.place() + ": does not fit"}
 	}
-	return fmt.Errorf("scan: %w: %s", ErrInvalid, strings.Join(fields, "; "))
+	return fmt.Errorf("config: scan: %w: %s", ErrInvalid, strings.Join(fields, "; "))
 }
 
 // each finds the innermost errors that name a field.
@@ -105,7 +107,7 @@ func kind(v any) string {
 		return "a text"
 	case bool:
 		return "a bool"
-	case int64, uint64, float64:
+	case conftree.Number:
 		return "a number"
 	case []any:
 		return "a list"
@@ -115,77 +117,125 @@ func kind(v any) string {
 	return "nothing"
 }
 
-// convert is what encoding/json would do, and what mapstructure does without a
-// look at the range.
+// convert reads texts, numbers and bools as the getters do, and refuses what does
+// not fit. Mapstructure does the rest.
 func convert(from, to reflect.Value) (any, error) {
 	value := from.Interface()
 	if !to.IsValid() {
 		return value, nil
 	}
-	if to.Type() == reflect.TypeFor[time.Duration]() {
-		return duration(value)
+	if v, ok, err := special(value, to); ok || err != nil {
+		return v, err
 	}
-	if to.CanAddr() {
-		switch u := to.Addr().Interface().(type) {
-		case json.Unmarshaler:
-			if err := u.UnmarshalJSON(conftree.Encode(value)); err != nil {
-				return nil, fieldError("does not read as " + to.Type().String())
-			}
-			return to.Interface(), nil
-		case encoding.TextUnmarshaler:
-			s, ok := value.(string)
-			if !ok || u.UnmarshalText([]byte(s)) != nil {
-				return nil, fieldError("does not read as " + to.Type().String())
-			}
-			return to.Interface(), nil
-		}
-	}
+	scalar, isScalar := text(value)
 	switch {
+	case to.Kind() == reflect.Interface:
+		return native(value), nil
+	case to.Kind() == reflect.Slice && isScalar && to.Type().Elem().Kind() != reflect.Uint8:
+		all, _ := texts(value)
+		return all, nil
+	case !isScalar:
+		return value, nil
 	case to.CanInt() || to.CanUint():
 		return whole(value, to)
-	case to.Kind() == reflect.Slice:
-		if s, ok := value.(string); ok && to.Type().Elem().Kind() == reflect.String {
-			return (&node{value: s}).StringSlice(nil), nil
+	case to.CanFloat():
+		if f, ok := conftree.Float64(digits(value)); ok && !to.OverflowFloat(f) {
+			return f, nil
 		}
+		return nil, unfit(value, to)
+	case to.Kind() == reflect.Bool:
+		if b, ok := truth(value); ok {
+			return b, nil
+		}
+		return nil, unfit(value, to)
+	case to.Type() == reflect.TypeFor[json.Number]():
+		return digits(value), nil
+	case to.Kind() == reflect.String:
+		return scalar, nil
 	}
 	return value, nil
 }
 
-func duration(value any) (any, error) {
-	if s, ok := value.(string); ok {
-		if d, err := time.ParseDuration(s); err == nil {
-			return d, nil
+func unfit(value any, to reflect.Value) error {
+	return fieldError("want " + to.Type().String() + ", got " + kind(value) + " that is none or out of range")
+}
+
+// special converts to types that mean more than their kind.
+func special(value any, to reflect.Value) (_ any, ok bool, _ error) {
+	switch to.Type() {
+	case reflect.TypeFor[time.Duration]():
+		if d, ok := duration(value); ok {
+			return d, true, nil
+		}
+		return nil, false, fieldError("want " + aDuration + ", got " + kind(value))
+	case reflect.TypeFor[time.Time]():
+		if t, ok := instant(value); ok {
+			return t, true, nil
+		}
+		return nil, false, fieldError("want a date or a time such as 2006-01-02T15:04:05Z, got " + kind(value))
+	}
+	if !to.CanAddr() {
+		return nil, false, nil
+	}
+	switch u := to.Addr().Interface().(type) {
+	case json.Unmarshaler:
+		if err := u.UnmarshalJSON(conftree.Encode(value)); err != nil {
+			return nil, false, fieldError("does not read as " + to.Type().String())
+		}
+		return to.Interface(), true, nil
+	case encoding.TextUnmarshaler:
+		s, ok := text(value)
+		if !ok || u.UnmarshalText([]byte(s)) != nil {
+			return nil, false, fieldError("does not read as " + to.Type().String())
+		}
+		return to.Interface(), true, nil
+	}
+	return nil, false, nil
+}
+
+// instant reads the times that TOML and YAML write without quotes.
+func instant(value any) (time.Time, bool) {
+	s, _ := value.(string)
+	for _, layout := range []string{
+		time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00",
+		"2006-01-02 15:04:05.999999999", time.DateOnly,
+	} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, true
 		}
 	}
-	if i, ok := integer(value); ok {
-		return time.Duration(i), nil
+	return time.Time{}, false
+}
+
+// native returns a value without our types.
+func native(value any) any {
+	switch v := value.(type) {
+	case conftree.Number:
+		return v.Native()
+	case []any:
+		all := make([]any, len(v))
+		for i, x := range v {
+			all[i] = native(x)
+		}
+		return all
+	case conftree.Tree:
+		all := make(map[string]any, len(v))
+		for key, x := range v {
+			all[key] = native(x)
+		}
+		return all
 	}
-	return nil, fieldError("want a duration such as 1m30s, got " + kind(value))
+	return value
 }
 
 // whole refuses what does not fit exactly.
 func whole(value any, to reflect.Value) (any, error) {
-	if _, isBool := value.(bool); isBool {
-		return nil, fieldError("want " + to.Type().String() + ", got a bool")
-	}
 	if to.CanInt() {
 		if i, ok := integer(value); ok && !to.OverflowInt(i) {
 			return i, nil
 		}
-	} else if u, ok := unsigned(value); ok && !to.OverflowUint(u) {
+	} else if u, ok := conftree.Uint64(digits(value)); ok && !to.OverflowUint(u) {
 		return u, nil
 	}
-	return nil, fieldError("want " + to.Type().String() + ", got " + kind(value) + " that is none or out of range")
-}
-
-func unsigned(value any) (uint64, bool) {
-	switch v := value.(type) {
-	case uint64:
-		return v, true
-	case string:
-		u, err := strconv.ParseUint(v, 10, 64)
-		return u, err == nil
-	}
-	i, ok := integer(value)
-	return uint64(max(i, 0)), ok && i >= 0
+	return nil, unfit(value, to)
 }

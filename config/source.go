@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -31,11 +31,12 @@ func NewSource(opts ...SourceOption) Source {
 	if o.Name == "" {
 		o.Name = DefaultSourceName
 	}
-	return &remote{opts: o}
+	return &remote{opts: o, hosts: rpc.NewAddrs(o.Hosts...)}
 }
 
 type remote struct {
-	opts SourceOptions
+	opts  SourceOptions
+	hosts *rpc.Addrs
 
 	mu       sync.Mutex
 	revision int64 // of the newest answer
@@ -46,23 +47,19 @@ type remote struct {
 func (r *remote) String() string { return "config-srv:" + r.opts.Name }
 
 func (r *remote) service() (pb.ConfigService, func()) {
-	c, release := rpc.Acquire(r.opts.Client, r.opts.TLS)
+	c, release := r.hosts.Acquire(r.opts.Client, r.opts.TLS)
 	return pb.NewConfigService(ServiceName, c), release
 }
 
-func (r *remote) callOptions() []client.CallOption {
-	opts := rpc.Options(rpc.DefaultTimeout)
-	if len(r.opts.Hosts) > 0 {
-		opts = append(opts, client.WithAddress(r.opts.Hosts...))
-	}
-	return opts
-}
-
 func (r *remote) validate() error {
+	c := option.Of("config")
 	if _, _, err := conftree.ParseID(r.opts.Name); err != nil {
-		return fmt.Errorf("config: option SourceName: %w", err)
+		c.That(false, "SourceName", "%.64q is not NAMESPACE:CONFIG", r.opts.Name)
 	}
-	return nil
+	for _, host := range r.opts.Hosts {
+		c.That(rpc.IsAddress(host), "SourceHosts", "%.64q is not host:port", host)
+	}
+	return c.Err()
 }
 
 // Read implements Source.
@@ -73,20 +70,24 @@ func (r *remote) ReadContext(ctx context.Context) (*ChangeSet, error) {
 	if err := r.validate(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*rpc.DefaultTimeout)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(1+max(1, len(r.opts.Hosts)))*rpc.DefaultTimeout)
 	defer cancel()
 	service, release := r.service()
 	defer release()
-	rsp, err := service.Read(ctx, &pb.ReadRequest{Id: r.opts.Name, Instance: r.opts.Instance, Labels: r.opts.Labels}, r.callOptions()...)
+	var rsp *pb.ReadResponse
+	err := r.hosts.Call(ctx, "config: read "+r.String(), rpc.DefaultTimeout, func(opts ...client.CallOption) (err error) {
+		rsp, err = service.Read(ctx, &pb.ReadRequest{Id: r.opts.Name, Instance: r.opts.Instance, Labels: r.opts.Labels}, opts...)
+		return err
+	})
 	if err != nil {
-		return nil, rpcerr.From(ctx, "read "+r.String(), err)
+		return nil, err
 	}
 	return r.changeSet(rsp.Change.GetChangeSet(), rsp.Revision)
 }
 
 func (r *remote) changeSet(cs *pb.ChangeSet, revision int64) (*ChangeSet, error) {
 	if cs == nil {
-		return nil, fmt.Errorf("read %s: %w: answer without a change set", r, ErrInvalid)
+		return nil, fmt.Errorf("config: read %s: %w: answer without a change set", r, ErrInvalid)
 	}
 	r.mu.Lock()
 	r.revision, r.checksum = revision, cs.Checksum
@@ -113,16 +114,17 @@ func (r *remote) WatchContext(ctx context.Context) (SourceWatcher, error) {
 	})
 	r.mu.Lock()
 	req := &pb.WatchRequest{
-		Id: r.opts.Name, Revision: r.revision, Checksum: r.checksum, Instance: r.opts.Instance, Labels: r.opts.Labels,
+		Id: r.opts.Name, Revision: r.revision, Checksum: r.checksum, Instance: r.opts.Instance, Labels: r.opts.Labels, Alive: true,
 	}
 	r.mu.Unlock()
 	opts := []client.CallOption{client.WithDialTimeout(rpc.DefaultTimeout)}
-	if hosts := r.opts.Hosts; len(hosts) > 0 {
-		opts = append(opts, client.WithAddress(slices.Clone(hosts)...))
+	if w.at = r.hosts.At(); w.at != "" {
+		opts = append(opts, client.WithAddress(w.at))
 	}
 	var err error
 	if w.stream, err = service.Watch(ctx, req, opts...); err != nil {
-		err = rpcerr.From(ctx, "watch "+r.String(), err)
+		r.hosts.Leave(w.at)
+		err = rpcerr.From(ctx, "config: watch "+r.String(), err)
 		w.end()
 		return nil, err
 	}
@@ -133,6 +135,7 @@ type remoteWatcher struct {
 	source *remote
 	ctx    context.Context
 	stream pb.Config_WatchService
+	at     string // the fixed address, or empty
 	dead   *time.Timer
 	mu     sync.Mutex
 	over   bool
@@ -156,13 +159,15 @@ func (w *remoteWatcher) Next() (*ChangeSet, error) {
 func (w *remoteWatcher) failed(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.over:
-		return fmt.Errorf("watch %s: %w", w.source, ErrStopped)
-	case errors.Is(err, io.EOF), w.ctx.Err() != nil, strings.Contains(err.Error(), "EOF"):
-		return fmt.Errorf("watch %s: %w: the stream ended", w.source, ErrUnavailable)
+	if w.over {
+		return fmt.Errorf("config: watch %s: %w", w.source, ErrStopped)
 	}
-	return rpcerr.From(context.Background(), "watch "+w.source.String(), err)
+	w.source.hosts.Leave(w.at)
+	switch {
+	case errors.Is(err, io.EOF), w.ctx.Err() != nil, strings.Contains(err.Error(), "EOF"):
+		return fmt.Errorf("config: watch %s: %w: the stream ended", w.source, ErrUnavailable)
+	}
+	return rpcerr.From(context.Background(), "config: watch "+w.source.String(), err)
 }
 
 // Stop implements SourceWatcher.

@@ -12,5 +12,5 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 func TestPlatform(t *testing.T) {
-	configtest.Run(t, func(_ *testing.T, opts ...config.Option) config.Config { return config.NewConfig(opts...) })
+	configtest.Run(t, func(_ testing.TB, opts ...config.Option) config.Config { return config.NewConfig(opts...) })
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,15 +14,33 @@ func (n *node) Bool(def bool) bool {
 	if n == nil {
 		return def
 	}
-	switch v := n.value.(type) {
-	case bool:
-		return v
-	case string:
-		if b, err := strconv.ParseBool(v); err == nil {
-			return b
-		}
+	if b, ok := truth(n.value); ok {
+		return b
 	}
+	n.doubt("a bool")
 	return def
+}
+
+// doubt notes that a getter answers with its default.
+func (n *node) doubt(want string) {
+	if n.value != nil {
+		n.doubts.tell(n.path, want, n.value)
+	}
+}
+
+// truth converts bools and texts that say one, as YAML 1.1 and the environment do.
+func truth(v any) (is, ok bool) {
+	if b, ok := v.(bool); ok {
+		return b, true
+	}
+	s, _ := text(v)
+	switch strings.ToLower(s) {
+	case "true", "t", "1", "yes", "y", "on":
+		return true, true
+	case "false", "f", "0", "no", "n", "off":
+		return false, true
+	}
+	return false, false
 }
 
 // Int implements Value.
@@ -31,26 +48,26 @@ func (n *node) Int(def int) int {
 	if n == nil {
 		return def
 	}
-	if i, ok := integer(n.value); ok && i >= math.MinInt && i <= math.MaxInt {
+	if i, ok := integer(n.value); ok && int64(int(i)) == i {
 		return int(i)
 	}
+	n.doubt("a whole number")
 	return def
 }
 
-// integer converts what is a whole number, in whatever form.
-func integer(v any) (int64, bool) {
+// digits returns what numbers are parsed from.
+func digits(v any) string {
 	switch v := v.(type) {
-	case int64:
-		return v, true
-	case float64:
-		// 2^63 is a float64, the largest int64 is not.
-		return int64(v), v == math.Trunc(v) && v >= math.MinInt64 && v < -math.MinInt64
+	case conftree.Number:
+		return v.JSON()
 	case string:
-		i, err := strconv.ParseInt(v, 10, 64)
-		return i, err == nil
+		return v
 	}
-	return 0, false
+	return ""
 }
+
+// integer converts what is a whole number, in whatever form.
+func integer(v any) (int64, bool) { return conftree.Int64(digits(v)) }
 
 // String implements Value.
 func (n *node) String(def string) string {
@@ -60,22 +77,19 @@ func (n *node) String(def string) string {
 	if s, ok := text(n.value); ok {
 		return s
 	}
+	n.doubt("a text")
 	return def
 }
 
-// text converts what is no object or list.
+// text converts what is not an object or list, numbers as they were written.
 func text(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true
 	case bool:
 		return strconv.FormatBool(v), true
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	case uint64:
-		return strconv.FormatUint(v, 10), true
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64), true
+	case conftree.Number:
+		return v.String(), true
 	}
 	return "", false
 }
@@ -85,18 +99,10 @@ func (n *node) Float64(def float64) float64 {
 	if n == nil {
 		return def
 	}
-	switch v := n.value.(type) {
-	case float64:
-		return v
-	case int64:
-		return float64(v)
-	case uint64:
-		return float64(v)
-	case string:
-		if f, err := strconv.ParseFloat(v, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
-			return f
-		}
+	if f, ok := conftree.Float64(digits(n.value)); ok {
+		return f
 	}
+	n.doubt("a number")
 	return def
 }
 
@@ -105,15 +111,21 @@ func (n *node) Duration(def time.Duration) time.Duration {
 	if n == nil {
 		return def
 	}
-	if s, ok := n.value.(string); ok {
-		if d, err := time.ParseDuration(s); err == nil {
-			return d
-		}
+	if d, ok := duration(n.value); ok {
+		return d
 	}
-	if i, ok := integer(n.value); ok {
-		return time.Duration(i)
-	}
+	n.doubt(aDuration)
 	return def
+}
+
+const aDuration = "a duration such as 1m30s"
+
+// duration refuses a number without a unit, which others read as seconds,
+// milliseconds or nanoseconds.
+func duration(v any) (time.Duration, bool) {
+	s, _ := text(v)
+	d, err := time.ParseDuration(s)
+	return d, err == nil
 }
 
 // StringSlice implements Value.
@@ -121,36 +133,49 @@ func (n *node) StringSlice(def []string) []string {
 	if n == nil {
 		return slices.Clone(def)
 	}
-	switch v := n.value.(type) {
-	case string:
-		parts := strings.Split(v, ",")
+	if all, ok := texts(n.value); ok {
+		return all
+	}
+	n.doubt("a list of texts")
+	return slices.Clone(def)
+}
+
+// texts converts a list, or splits a text at its commas.
+func texts(v any) ([]string, bool) {
+	list, ok := v.([]any)
+	if !ok {
+		s, ok := text(v)
+		parts := strings.Split(s, ",")
 		for i, p := range parts {
 			parts[i] = strings.TrimSpace(p)
 		}
-		return parts
-	case []any:
-		all := make([]string, len(v))
-		for i, x := range v {
-			s, ok := text(x)
-			if !ok {
-				return slices.Clone(def)
-			}
-			all[i] = s
-		}
-		return all
+		return parts, ok
 	}
-	return slices.Clone(def)
+	all := make([]string, len(list))
+	for i, x := range list {
+		if all[i], ok = text(x); !ok {
+			return nil, false
+		}
+	}
+	return all, true
 }
 
 // StringMap implements Value.
 func (n *node) StringMap(def map[string]string) map[string]string {
 	if n == nil || n.kids == nil {
+		if n != nil {
+			n.doubt("an object")
+		}
 		return cloneMap(def)
 	}
 	object, _ := n.value.(conftree.Tree)
 	all := make(map[string]string, len(object))
-	for key := range object {
-		all[key] = string(n.kid(key).Bytes())
+	for key, v := range object {
+		s, ok := text(v)
+		if !ok {
+			s = string(conftree.Encode(v))
+		}
+		all[key] = s
 	}
 	return all
 }

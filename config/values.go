@@ -3,9 +3,9 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/micro/go-platform/config/internal/conftree"
 )
@@ -32,7 +32,7 @@ func (v *values) Bytes() []byte { return v.root.Load().Bytes() }
 func (v *values) Set(val any, path ...string) {
 	op, err := newSet(val, path)
 	if err != nil {
-		slog.Default().Warn("cannot set a value", "error", err)
+		v.root.Load().doubts.log.Warn("cannot set a value", "error", err)
 		return
 	}
 	v.apply(op)
@@ -45,7 +45,7 @@ func (v *values) apply(o op) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old := v.root.Load()
-	v.root.Store(grow(old, o.apply(old.value.(conftree.Tree)), nil))
+	v.root.Store(grow(old, o.apply(old.value.(conftree.Tree)), place{doubts: old.doubts}))
 }
 
 // op is one Set or Del.
@@ -61,6 +61,9 @@ func newSet(val any, path []string) (op, error) {
 	o := op{path: append([]string(nil), path...)}
 	if len(path) > MaxDepth {
 		return o, fmt.Errorf("config: set: %w: path of more than %d elements", ErrInvalid, MaxDepth)
+	}
+	if d, ok := val.(time.Duration); ok {
+		val = d.String() // a bare number would not say its unit
 	}
 	encoded, err := json.Marshal(val)
 	if err != nil {
@@ -90,7 +93,7 @@ func (o op) apply(t conftree.Tree) conftree.Tree {
 	return o.val.(conftree.Tree)
 }
 
-// covers tells whether o decides all that p says.
+// covers reports whether o decides all that p says.
 func (o op) covers(p op) bool {
 	if len(o.path) > len(p.path) {
 		return false

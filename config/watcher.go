@@ -38,10 +38,9 @@ func (p *platform) Watch(path ...string) (Watcher, error) {
 	if len(path) > MaxDepth {
 		return nil, fmt.Errorf("config: watch: %w: path of more than %d elements", ErrInvalid, MaxDepth)
 	}
-	select {
-	case <-p.ended:
+	p.begin()
+	if p.Life().Err() != nil {
 		return nil, fmt.Errorf("config: watch: %w", ErrStopped)
-	default:
 	}
 	w := &watcher{config: p, path: slices.Clone(path), stopped: make(chan struct{})}
 	w.last = p.now.Load().root.get(path)
@@ -73,7 +72,7 @@ func (w *watcher) Next() (Value, error) {
 		select {
 		case <-now.changed:
 		case <-w.stopped:
-		case <-w.config.ended:
+		case <-w.config.Life().Done():
 			return nil, fmt.Errorf("config: watcher: %w", ErrStopped)
 		}
 	}

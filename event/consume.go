@@ -2,7 +2,6 @@ package event
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Consumer handles a record. In a durable subscription nil acknowledges it; an
@@ -97,7 +97,9 @@ type ConsumeOption func(*ConsumeOptions)
 func newConsumeOptions(opts ...ConsumeOption) ConsumeOptions {
 	o := ConsumeOptions{MaxTries: 10, AckWait: 30 * time.Second, Concurrency: 1, Prefetch: 64}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	o.Prefetch = max(o.Prefetch, o.Concurrency)
 	return o
@@ -115,27 +117,21 @@ const (
 	MaxMaxTries = 1_000_000
 )
 
-// validate returns an ErrInvalid that names every option with a bad value.
-func (o ConsumeOptions) validate() error {
-	var errs []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("%w: option "+format, append([]any{ErrInvalid}, args...)...))
-		}
-	}
-	if _, err := plugin.NewFilter(o.Types...); err != nil {
-		errs = append(errs, err)
-	}
-	check(o.Name == "" || clean.Name(o.Name, MaxName), "Durable: want 1 to %d bytes of printable UTF-8", MaxName)
-	check(o.MaxTries >= 0 && o.MaxTries <= MaxMaxTries, "MaxTries: %d is not within 0..%d", o.MaxTries, MaxMaxTries)
-	check(o.AckWait >= MinAckWait && o.AckWait <= MaxAckWait, "AckWait: %v is not within %v..%v", o.AckWait, MinAckWait, MaxAckWait)
-	check(o.Concurrency > 0 && o.Concurrency <= MaxPrefetch, "Concurrency: %d is not within 1..%d", o.Concurrency, MaxPrefetch)
-	check(o.Prefetch > 0 && o.Prefetch <= MaxPrefetch, "Prefetch: %d is not within 1..%d", o.Prefetch, MaxPrefetch)
-	check(o.Start != StartSequence || o.Sequence > 0, "FromSequence: the first is 1")
-	check(o.Start != StartTime || o.Time.Unix() >= 0 && o.Time.Unix() < wire.MaxTime, "FromTime: %v is out of range", o.Time)
-	check(o.Name != "" || o.Concurrency == 1, "Concurrency: needs Durable")
-	check(o.Name != "" || !o.Ordered, "Ordered: needs Durable; without it all records are in order")
-	return errors.Join(errs...)
+// Validate returns an ErrInvalid that names each option with a bad value.
+func (o ConsumeOptions) Validate() error {
+	c := option.Of("event")
+	_, err := plugin.NewFilter(o.Types...)
+	c.That(err == nil, "Types", "%v", err)
+	c.That(o.Name == "" || clean.Name(o.Name, MaxName), "Durable", "%.32q is not 1 to %d bytes of printable UTF-8", o.Name, MaxName)
+	option.Within(c, "MaxTries", o.MaxTries, 0, MaxMaxTries)
+	option.Within(c, "AckWait", o.AckWait, MinAckWait, MaxAckWait)
+	option.Within(c, "Concurrency", o.Concurrency, 1, MaxPrefetch)
+	option.Within(c, "Prefetch", o.Prefetch, 1, MaxPrefetch)
+	c.That(o.Start != StartSequence || o.Sequence > 0, "FromSequence", "%d is less than 1", o.Sequence)
+	c.That(o.Start != StartTime || o.Time.Unix() >= 0 && o.Time.Unix() < wire.MaxTime, "FromTime", "%v is out of range", o.Time)
+	c.That(o.Name != "" || o.Concurrency == 1, "Concurrency", "%d needs Durable", o.Concurrency)
+	c.That(o.Name != "" || !o.Ordered, "Ordered", "it needs Durable; without it all records are in order")
+	return c.Err()
 }
 
 // Types selects records by exact types and prefixes as "a.*"; see

@@ -16,12 +16,17 @@ import (
 )
 
 // Event publishes and receives records. All methods are safe for concurrent
-// use. Before Start and after Stop those that can fail return ErrStopped.
+// use. The first call starts it, as Start does. After Stop those that can fail
+// return ErrStopped.
 type Event interface {
 	// Publish appends the record to the log and returns when it is on disk.
 	// It first gives the record an Id, a Type and a timestamp where it has
-	// none: publishing the same record again after an error appends it once.
-	// The errors are ErrInvalid, which names the field; ErrUnavailable when
+	// none: publishing the same record again after an error appends it once. One
+	// that was changed meanwhile gets another Id, and another time, where it had
+	// those of Publish: it is another event. Duplicate says that the record was in
+	// the log already.
+	// The errors are ErrInvalid, which names the field; ErrConflict when the log
+	// has another event of an Id that the caller chose; ErrUnavailable when
 	// the log cannot be reached or cannot write; and that of ctx, when nobody
 	// knows. Without a deadline in ctx the option Timeout bounds the call. The
 	// record must not be changed meanwhile.
@@ -32,7 +37,7 @@ type Event interface {
 	// or that of ctx.
 	PublishAll(ctx context.Context, records []*Record) error
 	// PublishAsync queues the record to be appended in the order of the calls
-	// and tried again until it is. While Queue records wait it waits for room
+	// and tried again until it is. While QueueSize records wait it waits for room
 	// until ctx ends. An error says that the record was not queued. Else done,
 	// which may be nil, is called once: with nil when the record is on disk,
 	// with an error when the log refused it or Stop came first. It is called
@@ -62,8 +67,8 @@ type Event interface {
 	// idempotent and returns an error that names the option with a bad value.
 	Start() error
 	// Stop ends all Subscribe and Consume calls and sends what is queued,
-	// within two seconds and a moment; the error says how many records were
-	// lost, or that a handler still ran.
+	// within two seconds and a moment. An ErrLost says how many records were lost,
+	// another error that a handler still ran.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -73,7 +78,8 @@ type Event interface {
 type Record struct {
 	// Id tells records apart: one that is in the log is not appended again
 	// while the log's window for duplicates lasts. At most MaxID bytes of
-	// printable text; Publish makes one when it is empty.
+	// printable text; Publish makes one when it is empty, and begins it with
+	// "evt_".
 	Id string
 	// Type is what subscribers choose by, "order.created" say: at most MaxType
 	// bytes of printable text, not ending in "*". Types that begin with
@@ -100,6 +106,8 @@ type Record struct {
 	// Sequence is the record's place in the log, from 1 on. Publish and the
 	// subscriptions set it.
 	Sequence uint64
+	// Duplicate is set by Publish: the log had the record already, at Sequence.
+	Duplicate bool
 }
 
 // Time returns when it happened, zero if the record does not say.
@@ -124,6 +132,10 @@ const ServiceName = "go.micro.srv.event"
 // What a caller may branch on.
 var (
 	ErrInvalid     = rpcerr.ErrInvalid
+	ErrConflict    = rpcerr.ErrConflict
 	ErrUnavailable = rpcerr.ErrUnavailable
 	ErrStopped     = lifecycle.ErrStopped
+	// ErrLost is matched by what Stop returns when queued records were not
+	// appended.
+	ErrLost = lifecycle.ErrLost
 )

@@ -25,27 +25,27 @@ func (p *Plugin) Subscribe(ctx context.Context, h Handler, types ...string) erro
 // Consume implements Event.
 func (p *Plugin) Consume(ctx context.Context, c Consumer, opts ...ConsumeOption) error {
 	o := newConsumeOptions(opts...)
-	if err := o.validate(); err != nil {
-		return fmt.Errorf("consume: %w", err)
+	if err := o.Validate(); err != nil {
+		return err
 	}
-	if err := p.enter(); err != nil {
+	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.handlers.Done()
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(p.life, cancel)()
+	defer context.AfterFunc(p.Life(), cancel)()
 	var err error
 	if o.Name == "" {
 		err = newFollower(p, c, o).run(inner)
-	} else {
-		err = newMember(p, c, o).run(inner)
+	} else if err = newMember(p, c, o).run(inner); err != nil {
+		err = fmt.Errorf("event: consume: %w", err)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case p.life.Err() != nil:
-		return fmt.Errorf("consume: %w", ErrStopped)
+	case p.Life().Err() != nil:
+		return fmt.Errorf("event: consume: %w", ErrStopped)
 	}
 	return err
 }
@@ -114,7 +114,7 @@ func (f *follower) run(ctx context.Context) error {
 		case errors.As(err, &failed):
 			return failed.error
 		case errors.Is(err, ErrInvalid):
-			return err
+			return fmt.Errorf("event: consume: %w", err)
 		}
 		if err := f.down(ctx, err); err != nil {
 			return err

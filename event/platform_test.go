@@ -2,12 +2,18 @@ package event_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"go-micro.dev/v6/registry"
+
 	"github.com/micro/go-platform/event"
 	eventsrv "github.com/micro/go-platform/event/internal/srv"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 )
 
@@ -73,8 +79,8 @@ func TestStopTellsWhatIsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.Stop(); err == nil {
-		t.Error("Stop says nothing of three lost records")
+	if err := e.Stop(); !errors.Is(err, event.ErrLost) || !strings.HasPrefix(err.Error(), "event: lost 3 records: ") {
+		t.Errorf("Stop with three records: %v", err)
 	}
 	for range 3 {
 		if err := <-done; !errors.Is(err, event.ErrStopped) {
@@ -84,4 +90,20 @@ func TestStopTellsWhatIsLost(t *testing.T) {
 	if n := e.Dropped(); n != 3 {
 		t.Errorf("%d dropped", n)
 	}
+}
+
+// TestTLS: the registry leads to an event-srv that speaks TLS.
+func TestTLS(t *testing.T) {
+	running := rpctest.New(t).Boot(eventsrv.Service(), func(c *daemon.Config) {
+		c.DatabaseURL = "sqlite://" + filepath.Join(t.TempDir(), "event.db")
+	})
+	rpctest.Handshakes(t, running.Address(), func(t *testing.T, addr string, c *tls.Config) error {
+		elsewhere := rpctest.New(t)
+		err := elsewhere.Registry.Register(&registry.Service{Name: event.ServiceName, Nodes: []*registry.Node{{Id: "front", Address: addr}}})
+		if err != nil {
+			return err
+		}
+		e := event.NewEvent(event.Client(elsewhere.Client(rpctest.RPC)), event.TLS(c), event.Logger(elsewhere.Logger))
+		return errors.Join(e.Publish(t.Context(), &event.Record{}), e.Stop())
+	})
 }

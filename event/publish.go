@@ -27,7 +27,16 @@ type RecordError struct {
 }
 
 // Error implements error.
-func (e *RecordError) Error() string { return fmt.Sprintf("record %s: %v", e.Record.Id, e.Err) }
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("event: publish record %s: %v", e.id(), e.Err)
+}
+
+func (e *RecordError) id() string {
+	if e.Record == nil {
+		return "nil"
+	}
+	return e.Record.Id
+}
 
 // Unwrap returns Err.
 func (e *RecordError) Unwrap() error { return e.Err }
@@ -37,17 +46,14 @@ func (p *Plugin) Publish(ctx context.Context, r *Record) error {
 	err := p.PublishAll(ctx, []*Record{r})
 	var one *RecordError
 	if errors.As(err, &one) {
-		err = one.Err
+		return fmt.Errorf("event: publish: %w", one.Err)
 	}
-	if err != nil {
-		return fmt.Errorf("publish: %w", err)
-	}
-	return nil
+	return err
 }
 
 // PublishAll implements Event.
 func (p *Plugin) PublishAll(ctx context.Context, records []*Record) error {
-	if err := p.enter(); err != nil {
+	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.handlers.Done()
@@ -68,6 +74,7 @@ func (p *Plugin) PublishAll(ctx context.Context, records []*Record) error {
 	for len(all) > 0 {
 		n := batchOf(all)
 		if err := p.append(ctx, all[:n]); err != nil {
+			err = fmt.Errorf("event: publish: %w", err)
 			finishAll(all, err)
 			return errors.Join(append(errs, err)...)
 		}
@@ -101,13 +108,14 @@ type queued struct {
 	done    func(*Record, error)
 	traced  func(error)
 
-	sequence uint64
-	err      error // the log refused it
+	sequence  uint64
+	duplicate bool
+	err       error // the log refused it
 }
 
 func (q *queued) finish(err error) {
 	if err == nil {
-		q.record.Sequence = q.sequence
+		q.record.Sequence, q.record.Duplicate = q.sequence, q.duplicate
 	}
 	q.traced(err)
 	if q.done != nil {
@@ -151,8 +159,11 @@ func (p *Plugin) append(ctx context.Context, all []*queued) error {
 		return fmt.Errorf("%w: %d results for %d records", ErrUnavailable, len(results), len(all))
 	}
 	for i, q := range all {
-		q.sequence = results[i].Sequence
-		if text := results[i].Error; text != "" {
+		q.sequence, q.duplicate = results[i].Sequence, results[i].Duplicate
+		switch text := results[i].Error; {
+		case results[i].Conflict:
+			q.err = fmt.Errorf("%w: %s", ErrConflict, text)
+		case text != "":
 			q.err = fmt.Errorf("%w: %s", ErrInvalid, text)
 		}
 	}
@@ -161,17 +172,17 @@ func (p *Plugin) append(ctx context.Context, all []*queued) error {
 
 // PublishAsync implements Event.
 func (p *Plugin) PublishAsync(ctx context.Context, r *Record, done func(*Record, error)) error {
-	if err := p.enter(); err != nil {
+	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.handlers.Done()
 	q, err := p.prepare(ctx, r, done)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return fmt.Errorf("event: publish: %w", err)
 	}
 	if err := p.queue.AddWait(ctx, q); err != nil {
 		q.traced(err)
-		return fmt.Errorf("publish: %w", err)
+		return fmt.Errorf("event: publish: %w", err)
 	}
 	return nil
 }
@@ -179,7 +190,7 @@ func (p *Plugin) PublishAsync(ctx context.Context, r *Record, done func(*Record,
 // send runs in the one sender of the queue.
 func (p *Plugin) send(ctx context.Context, all []*queued) error {
 	err := p.append(ctx, all)
-	if err != nil && !errors.Is(err, ErrInvalid) {
+	if err != nil && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrConflict) {
 		return err
 	}
 	for _, q := range all {
@@ -194,17 +205,17 @@ func (p *Plugin) send(ctx context.Context, all []*queued) error {
 	return nil
 }
 
-func lost(all []*queued) { finishAll(all, fmt.Errorf("publish: %w", ErrStopped)) }
+func lost(all []*queued) { finishAll(all, fmt.Errorf("event: publish: %w", ErrStopped)) }
 
 // Flush implements Event.
 func (p *Plugin) Flush(ctx context.Context) error {
-	if err := p.enter(); err != nil {
+	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.handlers.Done()
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(p.life, cancel)()
+	defer context.AfterFunc(p.Life(), cancel)()
 	wait := backoff.Backoff{Min: 20 * time.Millisecond, Max: time.Second}
 	for {
 		err := p.queue.Flush(inner)
@@ -217,6 +228,6 @@ func (p *Plugin) Flush(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("flush: %w", ErrStopped)
+		return fmt.Errorf("event: flush: %w", ErrStopped)
 	}
 }

@@ -135,7 +135,7 @@ func TestLossOfHeavyRecords(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &away{tries: make(map[string][]time.Time)}
-		e := event.NewPlugin("away", a, event.NewOptions(event.Queue(5), event.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))))
+		e := event.NewPlugin("away", a, event.NewOptions(event.QueueSize(5), event.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))))
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -3,8 +3,6 @@ package event
 import (
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/micro/go-platform/event/internal/wire"
 	pb "github.com/micro/go-platform/event/proto"
 )
@@ -24,20 +22,24 @@ const ReservedPrefix = wire.ReservedPrefix // "micro.event."
 
 // complete gives the record what Publish promises.
 func complete(r *Record, origin string) {
-	if r.Id == "" {
-		r.Id = uuid.NewString()
-	}
+	r.Duplicate = false
 	if r.Type == "" {
 		r.Type = DefaultEventType
 	}
 	if r.Origin == "" {
 		r.Origin = origin
 	}
+	made, ours := parseID(r.Id)
+	reused := ours && made.content != contentOf(r)
 	at := r.Time()
-	if at.IsZero() {
+	now := at.IsZero() || reused && made.now && made.time == timeOf(at)
+	if now {
 		at = time.Now()
 	}
 	r.Timestamp, r.TimestampNano = at.Unix(), at.UnixNano()
+	if r.Id == "" || reused || ours && made.time != timeOf(at) {
+		r.Id = newID(r, now)
+	}
 }
 
 // toMessage returns the record as it goes over the wire.

@@ -28,17 +28,19 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
+type opener = func(opts ...event.Option) event.Event
+
 // boot returns events on a network with an event-srv on the database.
-func boot(t *testing.T, url string) (*rpctest.Net, eventtest.Open) {
+func boot(t testing.TB, url string) (*rpctest.Net, opener) {
 	t.Helper()
 	net := rpctest.New(t)
 	net.Boot(eventsrv.Service(), func(c *daemon.Config) { c.DatabaseURL = url })
 	return net, open(net)
 }
 
-func open(net *rpctest.Net) eventtest.Open { return openBy(net, net.Client(rpctest.GRPC)) }
+func open(net *rpctest.Net) opener { return openBy(net, net.Client(rpctest.GRPC)) }
 
-func openBy(net *rpctest.Net, c client.Client) eventtest.Open {
+func openBy(net *rpctest.Net, c client.Client) opener {
 	return func(opts ...event.Option) event.Event {
 		return event.NewEvent(append([]event.Option{event.Client(c), event.Logger(net.Logger)}, opts...)...)
 	}
@@ -46,23 +48,23 @@ func openBy(net *rpctest.Net, c client.Client) eventtest.Open {
 
 func TestPlatformSQLite(t *testing.T) {
 	t.Parallel()
-	eventtest.Run(t, func(t *testing.T) eventtest.Open {
+	eventtest.Run(t, eventtest.Sharing(func(t testing.TB) opener {
 		_, open := boot(t, "sqlite://"+filepath.Join(t.TempDir(), "event.db"))
 		return open
-	})
+	}))
 }
 
 // A user's grpc client is used as it is, with go-micro's bounds of messages.
 func TestPlatformWithAPlainClient(t *testing.T) {
 	t.Parallel()
-	eventtest.Run(t, func(t *testing.T) eventtest.Open {
+	eventtest.Run(t, eventtest.Sharing(func(t testing.TB) opener {
 		net, _ := boot(t, "sqlite://"+filepath.Join(t.TempDir(), "event.db"))
 		return openBy(net, plainClient(t, net))
-	})
+	}))
 }
 
 // plainClient is go-micro's, but that its connections are closed.
-func plainClient(t *testing.T, net *rpctest.Net) client.Client {
+func plainClient(t testing.TB, net *rpctest.Net) client.Client {
 	t.Helper()
 	sel := selector.NewSelector(selector.Registry(net.Registry))
 	var conns sync.Map
@@ -86,26 +88,27 @@ func plainClient(t *testing.T, net *rpctest.Net) client.Client {
 
 func TestPlatformMySQL(t *testing.T) {
 	t.Parallel()
-	eventtest.Run(t, func(t *testing.T) eventtest.Open {
+	eventtest.Run(t, eventtest.Sharing(func(t testing.TB) opener {
 		_, open := boot(t, rpctest.MySQLURL(t, backend.Shared))
 		return open
-	})
+	}))
 }
 
 func TestPlatformNATS(t *testing.T) {
 	t.Parallel()
 	server := backend.NATS(t)
 	n := 0
-	eventtest.Run(t, func(t *testing.T) eventtest.Open {
+	eventtest.Run(t, eventtest.Sharing(func(t testing.TB) opener {
 		n++
 		_, open := boot(t, fmt.Sprint(server.URL, "/log", n))
 		return open
-	})
+	}))
 }
 
-// briefly is event-srv that keeps records for a second.
-func briefly(url func(t *testing.T) string) eventtest.NewExpiring {
-	return func(t *testing.T) (eventtest.Open, eventtest.Expire) {
+// briefly runs the suite on event-srv that keeps records for a second.
+func briefly(t *testing.T, url func(t testing.TB) string) {
+	var clients sync.Map // by test
+	eventtest.RunRetention(t, eventtest.Sharing(func(t testing.TB) opener {
 		net := rpctest.New(t)
 		service := eventsrv.Service()
 		for _, f := range service.Flags {
@@ -114,30 +117,31 @@ func briefly(url func(t *testing.T) string) eventtest.NewExpiring {
 			}
 		}
 		net.Boot(service, func(c *daemon.Config) { c.DatabaseURL = url(t) })
-		client := pb.NewEventService(event.ServiceName, net.Client(rpctest.GRPC))
-		return open(net), func(t *testing.T, last *event.Record) {
-			rpctest.Eventually(t, "the record expires", func() bool {
-				rsp, err := client.CloudEvents(t.Context(), &pb.CloudEventsRequest{After: last.Sequence - 1, Limit: 1})
-				return err == nil && !strings.Contains(string(rsp.Events), last.Id)
-			})
-		}
-	}
+		clients.Store(t, pb.NewEventService(event.ServiceName, net.Client(rpctest.GRPC)))
+		return open(net)
+	}), func(t testing.TB, last *event.Record) {
+		client, _ := clients.Load(t)
+		rpctest.Eventually(t, "the record expires", func() bool {
+			rsp, err := client.(pb.EventService).CloudEvents(context.Background(), &pb.CloudEventsRequest{After: last.Sequence - 1, Limit: 1})
+			return err == nil && !strings.Contains(string(rsp.Events), last.Id)
+		})
+	})
 }
 
 func TestPlatformRetentionOfSQLite(t *testing.T) {
 	t.Parallel()
-	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "event.db") }))
+	briefly(t, func(t testing.TB) string { return "sqlite://" + filepath.Join(t.TempDir(), "event.db") })
 }
 
 func TestPlatformRetentionOfMySQL(t *testing.T) {
 	t.Parallel()
-	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return rpctest.MySQLURL(t, backend.Shared) }))
+	briefly(t, func(t testing.TB) string { return rpctest.MySQLURL(t, backend.Shared) })
 }
 
 func TestPlatformRetentionOfNATS(t *testing.T) {
 	t.Parallel()
 	server := backend.NATS(t)
-	eventtest.RunRetention(t, briefly(func(t *testing.T) string { return server.URL + "/" + strings.ReplaceAll(t.Name(), "/", "-") }))
+	briefly(t, func(t testing.TB) string { return server.URL + "/" + strings.ReplaceAll(t.Name(), "/", "-") })
 }
 
 func TestPlatformOverRestartsOfMySQL(t *testing.T) {
@@ -147,17 +151,17 @@ func TestPlatformOverRestartsOfMySQL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventtest.RunRestart(t, func(t *testing.T) eventtest.Open {
+	eventtest.RunRestart(t, eventtest.Sharing(func(t testing.TB) opener {
 		_, open := boot(t, "mysql://"+dsn.User+"@"+dsn.Addr+"/"+dsn.DBName)
 		return open
-	}, server.Kill, server.Restart)
+	}), server.Kill, server.Restart)
 }
 
 func TestPlatformOverRestartsOfNATS(t *testing.T) {
 	t.Parallel()
 	server := backend.NATS(t)
-	eventtest.RunRestart(t, func(t *testing.T) eventtest.Open {
+	eventtest.RunRestart(t, eventtest.Sharing(func(t testing.TB) opener {
 		_, open := boot(t, server.URL)
 		return open
-	}, server.Kill, server.Restart)
+	}), server.Kill, server.Restart)
 }

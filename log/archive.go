@@ -55,7 +55,7 @@ func (a *archive) take() error {
 	}
 	a.last = at
 	if err := os.Rename(a.name, a.path(at)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("rotate log: %w", err)
+		return fmt.Errorf("log: rotate: %w", err)
 	}
 	select {
 	case a.wake <- struct{}{}:
@@ -110,7 +110,7 @@ func (a *archive) tidy(ctx context.Context) error {
 
 func remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove rotated log: %w", err)
+		return fmt.Errorf("log: remove a rotated file: %w", err)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func remove(path string) error {
 func (a *archive) list() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(a.name))
 	if err != nil {
-		return nil, fmt.Errorf("list rotated logs: %w", err)
+		return nil, fmt.Errorf("log: list rotated files: %w", err)
 	}
 	ext := filepath.Ext(a.name)
 	prefix := strings.TrimSuffix(filepath.Base(a.name), ext) + "-"
@@ -137,34 +137,47 @@ func (a *archive) list() ([]string, error) {
 	return slices.Compact(paths), nil
 }
 
-// compress replaces a file by its gzip. The new one takes its name only when it
-// is whole and the old one goes last: after a crash between the two both are
-// there and it is done again.
+// compress replaces a file by its gzip, of the same mode. The new one takes its
+// name only when it is whole and the old one goes last: after a crash between the
+// two both are there and it is done again. The lock waits for a writer that had
+// the file before it was moved, and for another process that does the same.
 func compress(ctx context.Context, path string) error {
+	in, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // another process did it
+	}
+	if err != nil {
+		return fmt.Errorf("log: compress a rotated file: %w", err)
+	}
+	defer func() { _ = in.Close() }() // only read
+	if err := lock(in); err != nil {
+		return fmt.Errorf("log: lock a rotated file: %w", err)
+	}
+	if !exists(path) {
+		return nil
+	}
 	partial := path + ".gz.tmp"
-	err := pack(ctx, path, partial)
-	if err == nil {
+	if err = pack(ctx, in, partial); err == nil {
 		err = os.Rename(partial, path+".gz")
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("compress rotated log: %w", err), remove(partial))
+		return errors.Join(fmt.Errorf("log: compress a rotated file: %w", err), remove(partial))
 	}
 	return remove(path)
 }
 
-func pack(ctx context.Context, from, to string) error {
-	in, err := os.Open(from)
+func pack(ctx context.Context, in *os.File, to string) error {
+	info, err := in.Stat()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = in.Close() }() // only read
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	zip := gzip.NewWriter(out)
 	_, err = io.Copy(zip, &ended{ctx, in})
-	return errors.Join(err, zip.Close(), out.Sync(), out.Close())
+	return errors.Join(err, out.Chmod(info.Mode().Perm()), zip.Close(), out.Sync(), out.Close())
 }
 
 // ended is a reader that fails when its context has ended.

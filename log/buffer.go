@@ -36,6 +36,12 @@ type Buffer struct {
 	writing writing
 }
 
+// What a caller who is in a hurry gets, made beforehand.
+var (
+	errClosed = fmt.Errorf("log: %w", ErrStopped)
+	errFull   = fmt.Errorf("log: %w", ErrFull)
+)
+
 // record is one encoded event.
 type record struct{ data []byte }
 
@@ -55,7 +61,7 @@ type writing struct {
 // opened. The Buffer works in spite of that, as well as the sink does.
 func (b *Buffer) Start() error {
 	if b.closed.Load() {
-		return ErrStopped
+		return errClosed
 	}
 	b.begin()
 	if !b.mu.TryLock() { // it is being written already
@@ -73,37 +79,48 @@ func (b *Buffer) begin() { b.start.Do(func() { _ = b.queue.Start() }) }
 func (b *Buffer) Send(e *Event) error {
 	if b.closed.Load() {
 		b.queue.Drop(1)
-		return ErrStopped
+		return errClosed
 	}
 	if b.opts.Policy == BlockPolicy {
 		return b.SendWait(context.Background(), e)
 	}
-	if waiting := b.queue.Len(); waiting >= b.opts.Capacity || b.sampledOut(e, waiting) {
+	if waiting := b.queue.Len(); waiting >= b.opts.QueueSize || b.sampledOut(e, waiting) {
 		b.queue.Drop(1)
-		return ErrFull
+		return errFull
 	}
 	b.begin()
 	r := b.encode(e)
-	err := b.queue.Add(r)
-	if err != nil {
+	if err := b.queue.Add(r); err != nil {
 		b.free(r)
+		return refusal(err)
 	}
-	return err
+	return nil
 }
 
 // SendWait queues the event and waits for room until ctx ends.
 func (b *Buffer) SendWait(ctx context.Context, e *Event) error {
 	b.begin()
 	r := b.encode(e)
-	err := b.queue.AddWait(ctx, r)
-	if err != nil {
+	if err := b.queue.AddWait(ctx, r); err != nil {
 		b.free(r)
+		return refusal(err)
 	}
-	return err
+	return nil
+}
+
+// refusal names the package in what the queue says.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, ErrFull):
+		return errFull
+	case errors.Is(err, ErrStopped):
+		return errClosed
+	}
+	return err // of a context
 }
 
 func (b *Buffer) sampledOut(e *Event, waiting int) bool {
-	return b.opts.Policy == SamplePolicy && e.Level < ErrorLevel && waiting > b.opts.Capacity/2 &&
+	return b.opts.Policy == SamplePolicy && e.Level < ErrorLevel && waiting > b.opts.QueueSize/2 &&
 		b.sampling.Add(1)%uint64(b.opts.Sample) != 0
 }
 
@@ -122,7 +139,7 @@ func (b *Buffer) free(r *record) {
 // Flush writes what is queued now, and tries for 2 s to.
 func (b *Buffer) Flush() error {
 	if b.closed.Load() {
-		return ErrStopped
+		return errClosed
 	}
 	b.begin()
 	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
@@ -134,23 +151,25 @@ func (b *Buffer) Flush() error {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return ErrNotFlushed
+			return fmt.Errorf("log: %w", ErrNotFlushed)
 		case b.closed.Load():
-			return ErrStopped
+			return errClosed
 		case wait.Wait(ctx) != nil:
-			return fmt.Errorf("%w: %w", ErrNotFlushed, err)
+			return fmt.Errorf("log: %w: %w", ErrNotFlushed, err)
 		}
 	}
 }
 
-// Close writes what is left, within 2 s, and says what was lost.
+// Close writes what is left, within 2 s, and returns an ErrLost for what was lost.
 func (b *Buffer) Close() error {
 	var err error
 	b.close.Do(func() {
 		b.closed.Store(true)
-		err = b.queue.Stop()
+		if err = b.queue.Stop(); err != nil {
+			err = fmt.Errorf("log: %w", err)
+		}
 		if !b.mu.TryLock() { // the sink hangs, it cannot be closed
-			err = errors.Join(err, errors.New("a write still hangs"))
+			err = errors.Join(err, errors.New("log: a write still hangs"))
 			return
 		}
 		defer b.mu.Unlock()
@@ -188,7 +207,7 @@ func (b *Buffer) write(ctx context.Context, records []*record) error {
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("output %s took nothing", b)
+			return fmt.Errorf("log: output %s took nothing", b)
 		}
 	}
 	w.told = w.telling

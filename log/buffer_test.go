@@ -78,9 +78,9 @@ func numbered(i int) *log.Event {
 }
 
 func TestBuffer(t *testing.T) {
-	logtest.RunOutput(t, func(*testing.T) logtest.Far {
+	logtest.RunOutput(t, func(testing.TB) logtest.Fixture {
 		s := &sink{}
-		return logtest.Far{Output: buffer(s), Read: s.read}
+		return logtest.Fixture{Output: buffer(s), Read: s.read}
 	})
 }
 
@@ -122,8 +122,8 @@ func told(t *testing.T, events []*log.Event) (arrived, dropped int) {
 
 func TestDropsAreCountedInTheStream(t *testing.T) {
 	for name, limit := range map[string]log.OutputOption{
-		"events": log.OutputCapacity(100, 1<<20),
-		"bytes":  log.OutputCapacity(10000, 5000),
+		"events": log.OutputQueueSize(100, 1<<20),
+		"bytes":  log.OutputQueueSize(10000, 5000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &sink{down: true}
@@ -172,7 +172,7 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 
 func TestBlockLosesNothing(t *testing.T) {
 	s := &sink{}
-	b := buffer(s, log.OutputPolicy(log.BlockPolicy), log.OutputCapacity(4, 1<<20))
+	b := buffer(s, log.OutputPolicy(log.BlockPolicy), log.OutputQueueSize(4, 1<<20))
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -191,7 +191,7 @@ func TestBlockLosesNothing(t *testing.T) {
 
 func TestCloseFreesThoseWhoWaitForRoom(t *testing.T) {
 	s := &sink{down: true}
-	b := buffer(s, log.OutputPolicy(log.BlockPolicy), log.OutputCapacity(1, 1<<20))
+	b := buffer(s, log.OutputPolicy(log.BlockPolicy), log.OutputQueueSize(1, 1<<20))
 	ended := make(chan error)
 	go func() {
 		for {
@@ -216,7 +216,7 @@ func TestCloseFreesThoseWhoWaitForRoom(t *testing.T) {
 
 func TestSampleKeepsErrors(t *testing.T) {
 	s := &sink{down: true}
-	b := buffer(s, log.OutputSample(10), log.OutputCapacity(1000, 1<<20))
+	b := buffer(s, log.OutputSample(10), log.OutputQueueSize(1000, 1<<20))
 	for i := range 3000 {
 		e := numbered(i)
 		if i%10 == 0 {
@@ -248,7 +248,7 @@ func TestSampleKeepsErrors(t *testing.T) {
 
 func TestHangingSinkCostsNobodyTime(t *testing.T) {
 	hung := &sink{hang: make(chan struct{})}
-	bad := buffer(hung, log.OutputCapacity(10, 1<<20))
+	bad := buffer(hung, log.OutputQueueSize(10, 1<<20))
 	good := recorder.NewOutput()
 	l := log.NewLog(log.WithOutput(bad), log.WithOutput(good), log.WithLogger(quiet()))
 	begun := time.Now()
@@ -262,7 +262,7 @@ func TestHangingSinkCostsNobodyTime(t *testing.T) {
 		t.Errorf("good got %d, bad dropped %d", len(good.Events()), bad.Dropped())
 	}
 	begun = time.Now()
-	if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "lost") {
+	if err := l.Stop(); !errors.Is(err, log.ErrLost) || !strings.HasPrefix(err.Error(), "log: output sink: lost ") {
 		t.Errorf("Stop: %v", err)
 	}
 	if d := time.Since(begun); d > 8*time.Second {
@@ -273,7 +273,7 @@ func TestHangingSinkCostsNobodyTime(t *testing.T) {
 
 func TestFatalWaitsForRoom(t *testing.T) {
 	s := &sink{down: true}
-	b := buffer(s, log.OutputCapacity(2, 1<<20))
+	b := buffer(s, log.OutputQueueSize(2, 1<<20))
 	exited := false
 	l := log.NewLog(log.WithOutput(b), log.WithLogger(quiet()), log.WithExit(func(int) { exited = true }))
 	for i := range 5 {
@@ -292,14 +292,13 @@ func TestFatalWaitsForRoom(t *testing.T) {
 
 func TestBadOutputOptions(t *testing.T) {
 	for option, opt := range map[string]log.OutputOption{
-		"OutputPolicy":   log.OutputPolicy(9),
-		"OutputSample":   log.OutputSample(0),
-		"OutputCapacity": log.OutputCapacity(0, 1),
-		"OutputInterval": log.OutputInterval(-1),
-		"OutputTimeout":  log.OutputTimeout(0),
-		"OutputLogger":   log.OutputLogger(nil),
-		"OutputRotate":   log.OutputRotate(-1, 0),
-		"OutputBackups":  log.OutputBackups(-1, false),
+		"OutputPolicy":    log.OutputPolicy(9),
+		"OutputSample":    log.OutputSample(0),
+		"OutputQueueSize": log.OutputQueueSize(0, 1),
+		"OutputInterval":  log.OutputInterval(-1),
+		"OutputTimeout":   log.OutputTimeout(0),
+		"OutputRotate":    log.OutputRotate(-1, 0),
+		"OutputBackups":   log.OutputBackups(-1, false),
 	} {
 		s := &sink{}
 		b := buffer(s, opt)

@@ -22,9 +22,12 @@ import (
 // is called on it or, once started, at SIGHUP (OutputReopen).
 //
 // An event counts as written when the operating system has taken it; the file is
-// not synced to the disk. A file belongs to one output of one process. A line
-// that a crash tore is ended when the file is opened again, so that the next
-// event has a line of its own.
+// not synced to the disk. Several outputs, of several processes too, may write one
+// file: a lock keeps their lines and rotations apart (flock; on systems without it
+// a file belongs to one output). A file that was moved, removed or cut by somebody
+// else is noticed at the next event. A new file has the mode of the one before it.
+// A line that a crash tore is ended when the file is opened again, so that the
+// next event has a line of its own.
 func NewOutput(opts ...OutputOption) Output {
 	o := NewOutputOptions(opts...)
 	if o.Name == "" {
@@ -83,7 +86,7 @@ func (f *file) obey(ctx context.Context, caught <-chan os.Signal) {
 func (f *file) Reopen() error {
 	return f.exclusive(func() error {
 		if f.closed.Load() {
-			return ErrStopped
+			return errClosed
 		}
 		return errors.Join(f.sink.shut(), f.sink.Open())
 	})
@@ -97,11 +100,12 @@ func (f *file) Close() error {
 type fileSink struct {
 	opts    OutputOptions
 	archive archive
-	file    *os.File // nil while closed
-	size    int64
-	first   time.Time // of the first event in the file
-	torn    bool      // the file ends within a line
-	retry   time.Time // no rotation before, after one that failed
+	file    *os.File    // nil while closed
+	mode    os.FileMode // of the last file
+	size    int64       // as the file system said last
+	first   time.Time   // of the first event in the file
+	torn    bool        // the file ends within a line
+	retry   time.Time   // no rotation before, after one that failed
 	lines   []byte
 }
 
@@ -113,19 +117,52 @@ func (s *fileSink) Open() error {
 	}
 	f, err := os.OpenFile(s.opts.Name, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("open log: %w", err)
+		return fmt.Errorf("log: open: %w", err)
 	}
 	info, err := f.Stat()
+	if err == nil && info.Size() == 0 && s.mode != 0 && info.Mode().Perm() != s.mode {
+		err = f.Chmod(s.mode) // the one that was rotated may be read by others
+	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("open log: %w", err), f.Close())
+		return errors.Join(fmt.Errorf("log: open: %w", err), f.Close())
 	}
 	s.file, s.size = f, info.Size()
-	s.first = time.Now()
+	if s.mode == 0 {
+		s.mode = info.Mode().Perm()
+	}
+	s.first, s.torn = time.Now(), false
 	if s.size > 0 {
 		s.first, s.torn = inspect(f, info)
 	}
 	s.archive.start()
 	return nil
+}
+
+// enter opens the file that has the name now and locks it. It is to be left with
+// unlock, or shut.
+func (s *fileSink) enter() error {
+	for {
+		if err := s.Open(); err != nil {
+			return err
+		}
+		if err := lock(s.file); err != nil {
+			return errors.Join(fmt.Errorf("log: lock: %w", err), s.shut())
+		}
+		is, err := s.file.Stat()
+		if err != nil {
+			return errors.Join(fmt.Errorf("log: look: %w", err), s.shut())
+		}
+		if named, err := os.Stat(s.opts.Name); err == nil && os.SameFile(is, named) {
+			if is.Size() == 0 && s.size > 0 { // cut: a new beginning
+				s.first, s.torn = time.Now(), false
+			}
+			s.size, s.mode = is.Size(), is.Mode().Perm()
+			return nil
+		}
+		if err := s.shut(); err != nil { // it was moved away: go on in its successor
+			return err
+		}
+	}
 }
 
 // inspect looks when the first event of a file was logged, and whether its last
@@ -145,7 +182,7 @@ func inspect(f *os.File, info os.FileInfo) (first time.Time, torn bool) {
 func (s *fileSink) Write(_ context.Context, events [][]byte) (int, error) {
 	done := 0
 	for done < len(events) {
-		if err := s.Open(); err != nil {
+		if err := s.enter(); err != nil {
 			return done, err
 		}
 		if s.due(len(events[done])) {
@@ -158,12 +195,15 @@ func (s *fileSink) Write(_ context.Context, events [][]byte) (int, error) {
 		if err := s.write(); err != nil {
 			return done, err
 		}
+		if err := unlock(s.file); err != nil {
+			return done + n, errors.Join(fmt.Errorf("log: unlock: %w", err), s.shut())
+		}
 		done += n
 	}
 	return done, nil
 }
 
-// due tells whether the file must be rotated before a line of so many bytes.
+// due reports whether the file must be rotated before a line of so many bytes.
 func (s *fileSink) due(line int) bool {
 	if s.size == 0 || time.Now().Before(s.retry) {
 		return false
@@ -201,24 +241,34 @@ func (s *fileSink) write() error {
 		return nil
 	}
 	if n > 0 { // should this fail, Open sees the torn line
-		err = errors.Join(err, s.file.Truncate(s.size))
+		err = errors.Join(err, s.cut(int64(n)))
 	}
-	return errors.Join(fmt.Errorf("write log: %w", err), s.shut())
+	return errors.Join(fmt.Errorf("log: write: %w", err), s.shut())
 }
 
-// rotate moves the file away. When it cannot be moved the log goes on in it, for
-// a minute, rather than stop.
-func (s *fileSink) rotate() error {
-	if err := s.shut(); err != nil {
+// cut takes the last n bytes off. The file is as long as the file system says:
+// somebody else may have cut it meanwhile, and a length that is remembered would
+// fill it with zeros.
+func (s *fileSink) cut(n int64) error {
+	info, err := s.file.Stat()
+	if err != nil || info.Size() < n {
 		return err
 	}
+	return s.file.Truncate(info.Size() - n)
+}
+
+// rotate moves the file away, which is locked: nobody else writes into it, nor
+// moves it, until it has another name. When it cannot be moved the log goes on in
+// it, for a minute, rather than stop.
+func (s *fileSink) rotate() error {
 	if err := s.archive.take(); err != nil {
 		s.retry = time.Now().Add(time.Minute)
 		s.opts.Logger.Warn("cannot rotate the log", "error", err)
 	}
-	return nil
+	return s.shut()
 }
 
+// shut closes the file, and with it ends its lock.
 func (s *fileSink) shut() error {
 	if s.file == nil {
 		return nil
@@ -226,7 +276,7 @@ func (s *fileSink) shut() error {
 	f := s.file
 	s.file = nil
 	if err := f.Close(); err != nil {
-		return fmt.Errorf("close log: %w", err)
+		return fmt.Errorf("log: close: %w", err)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func file(path string, opts ...log.OutputOption) log.Output {
 }
 
 // readFile returns the events of a log file, gzipped or not.
-func readFile(t *testing.T, path string) []*log.Event {
+func readFile(t testing.TB, path string) []*log.Event {
 	t.Helper()
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -60,9 +60,9 @@ func readFile(t *testing.T, path string) []*log.Event {
 }
 
 func TestFile(t *testing.T) {
-	logtest.RunOutput(t, func(t *testing.T) logtest.Far {
+	logtest.RunOutput(t, func(t testing.TB) logtest.Fixture {
 		path := filepath.Join(t.TempDir(), "app.log")
-		return logtest.Far{Output: file(path), Read: func() []*log.Event { return readFile(t, path) }}
+		return logtest.Fixture{Output: file(path), Read: func() []*log.Event { return readFile(t, path) }}
 	})
 }
 
@@ -234,5 +234,83 @@ func TestRotationThatFailsGoesOnInTheFile(t *testing.T) {
 	}
 	if n := len(readFile(t, path)); n != 50 {
 		t.Errorf("%d events, want 50", n)
+	}
+}
+
+// TestTwoLogsOnOneFile is two programs in one folder with the defaults.
+func TestTwoLogsOnOneFile(t *testing.T) {
+	const writers, each = 3, 4000
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	var logs sync.WaitGroup
+	for w := range writers {
+		logs.Go(func() {
+			out := file(path, log.OutputRotate(64<<10, 0), log.OutputBackups(0, true), log.OutputPolicy(log.BlockPolicy))
+			for i := range each {
+				if err := out.Send(&log.Event{Message: strconv.Itoa(i), Fields: log.Fields{"writer": strconv.Itoa(w)}}); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := out.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	logs.Wait()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), ".tmp") || !strings.HasSuffix(entry.Name(), ".gz") && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == entry.Name()+".gz" }) {
+			continue // a compression was interrupted, and the next start goes on with it
+		}
+		for _, e := range readFile(t, filepath.Join(dir, entry.Name())) {
+			seen[e.Fields["writer"]+" "+e.Message]++
+		}
+	}
+	if len(seen) != writers*each {
+		t.Errorf("%d of %d lines are there", len(seen), writers*each)
+	}
+	for line, n := range seen {
+		if n != 1 {
+			t.Errorf("%s is there %d times", line, n)
+		}
+	}
+	if len(entries) < 5 {
+		t.Errorf("%d files: nothing was rotated", len(entries))
+	}
+}
+
+// TestWhatOthersDoToTheFile is noticed at the next event.
+func TestWhatOthersDoToTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	out := file(path)
+	n := 0
+	write := func() {
+		t.Helper()
+		n++
+		if err := errors.Join(out.Send(numbered(n)), out.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		events := readFile(t, path)
+		if len(events) == 0 || events[len(events)-1].Message != strconv.Itoa(n) {
+			t.Fatalf("event %d is not in the file, but %v", n, events)
+		}
+	}
+	write()
+	for what, do := range map[string]func() error{
+		"moved":   func() error { return os.Rename(path, path+".moved") },
+		"removed": func() error { return os.Remove(path) },
+		"cut":     func() error { return os.Truncate(path, 0) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(what, err)
+		}
+		write()
+	}
+	if err := out.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -40,6 +40,33 @@ func TestFileIsOnlyTheOwners(t *testing.T) {
 	}
 }
 
+// TestModeStays: a file that the operator opened to a group stays so when it is
+// rotated.
+func TestModeStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	out := file(path, log.OutputRotate(1000, 0), log.OutputBackups(0, true))
+	for i := range 100 {
+		if err := out.Send(numbered(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode() != 0o640 {
+			t.Errorf("%s has mode %v, %v", f.Name(), info.Mode(), err)
+		}
+	}
+}
+
 func TestReopenAtHangup(t *testing.T) {
 	// Never stopped: the last hangup may arrive when the output no longer listens,
 	// at any time, and would end the process.
@@ -108,6 +135,10 @@ func fillDisk(t *testing.T, path string) {
 		}
 	}
 	out := file(path, log.OutputInterval(time.Hour))
+	// Somebody writes a lot, and cuts the file, as copytruncate does.
+	if err := errors.Join(out.Send(numbered(-1)), out.Send(numbered(-2)), out.Flush(), os.Truncate(path, 0)); err != nil {
+		t.Fatal(err)
+	}
 	limit(1000) // within a line
 	for i := range 50 {
 		if err := out.Send(numbered(i)); err != nil {

@@ -40,11 +40,14 @@ const (
 )
 
 var (
-	// ErrInvalid is wrapped by what is said of an option.
+	// ErrInvalid is matched by errors of options.
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned by an output that was closed and by the Start of a
 	// Log that was stopped.
 	ErrStopped = lifecycle.ErrStopped
+	// ErrLost is matched by what Stop, or the Close of an output, returns when
+	// events could not be delivered.
+	ErrLost = lifecycle.ErrLost
 	// ErrFull is returned by an output that dropped the event for want of room.
 	ErrFull = batch.ErrFull
 	// ErrNotFlushed is returned by a Flush that took longer than 2 s.
@@ -54,11 +57,11 @@ var (
 // Log is the root of all Loggers of a program: it owns the level, the outputs
 // and the fields that every event carries.
 //
-// It may be used before Start: outputs begin to work with their first event.
-// Start makes them begin at once and reports what is wrong, with the options or
-// with an output, while it can still be told to a person. After Stop events are
-// counted as dropped; nothing hangs and nothing panics. All methods are safe for
-// concurrent use.
+// The first event starts it, as Start does, and what is wrong then is told by
+// WithLogger; an option that is wrong is ignored, so that nothing is lost for it.
+// Start reports what is wrong, with the options or with an output, while it can
+// still be told to a person. After Stop events are counted as dropped; nothing
+// hangs and nothing panics. All methods are safe for concurrent use.
 type Log interface {
 	// Init changes options at run time. The given outputs are added, and
 	// replace the default file; level and exit function are replaced; fields are
@@ -77,11 +80,11 @@ type Log interface {
 	// per output.
 	Dropped() uint64
 	Logger
-	// Start begins the outputs. It is idempotent; after Stop it returns
-	// ErrStopped.
+	// Start begins the outputs. It is idempotent once it has succeeded; after Stop
+	// it returns ErrStopped.
 	Start() error
 	// Stop flushes and closes every output, all at once and within about 2 s,
-	// and returns an error that says what each one lost. It is idempotent.
+	// and returns an ErrLost that says what each one lost. It is idempotent.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -109,7 +112,7 @@ type Logger interface {
 	// LogFields logs a message with fields of its own, cheaper than making a
 	// Logger for one event.
 	LogFields(level Level, message string, fields ...Field)
-	// Enabled tells whether events of this level are logged.
+	// Enabled reports whether events of this level are logged.
 	Enabled(level Level) bool
 	// WithFields returns a Logger whose events carry these fields too; one of
 	// the same name is replaced. The fields are encoded once, here: keep the

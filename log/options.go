@@ -1,13 +1,14 @@
 package log
 
 import (
-	"errors"
-	"fmt"
+	"context"
 	"log/slog"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Options of a Log.
@@ -18,34 +19,69 @@ type Options struct {
 	Redact  []string       // names of fields whose values are not logged
 	Exit    func(code int) // ends the program after Fatal
 	Logger  *slog.Logger   // for outputs that fail, see WithLogger
-
-	errs []error
+	// Context is for options of plugins that this package does not know.
+	Context context.Context
 }
 
 // Option changes the Options of a Log.
 type Option func(*Options)
 
-// WithLevel sets the lowest level that is logged, DefaultLevel unless given.
-func WithLevel(level Level) Option {
-	return func(o *Options) {
-		if !level.valid() {
-			o.fail("WithLevel: unknown level %d", int(level))
-			return
-		}
-		o.Level = level
-	}
+// NewOptions returns the defaults changed by the options.
+func NewOptions(opts ...Option) Options {
+	return Options{Level: DefaultLevel, Exit: os.Exit, Context: context.Background()}.apply(opts)
 }
+
+// apply returns a copy of o changed by the options.
+func (o Options) apply(opts []Option) Options {
+	o.Fields = maps.Clone(o.Fields)
+	o.Outputs = slices.Clone(o.Outputs)
+	o.Redact = slices.Clone(o.Redact)
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = stderr()
+	}
+	return o
+}
+
+// Validate returns an ErrInvalid that names each option with a bad value.
+func (o Options) Validate() error {
+	c := option.Of("log")
+	option.Within(c, "WithLevel", int(o.Level), int(DebugLevel), int(FatalLevel))
+	for i, out := range o.Outputs {
+		c.That(out != nil, "WithOutput", "output %d is nil", i)
+	}
+	for i, name := range o.Redact {
+		c.That(strings.TrimSpace(name) != "", "WithRedact", "name %d is empty", i)
+	}
+	c.That(o.Exit != nil, "WithExit", "the function is nil")
+	return c.Err()
+}
+
+// repaired returns o with the defaults where an option is bad, so that what is
+// logged is not lost for it.
+func (o Options) repaired() Options {
+	if !o.Level.valid() {
+		o.Level = DefaultLevel
+	}
+	if o.Exit == nil {
+		o.Exit = os.Exit
+	}
+	o.Outputs = slices.DeleteFunc(slices.Clone(o.Outputs), func(out Output) bool { return out == nil })
+	o.Redact = slices.DeleteFunc(slices.Clone(o.Redact), func(name string) bool { return strings.TrimSpace(name) == "" })
+	return o
+}
+
+// WithLevel sets the lowest level that is logged; the default is DefaultLevel.
+func WithLevel(level Level) Option { return func(o *Options) { o.Level = level } }
 
 // WithOutput adds an output; it may be given many times. A Log without any
 // writes the file of NewOutput.
 func WithOutput(out Output) Option {
-	return func(o *Options) {
-		if out == nil {
-			o.fail("WithOutput: nil")
-			return
-		}
-		o.Outputs = append(o.Outputs, out)
-	}
+	return func(o *Options) { o.Outputs = append(o.Outputs, out) }
 }
 
 // WithFields adds fields that every event carries: the service's name, say.
@@ -63,63 +99,17 @@ func WithFields(fields Fields) Option {
 // dot: "password" covers "user.Password". Messages are not searched. Fields of
 // Loggers that exist already stay as they are.
 func WithRedact(names ...string) Option {
-	return func(o *Options) {
-		for _, name := range names {
-			if strings.TrimSpace(name) == "" {
-				o.fail("WithRedact: empty name")
-				return
-			}
-		}
-		o.Redact = append(o.Redact, names...)
-	}
+	return func(o *Options) { o.Redact = append(o.Redact, names...) }
 }
 
-// WithExit replaces os.Exit as what follows Fatal. When the function returns,
-// so does Fatal.
-func WithExit(exit func(code int)) Option {
-	return func(o *Options) {
-		if exit == nil {
-			o.fail("WithExit: nil")
-			return
-		}
-		o.Exit = exit
-	}
-}
+// WithExit sets what follows Fatal; the default is os.Exit. When the function
+// returns, so does Fatal.
+func WithExit(exit func(code int)) Option { return func(o *Options) { o.Exit = exit } }
 
 // WithLogger sets where the Log tells of its own trouble: an output that begins
-// or ceases to fail. By default that is standard error, and it must not be a
-// logger that leads back into this Log.
-func WithLogger(logger *slog.Logger) Option {
-	return func(o *Options) {
-		if logger == nil {
-			o.fail("WithLogger: nil")
-			return
-		}
-		o.Logger = logger
-	}
-}
-
-func (o *Options) fail(format string, args ...any) {
-	o.errs = append(o.errs, fmt.Errorf("log: %w: option "+format, append([]any{ErrInvalid}, args...)...))
-}
-
-// apply returns a copy of o with the options applied, and what was wrong with
-// them.
-func (o Options) apply(opts []Option) (Options, error) {
-	o.Fields = maps.Clone(o.Fields)
-	o.Outputs = slices.Clone(o.Outputs)
-	o.Redact = slices.Clone(o.Redact)
-	for _, opt := range opts {
-		opt(&o)
-	}
-	err := errors.Join(o.errs...)
-	o.errs = nil
-	return o, err
-}
-
-func defaultOptions() Options {
-	return Options{Level: DefaultLevel, Exit: os.Exit, Logger: stderr()}
-}
+// or ceases to fail. The default, also of nil, is standard error and not
+// slog.Default(): it must not lead back into this Log.
+func WithLogger(logger *slog.Logger) Option { return func(o *Options) { o.Logger = logger } }
 
 // stderr is where trouble with logging is told: slog's default may well lead
 // into the Log that is in trouble.

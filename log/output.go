@@ -3,8 +3,8 @@ package log
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -95,9 +95,21 @@ func (o *output) close() error {
 	return o.wrap(errors.Join(o.Flush(), o.Close()))
 }
 
+// wrap names the output, once, and the package.
 func (o *output) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("log output %s: %w", o.String(), err)
+	return &outputError{o.String(), err}
 }
+
+type outputError struct {
+	output string
+	err    error
+}
+
+func (e *outputError) Error() string {
+	return "log: output " + e.output + ": " + strings.ReplaceAll(strings.TrimPrefix(e.err.Error(), "log: "), "\nlog: ", "\n")
+}
+
+func (e *outputError) Unwrap() error { return e.err }

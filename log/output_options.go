@@ -2,11 +2,11 @@ package log
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Policy is what a Buffer does with an event for which it has no room.
@@ -27,15 +27,15 @@ const (
 // OutputOptions are what the outputs of this project have in common, and what
 // the file needs. Context carries the options of the plugins.
 type OutputOptions struct {
-	Name     string        // file, address or topic
-	Policy   Policy        // without room, default DropPolicy
-	Sample   int           // of SamplePolicy, default 10
-	Capacity int           // events held, default 8192
-	Bytes    int           // bytes of encoded events held, default 16 MiB
-	Interval time.Duration // longest an event waits for company, default 200 ms
-	Timeout  time.Duration // bound of one write to the far end, default 5 s
-	Logger   *slog.Logger  // for loss and recovery, standard error unless given
-	Context  context.Context
+	Name       string        // file, address or topic
+	Policy     Policy        // without room, default DropPolicy
+	Sample     int           // of SamplePolicy, default 10
+	QueueSize  int           // events held, default 8192
+	QueueBytes int           // bytes of encoded events held, default 16 MiB
+	Interval   time.Duration // longest an event waits for company, default 200 ms
+	Timeout    time.Duration // bound of one write to the far end, default 5 s
+	Logger     *slog.Logger  // for loss and recovery, standard error unless given
+	Context    context.Context
 
 	Size     int64         // bytes of a file before it is rotated, default 100 MiB
 	Age      time.Duration // age of a file before it is rotated, 0: any
@@ -58,32 +58,36 @@ func OutputSample(n int) OutputOption {
 	return func(o *OutputOptions) { o.Policy, o.Sample = SamplePolicy, n }
 }
 
-// OutputCapacity bounds the events that wait, and their bytes.
-func OutputCapacity(events, bytes int) OutputOption {
-	return func(o *OutputOptions) { o.Capacity, o.Bytes = events, bytes }
+// OutputQueueSize sets how many events may wait, and how many bytes of them; the
+// defaults are 8192 and 16 MiB.
+func OutputQueueSize(events, bytes int) OutputOption {
+	return func(o *OutputOptions) { o.QueueSize, o.QueueBytes = events, bytes }
 }
 
-// OutputInterval sets how long an event may wait for company.
+// OutputInterval sets how long an event may wait for company; the default is
+// 200 ms.
 func OutputInterval(d time.Duration) OutputOption {
 	return func(o *OutputOptions) { o.Interval = d }
 }
 
-// OutputTimeout bounds one write to the far end.
+// OutputTimeout sets the bound of one write to the far end; the default is 5 s.
 func OutputTimeout(d time.Duration) OutputOption {
 	return func(o *OutputOptions) { o.Timeout = d }
 }
 
-// OutputLogger sets where loss and recovery are told. It must not lead back into
-// the output.
+// OutputLogger sets where loss and recovery are told; the default, also of nil, is
+// standard error. It must not lead back into the output.
 func OutputLogger(l *slog.Logger) OutputOption { return func(o *OutputOptions) { o.Logger = l } }
 
-// OutputRotate rotates the file before it grows above size bytes, or once its
-// first event is older than age; zero switches one of them off.
+// OutputRotate sets when the file is rotated: before it grows above size bytes, or
+// once its first event is older than age; zero switches one of them off. The
+// default is 100 MiB, at any age.
 func OutputRotate(size int64, age time.Duration) OutputOption {
 	return func(o *OutputOptions) { o.Size, o.Age = size, age }
 }
 
-// OutputBackups keeps the newest n rotated files, gzipped or not; 0 keeps all.
+// OutputBackups sets how many rotated files are kept, the newest, and whether they
+// are gzipped; 0 keeps all. The default is 10, gzipped.
 func OutputBackups(n int, compress bool) OutputOption {
 	return func(o *OutputOptions) { o.Backups, o.Compress = n, compress }
 }
@@ -95,27 +99,41 @@ func OutputReopen(signals ...os.Signal) OutputOption {
 	return func(o *OutputOptions) { o.Reopen = signals }
 }
 
-// check returns what is wrong, and puts defaults where it is, so that an output
-// with a bad option still works.
-func (o *OutputOptions) check() error {
-	var errs []error
+// Validate returns an ErrInvalid that names each option with a bad value.
+func (o OutputOptions) Validate() error {
+	c := option.Of("log")
+	option.Within(c, "OutputPolicy", int(o.Policy), int(DropPolicy), int(SamplePolicy))
+	option.AtLeast(c, "OutputSample", o.Sample, 1)
+	option.AtLeast(c, "OutputQueueSize", o.QueueSize, 1)
+	option.AtLeast(c, "OutputQueueSize", o.QueueBytes, 1)
+	c.Positive("OutputInterval", o.Interval)
+	c.Positive("OutputTimeout", o.Timeout)
+	option.AtLeast(c, "OutputRotate", o.Size, 0)
+	option.AtLeast(c, "OutputRotate", o.Age, 0)
+	option.AtLeast(c, "OutputBackups", o.Backups, 0)
+	return c.Err()
+}
+
+// repaired returns o with the defaults where an option is bad, so that what is
+// logged is not lost for it.
+func (o OutputOptions) repaired() OutputOptions {
 	good := NewOutputOptions()
-	bad := func(wrong bool, option string, value any, repair func()) {
-		if wrong {
-			errs = append(errs, fmt.Errorf("%w: option %s: %v is out of range", ErrInvalid, option, value))
-			repair()
-		}
+	if o.Policy < DropPolicy || o.Policy > SamplePolicy {
+		o.Policy = good.Policy
 	}
-	bad(o.Policy < DropPolicy || o.Policy > SamplePolicy, "OutputPolicy", int(o.Policy), func() { o.Policy = good.Policy })
-	bad(o.Sample < 1, "OutputSample", o.Sample, func() { o.Sample = good.Sample })
-	bad(o.Capacity < 1, "OutputCapacity", o.Capacity, func() { o.Capacity = good.Capacity })
-	bad(o.Bytes < 1, "OutputCapacity", o.Bytes, func() { o.Bytes = good.Bytes })
-	bad(o.Interval <= 0, "OutputInterval", o.Interval, func() { o.Interval = good.Interval })
-	bad(o.Timeout <= 0, "OutputTimeout", o.Timeout, func() { o.Timeout = good.Timeout })
-	bad(o.Logger == nil, "OutputLogger", o.Logger, func() { o.Logger = good.Logger })
-	bad(o.Context == nil, "Context", o.Context, func() { o.Context = good.Context })
-	bad(o.Size < 0, "OutputRotate", o.Size, func() { o.Size = good.Size })
-	bad(o.Age < 0, "OutputRotate", o.Age, func() { o.Age = good.Age })
-	bad(o.Backups < 0, "OutputBackups", o.Backups, func() { o.Backups = good.Backups })
-	return errors.Join(errs...)
+	repair(&o.Sample, o.Sample >= 1, good.Sample)
+	repair(&o.QueueSize, o.QueueSize >= 1, good.QueueSize)
+	repair(&o.QueueBytes, o.QueueBytes >= 1, good.QueueBytes)
+	repair(&o.Interval, o.Interval > 0, good.Interval)
+	repair(&o.Timeout, o.Timeout > 0, good.Timeout)
+	repair(&o.Size, o.Size >= 0, good.Size)
+	repair(&o.Age, o.Age >= 0, good.Age)
+	repair(&o.Backups, o.Backups >= 0, good.Backups)
+	return o
+}
+
+func repair[T any](v *T, good bool, to T) {
+	if !good {
+		*v = to
+	}
 }

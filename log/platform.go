@@ -11,18 +11,22 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
+// life hides the embedded state machine from the documentation.
+type life = lifecycle.Plugin
+
 // platform is the Log: the root Logger and the life of what it writes to.
 type platform struct {
+	*life
 	logger
 
-	mu      sync.Mutex // serialises Init, Start and Stop
-	err     error      // of the options given to NewLog
-	started bool
-	stopped bool
+	mu      sync.Mutex // serialises Init and Stop
+	invalid error      // of the options given to NewLog
 }
 
 // core is what all Loggers of a Log share.
 type core struct {
+	life  *lifecycle.Plugin
+	begun atomic.Bool // by the first event
 	level atomic.Int32
 	state atomic.Pointer[state] // replaced by Init, never changed
 	clock clock
@@ -44,14 +48,19 @@ type scratch struct {
 	extra  []Field
 }
 
-// NewLog returns a Log. It does no I/O; an option that was wrong is ignored and
-// reported by Start.
+// NewLog returns a Log. It does no I/O.
 func NewLog(opts ...Option) Log { return newPlatform(opts) }
 
 func newPlatform(opts []Option) *platform {
 	p := &platform{logger: logger{core: &core{}}}
-	o, err := defaultOptions().apply(opts)
-	p.err = err
+	o := NewOptions(opts...)
+	p.invalid = o.Validate()
+	o = o.repaired()
+	p.life = lifecycle.NewPlugin("log", lifecycle.Hooks{
+		Check: func() error { return p.invalid },
+		Open:  func(context.Context) error { return p.core.state.Load().start() },
+	})
+	p.core.life = p.life
 	p.core.pool.New = func() any { return &scratch{fields: make(Fields, 8)} }
 	p.core.level.Store(int32(o.Level))
 	p.core.state.Store(newState(o, nil))
@@ -86,8 +95,8 @@ func (p *platform) Init(opts ...Option) error {
 	old := p.core.state.Load()
 	current := old.opts
 	current.Level = p.Level()
-	o, err := current.apply(opts)
-	if err != nil {
+	o := current.apply(opts)
+	if err := o.Validate(); err != nil {
 		return err
 	}
 	s := newState(o, old)
@@ -95,27 +104,28 @@ func (p *platform) Init(opts ...Option) error {
 	if o.Level != current.Level { // else a SetLevel meanwhile would be undone
 		p.core.level.Store(int32(o.Level))
 	}
+	var err error
 	if old.fallback && !s.fallback {
 		err = old.outs[0].close()
 	}
-	if p.started && !p.stopped {
+	if p.Running() {
 		err = errors.Join(err, s.start())
 	}
-	if p.stopped {
+	if p.Life().Err() != nil { // stopped
 		err = errors.Join(err, s.close())
 	}
 	return err
 }
 
 func (p *platform) Options() Options {
-	o, _ := p.core.state.Load().opts.apply(nil) // no options, no error
+	o := p.core.state.Load().opts.apply(nil)
 	o.Level = p.Level()
 	return o
 }
 
 func (p *platform) SetLevel(level Level) error {
 	if !level.valid() {
-		return fmt.Errorf("log: SetLevel: unknown level %d", int(level))
+		return fmt.Errorf("log: set level: %w: %d is not within %d to %d", ErrInvalid, int(level), int(DebugLevel), int(FatalLevel))
 	}
 	p.core.level.Store(int32(level))
 	return nil
@@ -131,27 +141,13 @@ func (p *platform) Dropped() uint64 {
 	return total
 }
 
-func (p *platform) Start() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return ErrStopped
-	}
-	if p.started {
-		return nil
-	}
-	p.started = true
-	return errors.Join(p.err, p.core.state.Load().start())
-}
-
+// Stop closes the outputs also of a Log that did not start well: they were written
+// to all the same.
 func (p *platform) Stop() error {
+	err := p.life.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped {
-		return nil
-	}
-	p.stopped = true
-	return p.core.state.Load().close()
+	return errors.Join(err, p.core.state.Load().close())
 }
 
 func (p *platform) String() string { return "platform" }
@@ -181,7 +177,7 @@ func (s *state) each(bound time.Duration, do func(*output) error) error {
 		case err := <-results:
 			errs = append(errs, err)
 		case <-timer.C:
-			return errors.Join(append(errs, errors.New("log: an output did not end in time"))...)
+			return errors.Join(append(errs, fmt.Errorf("log: %w: an output did not end within %v", ErrLost, bound))...)
 		}
 	}
 	return errors.Join(errs...)
@@ -189,6 +185,9 @@ func (s *state) each(bound time.Duration, do func(*output) error) error {
 
 // emit is the path of every event.
 func (c *core) emit(held *fieldSet, level Level, at int64, message string, extra []Field) {
+	if !c.life.Running() {
+		c.begin()
+	}
 	s := c.state.Load()
 	if held == nil {
 		held = s.fields
@@ -209,6 +208,17 @@ func (c *core) emit(held *fieldSet, level Level, at int64, message string, extra
 	}
 	x.reset()
 	c.pool.Put(x)
+}
+
+// begin starts a new Log for its first event, once: the next ones find their
+// outputs as they are.
+func (c *core) begin() {
+	if c.life.Life().Err() != nil || c.begun.Swap(true) {
+		return
+	}
+	if err := c.life.Start(); err != nil && !errors.Is(err, ErrStopped) {
+		c.state.Load().opts.Logger.Warn("the log does not start well", "error", err)
+	}
 }
 
 // add gives the event fields of its own, in a map that is used again.

@@ -18,20 +18,24 @@ import (
 // with them is told by Start of the Buffer made with them.
 func NewOutputOptions(opts ...OutputOption) OutputOptions {
 	o := OutputOptions{
-		Sample:   10,
-		Capacity: 8192,
-		Bytes:    16 << 20,
-		Interval: 200 * time.Millisecond,
-		Timeout:  5 * time.Second,
-		Logger:   stderr(),
-		Context:  context.Background(),
-		Size:     100 << 20,
-		Backups:  10,
-		Compress: true,
-		Reopen:   []os.Signal{syscall.SIGHUP},
+		Sample:     10,
+		QueueSize:  8192,
+		QueueBytes: 16 << 20,
+		Interval:   200 * time.Millisecond,
+		Timeout:    5 * time.Second,
+		Context:    context.Background(),
+		Size:       100 << 20,
+		Backups:    10,
+		Compress:   true,
+		Reopen:     []os.Signal{syscall.SIGHUP},
 	}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = stderr()
 	}
 	return o
 }
@@ -57,17 +61,18 @@ type Sink interface {
 
 // NewBuffer returns a Buffer before the sink.
 func NewBuffer(sink Sink, o OutputOptions) *Buffer {
-	b := &Buffer{sink: sink, err: o.check(), opts: o}
+	b := &Buffer{sink: sink, err: o.Validate(), opts: o.repaired()}
+	o = b.opts
 	b.records.New = func() any { return new(record) }
 	b.queue = batch.New(batch.Config[*record]{
 		Name:     "log events to " + sink.String(),
 		One:      "log event to " + sink.String(),
 		Size:     256,
 		Interval: o.Interval,
-		Capacity: o.Capacity,
+		Capacity: o.QueueSize,
 		Timeout:  o.Timeout,
 		Logger:   o.Logger,
-		Limit:    o.Bytes,
+		Limit:    o.QueueBytes,
 		Weigh:    func(r *record) int { return len(r.data) },
 		Send:     b.write,
 	})
@@ -99,7 +104,7 @@ func (s outputSink) Write(ctx context.Context, events [][]byte) (int, error) {
 		}
 		e := new(Event)
 		if err := json.Unmarshal(data, e); err != nil {
-			return i, fmt.Errorf("read buffered event: %w", err)
+			return i, fmt.Errorf("log: read buffered event: %w", err)
 		}
 		if err := s.out.Send(e); err != nil {
 			return i, err

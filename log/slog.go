@@ -142,7 +142,7 @@ func (o slogOutput) Send(e *Event) error {
 		r.AddAttrs(slog.String(k, v))
 	}
 	if err := o.handler.Handle(ctx, r); err != nil {
-		return fmt.Errorf("slog handler: %w", err)
+		return fmt.Errorf("log: slog handler: %w", err)
 	}
 	return nil
 }

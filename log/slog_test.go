@@ -107,8 +107,8 @@ func (h events) Handle(_ context.Context, r slog.Record) error {
 }
 
 func TestSlogOutput(t *testing.T) {
-	logtest.RunOutput(t, func(*testing.T) logtest.Far {
+	logtest.RunOutput(t, func(testing.TB) logtest.Fixture {
 		rec := recorder.NewOutput()
-		return logtest.Far{Output: log.NewSlogOutput(events{rec}), Read: rec.Events}
+		return logtest.Fixture{Output: log.NewSlogOutput(events{rec}), Read: rec.Events}
 	})
 }

@@ -78,7 +78,7 @@ type ChangeSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Timestamp     int64                  `protobuf:"varint,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	Data          string                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	Checksum      string                 `protobuf:"bytes,3,opt,name=checksum,proto3" json:"checksum,omitempty"` // SHA-256 of data in hexadecimal; ignored in requests
+	Checksum      string                 `protobuf:"bytes,3,opt,name=checksum,proto3" json:"checksum,omitempty"` // SHA-256 of the data beside it, in hexadecimal; ignored in requests
 	Source        string                 `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
 	Format        string                 `protobuf:"bytes,5,opt,name=format,proto3" json:"format,omitempty"` // of data in requests: json (also when empty), yaml or toml; answers are json
 	unknownFields protoimpl.UnknownFields
@@ -154,7 +154,7 @@ type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`         // NAMESPACE:CONFIG
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`     // "supported_phones/android"; empty: the whole config
-	Author        string                 `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"` // account of the caller; ignored in requests
+	Author        string                 `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"` // account of the caller; of a request it counts only with --insecure
 	Comment       string                 `protobuf:"bytes,4,opt,name=comment,proto3" json:"comment,omitempty"`
 	Timestamp     int64                  `protobuf:"varint,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	ChangeSet     *ChangeSet             `protobuf:"bytes,6,opt,name=change_set,json=changeSet,proto3" json:"change_set,omitempty"`
@@ -302,8 +302,9 @@ func (x *ChangeLog) GetChange() *Change {
 	return nil
 }
 
-// Write conditions: the revision that the config must have, 0 that it must not
-// exist. Anything else is answered 412 and changes nothing.
+// Write conditions: a revision since which the config must not have changed, that
+// of a Change or of a ReadResponse; 0: it must not exist. Anything else is answered
+// 412 and changes nothing.
 type CreateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Change        *Change                `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
@@ -679,7 +680,7 @@ func (x *ReadRequest) GetLabels() map[string]string {
 type ReadResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Change        *Change                `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
-	Revision      int64                  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the server
+	Revision      int64                  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the server: fits if_revision too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -983,6 +984,7 @@ type WatchRequest struct {
 	Checksum      string                 `protobuf:"bytes,3,opt,name=checksum,proto3" json:"checksum,omitempty"`  // of its data
 	Instance      string                 `protobuf:"bytes,4,opt,name=instance,proto3" json:"instance,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Alive         bool                   `protobuf:"varint,6,opt,name=alive,proto3" json:"alive,omitempty"` // asks for signs of life every four seconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1050,6 +1052,13 @@ func (x *WatchRequest) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *WatchRequest) GetAlive() bool {
+	if x != nil {
+		return x.Alive
+	}
+	return false
 }
 
 type WatchResponse struct {
@@ -2008,13 +2017,14 @@ const file_config_proto_config_proto_rawDesc = "" +
 	"\x02id\x18\x06 \x01(\tR\x02id\x12\x16\n" +
 	"\x06author\x18\a \x01(\tR\x06author\"K\n" +
 	"\x10AuditLogResponse\x127\n" +
-	"\achanges\x18\x01 \x03(\v2\x1d.go.platform.config.ChangeLogR\achanges\"\xf3\x01\n" +
+	"\achanges\x18\x01 \x03(\v2\x1d.go.platform.config.ChangeLogR\achanges\"\x89\x02\n" +
 	"\fWatchRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x1a\n" +
 	"\bchecksum\x18\x03 \x01(\tR\bchecksum\x12\x1a\n" +
 	"\binstance\x18\x04 \x01(\tR\binstance\x12D\n" +
-	"\x06labels\x18\x05 \x03(\v2,.go.platform.config.WatchRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x05 \x03(\v2,.go.platform.config.WatchRequest.LabelsEntryR\x06labels\x12\x14\n" +
+	"\x05alive\x18\x06 \x01(\bR\x05alive\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"y\n" +

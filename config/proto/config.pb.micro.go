@@ -45,8 +45,8 @@ type ConfigService interface {
 	// AuditLog lists writes, secrets masked.
 	AuditLog(ctx context.Context, in *AuditLogRequest, opts ...client.CallOption) (*AuditLogResponse, error)
 	// Watch streams a config as an instance shall see it: now, unless the request
-	// names that state, and after each change that concerns it. A message without
-	// a change_set is a sign of life.
+	// names that state, and after each change that concerns it. Readers that ask for
+	// signs of life get messages without a change_set too.
 	Watch(ctx context.Context, in *WatchRequest, opts ...client.CallOption) (Config_WatchService, error)
 	// Diff tells what differs between two revisions, secrets masked.
 	Diff(ctx context.Context, in *DiffRequest, opts ...client.CallOption) (*DiffResponse, error)
@@ -252,8 +252,8 @@ type ConfigHandler interface {
 	// AuditLog lists writes, secrets masked.
 	AuditLog(context.Context, *AuditLogRequest, *AuditLogResponse) error
 	// Watch streams a config as an instance shall see it: now, unless the request
-	// names that state, and after each change that concerns it. A message without
-	// a change_set is a sign of life.
+	// names that state, and after each change that concerns it. Readers that ask for
+	// signs of life get messages without a change_set too.
 	Watch(context.Context, *WatchRequest, Config_WatchStream) error
 	// Diff tells what differs between two revisions, secrets masked.
 	Diff(context.Context, *DiffRequest, *DiffResponse) error

@@ -12,7 +12,7 @@ import (
 	"github.com/micro/go-platform/event"
 )
 
-func durableResumes(t *testing.T, open Open) {
+func durableResumes(t *testing.T, open opener) {
 	e := start(t, open)
 	d := event.Durable("resumes")
 	in := consume(t, e, nil, d, event.Types("x", "probe"), event.FromBeginning())
@@ -39,7 +39,7 @@ func durableResumes(t *testing.T, open Open) {
 	consume(t, other, nil, event.Durable("now"), event.Types("probe")).want("while away")
 }
 
-func durableRetries(t *testing.T, open Open) {
+func durableRetries(t *testing.T, open opener) {
 	e := start(t, open)
 	var mu sync.Mutex
 	tries := make(map[string][]int)
@@ -64,7 +64,7 @@ func durableRetries(t *testing.T, open Open) {
 	}
 }
 
-func durableDelay(t *testing.T, open Open) {
+func durableDelay(t *testing.T, open opener) {
 	e := start(t, open)
 	const delay = 400 * time.Millisecond
 	var failed time.Time
@@ -86,7 +86,7 @@ func durableDelay(t *testing.T, open Open) {
 	}
 }
 
-func deadLetters(t *testing.T, open Open) {
+func deadLetters(t *testing.T, open opener) {
 	e := start(t, open)
 	all := consume(t, e, nil, event.FromBeginning(), event.Types("*"))
 	dead := consume(t, e, nil, event.FromBeginning(), event.Types(event.DeadLetterType("dying")))
@@ -118,7 +118,7 @@ func deadLetters(t *testing.T, open Open) {
 	all.want("poison", "rejected", "good", "after") // who wants all types is spared the dead letters
 }
 
-func group(t *testing.T, open Open) {
+func group(t *testing.T, open opener) {
 	const members, count = 3, 600
 	publisher := start(t, open)
 	var arrived sync.WaitGroup // members that got their first record
@@ -166,7 +166,7 @@ func group(t *testing.T, open Open) {
 	eventually(t, func() bool { return total() >= count+100 }, func() string { return fmt.Sprintf("%d of %d handled", total(), count+100) })
 }
 
-func ordered(t *testing.T, open Open) {
+func ordered(t *testing.T, open opener) {
 	const keys, each = 8, 25
 	publisher := start(t, open)
 	var mu sync.Mutex
@@ -214,7 +214,7 @@ func ordered(t *testing.T, open Open) {
 	eventually(t, func() bool { return count() >= keys*each }, func() string { return fmt.Sprintf("%d of %d handled", count(), keys*each) })
 }
 
-func hungHandler(t *testing.T, open Open) {
+func hungHandler(t *testing.T, open opener) {
 	e := start(t, open)
 	hung := make(chan struct{})
 	entered := make(chan struct{})
@@ -241,7 +241,7 @@ func hungHandler(t *testing.T, open Open) {
 
 // slowDurable has a member whose queue takes longer than AckWait, though no
 // record does, beside one that would get what the log took from it.
-func slowDurable(t *testing.T, open Open) {
+func slowDurable(t *testing.T, open opener) {
 	const count, work, ackWait = 150, 20 * time.Millisecond, 2 * time.Second
 	publish(t, start(t, open), "x", numbers(0, count)...)
 	begun := make(chan struct{}, 2*count)

@@ -1,4 +1,4 @@
-// Package eventtest tells whether an Event keeps the contract.
+// Package eventtest checks whether an Event keeps the contract.
 package eventtest
 
 import (
@@ -11,25 +11,53 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 )
 
-// Open returns an Event on a log that is not started; all that one Open
-// returns share the log.
-type Open func(opts ...event.Option) event.Event
+// New returns an Event that is not started, with all of the options. Those that it
+// returns for one test share a log, which is empty at first; see Sharing.
+type New func(t testing.TB, opts ...event.Option) event.Event
 
-// NewLog returns the Open of a new, empty log, which goes with the test.
-type NewLog func(t *testing.T) Open
+// Sharing returns a New on the logs that newLog makes, one for each test.
+func Sharing(newLog func(t testing.TB) func(opts ...event.Option) event.Event) New {
+	var mu sync.Mutex
+	logs := make(map[testing.TB]func(...event.Option) event.Event)
+	return func(t testing.TB, opts ...event.Option) event.Event {
+		mu.Lock()
+		defer mu.Unlock()
+		if logs[t] == nil {
+			logs[t] = newLog(t)
+			t.Cleanup(func() {
+				mu.Lock()
+				defer mu.Unlock()
+				delete(logs, t)
+			})
+		}
+		return logs[t](opts...)
+	}
+}
+
+// opener is a New for one test.
+type opener func(opts ...event.Option) event.Event
+
+func (n New) in(t *testing.T) opener {
+	return func(opts ...event.Option) event.Event { return n(t, opts...) }
+}
 
 // Run runs the suite.
-func Run(t *testing.T, newLog NewLog) {
+func Run(t *testing.T, newEvent func(t testing.TB, opts ...event.Option) event.Event) {
+	n := New(newEvent)
+	t.Run("Lifecycle", func(t *testing.T) { lifecycletest.Run(t, lives(n)) })
 	for _, c := range []struct {
 		name string
-		test func(t *testing.T, open Open)
+		test func(t *testing.T, open opener)
 	}{
 		{"KeepsRecords", keepsRecords},
 		{"BadInput", badInput},
-		{"NotRunning", notRunning},
+		{"FirstCalls", firstCalls},
 		{"Duplicates", duplicates},
+		{"Reused", reused},
+		{"Conflicts", conflicts},
 		{"PublishAll", publishAll},
 		{"PublishAsync", publishAsync},
 		{"Large", large},
@@ -53,7 +81,26 @@ func Run(t *testing.T, newLog NewLog) {
 		{"DeadlyRecord", deadlyRecord},
 		{"HungPlace", hungPlace},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, newLog(t)) })
+		t.Run(c.name, func(t *testing.T) { c.test(t, n.in(t)) })
+	}
+}
+
+func lives(n New) lifecycletest.Case[event.Event, event.Option] {
+	return lifecycletest.Case[event.Event, event.Option]{
+		New: n,
+		Call: func(e event.Event) error {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			for { // a connection that is made in the background is not there at once
+				err := e.Publish(ctx, &event.Record{})
+				if !errors.Is(err, event.ErrUnavailable) || ctx.Err() != nil {
+					return err
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		},
+		Bad: event.Timeout(-time.Second), Text: "event: option Timeout: -1s is not positive",
+		NilLogger: event.Logger(nil),
 	}
 }
 
@@ -61,7 +108,7 @@ func Run(t *testing.T, newLog NewLog) {
 const patience = 30 * time.Second
 
 // start starts an Event and stops it when the test ends.
-func start(t *testing.T, open Open, opts ...event.Option) event.Event {
+func start(t *testing.T, open opener, opts ...event.Option) event.Event {
 	t.Helper()
 	e := open(opts...)
 	if err := e.Start(); err != nil {

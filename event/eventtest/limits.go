@@ -30,7 +30,7 @@ func largest(less int) *event.Record {
 
 // A record that is as large as records may be is either appended or refused,
 // where the log has a bound of its own; it holds up nobody.
-func largestRecord(t *testing.T, open Open) {
+func largestRecord(t *testing.T, open opener) {
 	e := start(t, open)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -60,7 +60,7 @@ func largestRecord(t *testing.T, open Open) {
 
 // A dead letter is longer than its record. Where it would not fit, its data is
 // cut off and it says so.
-func largeDeadLetter(t *testing.T, open Open) {
+func largeDeadLetter(t *testing.T, open opener) {
 	e := start(t, open)
 	var sent *event.Record
 	for less := 0; sent == nil; less += 50 {
@@ -92,7 +92,7 @@ func largeDeadLetter(t *testing.T, open Open) {
 }
 
 // A record that nobody who gets it settles becomes a dead letter, too.
-func deadlyRecord(t *testing.T, open Open) {
+func deadlyRecord(t *testing.T, open opener) {
 	hung := make(chan struct{})
 	e := start(t, open)
 	dead := consume(t, e, nil, event.FromBeginning(), event.Types(event.DeadLetterType("deadly")))
@@ -120,7 +120,7 @@ func deadlyRecord(t *testing.T, open Open) {
 
 // A handler that hangs costs its member one place, however often the log sends
 // the record again.
-func hungPlace(t *testing.T, open Open) {
+func hungPlace(t *testing.T, open opener) {
 	e := start(t, open)
 	hung := make(chan struct{})
 	var times int

@@ -21,7 +21,7 @@ func allBytes() string {
 	return string(b)
 }
 
-func keepsRecords(t *testing.T, open Open) {
+func keepsRecords(t *testing.T, open opener) {
 	e := start(t, open, event.Origin("suite"))
 	at := time.Date(2024, 2, 29, 12, 0, 0, 123456789, time.UTC)
 	want := []*event.Record{
@@ -55,7 +55,7 @@ func keepsRecords(t *testing.T, open Open) {
 	}
 }
 
-func badInput(t *testing.T, open Open) {
+func badInput(t *testing.T, open opener) {
 	e := start(t, open)
 	many := make(map[string]string)
 	for i := range event.MaxMetadataKeys + 1 {
@@ -90,7 +90,7 @@ func badInput(t *testing.T, open Open) {
 		t.Errorf("no record: %v", err)
 	}
 	for name, opts := range map[string][]event.ConsumeOption{
-		"types":        {event.Types("a*")},
+		"Types":        {event.Types("a*")},
 		"Durable":      {event.Durable("a\nb")},
 		"MaxTries":     {event.Durable("a"), event.MaxTries(-1)},
 		"AckWait":      {event.Durable("a"), event.AckWait(time.Nanosecond)},
@@ -109,59 +109,61 @@ func badInput(t *testing.T, open Open) {
 	in.want("1") // nothing else was appended
 }
 
-func notRunning(t *testing.T, open Open) {
-	e := open()
-	check := func(when string) {
-		t.Helper()
-		ctx := context.Background()
-		for name, err := range map[string]error{
-			"Publish":      e.Publish(ctx, &event.Record{}),
-			"PublishAsync": e.PublishAsync(ctx, &event.Record{}, nil),
-			"Flush":        e.Flush(ctx),
-			"Subscribe":    e.Subscribe(ctx, func(*event.Record) {}),
-		} {
-			if !errors.Is(err, event.ErrStopped) {
-				t.Errorf("%s %s Start: %v", name, when, err)
+// firstCalls makes each call the first one, and the one after Stop.
+func firstCalls(t *testing.T, open opener) {
+	ctx := context.Background()
+	for name, call := range map[string]func(event.Event) error{
+		"PublishAll":   func(e event.Event) error { return e.PublishAll(ctx, nil) },
+		"PublishAsync": func(e event.Event) error { return e.PublishAsync(ctx, &event.Record{Type: "async"}, nil) },
+		"Flush":        func(e event.Event) error { return e.Flush(ctx) },
+		"Subscribe": func(e event.Event) error {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			defer cancel()
+			if err := e.Subscribe(ctx, func(*event.Record) {}); !errors.Is(err, context.DeadlineExceeded) {
+				return err
 			}
+			return nil
+		},
+	} {
+		e := open()
+		if err := call(e); err != nil {
+			t.Errorf("%s before Start: %v", name, err)
+		}
+		flush, cancel := context.WithTimeout(ctx, patience)
+		if err := e.Flush(flush); err != nil {
+			t.Errorf("Flush after %s: %v", name, err)
+		}
+		cancel()
+		if err := e.Stop(); err != nil {
+			t.Errorf("Stop after %s: %v", name, err)
+		}
+		if err := call(e); !errors.Is(err, event.ErrStopped) || err.Error() != "event: stopped" {
+			t.Errorf("%s after Stop: %v", name, err)
 		}
 	}
-	check("before")
-	for range 2 {
-		if err := e.Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	e := open()
 	in := consume(t, e, nil)
 	live(t, e, in, "probe")
-	for range 2 {
-		if err := e.Stop(); err != nil {
-			t.Fatal(err)
-		}
+	if err := e.Stop(); err != nil {
+		t.Fatal(err)
 	}
 	if err := in.stop(); !errors.Is(err, event.ErrStopped) && !errors.Is(err, context.Canceled) {
 		t.Errorf("Consume at Stop: %v", err)
 	}
-	check("after Stop, before")
-	if err := e.Start(); !errors.Is(err, event.ErrStopped) {
-		t.Errorf("Start after Stop: %v", err)
-	}
-	if err := open(event.Timeout(-1)).Start(); err == nil || !strings.Contains(err.Error(), "Timeout") {
-		t.Errorf("a bad option: %v", err)
-	}
 }
 
-func duplicates(t *testing.T, open Open) {
+func duplicates(t *testing.T, open opener) {
 	e := start(t, open)
 	first := &event.Record{Id: "same", Data: "first"}
-	if err := e.Publish(context.Background(), first); err != nil {
-		t.Fatal(err)
+	if err := e.Publish(context.Background(), first); err != nil || first.Duplicate {
+		t.Fatal(first.Duplicate, err)
 	}
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			r := &event.Record{Id: "same", Data: "again"}
-			if err := e.Publish(context.Background(), r); err != nil || r.Sequence != first.Sequence {
-				t.Errorf("again: sequence %d, %v; want %d", r.Sequence, err, first.Sequence)
+			r := &event.Record{Id: "same", Data: "first"}
+			if err := e.Publish(context.Background(), r); err != nil || r.Sequence != first.Sequence || !r.Duplicate {
+				t.Errorf("again: sequence %d, duplicate %t, %v; want %d", r.Sequence, r.Duplicate, err, first.Sequence)
 			}
 			twin := fmt.Sprint("twin", i/2)
 			if err := e.Publish(context.Background(), &event.Record{Id: twin, Data: twin}); err != nil {
@@ -171,8 +173,9 @@ func duplicates(t *testing.T, open Open) {
 	}
 	wg.Wait()
 	// Twice in one request.
-	if err := e.PublishAll(context.Background(), []*event.Record{{Id: "pair", Data: "pair"}, {Id: "pair", Data: "other"}}); err != nil {
-		t.Fatal(err)
+	pair := []*event.Record{{Id: "pair", Data: "pair"}, {Id: "pair", Data: "pair"}}
+	if err := e.PublishAll(context.Background(), pair); err != nil || pair[0].Duplicate || !pair[1].Duplicate {
+		t.Fatal(pair[0].Duplicate, pair[1].Duplicate, err)
 	}
 	in := consume(t, e, nil, event.FromBeginning())
 	want := []string{"first", "pair", "end"}
@@ -183,7 +186,77 @@ func duplicates(t *testing.T, open Open) {
 	in.wantAny(want...)
 }
 
-func publishAll(t *testing.T, open Open) {
+// reused publishes one record again and again, changed in between.
+func reused(t *testing.T, open opener) {
+	e, ctx := start(t, open), context.Background()
+	r := &event.Record{Type: "x"}
+	ids := map[string]bool{}
+	for _, data := range numbers(0, 5) {
+		before := time.Now().Add(-time.Minute)
+		r.Data = data
+		if err := e.Publish(ctx, r); err != nil || r.Duplicate || ids[r.Id] || r.Time().Before(before) {
+			t.Errorf("%s: duplicate %t, id %s, time %v, %v", data, r.Duplicate, r.Id, r.Time(), err)
+		}
+		ids[r.Id] = true
+	}
+	// As it is, it is the same event: so it is after an error.
+	id, sequence := r.Id, r.Sequence
+	if err := e.Publish(ctx, r); err != nil || !r.Duplicate || r.Id != id || r.Sequence != sequence {
+		t.Errorf("unchanged: duplicate %t, id %s, sequence %d, %v", r.Duplicate, r.Id, r.Sequence, err)
+	}
+	in := consume(t, e, nil, event.FromBeginning(), event.Types("x"))
+	in.want(numbers(0, 5)...)
+	// What was received is another event under another type.
+	got := in.deliveries()[0].Record
+	got.Type = "y"
+	if err := e.Publish(ctx, got); err != nil || got.Duplicate {
+		t.Errorf("under another type: duplicate %t, %v", got.Duplicate, err)
+	}
+	for _, change := range []func(){
+		func() { r.Metadata = map[string]string{"a": "b"} }, func() { r.Key = "k" }, func() { r.Timestamp, r.TimestampNano = 7, 0 },
+	} {
+		change()
+		if err := e.Publish(ctx, r); err != nil || r.Duplicate {
+			t.Errorf("changed: duplicate %t, %v", r.Duplicate, err)
+		}
+	}
+	if r.Timestamp != 7 {
+		t.Errorf("the caller's time became %d", r.Timestamp)
+	}
+	consume(t, e, nil, event.FromBeginning(), event.Types("y")).want("0")
+	consume(t, e, nil, event.FromBeginning(), event.Types("x")).want(append(numbers(0, 5), "4", "4", "4")...)
+}
+
+// conflicts are events of one id that the caller chose.
+func conflicts(t *testing.T, open opener) {
+	e, ctx := start(t, open), context.Background()
+	if err := e.Publish(ctx, &event.Record{Id: "mine", Data: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*event.Record{
+		"data": {Id: "mine", Data: "other"}, "type": {Id: "mine", Data: "first", Type: "other"}, "key": {Id: "mine", Data: "first", Key: "k"},
+		"metadata": {Id: "mine", Data: "first", Metadata: map[string]string{"a": "b"}},
+	} {
+		if err := e.Publish(ctx, r); !errors.Is(err, event.ErrConflict) || r.Id != "mine" {
+			t.Errorf("other %s: %v", name, err)
+		}
+	}
+	all := []*event.Record{{Data: "a"}, {Id: "mine", Data: "other"}, {Data: "b"}}
+	var bad *event.RecordError
+	if err := e.PublishAll(ctx, all); !errors.As(err, &bad) || bad.Record != all[1] || !errors.Is(err, event.ErrConflict) {
+		t.Errorf("among others: %v", err)
+	}
+	told := make(chan error, 1)
+	if err := e.PublishAsync(ctx, &event.Record{Id: "mine", Data: "other"}, func(_ *event.Record, err error) { told <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-told; !errors.Is(err, event.ErrConflict) {
+		t.Errorf("queued: %v", err)
+	}
+	consume(t, e, nil, event.FromBeginning()).want("first", "a", "b")
+}
+
+func publishAll(t *testing.T, open opener) {
 	e := start(t, open)
 	records := []*event.Record{{Data: "1"}, {Type: "bad*", Data: "2"}, {Data: "3"}}
 	err := e.PublishAll(context.Background(), records)
@@ -206,8 +279,8 @@ func publishAll(t *testing.T, open Open) {
 	consume(t, e, nil, event.FromBeginning()).want(want...)
 }
 
-func publishAsync(t *testing.T, open Open) {
-	e := start(t, open, event.Queue(50))
+func publishAsync(t *testing.T, open opener) {
+	e := start(t, open, event.QueueSize(50))
 	var mu sync.Mutex
 	var done, want []string
 	for i := range 500 {

@@ -9,10 +9,10 @@ import (
 	"github.com/micro/go-platform/event"
 )
 
-// RunRestart tells whether an Event survives the death of the server that
+// RunRestart checks whether an Event survives the death of the server that
 // keeps its log: kill kills it, restart starts it again with what was on disk.
-func RunRestart(t *testing.T, newLog NewLog, kill, restart func(testing.TB)) {
-	open := newLog(t)
+func RunRestart(t *testing.T, n New, kill, restart func(testing.TB)) {
+	open := n.in(t)
 	e := start(t, open, event.Timeout(2*time.Second))
 	follower := consume(t, e, nil, event.FromBeginning())
 	durable := consume(t, e, nil, event.FromBeginning(), event.Durable("restart"))

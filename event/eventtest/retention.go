@@ -10,19 +10,15 @@ import (
 	"github.com/micro/go-platform/event"
 )
 
-// Expire removes the record and all before it, as retention does, or waits
-// until it is done.
-type Expire func(t *testing.T, last *event.Record)
-
-// NewExpiring is NewLog for a log with retention.
-type NewExpiring func(t *testing.T) (Open, Expire)
-
-// RunRetention tells whether subscribers who are slower than retention hear of
-// each record that they missed.
-func RunRetention(t *testing.T, newLog NewExpiring) {
-	t.Run("Away", func(t *testing.T) { open, expire := newLog(t); expiredAway(t, open, expire) })
-	t.Run("Slow", func(t *testing.T) { open, expire := newLog(t); expiredSlow(t, open, expire) })
+// RunRetention checks whether subscribers who are slower than retention hear of
+// each record that they missed. expire removes the record and all before it from
+// the log of a test, as retention does, or waits until it is done.
+func RunRetention(t *testing.T, n New, expire func(t testing.TB, last *event.Record)) {
+	t.Run("Away", func(t *testing.T) { expiredAway(t, n.in(t), expire) })
+	t.Run("Slow", func(t *testing.T) { expiredSlow(t, n.in(t), expire) })
 }
+
+type expirer = func(t testing.TB, last *event.Record)
 
 // counts wants that of all records, and one that is published now, those that
 // did not arrive are said to be dropped, and that these are some.
@@ -47,7 +43,7 @@ func counts(t *testing.T, publisher, e event.Event, in *inbox, all int) {
 	}
 }
 
-func expiredAway(t *testing.T, open Open, expire Expire) {
+func expiredAway(t *testing.T, open opener, expire expirer) {
 	publisher := start(t, open)
 	sent := publish(t, publisher, "x", numbers(0, 100)...)
 	expire(t, sent[69])
@@ -56,7 +52,7 @@ func expiredAway(t *testing.T, open Open, expire Expire) {
 	counts(t, publisher, e, in, 100)
 }
 
-func expiredSlow(t *testing.T, open Open, expire Expire) {
+func expiredSlow(t *testing.T, open opener, expire expirer) {
 	publisher, e := start(t, open), start(t, open)
 	gate := make(chan struct{})
 	entered := make(chan struct{})

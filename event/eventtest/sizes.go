@@ -9,7 +9,7 @@ import (
 	"github.com/micro/go-platform/event"
 )
 
-func large(t *testing.T, open Open) {
+func large(t *testing.T, open opener) {
 	e := start(t, open)
 	data := strings.Repeat("x", event.MaxRecord-1000)
 	var want []string
@@ -22,7 +22,7 @@ func large(t *testing.T, open Open) {
 
 // pages publishes what fits one page in number and not in bytes, once by its
 // data and once by its metadata.
-func pages(t *testing.T, open Open) {
+func pages(t *testing.T, open opener) {
 	e := start(t, open)
 	const count = 150
 	metadata := make(map[string]string)

@@ -14,7 +14,7 @@ import (
 	"github.com/micro/go-platform/trace/recorder"
 )
 
-func types(t *testing.T, open Open) {
+func types(t *testing.T, open opener) {
 	e := start(t, open)
 	for _, typ := range []string{"a", "a.b", "a.b.c", "ab.c", "b", "a/b", "A.b", "a.", "c d.e"} {
 		publish(t, e, typ, typ)
@@ -53,7 +53,7 @@ func types(t *testing.T, open Open) {
 	}
 }
 
-func starts(t *testing.T, open Open) {
+func starts(t *testing.T, open opener) {
 	e := start(t, open)
 	old := publish(t, e, "x", "1", "2", "3")
 	middle := between()
@@ -86,7 +86,7 @@ func between() time.Time {
 	return now
 }
 
-func historyThenLive(t *testing.T, open Open) {
+func historyThenLive(t *testing.T, open opener) {
 	e := start(t, open)
 	publish(t, e, "x", numbers(0, 500)...)
 	var wg sync.WaitGroup
@@ -106,7 +106,7 @@ func historyThenLive(t *testing.T, open Open) {
 	}
 }
 
-func endOfConsume(t *testing.T, open Open) {
+func endOfConsume(t *testing.T, open opener) {
 	e := start(t, open)
 	publish(t, e, "x", "1", "2", "3")
 	in := consume(t, e, func(_ context.Context, d *event.Delivery) error {
@@ -139,7 +139,7 @@ func endOfConsume(t *testing.T, open Open) {
 	}
 }
 
-func slowSubscriber(t *testing.T, open Open) {
+func slowSubscriber(t *testing.T, open opener) {
 	e := start(t, open)
 	gate := make(chan struct{})
 	var once sync.Once
@@ -162,7 +162,7 @@ func slowSubscriber(t *testing.T, open Open) {
 	}
 }
 
-func traced(t *testing.T, open Open) {
+func traced(t *testing.T, open opener) {
 	tr := recorder.NewTrace()
 	if err := tr.Start(); err != nil {
 		t.Fatal(err)

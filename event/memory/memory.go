@@ -38,9 +38,6 @@ func (l *Log) open(logger *slog.Logger) (*eventlog.Log, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.users == 0 {
-		if logger == nil {
-			logger = slog.Default()
-		}
 		log, err := eventlog.Open(context.Background(), l.store, eventlog.Config{Logger: logger})
 		if err != nil {
 			return nil, err

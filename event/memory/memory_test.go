@@ -3,6 +3,7 @@ package memory_test
 import (
 	"testing"
 
+	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/eventtest"
 	"github.com/micro/go-platform/event/memory"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -11,5 +12,16 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestMemory(t *testing.T) {
-	eventtest.Run(t, func(*testing.T) eventtest.Open { return memory.NewLog().NewEvent })
+	eventtest.Run(t, eventtest.Sharing(func(testing.TB) func(...event.Option) event.Event { return memory.NewLog().NewEvent }))
+}
+
+// NewEvent alone has a log of its own.
+func TestNewEvent(t *testing.T) {
+	e := memory.NewEvent()
+	if err := e.Publish(t.Context(), &event.Record{}); err != nil {
+		t.Error(err)
+	}
+	if err := e.Stop(); err != nil {
+		t.Error(err)
+	}
 }

@@ -28,7 +28,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func start(t *testing.T, url, stream string) event.Event {
 	t.Helper()
-	e := nats.NewEvent(event.Servers(url), event.Stream(stream))
+	e := nats.NewEvent(event.Servers(url), nats.Stream(stream))
 	if err := e.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
 // Package nats is event on a stream of NATS JetStream, without event-srv. The
-// option Servers says where NATS is, Stream names the stream, which is made
+// option event.Servers says where NATS is, Stream names the stream, which is made
 // when there is none: in a file, for ever, one replica. Make it beforehand to
 // have it otherwise.
 package nats
@@ -14,14 +14,31 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/jslog"
+	"github.com/micro/go-platform/event/internal/wire"
 	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/option"
 )
 
-// NewEvent returns an Event on JetStream. It does no I/O before Start.
+// DefaultStream is the stream without Stream.
+const DefaultStream = "micro-event"
+
+type streamKey struct{}
+
+// Stream sets the name of the stream, 1 to 64 letters, digits, - and _; the
+// default is DefaultStream.
+func Stream(name string) event.Option {
+	return func(o *event.Options) { o.Context = context.WithValue(o.Context, streamKey{}, name) }
+}
+
+// NewEvent returns an Event on JetStream. It does no I/O.
 func NewEvent(opts ...event.Option) event.Event {
 	o := event.NewOptions(opts...)
-	return event.NewPlugin("nats", &driver{options: o, members: make(map[string]*inflight)}, o)
+	d := &driver{options: o, name: DefaultStream, members: make(map[string]*inflight)}
+	if name, ok := o.Context.Value(streamKey{}).(string); ok {
+		d.name = name
+	}
+	return event.NewPlugin("nats", d, o)
 }
 
 // dedupeWindow is how long a stream that we make knows ids.
@@ -29,6 +46,7 @@ const dedupeWindow = time.Hour
 
 type driver struct {
 	options event.Options
+	name    string // of the stream
 	js      jetstream.JetStream
 
 	mu      sync.Mutex
@@ -38,6 +56,11 @@ type driver struct {
 
 // Start implements plugin.Driver.
 func (d *driver) Start() error {
+	c := option.Of("event")
+	c.That(wire.StreamName(d.name), "Stream", "%.80q is not 1 to 64 letters, digits, - and _", d.name)
+	if err := c.Err(); err != nil {
+		return err
+	}
 	js, err := jslog.Connect(d.options.Servers, d.options.TLS, d.options.Origin)
 	d.js = js
 	return err
@@ -59,7 +82,7 @@ func (d *driver) stream(ctx context.Context) (*jslog.Stream, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
 	defer cancel()
-	s, err := jslog.Open(ctx, d.js, jslog.Config{Name: d.options.Stream, Window: dedupeWindow})
+	s, err := jslog.Open(ctx, d.js, jslog.Config{Name: d.name, Window: dedupeWindow})
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +108,30 @@ func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result
 		return nil, err
 	}
 	results, err := s.Append(ctx, records, nil)
+	if err == nil {
+		err = compare(ctx, s, records, results)
+	}
 	if err != nil {
 		d.failed(s)
 	}
 	return results, err
+}
+
+// compare refuses the duplicates that are none: another event has their id.
+func compare(ctx context.Context, s *jslog.Stream, records []*pb.Record, results []*pb.Result) error {
+	for i, r := range results {
+		if r.Error != "" || !r.Duplicate {
+			continue
+		}
+		first, err := s.Get(ctx, r.Sequence)
+		if err != nil {
+			return err
+		}
+		if first != nil && !wire.Same(first, records[i]) {
+			results[i] = &pb.Result{Error: fmt.Sprintf("record %s: the log has another one of this id, at %d", records[i].Id, r.Sequence), Conflict: true}
+		}
+	}
+	return nil
 }
 
 const (

@@ -361,6 +361,7 @@ type Result struct {
 	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Duplicate     bool                   `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"` // the id was in the log: sequence is that of the first
 	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`          // why the record was refused
+	Conflict      bool                   `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`   // because its id is that of another event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -414,6 +415,13 @@ func (x *Result) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *Result) GetConflict() bool {
+	if x != nil {
+		return x.Conflict
+	}
+	return false
 }
 
 type ReadRequest struct {
@@ -1848,11 +1856,12 @@ const file_event_proto_event_proto_rawDesc = "" +
 	"\x06record\x18\x01 \x01(\v2\x19.go.platform.event.RecordR\x06record\x123\n" +
 	"\arecords\x18\x02 \x03(\v2\x19.go.platform.event.RecordR\arecords\"E\n" +
 	"\x0eCreateResponse\x123\n" +
-	"\aresults\x18\x01 \x03(\v2\x19.go.platform.event.ResultR\aresults\"X\n" +
+	"\aresults\x18\x01 \x03(\v2\x19.go.platform.event.ResultR\aresults\"t\n" +
 	"\x06Result\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"\x1d\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x1a\n" +
+	"\bconflict\x18\x04 \x01(\bR\bconflict\"\x1d\n" +
 	"\vReadRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"A\n" +
 	"\fReadResponse\x121\n" +

@@ -65,6 +65,23 @@ func (a *Addrs) Call(ctx context.Context, doing string, timeout time.Duration, f
 	return err
 }
 
+// At returns the fixed address to open a stream at: the one that answered last. It
+// is empty when there is none.
+func (a *Addrs) At() string {
+	if len(a.all) == 0 {
+		return ""
+	}
+	return a.all[int(a.last.Load())%len(a.all)]
+}
+
+// Leave has the next address tried first, unless another than the given one is
+// already: the stream to it ended.
+func (a *Addrs) Leave(address string) {
+	if at := a.last.Load(); address != "" && address == a.At() {
+		a.last.CompareAndSwap(at, (at+1)%int64(len(a.all)))
+	}
+}
+
 // unreached tells whether another server may do better.
 func unreached(err error) bool {
 	return errors.Is(err, rpcerr.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)

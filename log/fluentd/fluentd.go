@@ -24,6 +24,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/log"
 	"github.com/tinylib/msgp/msgp"
 )
@@ -38,12 +39,14 @@ type tagKey struct{}
 
 type tlsKey struct{}
 
-// Tag sets the tag by which the server routes the events.
+// Tag sets the tag by which the server routes the events; the default is
+// DefaultTag.
 func Tag(tag string) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, tagKey{}, tag) }
 }
 
-// TLS encrypts the connection.
+// TLS sets the configuration that encrypts the connection; the default is plain
+// text.
 func TLS(conf *tls.Config) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, tlsKey{}, conf) }
 }
@@ -57,28 +60,28 @@ func NewOutput(opts ...log.OutputOption) log.Output {
 		o.Name = DefaultAddress
 	}
 	s := &sink{tag: DefaultTag}
-	s.network, s.address, s.err = parse(o.Name)
 	if tag, ok := o.Context.Value(tagKey{}).(string); ok {
 		s.tag = tag
-		if tag == "" {
-			s.err = errors.Join(s.err, errors.New("Tag: empty"))
-		}
 	}
+	c := option.Of("log")
+	s.network, s.address = parse(o.Name)
+	c.That(s.address != "", "OutputName", "%q is not tcp://host:port or unix:///path", o.Name)
+	c.That(s.tag != "", "Tag", "it is empty")
+	s.err = c.Err()
 	s.tls, _ = o.Context.Value(tlsKey{}).(*tls.Config)
 	return log.NewBuffer(s, o)
 }
 
-func parse(name string) (network, address string, err error) {
+func parse(name string) (network, address string) {
 	u, err := url.Parse(name)
 	switch {
 	case err != nil:
-		return "", "", fmt.Errorf("OutputName: %w", err)
 	case u.Scheme == "tcp" && u.Hostname() != "" && u.Port() != "" && u.Path == "":
-		return u.Scheme, u.Host, nil
+		return u.Scheme, u.Host
 	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
-		return u.Scheme, u.Path, nil
+		return u.Scheme, u.Path
 	}
-	return "", "", fmt.Errorf("OutputName: %q: want tcp://host:port or unix:///path", name)
+	return "", ""
 }
 
 type sink struct {
@@ -134,7 +137,7 @@ func (s *sink) Write(ctx context.Context, events [][]byte) (int, error) {
 		err = s.forward(ctx, events)
 	}
 	if err != nil {
-		return 0, errors.Join(fmt.Errorf("forward to fluentd: %w", err), s.Close())
+		return 0, errors.Join(fmt.Errorf("log: forward to fluentd: %w", err), s.Close())
 	}
 	s.chunk = ""
 	return len(events), nil

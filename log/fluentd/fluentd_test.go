@@ -3,20 +3,19 @@ package fluentd_test
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/log/fluentd"
 	"github.com/micro/go-platform/log/logtest"
@@ -27,7 +26,7 @@ import (
 // output does when acknowledgements fail. That real servers understand it is
 // shown in internal/interop/fluentd.
 type server struct {
-	t       *testing.T
+	t       testing.TB
 	network string
 	address string
 	tls     *tls.Config
@@ -40,7 +39,7 @@ type server struct {
 	wg      sync.WaitGroup
 }
 
-func serve(t *testing.T, network, address string) *server {
+func serve(t testing.TB, network, address string) *server {
 	s := &server{t: t, network: network, address: address, chunks: map[string]int{}, reply: ack}
 	s.start()
 	t.Cleanup(s.die)
@@ -132,7 +131,7 @@ func (s *server) take(entries []byte, chunk string, size any) []byte {
 	return s.reply(chunk)
 }
 
-func decode(t *testing.T, entries []byte) []*log.Event {
+func decode(t testing.TB, entries []byte) []*log.Event {
 	var events []*log.Event
 	for r := msgp.NewReader(bytes.NewReader(entries)); ; {
 		n, err := r.ReadArrayHeader()
@@ -185,9 +184,9 @@ func (s *server) output(opts ...log.OutputOption) log.Output {
 }
 
 func TestFluentd(t *testing.T) {
-	logtest.RunOutput(t, func(t *testing.T) logtest.Far {
+	logtest.RunOutput(t, func(t testing.TB) logtest.Fixture {
 		s := serve(t, "tcp", "127.0.0.1:0")
-		return logtest.Far{Output: s.output(), Read: s.read}
+		return logtest.Fixture{Output: s.output(), Read: s.read}
 	})
 }
 
@@ -203,28 +202,11 @@ func TestUnixSocket(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	web := httptest.NewTLSServer(nil) // for its certificate
-	web.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(web.Certificate())
-	s := &server{t: t, network: "tcp", address: "127.0.0.1:0", chunks: map[string]int{}, reply: ack}
-	s.tls = &tls.Config{Certificates: web.TLS.Certificates}
-	s.start()
-	defer s.die()
-	out := s.output(fluentd.TLS(&tls.Config{RootCAs: roots}))
-	if err := errors.Join(out.Send(&log.Event{Message: "m"}), out.Flush(), out.Close()); err != nil {
-		t.Error(err)
-	}
-	if len(s.read()) != 1 {
-		t.Error("nothing arrived")
-	}
-	stranger := s.output(fluentd.TLS(&tls.Config{RootCAs: x509.NewCertPool()}))
-	if err := errors.Join(stranger.Send(&log.Event{Message: "m"}), stranger.Flush()); err == nil {
-		t.Error("sent to a server with an unknown certificate")
-	}
-	if err := stranger.Close(); err == nil {
-		t.Error("Close does not say what was lost")
-	}
+	s := serve(t, "tcp", "127.0.0.1:0")
+	rpctest.Handshakes(t, s.address, func(_ *testing.T, addr string, c *tls.Config) error {
+		out := s.output(log.OutputName("tcp://"+addr), fluentd.TLS(c))
+		return errors.Join(out.Send(&log.Event{Message: "m"}), out.Close())
+	})
 }
 
 // A chunk without its acknowledgement comes again under the same id.

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/log"
 	"github.com/micro/go-platform/log/plugin"
 )
@@ -27,7 +28,8 @@ const maxDatagram = 65507
 
 type tlsKey struct{}
 
-// TLS encrypts a TCP connection.
+// TLS sets the configuration that encrypts a TCP connection; the default is plain
+// text.
 func TLS(conf *tls.Config) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, tlsKey{}, conf) }
 }
@@ -46,20 +48,20 @@ func NewOutput(opts ...log.OutputOption) log.Output {
 		o.Name = DefaultAddress
 	}
 	s := &sink{}
-	s.network, s.address, s.err = parse(o.Name)
+	c := option.Of("log")
+	s.network, s.address = parse(o.Name)
+	c.That(s.address != "", "OutputName", "%q is not tcp://host:port or udp://host:port", o.Name)
+	s.err = c.Err()
 	s.tls, _ = o.Context.Value(tlsKey{}).(*tls.Config)
 	return log.NewBuffer(s, o)
 }
 
-func parse(name string) (network, address string, err error) {
+func parse(name string) (network, address string) {
 	u, err := url.Parse(name)
-	if err != nil {
-		return "", "", fmt.Errorf("OutputName: %w", err)
+	if err != nil || u.Scheme != "tcp" && u.Scheme != "udp" || u.Hostname() == "" || u.Port() == "" || u.Path != "" {
+		return "", ""
 	}
-	if u.Scheme != "tcp" && u.Scheme != "udp" || u.Hostname() == "" || u.Port() == "" || u.Path != "" {
-		return "", "", fmt.Errorf("OutputName: %q: want tcp://host:port or udp://host:port", name)
-	}
-	return u.Scheme, u.Host, nil
+	return u.Scheme, u.Host
 }
 
 type sink struct {
@@ -130,7 +132,7 @@ func (s *sink) connect(ctx context.Context) error {
 	s.disconnect()
 	dialed, err := s.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to logstash: %w", err)
+		return fmt.Errorf("log: connect to logstash: %w", err)
 	}
 	s.conn = &conn{Conn: dialed, over: make(chan struct{})}
 	if s.network == "udp" { // refusals are to be seen by Write
@@ -162,7 +164,7 @@ func (s *sink) Write(ctx context.Context, events [][]byte) (int, error) {
 	}
 	if err != nil {
 		s.disconnect()
-		return n, fmt.Errorf("write to logstash: %w", err)
+		return n, fmt.Errorf("log: write to logstash: %w", err)
 	}
 	return n, nil
 }

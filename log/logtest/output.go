@@ -1,5 +1,5 @@
-// Package logtest is the conformance suite of log: RunOutput for outputs, RunLog
-// for plugins.
+// Package logtest is the conformance suite of log: Run for plugins,
+// RunOutput for outputs.
 package logtest
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/micro/go-platform/log"
 )
 
-// Far is an output and what can be seen of it at its far end.
-type Far struct {
+// Fixture is an output and what can be seen of it at its far end.
+type Fixture struct {
 	Output log.Output
 	// Read returns the events that have arrived so far, in order.
 	Read func() []*log.Event
@@ -43,27 +43,27 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 // RunOutput checks that an output keeps the contract of log.Output. open returns
 // a new one, of which nothing is dropped, and is responsible for its far end; the
 // output is closed by the suite.
-func RunOutput(t *testing.T, open func(t *testing.T) Far) {
+func RunOutput(t *testing.T, open func(t testing.TB) Fixture) {
 	RunLossyOutput(t, open)
-	run(t, open, map[string]func(*testing.T, Far){"many writers, each event once": manyWriters})
+	run(t, open, map[string]func(*testing.T, Fixture){"many writers, each event once": manyWriters})
 }
 
 // RunLossyOutput checks all but that a burst arrives whole: for datagrams, of
 // which the network may drop some.
-func RunLossyOutput(t *testing.T, open func(t *testing.T) Far) {
-	run(t, open, map[string]func(*testing.T, Far){
+func RunLossyOutput(t *testing.T, open func(t testing.TB) Fixture) {
+	run(t, open, map[string]func(*testing.T, Fixture){
 		"every text arrives as it was":      everyText,
 		"all levels arrive":                 allLevels,
 		"the event is not kept":             notKept,
 		"after Close":                       afterClose,
-		"Close without an event":            func(*testing.T, Far) {},
+		"Close without an event":            func(*testing.T, Fixture) {},
 		"Flush returns with nothing to do":  flushEmpty,
 		"String tells the kind":             named,
 		"Close flushes when it has a Start": closeFlushes,
 	})
 }
 
-func run(t *testing.T, open func(t *testing.T) Far, tests map[string]func(*testing.T, Far)) {
+func run(t *testing.T, open func(t testing.TB) Fixture, tests map[string]func(*testing.T, Fixture)) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			far := open(t)
@@ -85,7 +85,7 @@ func send(t *testing.T, out log.Output, e *log.Event) {
 }
 
 // arrived flushes and waits for n events.
-func arrived(t *testing.T, far Far, n int) []*log.Event {
+func arrived(t *testing.T, far Fixture, n int) []*log.Event {
 	t.Helper()
 	if err := far.Output.Flush(); err != nil {
 		t.Errorf("Flush: %v", err)
@@ -131,7 +131,7 @@ func event(level log.Level, message string, fields log.Fields) *log.Event {
 	return &log.Event{Level: level, Timestamp: 1_796_000_000_123_456_789, Message: message, Fields: fields}
 }
 
-func everyText(t *testing.T, far Far) {
+func everyText(t *testing.T, far Fixture) {
 	var sent []*log.Event
 	for i, text := range Nasty {
 		sent = append(sent, event(log.InfoLevel, text, nil),
@@ -145,7 +145,7 @@ func everyText(t *testing.T, far Far) {
 	}
 }
 
-func allLevels(t *testing.T, far Far) {
+func allLevels(t *testing.T, far Fixture) {
 	for level := log.DebugLevel; level <= log.FatalLevel; level++ {
 		send(t, far.Output, event(level, level.String(), nil))
 	}
@@ -154,14 +154,14 @@ func allLevels(t *testing.T, far Far) {
 	}
 }
 
-func notKept(t *testing.T, far Far) {
+func notKept(t *testing.T, far Fixture) {
 	e := event(log.InfoLevel, "first", log.Fields{"n": "1"})
 	send(t, far.Output, e)
 	e.Message, e.Fields["n"], e.Level = "changed", "changed", log.ErrorLevel
 	want(t, arrived(t, far, 1)[0], event(log.InfoLevel, "first", log.Fields{"n": "1"}))
 }
 
-func manyWriters(t *testing.T, far Far) {
+func manyWriters(t *testing.T, far Fixture) {
 	const writers, each = 8, 250
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -182,7 +182,7 @@ func manyWriters(t *testing.T, far Far) {
 	}
 }
 
-func afterClose(t *testing.T, far Far) {
+func afterClose(t *testing.T, far Fixture) {
 	if err := far.Output.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
@@ -201,19 +201,19 @@ func afterClose(t *testing.T, far Far) {
 	}
 }
 
-func flushEmpty(t *testing.T, far Far) {
+func flushEmpty(t *testing.T, far Fixture) {
 	if err := far.Output.Flush(); err != nil {
 		t.Errorf("Flush: %v", err)
 	}
 }
 
-func named(t *testing.T, far Far) {
+func named(t *testing.T, far Fixture) {
 	if far.Output.String() == "" {
 		t.Error("no name")
 	}
 }
 
-func closeFlushes(t *testing.T, far Far) {
+func closeFlushes(t *testing.T, far Fixture) {
 	if s, ok := far.Output.(interface{ Start() error }); ok {
 		if err := s.Start(); err != nil {
 			t.Errorf("Start: %v", err)

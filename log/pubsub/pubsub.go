@@ -4,10 +4,10 @@ package pubsub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/log"
 	proto "github.com/micro/go-platform/log/proto"
 	"go-micro.dev/v6/broker"
@@ -22,7 +22,7 @@ type brokerKey struct{}
 // given tells a nil broker from none.
 type given struct{ broker broker.Broker }
 
-// Broker sets the broker, broker.DefaultBroker unless given. It is connected by
+// Broker sets the broker; the default is broker.DefaultBroker. It is connected by
 // the output and never disconnected: others may use it.
 func Broker(b broker.Broker) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, brokerKey{}, given{b}) }
@@ -40,9 +40,9 @@ func NewOutput(opts ...log.OutputOption) log.Output {
 	if b, ok := o.Context.Value(brokerKey{}).(given); ok {
 		s.broker = b.broker
 	}
-	if s.broker == nil {
-		s.err = errors.New("Broker: nil")
-	}
+	c := option.Of("log")
+	c.That(s.broker != nil, "Broker", "it is nil")
+	s.err = c.Err()
 	return log.NewBuffer(s, o)
 }
 
@@ -88,7 +88,7 @@ func (s *sink) Write(ctx context.Context, events [][]byte) (int, error) {
 		}
 		if err := s.broker.Publish(s.topic, m); err != nil {
 			s.connected = false
-			return i, fmt.Errorf("publish log event: %w", err)
+			return i, fmt.Errorf("log: publish an event: %w", err)
 		}
 	}
 	return len(events), nil
@@ -101,7 +101,7 @@ func (s *sink) connect() error {
 		return s.err
 	}
 	if err := s.broker.Connect(); err != nil {
-		return fmt.Errorf("connect log broker: %w", err)
+		return fmt.Errorf("log: connect to the broker: %w", err)
 	}
 	s.connected = true
 	return nil

@@ -23,7 +23,7 @@ type listener struct {
 	events []*log.Event
 }
 
-func listen(t *testing.T, b broker.Broker, topic string) *listener {
+func listen(t testing.TB, b broker.Broker, topic string) *listener {
 	l := &listener{}
 	if err := b.Connect(); err != nil {
 		t.Fatal(err)
@@ -61,10 +61,10 @@ func (l *listener) read() []*log.Event {
 }
 
 func TestPubsub(t *testing.T) {
-	logtest.RunOutput(t, func(t *testing.T) logtest.Far {
+	logtest.RunOutput(t, func(t testing.TB) logtest.Fixture {
 		b := broker.NewMemoryBroker()
 		l := listen(t, b, pubsub.Topic)
-		return logtest.Far{Output: pubsub.NewOutput(pubsub.Broker(b)), Read: l.read}
+		return logtest.Fixture{Output: pubsub.NewOutput(pubsub.Broker(b)), Read: l.read}
 	})
 }
 

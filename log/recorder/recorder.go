@@ -3,6 +3,7 @@
 package recorder
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/micro/go-platform/log"
@@ -24,7 +25,7 @@ func (o *Output) Send(e *log.Event) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
-		return log.ErrStopped
+		return fmt.Errorf("log: %w", log.ErrStopped)
 	}
 	o.events = append(o.events, e.Clone())
 	return nil

@@ -9,9 +9,9 @@ import (
 )
 
 func TestRecorder(t *testing.T) {
-	logtest.RunOutput(t, func(*testing.T) logtest.Far {
+	logtest.RunOutput(t, func(testing.TB) logtest.Fixture {
 		rec := recorder.NewOutput()
-		return logtest.Far{Output: rec, Read: rec.Events}
+		return logtest.Fixture{Output: rec, Read: rec.Events}
 	})
 }
 

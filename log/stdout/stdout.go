@@ -19,12 +19,13 @@ type writerKey struct{}
 
 type textKey struct{}
 
-// Writer writes to w instead of standard output. It is not closed.
+// Writer sets where lines are written, which is not closed; the default is standard
+// output.
 func Writer(w io.Writer) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, writerKey{}, w) }
 }
 
-// Text writes lines for people instead of JSON: time, level, message and fields,
+// Text sets that lines are for people, not JSON: time, level, message and fields,
 // all escaped as JSON strings where that makes a difference.
 func Text() log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, textKey{}, true) }
@@ -81,7 +82,7 @@ func (s *sink) Write(_ context.Context, events [][]byte) (int, error) {
 		s.torn = s.data[n-1] != '\n'
 	}
 	whole := s.data[min(start, n):n]
-	return bytes.Count(whole, []byte{'\n'}), fmt.Errorf("write to standard output: %w", err)
+	return bytes.Count(whole, []byte{'\n'}), fmt.Errorf("log: write to standard output: %w", err)
 }
 
 func (*sink) Close() error   { return nil }

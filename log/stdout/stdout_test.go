@@ -58,9 +58,9 @@ func quiet() log.OutputOption {
 }
 
 func TestStdout(t *testing.T) {
-	logtest.RunOutput(t, func(*testing.T) logtest.Far {
+	logtest.RunOutput(t, func(testing.TB) logtest.Fixture {
 		p := &pipe{}
-		return logtest.Far{Output: stdout.NewOutput(stdout.Writer(p)), Read: p.events}
+		return logtest.Fixture{Output: stdout.NewOutput(stdout.Writer(p)), Read: p.events}
 	})
 }
 

@@ -23,8 +23,8 @@ const (
 	MaxKey   = 256     // bytes of a key
 )
 
-// Tree is an object. Its values are bool, int64, uint64 (only what int64 cannot
-// hold), float64, string, []any, map[string]any and, in a patch, nil.
+// Tree is an object. Its values are bool, Number, string, []any, map[string]any
+// and, in a patch, nil.
 type Tree = map[string]any
 
 func invalid(format string, args ...any) error {
@@ -109,8 +109,8 @@ func Equal(a, b any) bool {
 	case string:
 		b, ok := b.(string)
 		return ok && a == b
-	case int64:
-		b, ok := b.(int64)
+	case Number:
+		b, ok := b.(Number)
 		return ok && a == b
 	}
 	return reflect.DeepEqual(a, b)

@@ -2,32 +2,35 @@ package conftree
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
-	"go.yaml.in/yaml/v3"
+
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // Formats returns the formats that Decode reads.
 func Formats() []string { return []string{"json", "yaml", "toml"} }
 
-// Decode reads a document whose root is an object. An empty one is an error: it
-// is more often a file that is being written than the wish to have no
-// configuration, which {} says.
+// Decode reads a document whose root is an object. An empty one is {}.
 func Decode(format string, data []byte) (Tree, error) {
 	if len(data) > MaxSize {
 		return nil, invalid("%d bytes, more than %d", len(data), MaxSize)
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, invalid("the document is empty")
+		if !slices.Contains(Formats(), cmp.Or(format, "json")) {
+			return nil, errFormat(format)
+		}
+		return Tree{}, nil
 	}
 	v, err := decode(format, data)
 	if err != nil {
@@ -40,7 +43,7 @@ func Decode(format string, data []byte) (Tree, error) {
 	}
 	t, ok := v.(map[string]any)
 	if !ok {
-		return nil, invalid("the root is no object")
+		return nil, invalid("the root is not an object")
 	}
 	return t, nil
 }
@@ -53,7 +56,7 @@ func decode(format string, data []byte) (v any, err error) {
 		if tooDeep(data) {
 			return nil, errDepth()
 		}
-		err = yaml.Unmarshal(data, &v) // bounds what aliases expand to by itself
+		v, err = decodeYAML(data)
 	case "toml":
 		if tooDeep(data) {
 			return nil, errDepth()
@@ -62,12 +65,19 @@ func decode(format string, data []byte) (v any, err error) {
 		err = toml.Unmarshal(data, &t)
 		v = t
 	default:
-		return nil, invalid("unknown format %.32q, want one of %s", format, strings.Join(Formats(), ", "))
+		return nil, errFormat(format)
+	}
+	if err != nil && errors.Is(err, rpcerr.ErrInvalid) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, invalid("%s: %.200s", format, err)
 	}
 	return v, nil
+}
+
+func errFormat(format string) error {
+	return invalid("unknown format %.32q, want one of %s", format, strings.Join(Formats(), ", "))
 }
 
 // tooDeep keeps deeply nested brackets from parsers that recurse without a
@@ -130,12 +140,6 @@ func (n *normalizer) value(v any, depth int) (any, error) {
 	switch v := v.(type) {
 	case map[string]any:
 		return n.object(v, depth)
-	case map[any]any: // YAML with keys that are not all strings
-		object := make(map[string]any, len(v))
-		for key, x := range v {
-			object[fmt.Sprint(key)] = x
-		}
-		return n.object(object, depth)
 	case []any:
 		list := make([]any, len(v))
 		for i, x := range v {
@@ -166,24 +170,16 @@ func (n *normalizer) object(v map[string]any, depth int) (any, error) {
 
 func scalar(v any) (any, error) {
 	switch v := v.(type) {
-	case nil, bool, int64:
+	case nil, bool, Number:
 		return v, nil
 	case string:
 		return strings.ToValidUTF8(v, "\uFFFD"), nil
 	case json.Number:
 		return number(string(v))
-	case int:
-		return int64(v), nil
-	case uint64:
-		if v <= math.MaxInt64 {
-			return int64(v), nil
-		}
-		return v, nil
+	case int64: // of TOML
+		return number(strconv.FormatInt(v, 10))
 	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, invalid("a number is not finite")
-		}
-		return v, nil
+		return float(v)
 	case time.Time:
 		if h, m, s := v.Clock(); h+m+s+v.Nanosecond() == 0 && v.Location() == time.UTC {
 			return v.Format(time.DateOnly), nil
@@ -193,18 +189,4 @@ func scalar(v any) (any, error) {
 		return v.String(), nil
 	}
 	return nil, invalid("a value of type %T", v)
-}
-
-func number(s string) (any, error) {
-	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return i, nil
-	}
-	if u, err := strconv.ParseUint(s, 10, 64); err == nil {
-		return u, nil
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return nil, invalid("number %.32s is out of range", s)
-	}
-	return f, nil
 }

@@ -120,4 +120,4 @@ func Hide(data string) string {
 }
 
 // Author returns who a caller is.
-func Author(ctx context.Context) string { return author(ctx) }
+func Author(ctx context.Context, said string) string { return author(ctx, said) }

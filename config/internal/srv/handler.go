@@ -23,8 +23,9 @@ type handler struct {
 	instances instances
 }
 
-func wireSet(data []byte, sum string, at int64) *pb.ChangeSet {
-	return &pb.ChangeSet{Timestamp: at, Data: string(data), Checksum: sum, Source: config.ServiceName, Format: "json"}
+// wireSet returns data as JSON, with the checksum of this very data.
+func wireSet(data []byte, at int64) *pb.ChangeSet {
+	return &pb.ChangeSet{Timestamp: at, Data: string(data), Checksum: checksum(data), Source: config.ServiceName, Format: "json"}
 }
 
 // Read implements pb.ConfigHandler.
@@ -54,7 +55,10 @@ func (h *handler) Read(ctx context.Context, req *pb.ReadRequest, rsp *pb.ReadRes
 	}
 	data := conftree.Encode(v)
 	change.Path = req.Path
-	change.ChangeSet = wireSet(data, checksum(data), change.Timestamp)
+	if len(data) > maxRead {
+		return refuse(tooLarge(req.Id, len(data)))
+	}
+	change.ChangeSet = wireSet(data, change.Timestamp)
 	rsp.Change = change
 	return nil
 }
@@ -100,7 +104,7 @@ func (h *handler) Search(_ context.Context, req *pb.SearchRequest, rsp *pb.Searc
 		return refuse(err)
 	}
 	now := h.state.now.Load()
-	left := maxAnswer
+	room := newRoom()
 	for _, id := range slices.Sorted(maps.Keys(now.docs)) {
 		d := now.docs[id]
 		if !d.there || !strings.HasPrefix(id, req.Id) || req.Author != "" && d.author != req.Author {
@@ -114,7 +118,10 @@ func (h *handler) Search(_ context.Context, req *pb.SearchRequest, rsp *pb.Searc
 			break
 		}
 		c := d.wire()
-		c.ChangeSet = wireSet(masked(d.tree, nil, &left), checksum(d.data), d.updated)
+		c.ChangeSet = wireSet(masked(d.tree, nil, &room.data), d.updated)
+		if !room.take(c) {
+			break
+		}
 		rsp.Configs = append(rsp.Configs, c)
 	}
 	return nil
@@ -139,7 +146,7 @@ func (h *handler) AuditLog(ctx context.Context, req *pb.AuditLogRequest, rsp *pb
 	if err != nil {
 		return refuse(err)
 	}
-	left := maxAnswer
+	room := newRoom()
 	for _, e := range entries {
 		c := e.wire()
 		if len(e.data) > 0 {
@@ -151,9 +158,13 @@ func (h *handler) AuditLog(ctx context.Context, req *pb.AuditLogRequest, rsp *pb
 			if err != nil {
 				return refuse(fmt.Errorf("entry %d: %w", e.revision, err))
 			}
-			c.ChangeSet = wireSet(masked(tree, path, &left), checksum(e.data), e.at)
+			c.ChangeSet = wireSet(masked(tree, path, &room.data), e.at)
 		}
-		rsp.Changes = append(rsp.Changes, &pb.ChangeLog{Action: e.action, Change: c})
+		entry := &pb.ChangeLog{Action: e.action, Change: c}
+		if !room.take(entry) {
+			break
+		}
+		rsp.Changes = append(rsp.Changes, entry)
 	}
 	return nil
 }
@@ -178,7 +189,9 @@ func (h *handler) Diff(ctx context.Context, req *pb.DiffRequest, rsp *pb.DiffRes
 	if err != nil {
 		return refuse(err)
 	}
-	rsp.Differences = differences(before, after)
+	if rsp.Differences, err = differences(before, after); err != nil {
+		return refuse(err)
+	}
 	return nil
 }
 

@@ -8,10 +8,6 @@ import (
 	pb "github.com/micro/go-platform/config/proto"
 )
 
-// maxAnswer bounds the data in one answer, in bytes. Entries beyond it come
-// without.
-const maxAnswer = 8 << 20
-
 // mask stands for what is under a key that looks secret.
 const mask = "*****"
 
@@ -62,9 +58,9 @@ func masked(t conftree.Tree, path []string, left *int) []byte {
 }
 
 // differences are those of two trees, secrets masked: that they differ is told.
-func differences(before, after conftree.Tree) []*pb.Difference {
+func differences(before, after conftree.Tree) ([]*pb.Difference, error) {
 	var all []*pb.Difference
-	left := maxAnswer
+	room := newRoom()
 	for _, d := range conftree.Diff(before, after) {
 		hidden := false
 		for _, key := range d.Path {
@@ -78,7 +74,7 @@ func differences(before, after conftree.Tree) []*pb.Difference {
 				v = mask
 			}
 			data := conftree.Encode(hide(v))
-			if left -= len(data); left < 0 {
+			if room.data -= len(data); room.data < 0 {
 				return ""
 			}
 			return string(data)
@@ -90,7 +86,10 @@ func differences(before, after conftree.Tree) []*pb.Difference {
 		case d.After == nil:
 			w.Action = "removed"
 		}
+		if !room.take(w) {
+			return nil, invalid("from, to: the differences are more than %d bytes, read both revisions", maxMessage)
+		}
 		all = append(all, w)
 	}
-	return all
+	return all, nil
 }

@@ -311,6 +311,8 @@ added list  [1]`)
 
 // TestForgedAuthor: the author is who the token says, whatever the request and
 // its metadata say.
+// TestForgedAuthor: a token says who writes. With --insecure, as here, nobody has
+// one, and the request is believed.
 func TestForgedAuthor(t *testing.T) {
 	w := newWorld(t)
 	ctx := metadata.NewContext(within(t), metadata.Metadata{"sub": "forged", "author": "forged", "authorization": "Bearer forged"})
@@ -318,14 +320,15 @@ func TestForgedAuthor(t *testing.T) {
 		t.Fatal(err)
 	}
 	log, err := w.AuditLog(within(t), &pb.AuditLogRequest{})
-	if err != nil || log.Changes[0].Change.Author != "anonymous" {
+	if err != nil || log.Changes[0].Change.Author != "forged" {
 		t.Errorf("%v, %v", log, err)
 	}
 	for sub, want := range map[string]string{"ann": "ann", "": "anonymous", "a\nb\x1b[2J": "a b [2J"} {
 		ctx := auth.WithToken(t.Context(), &auth.Token{Metadata: map[string]string{"sub": sub}})
-		expect(t, "author", configsrv.Author(ctx), want)
+		expect(t, "author", configsrv.Author(ctx, "forged"), want)
 	}
-	expect(t, "author without a token", configsrv.Author(t.Context()), "anonymous")
+	expect(t, "author without a token", configsrv.Author(t.Context(), ""), "anonymous")
+	expect(t, "author with --insecure", configsrv.Author(t.Context(), "b\nob"), "b ob")
 }
 
 // TestSecretsAreMasked where people look: Search, AuditLog and Diff. Who may read
@@ -362,7 +365,7 @@ func TestSearch(t *testing.T) {
 	}
 	w.create("prod:users", `{}`)
 	for want, req := range map[string]*pb.SearchRequest{
-		"prod:shop prod:users stage:shop": {}, "prod:shop prod:users": {Id: "prod:"}, "prod:users": {Limit: 1, Offset: 1}, "": {Author: "forged"}, "stage:shop": {Id: "stage:shop", Author: "anonymous"},
+		"prod:shop prod:users stage:shop": {}, "prod:shop prod:users": {Id: "prod:"}, "prod:users": {Limit: 1, Offset: 1}, "": {Author: "anonymous"}, "stage:shop": {Id: "stage:shop", Author: "forged"},
 	} {
 		rsp, err := w.Search(within(t), req)
 		if err != nil {

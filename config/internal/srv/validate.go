@@ -3,6 +3,7 @@ package srv
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/config"
@@ -32,14 +33,18 @@ func invalid(format string, args ...any) error {
 // anonymous is the author when nobody proved who they are.
 const anonymous = "anonymous"
 
-// author returns the account of the caller. What the request says about it
-// counts for nothing.
-func author(ctx context.Context) string {
+// author returns the account of the caller, whatever the request says about it.
+// Without a token, which the service asks of everybody unless it runs with
+// --insecure, the request is believed.
+func author(ctx context.Context, said string) string {
 	token, ok := auth.TokenFromContext(ctx)
-	if !ok || token.Metadata["sub"] == "" {
-		return anonymous
+	if ok && token.Metadata["sub"] != "" {
+		return clean.Text(token.Metadata["sub"], maxName)
 	}
-	return clean.Text(token.Metadata["sub"], maxName)
+	if said = clean.Text(said, maxName); !ok && said != "" {
+		return said
+	}
+	return anonymous
 }
 
 func word(s string, limit int) bool { return conftree.Word(s, limit) }
@@ -74,6 +79,9 @@ func parse(c *pb.Change, path []string) (any, error) {
 	}
 	if len(cs.Data) > maxData {
 		return nil, invalid("change.change_set.data: %d bytes, more than %d", len(cs.Data), maxData)
+	}
+	if strings.TrimSpace(cs.Data) == "" {
+		return nil, invalid("change.change_set.data: empty, write {} for a config without values")
 	}
 	var v any
 	var err error

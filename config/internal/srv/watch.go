@@ -16,7 +16,8 @@ const (
 )
 
 // Watch implements pb.ConfigHandler. A reader that is slow is told less often,
-// never something old after something new.
+// never something old after something new. One that did not ask for signs of life
+// gets none: it would take each message for a config.
 func (h *handler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Config_WatchStream) error {
 	if err := checkID("id", req.Id); err != nil {
 		return refuse(err)
@@ -37,10 +38,15 @@ func (h *handler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Con
 		message := &pb.WatchResponse{Id: req.Id, Revision: now.revision}
 		r, found := now.seen(req.Id, req.Instance, req.Labels)
 		if found && r.checksum != sent {
-			message.ChangeSet, sent = wireSet(r.data, r.checksum, r.updated), r.checksum
+			if len(r.data) > maxRead {
+				return refuse(tooLarge(req.Id, len(r.data)))
+			}
+			message.ChangeSet, sent = wireSet(r.data, r.updated), r.checksum
 		}
-		if err := stream.Send(message); err != nil {
-			return err
+		if message.ChangeSet != nil || req.Alive {
+			if err := stream.Send(message); err != nil {
+				return err
+			}
 		}
 		var more bool
 		if now, more = h.await(ctx, now, sent, req, alive.C); !more {

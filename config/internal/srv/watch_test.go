@@ -31,7 +31,7 @@ func TestWatch(t *testing.T) {
 			}
 		}
 	}
-	s, err := w.Watch(ctx, &pb.WatchRequest{Id: "prod:shop"})
+	s, err := w.Watch(ctx, &pb.WatchRequest{Id: "prod:shop", Alive: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestWatch(t *testing.T) {
 		"a revision yet to come":    {&pb.WatchRequest{Revision: 1 << 40}, data}, // the server lost its data
 		"another database":          {&pb.WatchRequest{Revision: last.Revision, Checksum: "other"}, data},
 	} {
-		c.req.Id = "prod:shop"
+		c.req.Id, c.req.Alive = "prod:shop", true
 		r, err := w.Watch(ctx, c.req)
 		if err != nil {
 			t.Fatal(err)
@@ -98,7 +98,7 @@ func TestServersOfOneDatabase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			same := func(c *daemon.Config) { c.DatabaseURL = url }
 			a, b := newWorld(t, same), newWorld(t, same) // two networks: no chance to reach the wrong one
-			s, err := b.Watch(within(t), &pb.WatchRequest{Id: "a:b"})
+			s, err := b.Watch(within(t), &pb.WatchRequest{Id: "a:b", Alive: true})
 			if err != nil {
 				t.Fatal(err)
 			}

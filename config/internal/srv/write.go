@@ -16,6 +16,7 @@ import (
 // edit is a write that is being made.
 type edit struct {
 	action, path, comment string
+	author                string // as the request says
 	ifRevision            *int64
 	rollout               *pb.Rollout
 	// change makes the next document; nil deletes it. The old one is nil when
@@ -26,9 +27,9 @@ type edit struct {
 // write makes the edit of a config, unless its condition does not hold or
 // something is being rolled out.
 func (h *handler) write(ctx context.Context, id string, e edit) (int64, error) {
-	who := author(ctx)
+	who := author(ctx, e.author)
 	revision, err := h.state.store.Write(ctx, id, func(old *doc, revision int64) (*doc, *entry, error) {
-		if err := allowed(old, e.ifRevision); err != nil {
+		if err := allowed(old, e.ifRevision, revision); err != nil {
 			return nil, nil, err
 		}
 		if old != nil && old.rollout != nil {
@@ -39,8 +40,9 @@ func (h *handler) write(ctx context.Context, id string, e edit) (int64, error) {
 	return h.written(ctx, revision, err)
 }
 
-// allowed checks the condition of a write.
-func allowed(old *doc, ifRevision *int64) error {
+// allowed checks the condition of the write that becomes revision next: the config
+// did not change since ifRevision, 0 that it is not there.
+func allowed(old *doc, ifRevision *int64, next int64) error {
 	if ifRevision == nil {
 		return nil
 	}
@@ -48,10 +50,10 @@ func allowed(old *doc, ifRevision *int64) error {
 	if old != nil && old.there {
 		is = old.revision
 	}
-	if is != *ifRevision {
-		return fmt.Errorf("%w: the revision is %d, not %d", rpcerr.ErrConflict, is, *ifRevision)
+	if since := *ifRevision; since == is || is > 0 && since > is && since < next {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: the revision is %d, not %d", rpcerr.ErrConflict, is, *ifRevision)
 }
 
 func (h *handler) apply(id string, old *doc, revision int64, who string, e edit) (*doc, *entry, error) {
@@ -121,7 +123,7 @@ func (h *handler) Create(ctx context.Context, req *pb.CreateRequest, rsp *pb.Cre
 	if err != nil {
 		return refuse(err)
 	}
-	rsp.Revision, err = h.write(ctx, req.Change.Id, edit{action: actionCreate, path: req.Change.Path, comment: comment, change: func(old conftree.Tree) (conftree.Tree, error) {
+	rsp.Revision, err = h.write(ctx, req.Change.Id, edit{action: actionCreate, path: req.Change.Path, comment: comment, author: req.Change.Author, change: func(old conftree.Tree) (conftree.Tree, error) {
 		if _, there := conftree.Lookup(old, path); there && old != nil {
 			return nil, fmt.Errorf("%s %s: %w", req.Change.Id, req.Change.Path, rpcerr.ErrExists)
 		}
@@ -153,7 +155,7 @@ func (h *handler) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.Upd
 		}
 	}
 	rsp.Revision, err = h.write(ctx, req.Change.Id, edit{
-		action: actionUpdate, path: req.Change.Path, comment: comment, ifRevision: req.IfRevision, rollout: req.Rollout,
+		action: actionUpdate, path: req.Change.Path, comment: comment, author: req.Change.Author, ifRevision: req.IfRevision, rollout: req.Rollout,
 		change: func(old conftree.Tree) (conftree.Tree, error) {
 			if old == nil {
 				return nil, fmt.Errorf("%s: %w", req.Change.Id, rpcerr.ErrNotFound)
@@ -170,7 +172,7 @@ func (h *handler) Delete(ctx context.Context, req *pb.DeleteRequest, rsp *pb.Del
 		return refuse(err)
 	}
 	rsp.Revision, err = h.write(ctx, req.Change.Id, edit{
-		action: actionDelete, path: req.Change.Path, comment: comment, ifRevision: req.IfRevision,
+		action: actionDelete, path: req.Change.Path, comment: comment, author: req.Change.Author, ifRevision: req.IfRevision,
 		change: func(old conftree.Tree) (conftree.Tree, error) {
 			if _, there := conftree.Lookup(old, path); !there || old == nil {
 				return nil, fmt.Errorf("%s %s: %w", req.Change.Id, req.Change.Path, rpcerr.ErrNotFound)
@@ -219,14 +221,14 @@ func (h *handler) Rollout(ctx context.Context, req *pb.RolloutRequest, rsp *pb.R
 	if !percentage(req.Percent) {
 		return refuse(invalid("percent: %v is not within 0 and 100", req.Percent))
 	}
-	rsp.Revision, err = h.roll(ctx, req, author(ctx), 0)
+	rsp.Revision, err = h.roll(ctx, req, author(ctx, ""), 0)
 	return err
 }
 
 // roll changes what is rolled out. Only is the revision that must be, 0 for any.
 func (h *handler) roll(ctx context.Context, req *pb.RolloutRequest, who string, only int64) (int64, error) {
 	revision, err := h.state.store.Write(ctx, req.Id, func(old *doc, revision int64) (*doc, *entry, error) {
-		if err := allowed(old, req.IfRevision); err != nil {
+		if err := allowed(old, req.IfRevision, revision); err != nil {
 			return nil, nil, err
 		}
 		if old == nil || old.rollout == nil || only > 0 && old.rollout.Revision != only {
@@ -262,7 +264,7 @@ func (h *handler) Inherit(ctx context.Context, req *pb.InheritRequest, rsp *pb.I
 		return refuse(invalid("namespace.parent: not 1 to 64 letters, digits and -_."))
 	}
 	e := &entry{
-		id: n.Name + ":", action: actionInherit, author: author(ctx), comment: clean.Text(req.Comment, maxComment), at: time.Now().Unix(),
+		id: n.Name + ":", action: actionInherit, author: author(ctx, ""), comment: clean.Text(req.Comment, maxComment), at: time.Now().Unix(),
 		there: true, data: conftree.Encode(conftree.Tree{"parent": n.Parent}),
 	}
 	revision, err := h.state.store.Inherit(ctx, n.Name, n.Parent, e, func(parents map[string]string) error {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -14,6 +13,9 @@ import (
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/source/internal/keys"
+	"github.com/micro/go-platform/internal/consulagents"
+	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/option"
 )
 
 // DefaultPath is what is read unless config.SourceName names another path.
@@ -26,54 +28,44 @@ const (
 
 type tokenKey struct{}
 
-// Token is the ACL token, that of CONSUL_HTTP_TOKEN unless given.
+// Token sets the ACL token; the default is that of CONSUL_HTTP_TOKEN.
 func Token(token string) config.SourceOption {
 	return func(o *config.SourceOptions) { o.Context = context.WithValue(o.Context, tokenKey{}, token) }
 }
 
 type source struct {
-	label  string
-	tree   keys.Tree
-	kv     *api.KV
-	client *http.Client
-	err    error
+	label string
+	token string
+	tries int // one for each agent
+	tree  keys.Tree
+	kv    *api.KV
+	idle  func() // closes connections that are not in use
+	err   error
 }
 
-// NewSource returns a source of a Consul agent, at config.SourceHosts or where
-// Consul's own variables of the environment say, else at 127.0.0.1:8500.
+// NewSource returns a source of Consul's agents at config.SourceHosts, of which the
+// next is asked when one is of no use, or where Consul's own variables of the
+// environment say, else at 127.0.0.1:8500.
 //
 // The key that is the path itself may hold a whole document, in
 // config.SourceFormat. The keys below it hold single values, JSON or else text,
 // and win: with the default path the key micro/config/db/host is the value at
-// "db", "host". Nothing at all is config.ErrNotFound, so that values which were
-// there stay.
+// "db", "host". A key that is of no use is left out and told. Nothing at all is
+// config.ErrNotFound, so that values which were there stay.
 func NewSource(opts ...config.SourceOption) config.Source {
 	o := config.NewSourceOptions(opts...)
 	if o.Name == "" {
 		o.Name = DefaultPath
 	}
-	s := &source{label: "consul:" + o.Name}
+	s := &source{label: "consul:" + o.Name, tries: max(1, len(o.Hosts))}
 	s.tree = keys.Tree{Root: strings.Trim(o.Name, "/"), Format: o.Format}
-	c := api.DefaultConfig()
-	if len(o.Hosts) > 0 {
-		c.Address = o.Hosts[0] // an agent knows the whole cluster
-	}
-	if token, ok := o.Context.Value(tokenKey{}).(string); ok {
-		c.Token = token
-	}
-	if o.TLS != nil {
-		c.Scheme, c.Transport.TLSClientConfig = "https", o.TLS
-	}
-	c.Transport.IdleConnTimeout = readTimeout
-	s.client = &http.Client{Transport: c.Transport}
-	c.HttpClient = s.client
-	client, err := api.NewClient(c)
-	switch {
-	case err != nil:
-		s.err = fmt.Errorf("read %s: %w", s.label, err)
-	case s.tree.Root == "":
-		s.err = fmt.Errorf("read %s: option SourceName: %w: empty path", s.label, config.ErrInvalid)
-	default:
+	s.token, _ = o.Context.Value(tokenKey{}).(string)
+	client, idle, err := consulagents.NewClient(o.Hosts, o.TLS)
+	s.idle = idle
+	c := option.Of("config")
+	c.That(err == nil, "SourceHosts", "%.256q: %v", o.Hosts, err)
+	c.That(s.tree.Root != "", "SourceName", "%q is an empty path", o.Name)
+	if s.err = c.Err(); s.err == nil {
 		s.kv = client.KV()
 	}
 	return s
@@ -87,18 +79,26 @@ func (s *source) Read() (*config.ChangeSet, error) { return s.ReadContext(contex
 
 // ReadContext implements config.ContextSource.
 func (s *source) ReadContext(ctx context.Context) (*config.ChangeSet, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	cs, _, err := s.read(ctx, 0)
+	if s.err != nil {
+		return nil, s.err
+	}
+	defer s.idle()
+	var cs *config.ChangeSet
+	var err error
+	for range s.tries {
+		bound, cancel := lifecycle.Bound(ctx, readTimeout)
+		cs, _, err = s.read(bound, 0)
+		cancel()
+		if !errors.Is(err, config.ErrUnavailable) || ctx.Err() != nil {
+			break
+		}
+	}
 	return cs, err
 }
 
 // read waits for an index after the given one, unless that is zero.
 func (s *source) read(ctx context.Context, after uint64) (*config.ChangeSet, uint64, error) {
-	if s.err != nil {
-		return nil, 0, s.err
-	}
-	q := (&api.QueryOptions{WaitIndex: after, WaitTime: waitTime}).WithContext(ctx)
+	q := (&api.QueryOptions{WaitIndex: after, WaitTime: waitTime, Token: s.token}).WithContext(ctx)
 	pairs, meta, err := s.kv.List(s.tree.Root, q)
 	if err != nil {
 		return nil, 0, s.failed(ctx, err)
@@ -107,18 +107,20 @@ func (s *source) read(ctx context.Context, after uint64) (*config.ChangeSet, uin
 	for _, p := range pairs {
 		found[p.Key] = p.Value
 	}
-	data, err := s.tree.Document(found)
+	data, skipped, err := s.tree.Document(found)
 	if err != nil {
-		return nil, meta.LastIndex, fmt.Errorf("read %s: %w", s.label, err)
+		return nil, meta.LastIndex, fmt.Errorf("config: read %s: %w", s.label, err)
 	}
-	return config.NewChangeSet(s.label, "json", data), meta.LastIndex, nil
+	cs := config.NewChangeSet(s.label, "json", data)
+	cs.Skipped = skipped
+	return cs, meta.LastIndex, nil
 }
 
 func (s *source) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("read %s: %w: %w", s.label, config.ErrUnavailable, ctx.Err())
+		return fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, ctx.Err())
 	}
-	return fmt.Errorf("read %s: %w: %w", s.label, config.ErrUnavailable, err)
+	return fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, err)
 }
 
 // Watch implements config.Source.
@@ -144,9 +146,12 @@ type watcher struct {
 // Next implements config.SourceWatcher.
 func (w *watcher) Next() (*config.ChangeSet, error) {
 	for {
-		cs, index, err := w.source.read(w.ctx, w.index)
+		// Consul answers up to a sixteenth later; without an answer it hangs.
+		ctx, cancel := lifecycle.Bound(w.ctx, waitTime+waitTime/16+readTimeout)
+		cs, index, err := w.source.read(ctx, w.index)
+		cancel()
 		if w.ctx.Err() != nil {
-			return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+			return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 		}
 		if index < w.index { // Consul was restored or lost its state: start over
 			index = 0
@@ -167,6 +172,6 @@ func (w *watcher) Next() (*config.ChangeSet, error) {
 // Stop implements config.SourceWatcher.
 func (w *watcher) Stop() error {
 	w.cancel()
-	w.source.client.CloseIdleConnections()
+	w.source.idle()
 	return nil
 }

@@ -1,6 +1,7 @@
 package consul_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
-func kv(t *testing.T, addr string) *api.KV {
+func kv(t testing.TB, addr string) *api.KV {
 	t.Helper()
 	c := api.DefaultConfig()
 	c.Address = addr
@@ -34,7 +35,7 @@ func kv(t *testing.T, addr string) *api.KV {
 	return client.KV()
 }
 
-func put(t *testing.T, kv *api.KV, key, value string) {
+func put(t testing.TB, kv *api.KV, key, value string) {
 	t.Helper()
 	var err error
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
@@ -48,23 +49,35 @@ func put(t *testing.T, kv *api.KV, key, value string) {
 func TestSource(t *testing.T) {
 	s := backend.Consul(t)
 	n := 0
-	configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
+	configtest.RunSource(t, func(t testing.TB) configtest.Fixture {
 		n++
 		path := fmt.Sprintf("/test/%d", n)
 		store := kv(t, s.Addr)
 		return configtest.Fixture{
 			Source: consul.NewSource(config.SourceHosts(s.Addr), config.SourceName(path)),
-			Put: func(t *testing.T, values map[string]any) {
+			Put: func(t testing.TB, values map[string]any) {
 				data, err := json.Marshal(values)
 				if err != nil {
 					t.Fatal(err)
 				}
 				put(t, store, path[1:], string(data))
 			},
-			Break: func(t *testing.T) { s.Kill(t) }, Heal: func(t *testing.T) { s.Restart(t) },
+			Break: func(t testing.TB) { s.Kill(t) }, Heal: func(t testing.TB) { s.Restart(t) },
 		}
 	})
 	t.Run("Keys", func(t *testing.T) { testKeys(t, s.Addr) })
+	t.Run("Servers", func(t *testing.T) {
+		put(t, kv(t, s.Addr), "servers/a", "1")
+		configtest.RunServers(t, s.Addr, func(_ testing.TB, hosts ...string) config.Source {
+			return consul.NewSource(config.SourceHosts(hosts...), config.SourceName("servers"))
+		})
+	})
+	t.Run("TLS", func(t *testing.T) {
+		rpctest.Handshakes(t, s.Addr, func(_ *testing.T, addr string, c *tls.Config) error {
+			_, err := consul.NewSource(config.SourceHosts(addr), config.SourceName("servers"), config.SourceTLS(c)).Read()
+			return err
+		})
+	})
 }
 
 func testKeys(t *testing.T, addr string) {
@@ -72,6 +85,7 @@ func testKeys(t *testing.T, addr string) {
 	put(t, store, "micro/config/db/host", "localhost")
 	put(t, store, "micro/config/db/port", "5432")
 	put(t, store, "micro/configuration/other", "1")
+	put(t, store, "micro/config/../odd", "1") // costs itself
 	c := config.NewConfig(config.WithSource(consul.NewSource(config.SourceHosts(addr))), config.PollInterval(time.Hour))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

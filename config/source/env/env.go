@@ -5,15 +5,16 @@ package env
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/internal/conftree"
+	"github.com/micro/go-platform/internal/option"
 )
 
 type (
@@ -21,11 +22,11 @@ type (
 	separatorKey struct{}
 )
 
-// Prefix is how the names of the variables begin, "SHOP_". It is needed: the
+// Prefix sets how the names of the variables begin, "SHOP_". It is needed: the
 // whole environment is never read, because it holds what is nobody's business.
 func Prefix(prefix string) config.SourceOption { return set(prefixKey{}, prefix) }
 
-// Separator divides the rest of a name into a path, "_" unless given. With "__"
+// Separator sets what divides the rest of a name into a path; the default is "_". With "__"
 // the variable SHOP_DB__MAX_CONNS is the value at "db", "max_conns".
 func Separator(separator string) config.SourceOption { return set(separatorKey{}, separator) }
 
@@ -36,8 +37,10 @@ func set(key, value any) config.SourceOption {
 type source struct{ prefix, separator string }
 
 // NewSource returns a source of the environment. Names are read in lower case,
-// values are text. The environment is read again at each poll. A variable whose
-// path is part of another's is an error that names both.
+// values are text. The environment is read again at each poll. A variable that is
+// of no use is left out and told: an empty part, or a path on the way of which
+// another variable, earlier in the alphabet, is. Kubernetes makes such ones of a
+// service: SHOP_PORT beside SHOP_PORT_80_TCP.
 func NewSource(opts ...config.SourceOption) config.Source {
 	o := config.NewSourceOptions(opts...)
 	s := &source{separator: "_"}
@@ -55,53 +58,58 @@ func (s *source) String() string { return "env:" + s.prefix }
 
 // Read implements config.Source.
 func (s *source) Read() (*config.ChangeSet, error) {
-	if s.prefix == "" {
-		return nil, fmt.Errorf("read env: option Prefix: %w: empty", config.ErrInvalid)
+	c := option.Of("config")
+	c.That(s.prefix != "", "Prefix", "it is empty")
+	c.That(s.separator != "", "Separator", "it is empty")
+	if err := c.Err(); err != nil {
+		return nil, err
 	}
-	if s.separator == "" {
-		return nil, fmt.Errorf("read env: option Separator: %w: empty", config.ErrInvalid)
-	}
-	values, err := s.parse(os.Environ())
-	if err != nil {
-		return nil, fmt.Errorf("read env: %w", err)
-	}
-	data, err := json.Marshal(values)
-	if err != nil {
-		return nil, fmt.Errorf("read env: %w", err)
-	}
-	return config.NewChangeSet(s.String(), "json", data), nil
+	values, skipped := s.parse(os.Environ())
+	cs := config.NewChangeSet(s.String(), "json", conftree.Encode(values))
+	cs.Skipped = skipped
+	return cs, nil
 }
 
-func (s *source) parse(environ []string) (conftree.Tree, error) {
-	values := conftree.Tree{}
+func (s *source) parse(environ []string) (values conftree.Tree, skipped []string) {
+	values = conftree.Tree{}
 	owner := map[string]string{} // variable by path
-	environ = slices.Clone(environ)
-	slices.Sort(environ)
-	for _, pair := range environ {
+	for _, pair := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(pair, "=")
 		rest, ours := strings.CutPrefix(name, s.prefix)
 		if !ours || rest == "" {
 			continue
 		}
 		path := strings.Split(strings.ToLower(rest), strings.ToLower(s.separator))
-		if slices.Contains(path, "") {
-			return nil, fmt.Errorf("%w: %s has an empty part", config.ErrInvalid, name)
-		}
-		if len(path) > config.MaxDepth {
-			return nil, fmt.Errorf("%w: %s has more than %d parts", config.ErrInvalid, name, config.MaxDepth)
-		}
-		for i := range path {
-			if other, taken := owner[strings.Join(path[:i+1], "\x00")]; taken {
-				return nil, fmt.Errorf("%w: %s and %s exclude each other", config.ErrInvalid, other, name)
-			}
-		}
-		if _, taken := conftree.Lookup(values, path); taken {
-			return nil, fmt.Errorf("%w: %s excludes variables whose names begin with it", config.ErrInvalid, name)
+		if why := refused(values, owner, path); why != "" {
+			skipped = append(skipped, name+" "+why)
+			continue
 		}
 		owner[strings.Join(path, "\x00")] = name
-		values = conftree.Set(values, path, value)
+		values = conftree.Set(values, path, strings.ToValidUTF8(value, "\uFFFD"))
 	}
-	return values, nil
+	return values, skipped
+}
+
+// refused returns why a variable has no place.
+func refused(values conftree.Tree, owner map[string]string, path []string) string {
+	if len(path) > config.MaxDepth {
+		return fmt.Sprintf("has more than %d parts", config.MaxDepth)
+	}
+	for i, part := range path {
+		if part == "" {
+			return "has an empty part"
+		}
+		if len(part) > conftree.MaxKey || !utf8.ValidString(part) {
+			return fmt.Sprintf("has a part that is not at most %d bytes of UTF-8", conftree.MaxKey)
+		}
+		if other, taken := owner[strings.Join(path[:i+1], "\x00")]; taken {
+			return "and " + other + " exclude each other"
+		}
+	}
+	if _, taken := conftree.Lookup(values, path); taken {
+		return "and variables whose names begin with it exclude each other"
+	}
+	return ""
 }
 
 // Watch implements config.Source. The environment of a process tells of no
@@ -120,7 +128,7 @@ type watcher struct {
 // Next implements config.SourceWatcher.
 func (w *watcher) Next() (*config.ChangeSet, error) {
 	<-w.stopped
-	return nil, fmt.Errorf("watch env: %w", config.ErrStopped)
+	return nil, fmt.Errorf("config: watch env: %w", config.ErrStopped)
 }
 
 // Stop implements config.SourceWatcher.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/source/internal/keys"
+	"github.com/micro/go-platform/internal/option"
 )
 
 // DefaultPath is what is read unless config.SourceName names another path.
@@ -27,7 +28,7 @@ const readTimeout = 5 * time.Second
 
 type credentialsKey struct{}
 
-// Credentials are those of etcd's own accounts.
+// Credentials sets user and password of etcd's own accounts.
 func Credentials(user, password string) config.SourceOption {
 	return func(o *config.SourceOptions) {
 		o.Context = context.WithValue(o.Context, credentialsKey{}, [2]string{user, password})
@@ -41,14 +42,16 @@ type source struct {
 	err    error
 }
 
-// NewSource returns a source of the etcd cluster at config.SourceHosts, else at
-// 127.0.0.1:2379.
+// NewSource returns a source of the etcd cluster at config.SourceHosts, all of
+// which are used, else at 127.0.0.1:2379. Its account needs to read the path and
+// what begins with the path and a slash.
 //
 // The key that is the path itself may hold a whole document, in
 // config.SourceFormat. The keys below it hold single values, JSON or else text,
 // and win: with the default path the key /micro/config/db/host is the value at
-// "db", "host". All are read at one revision. Nothing at all is
-// config.ErrNotFound, so that values which were there stay.
+// "db", "host". All are read at one revision. A key that is of no use is left out
+// and told. Nothing at all is config.ErrNotFound, so that values which were there
+// stay.
 func NewSource(opts ...config.SourceOption) config.Source {
 	o := config.NewSourceOptions(opts...)
 	if o.Name == "" {
@@ -63,12 +66,12 @@ func NewSource(opts ...config.SourceOption) config.Source {
 		// A server that hangs is left; it allows a ping every five seconds.
 		DialKeepAliveTime: 6 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 	}
-	if c, ok := o.Context.Value(credentialsKey{}).([2]string); ok {
-		s.config.Username, s.config.Password = c[0], c[1]
+	if as, ok := o.Context.Value(credentialsKey{}).([2]string); ok {
+		s.config.Username, s.config.Password = as[0], as[1]
 	}
-	if s.tree.Root == "" {
-		s.err = fmt.Errorf("read %s: option SourceName: %w: empty path", s.label, config.ErrInvalid)
-	}
+	c := option.Of("config")
+	c.That(s.tree.Root != "", "SourceName", "%q is an empty path", o.Name)
+	s.err = c.Err()
 	return s
 }
 
@@ -85,7 +88,7 @@ func (s *source) client(ctx context.Context) (*clientv3.Client, error) {
 	c.Context = ctx
 	client, err := clientv3.New(c)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w: %w", s.label, config.ErrUnavailable, err)
+		return nil, fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, err)
 	}
 	return client, nil
 }
@@ -108,21 +111,29 @@ func (s *source) ReadContext(ctx context.Context) (*config.ChangeSet, error) {
 func (s *source) read(ctx context.Context, client *clientv3.Client) (*config.ChangeSet, int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	// One answer is one revision. Keys that only begin like the path are few.
-	rsp, err := client.Get(ctx, s.tree.Root, clientv3.WithPrefix())
+	// One answer is one revision, and asks for no right to read the neighbours,
+	// whose keys only begin like the path.
+	rsp, err := client.Txn(ctx).Then(clientv3.OpGet(s.tree.Root), clientv3.OpGet(s.below(), clientv3.WithPrefix())).Commit()
 	if err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w: %w", s.label, config.ErrUnavailable, err)
+		return nil, 0, fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, err)
 	}
 	found := map[string][]byte{}
-	for _, kv := range rsp.Kvs {
-		found[string(kv.Key)] = kv.Value
+	for _, part := range rsp.Responses {
+		for _, kv := range part.GetResponseRange().Kvs {
+			found[string(kv.Key)] = kv.Value
+		}
 	}
-	data, err := s.tree.Document(found)
+	data, skipped, err := s.tree.Document(found)
 	if err != nil {
-		return nil, rsp.Header.Revision, fmt.Errorf("read %s: %w", s.label, err)
+		return nil, rsp.Header.Revision, fmt.Errorf("config: read %s: %w", s.label, err)
 	}
-	return config.NewChangeSet(s.label, "json", data), rsp.Header.Revision, nil
+	cs := config.NewChangeSet(s.label, "json", data)
+	cs.Skipped = skipped
+	return cs, rsp.Header.Revision, nil
 }
+
+// below is what the keys below the path begin with.
+func (s *source) below() string { return s.tree.Root + "/" }
 
 // Watch implements config.Source.
 func (s *source) Watch() (config.SourceWatcher, error) { return s.WatchContext(context.Background()) }
@@ -144,42 +155,38 @@ func (s *source) WatchContext(ctx context.Context) (config.SourceWatcher, error)
 }
 
 type watcher struct {
-	source *source
-	ctx    context.Context
-	client *clientv3.Client
-	events clientv3.WatchChan
-	last   string // checksum
-	end    func()
+	source          *source
+	ctx             context.Context
+	client          *clientv3.Client
+	document, below clientv3.WatchChan // nil until the first reading
+	last            string             // checksum
+	end             func()
 }
 
 // Next implements config.SourceWatcher.
 func (w *watcher) Next() (*config.ChangeSet, error) {
 	for {
-		if w.events == nil { // read first: the watch begins where the reading ended
+		if w.document == nil { // read first: the watch begins where the reading ended
 			cs, revision, err := w.source.read(w.ctx, w.client)
 			if w.ctx.Err() != nil {
-				return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+				return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 			}
 			if err != nil && !errors.Is(err, config.ErrNotFound) {
 				return nil, err
 			}
-			w.events = w.client.Watch(clientv3.WithRequireLeader(w.ctx), w.source.tree.Root, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+			w.listen(revision + 1)
 			if err == nil && cs.Checksum != w.last {
 				w.last = cs.Checksum
 				return cs, nil
 			}
 		}
-		rsp, open := <-w.events
-		if w.ctx.Err() != nil {
-			return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
-		}
-		if err := rsp.Err(); !open || err != nil { // also when the revision was compacted away
-			return nil, fmt.Errorf("watch %s: %w: %w", w.source, config.ErrUnavailable, errors.Join(err, errClosed(open)))
+		if err := w.event(); err != nil {
+			return nil, err
 		}
 		cs, _, err := w.source.read(w.ctx, w.client)
 		switch {
 		case w.ctx.Err() != nil:
-			return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+			return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 		case errors.Is(err, config.ErrNotFound):
 			continue
 		case err != nil:
@@ -189,6 +196,30 @@ func (w *watcher) Next() (*config.ChangeSet, error) {
 			return cs, nil
 		}
 	}
+}
+
+// listen watches from a revision on.
+func (w *watcher) listen(revision int64) {
+	ctx := clientv3.WithRequireLeader(w.ctx)
+	w.document = w.client.Watch(ctx, w.source.tree.Root, clientv3.WithRev(revision))
+	w.below = w.client.Watch(ctx, w.source.below(), clientv3.WithPrefix(), clientv3.WithRev(revision))
+}
+
+// event waits until something changes.
+func (w *watcher) event() error {
+	var rsp clientv3.WatchResponse
+	var open bool
+	select {
+	case rsp, open = <-w.document:
+	case rsp, open = <-w.below:
+	}
+	if w.ctx.Err() != nil {
+		return fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
+	}
+	if err := rsp.Err(); !open || err != nil { // also when the revision was compacted away
+		return fmt.Errorf("config: watch %s: %w: %w", w.source, config.ErrUnavailable, errors.Join(err, errClosed(open)))
+	}
+	return nil
 }
 
 func errClosed(open bool) error {

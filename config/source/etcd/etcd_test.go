@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
-func client(t *testing.T, addr string) *clientv3.Client {
+func client(t testing.TB, addr string) *clientv3.Client {
 	t.Helper()
 	c, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, Logger: zap.NewNop()})
 	if err != nil {
@@ -29,7 +30,7 @@ func client(t *testing.T, addr string) *clientv3.Client {
 	return c
 }
 
-func put(t *testing.T, c *clientv3.Client, key, value string) {
+func put(t testing.TB, c *clientv3.Client, key, value string) {
 	t.Helper()
 	if _, err := c.Put(t.Context(), key, value); err != nil {
 		t.Fatal(err)
@@ -39,24 +40,37 @@ func put(t *testing.T, c *clientv3.Client, key, value string) {
 func TestSource(t *testing.T) {
 	s := backend.Etcd(t)
 	n := 0
-	configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
+	configtest.RunSource(t, func(t testing.TB) configtest.Fixture {
 		n++
 		path := fmt.Sprintf("/test/%d", n)
 		c := client(t, s.Addr)
 		return configtest.Fixture{
 			Source: etcd.NewSource(config.SourceHosts(s.Addr), config.SourceName(path)),
-			Put: func(t *testing.T, values map[string]any) {
+			Put: func(t testing.TB, values map[string]any) {
 				data, err := json.Marshal(values)
 				if err != nil {
 					t.Fatal(err)
 				}
 				put(t, c, path, string(data))
 			},
-			Break: func(t *testing.T) { s.Kill(t) }, Heal: func(t *testing.T) { s.Restart(t) },
+			Break: func(t testing.TB) { s.Kill(t) }, Heal: func(t testing.TB) { s.Restart(t) },
 		}
 	})
 	t.Run("Keys", func(t *testing.T) { testKeys(t, s.Addr) })
 	t.Run("Compaction", func(t *testing.T) { testCompaction(t, s.Addr) })
+	t.Run("Servers", func(t *testing.T) {
+		put(t, client(t, s.Addr), "/servers/a", "1")
+		configtest.RunServers(t, s.Addr, func(_ testing.TB, hosts ...string) config.Source {
+			return etcd.NewSource(config.SourceHosts(hosts...), config.SourceName("/servers"))
+		})
+	})
+	t.Run("TLS", func(t *testing.T) {
+		rpctest.Handshakes(t, s.Addr, func(_ *testing.T, addr string, c *tls.Config) error {
+			_, err := etcd.NewSource(config.SourceHosts(addr), config.SourceName("/servers"), config.SourceTLS(c)).Read()
+			return err
+		})
+	})
+	t.Run("Account", func(t *testing.T) { testAccount(t, s.Addr) })
 }
 
 func start(t *testing.T, s config.Source) config.Config {
@@ -78,6 +92,7 @@ func testKeys(t *testing.T, addr string) {
 	put(t, store, "/micro/config/db/host", "localhost")
 	put(t, store, "/micro/config/db/port", "5432")
 	put(t, store, "/micro/configuration/other", "1")
+	put(t, store, "/micro/config/../odd", "1") // costs itself
 	c := start(t, etcd.NewSource(config.SourceHosts(addr)))
 	if got := string(c.Bytes()); got != `{"db":{"host":"localhost","port":5432}}` {
 		t.Errorf("got %s", got)
@@ -113,6 +128,45 @@ func testCompaction(t *testing.T, addr string) {
 		}
 	}
 	rpctest.Eventually(t, "the newest value is there", func() bool { return c.Get("a").Int(0) == 20 })
+}
+
+// testAccount has an account with the rights that the source needs, and no more. It
+// comes last: without an account nothing is answered from then on.
+func testAccount(t *testing.T, addr string) {
+	store, ctx := client(t, addr), t.Context()
+	put(t, store, "/own/a", "1")
+	put(t, store, "/owned/by/others", "1")
+	_, err := store.RoleAdd(ctx, "reader")
+	for _, end := range [][2]string{{"/own", ""}, {"/own/", clientv3.GetPrefixRangeEnd("/own/")}} {
+		if err == nil {
+			_, err = store.RoleGrantPermission(ctx, "reader", end[0], end[1], clientv3.PermissionType(clientv3.PermRead))
+		}
+	}
+	for _, user := range [][3]string{{"root", "secret", "root"}, {"app", "right", "reader"}} {
+		if err == nil {
+			_, err = store.UserAdd(ctx, user[0], user[1])
+		}
+		if err == nil {
+			_, err = store.UserGrantRole(ctx, user[0], user[2])
+		}
+	}
+	if err == nil {
+		_, err = store.AuthEnable(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(password string) config.Source {
+		return etcd.NewSource(config.SourceHosts(addr), config.SourceName("/own"), etcd.Credentials("app", password))
+	}
+	c := start(t, as("right"))
+	if got := string(c.Bytes()); got != `{"a":1}` {
+		t.Errorf("got %s", got)
+	}
+	rpctest.Eventually(t, "changes are told of", func() bool { return c.Status()[0].WatchErr == nil })
+	if _, err := as("wrong").Read(); err == nil {
+		t.Error("a wrong password was taken")
+	}
 }
 
 func TestBadOptions(t *testing.T) {

@@ -1,10 +1,9 @@
 // Package file is a source of a file in JSON, YAML or TOML, by its extension.
 // Changes are seen at once, also when an editor or Kubernetes replaces the file
-// by another.
+// by another; those of folders and links on the way to it within a second.
 package file
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/internal/option"
 )
 
 // DefaultFileName is the file that is read unless config.SourceName names one.
@@ -29,12 +29,16 @@ var DefaultFileName = "config.values"
 // half written.
 const settle = 20 * time.Millisecond
 
+// lookInterval is how often it is looked whether the path leads elsewhere now:
+// what happens outside of the folder nobody tells.
+const lookInterval = 500 * time.Millisecond
+
 type (
 	rootKey   struct{}
 	followKey struct{}
 )
 
-// Root is the folder that the file and what it links to must be in. Unless
+// Root sets the folder that the file and what it links to must be in. Unless
 // given it is the folder of the file, which suits links that Kubernetes makes
 // there. The name is then relative to it and may not lead out of it.
 func Root(dir string) config.SourceOption {
@@ -68,9 +72,9 @@ func NewSource(opts ...config.SourceOption) config.Source {
 	s.follow, _ = o.Context.Value(followKey{}).(bool)
 	if root, ok := o.Context.Value(rootKey{}).(string); ok {
 		s.dir, s.base = root, filepath.Clean(o.Name)
-		if !filepath.IsLocal(o.Name) {
-			s.err = fmt.Errorf("read %s: option Root: %w: the name leads out of %s", s.label, config.ErrInvalid, root)
-		}
+		c := option.Of("config")
+		c.That(filepath.IsLocal(o.Name), "Root", "%q leads out of %s", o.Name, root)
+		s.err = c.Err()
 	}
 	if s.format == "" {
 		s.format = formatOf(o.Name)
@@ -98,10 +102,10 @@ func (s *source) Read() (*config.ChangeSet, error) {
 	}
 	data, at, err := s.read()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read %s: %w: %w", s.label, config.ErrNotFound, err)
+		return nil, fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrNotFound, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.label, err)
+		return nil, fmt.Errorf("config: read %s: %w", s.label, err)
 	}
 	cs := config.NewChangeSet(s.label, s.format, data)
 	cs.Timestamp = at
@@ -119,7 +123,7 @@ func (s *source) read() (_ []byte, at time.Time, err error) {
 		return nil, at, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, at, fmt.Errorf("%w: no regular file but %s", config.ErrInvalid, info.Mode().Type())
+		return nil, at, fmt.Errorf("%w: not a regular file but %s", config.ErrInvalid, info.Mode().Type())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, config.MaxSize+1))
 	if err == nil && len(data) > config.MaxSize {
@@ -148,42 +152,70 @@ func (s *source) Watch() (config.SourceWatcher, error) {
 	}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
-		return nil, fmt.Errorf("watch %s: %w", s.label, err)
-	}
-	// The folder: who watches a file loses it when it is replaced.
-	if err := notify.Add(filepath.Dir(filepath.Join(s.dir, s.base))); err != nil {
-		return nil, fmt.Errorf("watch %s: %w", s.label, errors.Join(err, notify.Close()))
+		return nil, fmt.Errorf("config: watch %s: %w", s.label, err)
 	}
 	w := &watcher{source: s, notify: notify}
 	w.end = sync.OnceValue(notify.Close)
+	w.look()
 	return w, nil
 }
 
 type watcher struct {
 	source *source
 	notify *fsnotify.Watcher
-	last   string // checksum
+	folder os.FileInfo // that is watched; nil: none
+	file   os.FileInfo // as it was seen last
+	last   string      // checksum
 	end    func() error
+}
+
+// look reports whether the file is another than before, by whatever way its path
+// leads to it, and watches its folder, also when that was replaced by another: the
+// kernel goes on to tell of the one that is gone.
+func (w *watcher) look() bool {
+	path := filepath.Join(w.source.dir, w.source.base)
+	// The folder: who watches a file loses it when it is replaced.
+	dir := filepath.Dir(path)
+	if folder, err := os.Stat(dir); err != nil {
+		w.folder = nil
+	} else if w.folder == nil || !os.SameFile(folder, w.folder) {
+		_ = w.notify.Remove(dir) // not there, mostly
+		if w.notify.Add(dir) == nil {
+			w.folder = folder
+		}
+	}
+	before := w.file
+	w.file, _ = os.Stat(path) // nil: it is not there
+	if before == nil || w.file == nil {
+		return before != w.file
+	}
+	return !os.SameFile(before, w.file) || before.Size() != w.file.Size() || !before.ModTime().Equal(w.file.ModTime())
 }
 
 // Next implements config.SourceWatcher.
 func (w *watcher) Next() (*config.ChangeSet, error) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
 	for {
 		select {
 		case _, ok := <-w.notify.Events:
 			if !ok {
-				return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+				return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 			}
 		case err, ok := <-w.notify.Errors:
 			if !ok {
-				return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+				return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 			}
-			return nil, fmt.Errorf("watch %s: %w", w.source, err)
+			return nil, fmt.Errorf("config: watch %s: %w", w.source, err)
+		case <-tick.C:
+			if !w.look() {
+				continue
+			}
 		}
 		w.settle()
 		// Any event in the folder may mean the file: it may be reached by links.
 		cs, err := w.source.Read()
-		if errors.Is(err, config.ErrNotFound) || err == nil && len(bytes.TrimSpace(cs.Data)) == 0 {
+		if errors.Is(err, config.ErrNotFound) {
 			continue // between the two steps of a replacement; polls tell if it stays so
 		}
 		if err != nil {
@@ -216,7 +248,7 @@ func (w *watcher) settle() {
 // Stop implements config.SourceWatcher.
 func (w *watcher) Stop() error {
 	if err := w.end(); err != nil {
-		return fmt.Errorf("stop watching %s: %w", w.source, err)
+		return fmt.Errorf("config: stop watching %s: %w", w.source, err)
 	}
 	return nil
 }

@@ -18,21 +18,21 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 // ways are how programs write a file.
-func ways() map[string]func(t *testing.T, path string, data []byte) {
-	return map[string]func(*testing.T, string, []byte){
+func ways() map[string]func(t testing.TB, path string, data []byte) {
+	return map[string]func(testing.TB, string, []byte){
 		"Rewritten": write,
-		"Replaced": func(t *testing.T, path string, data []byte) {
+		"Replaced": func(t testing.TB, path string, data []byte) {
 			write(t, path+".tmp", data)
 			must(t, os.Rename(path+".tmp", path))
 		},
-		"WithBackup": func(t *testing.T, path string, data []byte) { // as vim does
+		"WithBackup": func(t testing.TB, path string, data []byte) { // as vim does
 			if err := os.Rename(path, path+"~"); err != nil && !errors.Is(err, os.ErrNotExist) {
 				t.Fatal(err)
 			}
 			write(t, path, data)
 			_ = os.Remove(path + "~") // not there the first time
 		},
-		"Linked": func(t *testing.T, path string, data []byte) { // as Kubernetes does
+		"Linked": func(t testing.TB, path string, data []byte) { // as Kubernetes does
 			dir := filepath.Dir(path)
 			version, err := os.MkdirTemp(dir, "..version")
 			must(t, err)
@@ -46,14 +46,14 @@ func ways() map[string]func(t *testing.T, path string, data []byte) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func write(t *testing.T, path string, data []byte) {
+func write(t testing.TB, path string, data []byte) {
 	t.Helper()
 	must(t, os.WriteFile(path, data, 0o600))
 }
@@ -61,11 +61,11 @@ func write(t *testing.T, path string, data []byte) {
 func TestSource(t *testing.T) {
 	for name, way := range ways() {
 		t.Run(name, func(t *testing.T) {
-			configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
+			configtest.RunSource(t, func(t testing.TB) configtest.Fixture {
 				path := filepath.Join(t.TempDir(), "app.json")
 				return configtest.Fixture{
 					Source: file.NewSource(config.SourceName(path)),
-					Put: func(t *testing.T, values map[string]any) {
+					Put: func(t testing.TB, values map[string]any) {
 						data, err := json.Marshal(values)
 						must(t, err)
 						way(t, path, data)
@@ -124,4 +124,55 @@ func TestAFolderMayAppearLater(t *testing.T) {
 	must(t, os.Mkdir(dir, 0o700))
 	write(t, filepath.Join(dir, "a.json"), []byte(`{"a":1}`))
 	rpctest.Eventually(t, "it is found", func() bool { return c.Get("a").Int(0) == 1 })
+}
+
+// TestTheWayMoves: what leads to the file is replaced, not the file in its folder.
+func TestTheWayMoves(t *testing.T) {
+	for name, move := range map[string]func(dir, data string){
+		"folder made anew": func(dir, data string) {
+			must(t, os.RemoveAll(dir))
+			must(t, os.Mkdir(dir, 0o700))
+			write(t, filepath.Join(dir, "a.json"), []byte(data))
+		},
+		"folder replaced": func(dir, data string) {
+			next := dir + data[5:6]
+			must(t, os.Mkdir(next, 0o700))
+			write(t, filepath.Join(next, "a.json"), []byte(data))
+			must(t, os.Rename(dir, dir+".old"+data[5:6]))
+			must(t, os.Rename(next, dir))
+		},
+		"git-sync": func(dir, data string) { // the folder is a link
+			next := dir + data[5:6]
+			must(t, os.Mkdir(next, 0o700))
+			write(t, filepath.Join(next, "a.json"), []byte(data))
+			must(t, os.RemoveAll(dir))
+			must(t, os.Symlink(next, dir))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "config")
+			must(t, os.Mkdir(dir, 0o700))
+			write(t, filepath.Join(dir, "a.json"), []byte(`{"a":0}`))
+			c := config.NewConfig(config.PollInterval(time.Hour), config.WithSource(file.NewSource(config.SourceName(filepath.Join(dir, "a.json")))))
+			must(t, c.Start())
+			defer func() { must(t, c.Stop()) }()
+			for _, data := range []string{`{"a":1}`, `{"a":2}`, `{"a":3}`} {
+				move(dir, data)
+				rpctest.Eventually(t, data+" arrives", func() bool { return string(c.Bytes()) == data })
+			}
+			write(t, filepath.Join(dir, "a.json"), []byte(`{"a":4}`))
+			rpctest.Eventually(t, "a change in the new folder arrives", func() bool { return c.Get("a").Int(0) == 4 })
+		})
+	}
+	t.Run("target of a link", func(t *testing.T) {
+		dir, elsewhere := t.TempDir(), t.TempDir()
+		target, link := filepath.Join(elsewhere, "target.json"), filepath.Join(dir, "a.json")
+		write(t, target, []byte(`{"a":0}`))
+		must(t, os.Symlink(target, link))
+		c := config.NewConfig(config.PollInterval(time.Hour), config.WithSource(file.NewSource(config.SourceName(link), file.FollowLinks())))
+		must(t, c.Start())
+		defer func() { must(t, c.Stop()) }()
+		write(t, target, []byte(`{"a":12}`))
+		rpctest.Eventually(t, "the change arrives", func() bool { return c.Get("a").Int(0) == 12 })
+	})
 }

@@ -70,7 +70,7 @@ func (s *Source) read() (*config.ChangeSet, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
-		return nil, s.changed, fmt.Errorf("read %s: %w", s.name, s.err)
+		return nil, s.changed, fmt.Errorf("config: read %s: %w", s.name, s.err)
 	}
 	return config.NewChangeSet(s.name, s.format, slices.Clone(s.data)), s.changed, nil
 }
@@ -94,7 +94,7 @@ type watcher struct {
 func (w *watcher) Next() (cs *config.ChangeSet, err error) {
 	select {
 	case <-w.stopped:
-		return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+		return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 	case <-w.changed:
 	}
 	cs, w.changed, err = w.source.read()

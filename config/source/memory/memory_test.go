@@ -14,9 +14,9 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestSource(t *testing.T) {
-	configtest.RunSource(t, func(*testing.T) configtest.Fixture {
+	configtest.RunSource(t, func(testing.TB) configtest.Fixture {
 		s := memory.NewSource()
-		put := func(t *testing.T, values map[string]any) {
+		put := func(t testing.TB, values map[string]any) {
 			data, err := json.Marshal(values)
 			if err != nil {
 				t.Fatal(err)

@@ -1,5 +1,5 @@
 // Package url is a source of a document behind http or https. A server that
-// gives its document an ETag or a date is asked for news every second, which
+// gives its document an ETag or a date is asked for news interval second, which
 // costs it an answer without a body; others at the poll interval of the config.
 package url
 
@@ -18,20 +18,21 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Defaults and bounds.
 const (
-	DefaultEvery   = time.Second
-	DefaultTimeout = 10 * time.Second
-	MaxRedirects   = 3
+	DefaultInterval = time.Second
+	DefaultTimeout  = 10 * time.Second
+	MaxRedirects    = 3
 )
 
 type (
-	allowKey   struct{}
-	everyKey   struct{}
-	timeoutKey struct{}
-	headerKey  struct{}
+	allowKey    struct{}
+	intervalKey struct{}
+	timeoutKey  struct{}
+	headerKey   struct{}
 )
 
 func set(key, value any) config.SourceOption {
@@ -42,12 +43,12 @@ func set(key, value any) config.SourceOption {
 // machine, of the local link or of a private network.
 func AllowPrivate() config.SourceOption { return set(allowKey{}, true) }
 
-// Every is how often a server with validators is asked, one second unless
-// given, at least 10 ms.
-func Every(d time.Duration) config.SourceOption { return set(everyKey{}, d) }
+// Interval sets how often a server with validators is asked, at least 10 ms; the
+// default is 1 s.
+func Interval(d time.Duration) config.SourceOption { return set(intervalKey{}, d) }
 
-// Timeout bounds a request with its redirects and the whole body, 10 s unless
-// given.
+// Timeout sets the bound of a request with its redirects and the whole body; the
+// default is 10 s.
 func Timeout(d time.Duration) config.SourceOption { return set(timeoutKey{}, d) }
 
 // Header is sent with each request to the host of the URL, not to where it
@@ -65,16 +66,17 @@ func Header(name, value string) config.SourceOption {
 }
 
 type source struct {
-	url    *neturl.URL
-	label  string
-	format string
-	every  time.Duration
-	header http.Header
-	client *http.Client
-	err    error
+	url      *neturl.URL
+	label    string
+	format   string
+	interval time.Duration
+	header   http.Header
+	client   *http.Client
+	err      error
 
 	mu         sync.Mutex
 	etag, date string            // of last
+	young      bool              // it has a date, which is no validator yet
 	last       *config.ChangeSet // what a 304 stands for
 }
 
@@ -85,10 +87,10 @@ type source struct {
 // address shall prevent.
 func NewSource(opts ...config.SourceOption) config.Source {
 	o := config.NewSourceOptions(opts...)
-	s := &source{format: o.Format, every: DefaultEvery, label: "url:"}
+	s := &source{format: o.Format, interval: DefaultInterval, label: "url:"}
 	timeout := DefaultTimeout
-	if d, ok := o.Context.Value(everyKey{}).(time.Duration); ok {
-		s.every = d
+	if d, ok := o.Context.Value(intervalKey{}).(time.Duration); ok {
+		s.interval = d
 	}
 	if d, ok := o.Context.Value(timeoutKey{}).(time.Duration); ok {
 		timeout = d
@@ -98,9 +100,10 @@ func NewSource(opts ...config.SourceOption) config.Source {
 		return s
 	}
 	s.label = "url:" + s.url.Scheme + "://" + s.url.Host + s.url.Path // the rest may be secret
-	if s.every < 10*time.Millisecond || timeout <= 0 {
-		s.err = fmt.Errorf("read %s: option Every or Timeout: %w: %v, %v", s.label, config.ErrInvalid, s.every, timeout)
-	}
+	c := option.Of("config")
+	option.AtLeast(c, "Interval", s.interval, 10*time.Millisecond)
+	c.Positive("Timeout", timeout)
+	s.err = c.Err()
 	dialer := &net.Dialer{Timeout: timeout}
 	if allow, _ := o.Context.Value(allowKey{}).(bool); !allow {
 		dialer.Control = onlyPublic()
@@ -120,7 +123,9 @@ func parse(raw string) (*neturl.URL, error) {
 	u, err := neturl.Parse(raw)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		// The URL may hold a password: it is not shown.
-		return nil, fmt.Errorf("read url: option SourceName: %w: want http:// or https://", config.ErrInvalid)
+		c := option.Of("config")
+		c.That(false, "SourceName", "the URL begins neither with http:// nor with https:// and a host")
+		return nil, c.Err()
 	}
 	return u, nil
 }
@@ -168,9 +173,9 @@ func (s *source) ReadContext(ctx context.Context) (*config.ChangeSet, error) {
 	case http.StatusOK:
 		return s.take(rsp)
 	case http.StatusNotFound, http.StatusGone:
-		return nil, fmt.Errorf("read %s: %w: %s", s.label, config.ErrNotFound, rsp.Status)
+		return nil, fmt.Errorf("config: read %s: %w: %s", s.label, config.ErrNotFound, rsp.Status)
 	}
-	return nil, fmt.Errorf("read %s: %w: status %d", s.label, config.ErrUnavailable, rsp.StatusCode)
+	return nil, fmt.Errorf("config: read %s: %w: status %d", s.label, config.ErrUnavailable, rsp.StatusCode)
 }
 
 func (s *source) get(ctx context.Context) (*http.Response, error) {
@@ -195,10 +200,13 @@ func (s *source) take(rsp *http.Response) (*config.ChangeSet, error) {
 		return nil, s.failed(err)
 	}
 	if len(data) > config.MaxSize {
-		return nil, fmt.Errorf("read %s: %w: larger than %d bytes", s.label, config.ErrInvalid, config.MaxSize)
+		return nil, fmt.Errorf("config: read %s: %w: larger than %d bytes", s.label, config.ErrInvalid, config.MaxSize)
 	}
 	s.last = config.NewChangeSet(s.label, s.formatOf(rsp.Header.Get("Content-Type")), data)
 	s.etag, s.date = rsp.Header.Get("ETag"), rsp.Header.Get("Last-Modified")
+	if s.young = s.etag == "" && young(rsp.Header); s.young {
+		s.date = "" // the next change may have the same date
+	}
 	cs := *s.last
 	return &cs, nil
 }
@@ -210,9 +218,9 @@ func (s *source) failed(err error) error {
 		err = wrapped.Err
 	}
 	if errors.Is(err, config.ErrInvalid) || errors.Is(err, context.Canceled) {
-		return fmt.Errorf("read %s: %w", s.label, err)
+		return fmt.Errorf("config: read %s: %w", s.label, err)
 	}
-	return fmt.Errorf("read %s: %w: %w", s.label, config.ErrUnavailable, err)
+	return fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, err)
 }
 
 func (s *source) formatOf(contentType string) string {
@@ -238,11 +246,25 @@ func (s *source) formatOf(contentType string) string {
 	return "json"
 }
 
-// validated tells whether asking again is cheap, as far as is known.
+// young reports whether a document is so new that it may change without its date,
+// which counts whole seconds, changing too.
+func young(h http.Header) bool {
+	changed, err := http.ParseTime(h.Get("Last-Modified"))
+	if err != nil {
+		return false
+	}
+	at, err := http.ParseTime(h.Get("Date")) // by the clock that the other date is of
+	if err != nil {
+		at = time.Now()
+	}
+	return at.Sub(changed) < 2*time.Second
+}
+
+// validated reports whether asking again is cheap, as far as is known, or will be.
 func (s *source) validated() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last == nil || s.etag != "" || s.date != ""
+	return s.last == nil || s.etag != "" || s.date != "" || s.young
 }
 
 // Watch implements config.Source.
@@ -266,12 +288,12 @@ type watcher struct {
 
 // Next implements config.SourceWatcher.
 func (w *watcher) Next() (*config.ChangeSet, error) {
-	tick := time.NewTicker(w.source.every)
+	tick := time.NewTicker(w.source.interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-w.ctx.Done():
-			return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+			return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 		case <-tick.C:
 		}
 		if !w.source.validated() {
@@ -280,7 +302,7 @@ func (w *watcher) Next() (*config.ChangeSet, error) {
 		cs, err := w.source.ReadContext(w.ctx)
 		switch {
 		case w.ctx.Err() != nil:
-			return nil, fmt.Errorf("watch %s: %w", w.source, config.ErrStopped)
+			return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
 		case err != nil:
 			return nil, err
 		case cs.Checksum != w.last:

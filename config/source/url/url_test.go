@@ -3,11 +3,14 @@ package url_test
 import (
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +59,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *page) put(t *testing.T, values map[string]any) {
+func (p *page) put(t testing.TB, values map[string]any) {
 	data, err := json.Marshal(values)
 	if err != nil {
 		t.Fatal(err)
@@ -67,15 +70,15 @@ func (p *page) put(t *testing.T, values map[string]any) {
 	p.etag++
 }
 
-func (p *page) turn(down bool) func(*testing.T) {
-	return func(*testing.T) {
+func (p *page) turn(down bool) func(testing.TB) {
+	return func(testing.TB) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.down = down
 	}
 }
 
-func serve(t *testing.T, h http.Handler) string {
+func serve(t testing.TB, h http.Handler) string {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -83,19 +86,52 @@ func serve(t *testing.T, h http.Handler) string {
 }
 
 func TestSource(t *testing.T) {
-	configtest.RunSource(t, func(t *testing.T) configtest.Fixture {
+	configtest.RunSource(t, func(t testing.TB) configtest.Fixture {
 		p := &page{}
 		return configtest.Fixture{
-			Source: url.NewSource(config.SourceName(serve(t, p)), url.AllowPrivate(), url.Every(10*time.Millisecond)),
+			Source: url.NewSource(config.SourceName(serve(t, p)), url.AllowPrivate(), url.Interval(10*time.Millisecond)),
 			Put:    p.put, Break: p.turn(true), Heal: p.turn(false),
 		}
 	})
 }
 
+func TestTLS(t *testing.T) {
+	p := &page{}
+	p.put(t, map[string]any{"a": "1"})
+	rpctest.Handshakes(t, strings.TrimPrefix(serve(t, p), "http://"), func(_ *testing.T, addr string, c *tls.Config) error {
+		_, err := url.NewSource(config.SourceName("https://"+addr), config.SourceTLS(c), url.AllowPrivate()).Read()
+		return err
+	})
+}
+
+// TestChangesWithinASecond has a server whose only validator is a date in seconds.
+func TestChangesWithinASecond(t *testing.T) {
+	dir := t.TempDir()
+	write := func(data string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "a.json"), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"a":0}`)
+	c := config.NewConfig(config.PollInterval(time.Hour), config.WithSource(
+		url.NewSource(config.SourceName(serve(t, http.FileServer(http.Dir(dir)))+"/a.json"), url.AllowPrivate(), url.Interval(10*time.Millisecond))))
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		write(fmt.Sprintf(`{"a":%d}`, i+1))
+		rpctest.Eventually(t, fmt.Sprint("change ", i+1, " arrives"), func() bool { return c.Get("a").Int(0) == i+1 })
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestNewsIsCheap(t *testing.T) {
 	p := &page{}
 	p.put(t, map[string]any{"a": "1"})
-	c := config.NewConfig(config.WithSource(url.NewSource(config.SourceName(serve(t, p)), url.AllowPrivate(), url.Every(10*time.Millisecond))))
+	c := config.NewConfig(config.WithSource(url.NewSource(config.SourceName(serve(t, p)), url.AllowPrivate(), url.Interval(10*time.Millisecond))))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +148,7 @@ func TestWithoutValidatorsOnlyPollsAsk(t *testing.T) {
 	p := &page{noETag: true}
 	p.put(t, map[string]any{"a": "1"})
 	c := config.NewConfig(config.PollInterval(50*time.Millisecond),
-		config.WithSource(url.NewSource(config.SourceName(serve(t, p)), url.AllowPrivate(), url.Every(10*time.Millisecond))))
+		config.WithSource(url.NewSource(config.SourceName(serve(t, p)), url.AllowPrivate(), url.Interval(10*time.Millisecond))))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +360,7 @@ func TestReadIsInterrupted(t *testing.T) {
 }
 
 func TestBadOptions(t *testing.T) {
-	for _, o := range []config.SourceOption{url.Every(0), url.Timeout(-1)} {
+	for _, o := range []config.SourceOption{url.Interval(0), url.Timeout(-1)} {
 		if _, err := url.NewSource(config.SourceName("http://127.0.0.1"), o).Read(); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "option") {
 			t.Error(err)
 		}

@@ -1,9 +1,11 @@
 package eventlog_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -247,6 +249,37 @@ func TestFencedLogEnds(t *testing.T) {
 		}
 		if n := len(d.counts()); n > before {
 			t.Errorf("%d commits of a log that was taken over", n-before)
+		}
+	})
+}
+
+// TestAFullDiskIsTold by one line when it begins and one when it ends, and by
+// Ready, which a disk with room again makes well although nobody publishes.
+func TestAFullDiskIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		d := newDisk()
+		l := open(t, d, eventlog.Config{Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+		if _, err := appendOne(l, "a"); err != nil || l.Ready() != nil {
+			t.Fatal(err, l.Ready())
+		}
+		d.set(errors.New("disk full"))
+		for range 3 {
+			if _, err := appendOne(l, "b"); !errors.Is(err, event.ErrUnavailable) {
+				t.Errorf("append: %v", err)
+			}
+		}
+		if err := l.Ready(); err == nil || !strings.Contains(err.Error(), "disk full") {
+			t.Errorf("Ready: %v", err)
+		}
+		time.Sleep(3 * eventlog.LifeSign)
+		if n := strings.Count(lines.String(), "level=ERROR"); n != 1 || !strings.Contains(lines.String(), "disk full") {
+			t.Errorf("%d error lines:\n%s", n, lines.String())
+		}
+		d.set(nil)
+		time.Sleep(3 * eventlog.LifeSign)
+		if err := l.Ready(); err != nil || !strings.Contains(lines.String(), "written again") {
+			t.Errorf("Ready: %v\n%s", err, lines.String())
 		}
 	})
 }

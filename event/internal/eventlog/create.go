@@ -2,6 +2,8 @@ package eventlog
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/wire"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -22,14 +25,41 @@ func (l *Log) Create(ctx context.Context, records []*pb.Record) ([]*pb.Result, e
 	if err := l.Append(ctx, entries); err != nil {
 		return nil, err
 	}
+	if err := l.compare(ctx, entries); err != nil {
+		return nil, err
+	}
 	results := make([]*pb.Result, len(entries))
 	for i, e := range entries {
 		results[i] = &pb.Result{Sequence: e.Sequence, Duplicate: e.Duplicate}
-		if e.Err != nil {
+		switch {
+		case errors.Is(e.Err, event.ErrConflict):
+			results[i] = &pb.Result{Error: strings.TrimPrefix(e.Err.Error(), event.ErrConflict.Error()+": "), Conflict: true}
+		case e.Err != nil:
 			results[i] = &pb.Result{Error: strings.TrimPrefix(e.Err.Error(), event.ErrInvalid.Error()+": ")}
 		}
 	}
 	return results, nil
+}
+
+// compare refuses the duplicates that are none: another event has their id.
+func (l *Log) compare(ctx context.Context, entries []*Entry) error {
+	for _, e := range entries {
+		if e.Err != nil || !e.Duplicate {
+			continue
+		}
+		all, err := plugin.NewFilter("*", event.ReservedPrefix+"*")
+		if err != nil {
+			return err
+		}
+		found, _, err := l.store.Read(ctx, e.Sequence-1, all, 1)
+		if err != nil {
+			return err
+		}
+		if len(found) == 1 && found[0].Sequence == e.Sequence && !wire.Same(found[0], e.Record) {
+			e.Err = fmt.Errorf("%w: record %s: the log has another one of this id, at %d", event.ErrConflict, e.Record.Id, e.Sequence)
+		}
+	}
+	return nil
 }
 
 // NewEntry returns the record as the log takes it, or an entry whose Err says

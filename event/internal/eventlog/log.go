@@ -43,8 +43,9 @@ type Log struct {
 	clock    int64      // of the newest record, the writer's; it never goes back
 	writing  sync.Mutex // held across the store's writes
 	group    lifecycle.Group
-	written  chan struct{} // closed when the writer is gone
-	done     chan struct{} // closed when the log ends, by Stop or by fencing
+	written  chan struct{}         // closed when the writer is gone
+	trouble  atomic.Pointer[error] // why the last commit failed; nil: it did not
+	done     chan struct{}         // closed when the log ends, by Stop or by fencing
 	end      sync.Once
 	why      error // read after done
 
@@ -60,6 +61,7 @@ type request struct {
 	entries []*Entry
 	bytes   int
 	save    bool
+	probe   bool // commit even nothing
 	done    chan error
 }
 
@@ -125,6 +127,33 @@ func (l *Log) Last() uint64 { return l.tail.end() }
 
 // Done is closed when the log has ended; Err tells why.
 func (l *Log) Done() <-chan struct{} { return l.done }
+
+// Ready returns why the log cannot be written: it has ended, or the last commit
+// failed. It is tried again every LifeSign.
+func (l *Log) Ready() error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if failed := l.trouble.Load(); failed != nil {
+		return *failed
+	}
+	return nil
+}
+
+// committed notes how a commit ended, and logs when that changes.
+func (l *Log) committed(err error) {
+	was := l.trouble.Load()
+	switch {
+	case err == nil && was != nil:
+		l.trouble.Store(nil)
+		l.conf.Logger.Info("the log is written again")
+	case err != nil:
+		l.trouble.Store(&err)
+		if was == nil && !errors.Is(err, ErrFenced) { // which is told elsewhere
+			l.conf.Logger.Error("the log cannot be written, publishers are refused", "error", err)
+		}
+	}
+}
 
 // Err returns nil until the log has ended.
 func (l *Log) Err() error {
@@ -245,7 +274,7 @@ func (l *Log) commit(ctx context.Context, reqs []*request) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	var entries []*Entry
-	save := false
+	save, probe := false, false
 	now := max(time.Now().UnixNano(), l.clock) // a search by time relies on it
 	l.clock = now
 	for _, req := range reqs {
@@ -253,7 +282,7 @@ func (l *Log) commit(ctx context.Context, reqs []*request) {
 			e.Record.Appended = now
 		}
 		entries = append(entries, req.entries...)
-		save = save || req.save
+		save, probe = save || req.save, probe || req.probe
 	}
 	var states []State
 	var subs []*subscription
@@ -261,8 +290,9 @@ func (l *Log) commit(ctx context.Context, reqs []*request) {
 		states, subs = l.states()
 	}
 	var err error
-	if len(entries)+len(states) > 0 {
+	if len(entries)+len(states) > 0 || probe {
 		err = l.put(ctx, entries, states)
+		l.committed(err)
 	}
 	if err != nil {
 		l.unsaved(subs, states)
@@ -413,6 +443,9 @@ func (l *Log) look(ctx context.Context) {
 	for lifecycle.Sleep(ctx, every) {
 		if err := l.learn(ctx); err != nil {
 			l.fenced(err) // whoever reads or appends is told
+		}
+		if l.trouble.Load() != nil {
+			_ = l.request(ctx, &request{probe: true, done: make(chan error, 1)}) // committed notes it
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,8 +99,33 @@ func Open(ctx context.Context, js jetstream.JetStream, conf Config) (*Stream, er
 	if err != nil {
 		return nil, Wrap(err, "open stream "+conf.Name)
 	}
+	if err := suitable(stream.CachedInfo().Config); err != nil {
+		return nil, err
+	}
 	id := strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 36)
 	return &Stream{js, stream, conf.Name, conf.Name + "." + id}, nil
+}
+
+// suitable refuses a stream that somebody made and that cannot keep what the log
+// promises: it would acknowledge records and lose them, or show them to one reader.
+func suitable(c jetstream.StreamConfig) error {
+	for _, bad := range []struct {
+		is            bool
+		setting, want string
+	}{
+		{c.Retention != jetstream.LimitsPolicy, "retention " + strings.ToLower(c.Retention.String()), "limits: others remove records that somebody has read"},
+		{c.Storage != jetstream.FileStorage, "storage memory", "file: acknowledged records are on disk"},
+		{c.NoAck, "no_ack", "acknowledgements"},
+		{c.MaxMsgsPerSubject > 0, fmt.Sprint("max_msgs_per_subject ", c.MaxMsgsPerSubject), "none: it removes records from the middle of the log"},
+		{c.Sealed, "sealed", "one that takes records"},
+		{c.Mirror != nil, "mirror", "one that takes records"},
+		{!slices.Contains(c.Subjects, c.Name+".>"), fmt.Sprintf("subjects %q", c.Subjects), c.Name + ".>"},
+	} {
+		if bad.is {
+			return fmt.Errorf("%w: stream %s has the setting %s: want %s; change it with the nats tool, or use another stream", event.ErrInvalid, c.Name, bad.setting, bad.want)
+		}
+	}
+	return nil
 }
 
 func connected(js jetstream.JetStream) error {

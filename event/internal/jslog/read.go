@@ -2,6 +2,7 @@ package jslog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,6 +25,22 @@ func Decode(msg jetstream.Msg) (*pb.Record, *jetstream.MsgMetadata, error) {
 	}
 	r.Sequence, r.Appended = meta.Sequence.Stream, meta.Timestamp.UnixNano()
 	return r, meta, nil
+}
+
+// Get returns the record of a sequence, or nil when it is gone, or is none.
+func (s *Stream) Get(ctx context.Context, sequence uint64) (*pb.Record, error) {
+	msg, err := s.stream.GetMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, Wrap(err, "read stream "+s.name)
+	}
+	r := &pb.Record{}
+	if proto.Unmarshal(msg.Data, r) != nil {
+		return nil, nil // somebody else's message
+	}
+	return r, nil
 }
 
 // Consumer returns an ephemeral consumer that acknowledges nothing. It goes

@@ -60,6 +60,9 @@ func (h *handler) create(ctx context.Context, records []*pb.Record, rsp *pb.Crea
 	if err != nil {
 		return refuse(err)
 	}
+	if len(results) == 1 && results[0].Conflict {
+		return refuse(fmt.Errorf("%w: %s", rpcerr.ErrConflict, results[0].Error))
+	}
 	if len(results) == 1 && results[0].Error != "" {
 		return invalid("%s", results[0].Error)
 	}

@@ -28,6 +28,9 @@ type natsStore struct {
 	states *natsStates
 }
 
+// defaultStream is that of a URL without one.
+const defaultStream = "micro-event"
+
 // openNATS opens the store at nats://user:password@host:port/stream.
 func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) (eventlog.Store, error) {
 	u, err := url.Parse(rawURL)
@@ -36,7 +39,7 @@ func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) 
 	}
 	name := strings.TrimPrefix(u.Path, "/")
 	if name == "" {
-		name = event.NewOptions().Stream
+		name = defaultStream
 	}
 	if !wire.StreamName(name) {
 		return nil, fmt.Errorf("database URL: stream %q: want 1 to 64 letters, digits, - and _", name)

@@ -67,7 +67,7 @@ func (s *settings) start(ctx context.Context, env *daemon.Env) error {
 		return errors.Join(err, store.Close())
 	}
 	env.OnStop(func(context.Context) error { return log.Stop() })
-	env.Ready("log", func(context.Context) error { return log.Err() })
+	env.Ready("log", func(context.Context) error { return log.Ready() })
 	if err := pb.RegisterEventHandler(env.Server, &handler{log: log, done: env.Done}); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type Record struct {
 	TimestampNano    int64
 	Key              string
 	Sequence         uint64
+	Duplicate        bool
 }
 
 // Time returns when it happened, zero if the record does not say.

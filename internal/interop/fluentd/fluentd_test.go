@@ -33,7 +33,7 @@ func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
 // collector is the receiver and what it handed on. It can refuse, which means
 // that it does not acknowledge, and be restarted at its address.
 type collector struct {
-	t       *testing.T
+	t       testing.TB
 	address string
 	running receiver.Logs
 
@@ -43,7 +43,7 @@ type collector struct {
 	events  []*log.Event
 }
 
-func start(t *testing.T) *collector {
+func start(t testing.TB) *collector {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -136,9 +136,9 @@ func (c *collector) output() log.Output {
 }
 
 func TestCollectorUnderstands(t *testing.T) {
-	logtest.RunOutput(t, func(t *testing.T) logtest.Far {
+	logtest.RunOutput(t, func(t testing.TB) logtest.Fixture {
 		c := start(t)
-		return logtest.Far{Output: c.output(), Read: c.read}
+		return logtest.Fixture{Output: c.output(), Read: c.read}
 	})
 }
 

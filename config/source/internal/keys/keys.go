@@ -3,7 +3,9 @@
 package keys
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,49 +20,65 @@ type Tree struct {
 }
 
 // Document returns the JSON of what is at Root and below it, or
-// config.ErrNotFound when nothing is. Keys that only begin like Root are left
-// out.
-func (t Tree) Document(found map[string][]byte) ([]byte, error) {
-	document, any := conftree.Tree{}, false
-	if whole, ok := found[t.Root]; ok {
-		var err error
-		if document, err = conftree.Decode(t.Format, whole); err != nil {
-			return nil, fmt.Errorf("key %s: %w", t.Root, err)
+// config.ErrNotFound when nothing is, and nothing at all for an empty document.
+// Keys that only begin like Root are left out. What is skipped is of no use: a bad
+// name, or a key on the way of another.
+func (t Tree) Document(found map[string][]byte) (data []byte, skipped []string, err error) {
+	document, whole := conftree.Tree{}, false
+	if raw, ok := found[t.Root]; ok {
+		if document, err = conftree.Decode(t.Format, raw); err != nil {
+			return nil, nil, fmt.Errorf("key %s: %w", t.Root, err)
 		}
-		any = true
+		whole = true
 	}
-	names := make([]string, 0, len(found))
-	for name := range found {
-		names = append(names, name)
+	below, skipped := t.below(found)
+	switch {
+	case !whole && len(below) == 0 && len(skipped) == 0:
+		return nil, nil, fmt.Errorf("%w: no key at %s", config.ErrNotFound, t.Root)
+	case whole && len(below) == 0 && len(bytes.TrimSpace(found[t.Root])) == 0:
+		return nil, skipped, nil
 	}
-	slices.Sort(names)
-	below := conftree.Tree{}
-	for _, name := range names {
+	data = conftree.Encode(conftree.Merge(document, below))
+	if len(data) > config.MaxSize {
+		return nil, nil, fmt.Errorf("%w: larger than %d bytes", config.ErrInvalid, config.MaxSize)
+	}
+	return data, skipped, nil
+}
+
+// below returns the values of the keys below Root.
+func (t Tree) below(found map[string][]byte) (below conftree.Tree, skipped []string) {
+	below = conftree.Tree{}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
 		rest, ok := strings.CutPrefix(name, t.Root+"/")
 		if !ok || rest == "" || strings.HasSuffix(rest, "/") { // Consul's folders
 			continue
 		}
 		path, err := conftree.ParsePath(rest)
 		if err != nil {
-			return nil, fmt.Errorf("key %s: %w", name, err)
+			skipped = append(skipped, fmt.Sprintf("key %.256q: %v", name, err))
+			continue
 		}
-		for i := range path {
-			if v, there := conftree.Lookup(below, path[:i+1]); there {
-				if _, object := v.(conftree.Tree); !object || i == len(path)-1 {
-					return nil, fmt.Errorf("key %s: %w: another key holds a value on its way", name, config.ErrInvalid)
-				}
-			}
+		if !free(below, path) {
+			skipped = append(skipped, fmt.Sprintf("key %.256q: another key holds a value on its way", name))
+			continue
 		}
-		below, any = conftree.Set(below, path, value(found[name])), true
+		below = conftree.Set(below, path, value(found[name]))
 	}
-	if !any {
-		return nil, fmt.Errorf("%w: no key at %s", config.ErrNotFound, t.Root)
+	return below, skipped
+}
+
+// free reports whether nothing is at a path, nor a value on the way there.
+func free(t conftree.Tree, path []string) bool {
+	for i := range path {
+		v, there := conftree.Lookup(t, path[:i+1])
+		if !there {
+			return true
+		}
+		if _, object := v.(conftree.Tree); !object {
+			return false
+		}
 	}
-	data := conftree.Encode(conftree.Merge(document, below))
-	if len(data) > config.MaxSize {
-		return nil, fmt.Errorf("%w: larger than %d bytes", config.ErrInvalid, config.MaxSize)
-	}
-	return data, nil
+	return false
 }
 
 // value is what a key holds: JSON, or else the text as it is.

@@ -1,0 +1,69 @@
+package configtest
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/config"
+)
+
+// RunServers tests a source that takes several servers, of which the one at the
+// address works and says something. Others are dead or hang.
+func RunServers(t *testing.T, alive string, n func(t testing.TB, hosts ...string) config.Source) {
+	dead := deadAddress(t)
+	for name, hosts := range map[string][]string{
+		"FirstDead": {dead, alive}, "LastDead": {alive, dead}, "FirstHangs": {hangingAddress(t), alive}, "LastHangs": {alive, hangingAddress(t)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := started(t, func(_ testing.TB, opts ...config.Option) config.Config { return config.NewConfig(opts...) },
+				config.WithSource(n(t, hosts...)), config.PollInterval(time.Hour), config.StartTimeout(30*time.Second))
+			eventually(t, "changes are told of", func() bool {
+				s := c.Status()[0]
+				return s.Loaded && s.Err == nil && s.WatchErr == nil
+			})
+		})
+	}
+}
+
+// deadAddress returns one at which nobody listens.
+func deadAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
+
+// hangingAddress returns one at which connections are taken and nothing is said.
+func hangingAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []net.Conn
+	var taking sync.WaitGroup
+	taking.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			all = append(all, c)
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close() // a second Close is at fault, and there is none
+		taking.Wait()
+		for _, c := range all {
+			_ = c.Close() // the other side may have
+		}
+	})
+	return l.Addr().String()
+}
