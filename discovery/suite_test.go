@@ -134,12 +134,16 @@ func alone(srv *backend.Server, open func() registry.Registry) discoverytest.Wor
 	}
 }
 
+// Each suite has a Consul, as with TestStandalone.
 func TestConsul(t *testing.T) {
 	t.Parallel()
-	srv := backend.Consul(t)
-	world := alone(srv, func() registry.Registry { return consul.NewConsulRegistry(registry.Addrs(srv.Addr)) })
-	discoverytest.Run(t, world.New)
-	discoverytest.RunLeases(t, world)
+	world := func() discoverytest.World {
+		srv := backend.Consul(t)
+		return alone(srv, func() registry.Registry { return consul.NewConsulRegistry(registry.Addrs(srv.Addr)) })
+	}
+	discoverytest.Run(t, world().New)
+	discoverytest.RunLeases(t, world())
+	t.Run("Preservation", func(t *testing.T) { discoverytest.RunPreservation(t, world().New) })
 }
 
 func TestEtcd(t *testing.T) {
@@ -231,6 +235,7 @@ func TestStandalone(t *testing.T) {
 	t.Parallel()
 	discoverytest.Run(t, standalone(t).New)
 	discoverytest.RunLeases(t, standalone(t))
+	t.Run("Preservation", func(t *testing.T) { discoverytest.RunPreservation(t, standalone(t).New) })
 }
 
 // started starts a plugin that is stopped when the test ends.
