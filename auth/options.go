@@ -93,9 +93,6 @@ func newOptions(opts []Option) options {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.client == nil && len(o.addresses) == 0 {
-		o.client = client.DefaultClient
-	}
 	if o.logger == nil {
 		o.logger = slog.Default()
 	}

@@ -97,7 +97,7 @@ func TestOperationsShareOneLink(t *testing.T) {
 	}
 }
 
-// A member of an older release, or one that lets nobody open a link.
+// Where nobody may open a link, by a rule or a wrapper, each request is a call.
 func TestWithoutLinks(t *testing.T) {
 	for _, code := range []int32{501, 403} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {

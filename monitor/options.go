@@ -81,9 +81,6 @@ func newOptions(opts []Option) options {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.client == nil {
-		o.client = client.DefaultClient
-	}
 	if o.server == nil {
 		o.server = server.DefaultServer
 	}

@@ -136,6 +136,11 @@ func BenchmarkCallPath(b *testing.B) {
 		n := s[0].Nodes[0]
 		return func() (*registry.Node, error) { return n, nil }
 	}
+	half := func(s []*registry.Service) []*registry.Service {
+		kept := *s[0]
+		kept.Nodes = kept.Nodes[:len(kept.Nodes)/2]
+		return []*registry.Service{&kept}
+	}
 	for _, c := range []struct {
 		name string
 		opts []selector.Option
@@ -146,6 +151,7 @@ func BenchmarkCallPath(b *testing.B) {
 		{"rate", []selector.Option{router.ClientRate("", 1e9, 1e9)}, nil},
 		{"concurrency", []selector.Option{router.ClientConcurrency(1000)}, nil},
 		{"strategy", []selector.Option{selector.SetStrategy(first)}, nil},
+		{"filter", nil, []client.CallOption{client.WithSelectOption(selector.WithFilter(half))}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := newBench(b, 100, c.opts...)

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// How nodes that were unreachable are dialled: at most so many at a time.
+// How nodes that were unreachable are dialled, at most maxDials at a time.
 const (
 	dialInterval = 100 * time.Millisecond
 	dialTimeout  = 500 * time.Millisecond
@@ -42,7 +43,9 @@ func (p *platform) dial(ctx context.Context) {
 func (p *platform) dialOne(ctx context.Context, s *service, n *registry.Node) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if p.set.dial(ctx, n) == nil {
+	var d net.Dialer
+	if c, err := d.DialContext(ctx, "tcp", n.Address); err == nil {
+		_ = c.Close() // it has shown what it was for
 		s.pool.Found(n.Id)
 	}
 }

@@ -49,22 +49,14 @@ type NodeState struct {
 // ExplainOption says of which calls Explain tells.
 type ExplainOption func(*explained)
 
-// explained is the call that Explain is asked about.
-type explained struct {
-	balance.Call
-	service string
-}
+// explained is the calls that Explain is asked about.
+type explained struct{ labels []balance.Label }
 
 // CallsWithLabel explains calls that carry the label, for each label once.
 func CallsWithLabel(name, value string) ExplainOption {
 	return func(c *explained) {
-		c.Labels = append(c.Labels, balance.Label{Key: strings.ToLower(name), Value: strings.ToLower(value)})
+		c.labels = append(c.labels, balance.Label{Key: strings.ToLower(name), Value: strings.ToLower(value)})
 	}
-}
-
-// CallsWithKey explains calls with the sticky key.
-func CallsWithKey(key string) ExplainOption {
-	return func(c *explained) { c.Sticky, c.Point = true, balance.Point(c.service, key) }
 }
 
 // Explain implements Router.
@@ -73,11 +65,11 @@ func (p *platform) Explain(name string, opts ...ExplainOption) (*Explanation, er
 	if s == nil {
 		return nil, fmt.Errorf("explain %s: %w", name, ErrNotFound)
 	}
-	c := &explained{service: name}
+	var c explained
 	for _, o := range opts {
-		o(c)
+		o(&c)
 	}
-	e := newExplanation(s.pool.Explain(&c.Call))
+	e := newExplanation(s.pool.Explain(c.labels))
 	e.Service = name
 	e.RetryTokens = float64(s.budget.tokens.Load()) / retryToken
 	e.Limited = s.limits.refused.Load()

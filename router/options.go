@@ -6,12 +6,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"path"
 	"time"
 
 	"go-micro.dev/v6/client"
-	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/selector"
 	"go-micro.dev/v6/server"
 
@@ -47,7 +45,6 @@ type settings struct {
 	accept      []string // labels; nil: all
 	sticky      string   // metadata key
 	notReady    func(node string) bool
-	dial        func(ctx context.Context, n *registry.Node) error
 	maxServices int
 	standalone  bool
 	clientRates map[string]rateLimit
@@ -82,7 +79,7 @@ func settingsOf(o *selector.Options) settings {
 	}
 	return settings{
 		interval: DefaultInterval, retries: DefaultRetries, retryRatio: -1, retryBurst: DefaultRetryBurst,
-		maxServices: DefaultMaxServices, dial: dialTCP,
+		maxServices: DefaultMaxServices,
 	}
 }
 
@@ -136,12 +133,6 @@ func Eject(failures int, first, most time.Duration) selector.Option {
 // nodes. It is asked ten times a second, not for each call.
 func NotReady(f func(node string) bool) selector.Option {
 	return set(func(s *settings) { s.notReady = f })
-}
-
-// Dial is how a node that was unreachable is found to be back, by default a TCP
-// connection to its address. With nil a call has to find out.
-func Dial(f func(ctx context.Context, n *registry.Node) error) selector.Option {
-	return set(func(s *settings) { s.dial = f })
 }
 
 // Retries is how often one call is tried again at most, 0 to 10, default 2.
@@ -210,7 +201,6 @@ func ServerConcurrency(most int) selector.Option {
 func newSettings(o *selector.Options) settings {
 	s := settingsOf(o)
 	s.balance.Fill()
-	s.balance.Dials = s.dial != nil
 	if s.server == nil {
 		s.server = server.DefaultServer
 	}
@@ -250,16 +240,6 @@ func (s *settings) validate() error {
 }
 
 func (r rateLimit) valid() bool { return r.perSecond > 0 && r.burst >= 1 }
-
-// dialTCP is the default of Dial.
-func dialTCP(ctx context.Context, n *registry.Node) error {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", n.Address)
-	if err != nil {
-		return err
-	}
-	return c.Close()
-}
 
 // ratio is what retries may be of calls: the option's, else that of router-srv,
 // else the default.

@@ -132,10 +132,7 @@ func (p *platform) Start() error {
 		return err
 	}
 	p.reporter = newReporter(p)
-	loops := []func(context.Context){p.tick, p.sync, p.resolve, p.reporter.loop}
-	if p.set.dial != nil {
-		loops = append(loops, p.dial)
-	}
+	loops := []func(context.Context){p.tick, p.sync, p.resolve, p.dial, p.reporter.loop}
 	if !p.set.standalone {
 		p.remote = newRemote(p)
 		p.remote.open()

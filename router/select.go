@@ -98,18 +98,22 @@ func (p *platform) selectWith(s *service, opts []selector.SelectOption) (selecto
 	if len(services) == len(all) && &services[0] == &all[0] {
 		return a.next, nil // nothing was filtered
 	}
-	kept := make(map[string]bool)
+	n := 0
+	for _, version := range services {
+		n += len(version.Nodes)
+	}
+	kept := make(map[string]bool, n)
 	for _, version := range services {
 		for _, n := range version.Nodes {
 			kept[n.Id] = true
 		}
 	}
-	only := s.pool.Only(func(m *balance.Member) bool { return kept[m.Node.Id] })
+	only := s.pool.Only(a.call(), func(m *balance.Member) bool { return kept[m.Node.Id] })
 	if only == nil { // the filter brought nodes of its own
 		return a.foreign(selector.Random(services)), nil
 	}
 	return func() (*registry.Node, error) {
-		m, err := only.Pick(a.call(), a.tried[:a.n])
+		m, err := only.Pick(a.tried[:a.n])
 		if err != nil {
 			return nil, ErrNoneAvailable
 		}

@@ -2,8 +2,6 @@ package e2e_test
 
 import (
 	"errors"
-	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -14,7 +12,6 @@ import (
 	eventsrv "github.com/micro/go-platform/event/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
-	"github.com/micro/go-platform/internal/sqlstore"
 	monitorsrv "github.com/micro/go-platform/monitor/srv"
 	routersrv "github.com/micro/go-platform/router/srv"
 	tracesrv "github.com/micro/go-platform/trace/srv"
@@ -68,60 +65,5 @@ func TestServicesShareADatabase(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// What the earlier release left each service goes on with, and another one finds
-// room beside it.
-func TestDatabasesOfTheEarlierRelease(t *testing.T) {
-	for _, k := range withTables() {
-		for engine, url := range map[string]string{"sqlite": "sqlite://" + filepath.Join(t.TempDir(), "x.db"), "mysql": rpctest.MySQLURL(t)} {
-			t.Run(k.name+"/"+engine, func(t *testing.T) {
-				useDatabase(t, url, k)
-				makeOlder(t, url, k.name)
-				for range 2 {
-					useDatabase(t, url, k)
-				}
-				if engine == "sqlite" { // a file is one service's
-					return
-				}
-				if k.name == "router" {
-					execOn(t, url, `DROP TABLE changes`) // nobody's any more, but in config-srv's way
-				}
-				for _, other := range withTables() {
-					useDatabase(t, url, other)
-				}
-			})
-		}
-	}
-}
-
-// makeOlder makes the tables of a service those of the earlier release, which
-// recorded the versions of all services in one table.
-func makeOlder(t *testing.T, url, service string) {
-	t.Helper()
-	statements := []string{fmt.Sprintf(`ALTER TABLE micro_%s_version RENAME TO goose_db_version`, service)}
-	switch service {
-	case "router":
-		statements = append(statements, `DELETE FROM goose_db_version WHERE version_id = 2`, `ALTER TABLE router_changes RENAME TO changes`)
-	case "db":
-		statements = append(statements, `ALTER TABLE micro_db_outbox RENAME TO outbox`)
-	}
-	execOn(t, url, statements...)
-}
-
-func execOn(t *testing.T, url string, statements ...string) {
-	t.Helper()
-	d, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range statements {
-		if _, err := d.ExecContext(t.Context(), text); err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-	}
-	if err := d.Close(); err != nil {
-		t.Error(err)
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// Defaults of the options.
+// DefaultConfirm is the default of Confirm.
+const DefaultConfirm = 90 * time.Second
+
 const (
-	DefaultResync  = 30 * time.Second
-	DefaultConfirm = 90 * time.Second
-	DefaultPoll    = 500 * time.Millisecond
-	DefaultBeat    = 30 * time.Second
+	resyncEvery = 30 * time.Second       // how often every service held is fetched again, give or take a fifth
+	pollEvery   = 500 * time.Millisecond // how often services are fetched while the registry cannot be watched
+	beatEvery   = 30 * time.Second       // how often nodes renew their registrations
 )
 
 // Option changes a Cache that is being made.
@@ -26,18 +27,10 @@ type options struct {
 	logger                      *slog.Logger
 }
 
-// Resync is how often every service held is fetched again, give or take a
-// fifth. Default 30 s, at least 10 ms.
-func Resync(d time.Duration) Option { return func(o *options) { o.resync = d } }
-
 // Confirm is how long answers must lack a node that has no tombstone before it
-// is dropped. Default 90 s: three intervals of a registration, so that a
+// is dropped. Default 90 s, at least 10 ms: three intervals of a registration, so that a
 // registry that lost its memory is told of everybody meanwhile.
 func Confirm(d time.Duration) Option { return func(o *options) { o.confirm = d } }
-
-// Poll is how often services are fetched while the registry cannot be watched.
-// Default 500 ms, at least 10 ms.
-func Poll(d time.Duration) Option { return func(o *options) { o.poll = d } }
 
 // Beat sets how often nodes renew their registrations, default 30 s, at least 10
 // ms: what many of them miss together is not believed for a number of these.
@@ -56,7 +49,7 @@ func Before(f func() error) Option { return func(o *options) { o.before = f } }
 func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
 
 func newOptions(opts []Option) options {
-	o := options{resync: DefaultResync, confirm: DefaultConfirm, poll: DefaultPoll, beat: DefaultBeat, before: func() error { return nil }}
+	o := options{resync: resyncEvery, confirm: DefaultConfirm, poll: pollEvery, beat: beatEvery, before: func() error { return nil }}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -67,7 +60,7 @@ func newOptions(opts []Option) options {
 }
 
 func (o *options) validate() error {
-	for name, d := range map[string]time.Duration{"Resync": o.resync, "Confirm": o.confirm, "Poll": o.poll, "Beat": o.beat} {
+	for name, d := range map[string]time.Duration{"Confirm": o.confirm, "Beat": o.beat} {
 		if d < 10*time.Millisecond {
 			return fmt.Errorf("registry cache: option %s: %w: %v is less than 10ms", name, rpcerr.ErrInvalid, d)
 		}

@@ -445,11 +445,9 @@ func TestWithoutStart(t *testing.T) {
 }
 
 func TestBadOptions(t *testing.T) {
-	for name, opt := range map[string]regcache.Option{
-		"Resync": regcache.Resync(0), "Confirm": regcache.Confirm(-1), "Poll": regcache.Poll(time.Millisecond),
-	} {
-		if err := regcache.New(newMoody(), opt).Start(); err == nil {
-			t.Errorf("%s was taken", name)
+	for _, d := range []time.Duration{-1, 0, time.Millisecond} {
+		if err := regcache.New(newMoody(), regcache.Confirm(d)).Start(); err == nil {
+			t.Errorf("Confirm %v was taken", d)
 		}
 	}
 }

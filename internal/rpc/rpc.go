@@ -26,10 +26,12 @@ const DefaultTimeout = 5 * time.Second
 // registry and broker to a grpc client of ours, one per registry and TLS
 // configuration in the whole process, closed when the last holder called
 // release, behind the wrapper that c Carries. A nil client stands for
-// client.DefaultClient. Acquire does no I/O.
+// client.DefaultClient; when that finds no node its errors say that no client was
+// given. Acquire does no I/O.
 func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release func()) {
 	if c == nil {
-		c = client.DefaultClient
+		made, release := Acquire(client.DefaultClient, tlsConfig)
+		return defaulted{made, client.DefaultClient.Options().Registry.String()}, release
 	}
 	if c.String() == "grpc" {
 		return c, func() {}

@@ -19,52 +19,38 @@ type Schema struct {
 	Migrations fs.FS
 }
 
-func (s Schema) versions() string { return "micro_" + s.Service + "_version" }
-
-// migrator applies a schema to a database.
-type migrator struct {
-	db       *DB
-	schema   Schema
-	provider *goose.Provider
-	store    database.Store
-}
-
-func (db *DB) migrator(schema Schema) (*migrator, error) {
-	folder, err := fs.Sub(schema.Migrations, string(db.Dialect))
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	dialect := database.DialectSQLite3
-	if db.Dialect == MySQL {
-		dialect = database.DialectMySQL
-	}
-	m := &migrator{db: db, schema: schema}
-	if m.store, err = database.NewStore(dialect, schema.versions()); err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	m.provider, err = goose.NewProvider(goose.DialectCustom, db.DB, folder, goose.WithStore(m.store))
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	return m, nil
-}
-
 func (db *DB) migrate(ctx context.Context, schema Schema) error {
-	m, err := db.migrator(schema)
+	p, err := db.provider(schema)
 	if err != nil {
-		return err
+		return fmt.Errorf("migrations: %w", err)
 	}
 	err = db.alone(ctx, func() error {
-		if err := m.adopt(ctx); err != nil {
-			return err
-		}
-		_, err := m.provider.Up(ctx)
+		_, err := p.Up(ctx)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("migrate %s database: %w", db.Dialect, err)
 	}
 	return nil
+}
+
+// provider returns what applies a schema. It records versions in a table of the
+// service's own: in goose's usual one the services that share a database would
+// take each other's for theirs.
+func (db *DB) provider(schema Schema) (*goose.Provider, error) {
+	folder, err := fs.Sub(schema.Migrations, string(db.Dialect))
+	if err != nil {
+		return nil, err
+	}
+	dialect := database.DialectSQLite3
+	if db.Dialect == MySQL {
+		dialect = database.DialectMySQL
+	}
+	store, err := database.NewStore(dialect, "micro_"+schema.Service+"_version")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectCustom, db.DB, folder, goose.WithStore(store))
 }
 
 // alone keeps instances that start at the same time from migrating a MySQL
@@ -91,33 +77,4 @@ func (db *DB) alone(ctx context.Context, f func() error) (err error) {
 		err = errors.Join(err, uerr)
 	}()
 	return f()
-}
-
-// Columns returns the names of a table's columns, none of a table that is not
-// there.
-func (db *DB) Columns(ctx context.Context, table string) (map[string]bool, error) {
-	text := `SELECT name FROM pragma_table_info(?)`
-	if db.Dialect == MySQL {
-		text = `SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ?`
-	}
-	found := make(map[string]bool)
-	err := db.each(ctx, func(name string) { found[name] = true }, text, table)
-	return found, err
-}
-
-// each calls f with the texts that a query finds.
-func (db *DB) each(ctx context.Context, f func(string), text string, args ...any) error {
-	rows, err := db.QueryContext(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }() // rows.Err tells
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return err
-		}
-		f(s)
-	}
-	return rows.Err()
 }

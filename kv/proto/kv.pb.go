@@ -638,10 +638,10 @@ type ProbeResponse struct {
 	Self    *Member                `protobuf:"bytes,1,opt,name=self,proto3" json:"self,omitempty"`
 	Members []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
 	// Its options, which should be everybody's.
-	SuspicionMs   int64 `protobuf:"varint,5,opt,name=suspicion_ms,json=suspicionMs,proto3" json:"suspicion_ms,omitempty"`
-	Replicas      int32 `protobuf:"varint,6,opt,name=replicas,proto3" json:"replicas,omitempty"`
-	Read          int32 `protobuf:"varint,7,opt,name=read,proto3" json:"read,omitempty"` // of Quorum
-	Write         int32 `protobuf:"varint,8,opt,name=write,proto3" json:"write,omitempty"`
+	SuspicionMs   int64 `protobuf:"varint,3,opt,name=suspicion_ms,json=suspicionMs,proto3" json:"suspicion_ms,omitempty"`
+	Replicas      int32 `protobuf:"varint,4,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	Read          int32 `protobuf:"varint,5,opt,name=read,proto3" json:"read,omitempty"` // of Quorum
+	Write         int32 `protobuf:"varint,6,opt,name=write,proto3" json:"write,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1156,18 +1156,18 @@ const file_kv_proto_kv_proto_rawDesc = "" +
 	"\x04view\x18\b \x01(\x06R\x04view\x12\x16\n" +
 	"\x06synced\x18\t \x01(\x06R\x06synced\x12\x18\n" +
 	"\asettled\x18\n" +
-	" \x01(\x06R\asettled\"\x96\x01\n" +
+	" \x01(\x06R\asettled\"\x8a\x01\n" +
 	"\fProbeRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12*\n" +
 	"\x04self\x18\x02 \x01(\v2\x16.go.platform.kv.MemberR\x04self\x120\n" +
-	"\amembers\x18\x03 \x03(\v2\x16.go.platform.kv.MemberR\amembersJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"\xe2\x01\n" +
+	"\amembers\x18\x03 \x03(\v2\x16.go.platform.kv.MemberR\amembers\"\xd6\x01\n" +
 	"\rProbeResponse\x12*\n" +
 	"\x04self\x18\x01 \x01(\v2\x16.go.platform.kv.MemberR\x04self\x120\n" +
 	"\amembers\x18\x02 \x03(\v2\x16.go.platform.kv.MemberR\amembers\x12!\n" +
-	"\fsuspicion_ms\x18\x05 \x01(\x03R\vsuspicionMs\x12\x1a\n" +
-	"\breplicas\x18\x06 \x01(\x05R\breplicas\x12\x12\n" +
-	"\x04read\x18\a \x01(\x05R\x04read\x12\x14\n" +
-	"\x05write\x18\b \x01(\x05R\x05writeJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05\"M\n" +
+	"\fsuspicion_ms\x18\x03 \x01(\x03R\vsuspicionMs\x12\x1a\n" +
+	"\breplicas\x18\x04 \x01(\x05R\breplicas\x12\x12\n" +
+	"\x04read\x18\x05 \x01(\x05R\x04read\x12\x14\n" +
+	"\x05write\x18\x06 \x01(\x05R\x05write\"M\n" +
 	"\aVersion\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x16\n" +

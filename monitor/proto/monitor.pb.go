@@ -293,8 +293,8 @@ type Service struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Metadata      map[string]string      `protobuf:"bytes,3,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Nodes         []*Node                `protobuf:"bytes,5,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Nodes         []*Node                `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Metadata      map[string]string      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,16 +343,16 @@ func (x *Service) GetVersion() string {
 	return ""
 }
 
-func (x *Service) GetMetadata() map[string]string {
+func (x *Service) GetNodes() []*Node {
 	if x != nil {
-		return x.Metadata
+		return x.Nodes
 	}
 	return nil
 }
 
-func (x *Service) GetNodes() []*Node {
+func (x *Service) GetMetadata() map[string]string {
 	if x != nil {
-		return x.Nodes
+		return x.Metadata
 	}
 	return nil
 }
@@ -2504,15 +2504,15 @@ var File_monitor_proto_monitor_proto protoreflect.FileDescriptor
 
 const file_monitor_proto_monitor_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmonitor/proto/monitor.proto\x12\x13go.platform.monitor\"\xf3\x01\n" +
+	"\x1bmonitor/proto/monitor.proto\x12\x13go.platform.monitor\"\xed\x01\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\x12F\n" +
-	"\bmetadata\x18\x03 \x03(\v2*.go.platform.monitor.Service.MetadataEntryR\bmetadata\x12/\n" +
-	"\x05nodes\x18\x05 \x03(\v2\x19.go.platform.monitor.NodeR\x05nodes\x1a;\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12/\n" +
+	"\x05nodes\x18\x03 \x03(\v2\x19.go.platform.monitor.NodeR\x05nodes\x12F\n" +
+	"\bmetadata\x18\x04 \x03(\v2*.go.platform.monitor.Service.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x04\x10\x05\"\xc6\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x01\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
@@ -2793,8 +2793,8 @@ var file_monitor_proto_monitor_proto_goTypes = []any{
 	nil,                          // 39: go.platform.monitor.Status.InfoEntry
 }
 var file_monitor_proto_monitor_proto_depIdxs = []int32{
-	36, // 0: go.platform.monitor.Service.metadata:type_name -> go.platform.monitor.Service.MetadataEntry
-	6,  // 1: go.platform.monitor.Service.nodes:type_name -> go.platform.monitor.Node
+	6,  // 0: go.platform.monitor.Service.nodes:type_name -> go.platform.monitor.Node
+	36, // 1: go.platform.monitor.Service.metadata:type_name -> go.platform.monitor.Service.MetadataEntry
 	37, // 2: go.platform.monitor.Node.metadata:type_name -> go.platform.monitor.Node.MetadataEntry
 	5,  // 3: go.platform.monitor.HealthCheck.service:type_name -> go.platform.monitor.Service
 	0,  // 4: go.platform.monitor.HealthCheck.status:type_name -> go.platform.monitor.HealthCheck.Status

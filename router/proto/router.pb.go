@@ -3094,14 +3094,14 @@ const file_router_proto_router_proto_rawDesc = "" +
 	"\x0eendpoint_stats\x18\x06 \x03(\v2!.go.platform.router.EndpointStatsR\rendpointStats\x12\x18\n" +
 	"\alimited\x18\a \x01(\x03R\alimited\x12\x1f\n" +
 	"\vduration_ms\x18\b \x01(\x03R\n" +
-	"durationMs\"\xc0\x02\n" +
+	"durationMs\"\xb4\x02\n" +
 	"\bSelected\x125\n" +
 	"\aservice\x18\x01 \x01(\v2\x1b.go.platform.router.ServiceR\aservice\x12,\n" +
 	"\x04node\x18\x02 \x01(\v2\x18.go.platform.router.NodeR\x04node\x125\n" +
 	"\asuccess\x18\x05 \x01(\v2\x1b.go.platform.router.MetricsR\asuccess\x125\n" +
 	"\adropped\x18\x06 \x01(\v2\x1b.go.platform.router.MetricsR\adropped\x123\n" +
 	"\x06errors\x18\a \x01(\v2\x1b.go.platform.router.MetricsR\x06errors\x12 \n" +
-	"\vconsecutive\x18\b \x01(\x03R\vconsecutiveJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05\"\xc6\x01\n" +
+	"\vconsecutive\x18\b \x01(\x03R\vconsecutive\"\xc6\x01\n" +
 	"\rEndpointStats\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
 	"\x06errors\x18\x02 \x01(\v2\x1b.go.platform.router.MetricsR\x06errors\x125\n" +

@@ -307,8 +307,7 @@ type Service struct {
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Metadata      map[string]string      `protobuf:"bytes,3,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Endpoints     []*Endpoint            `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	Nodes         []*Node                `protobuf:"bytes,5,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Nodes         []*Node                `protobuf:"bytes,4,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -360,13 +359,6 @@ func (x *Service) GetVersion() string {
 func (x *Service) GetMetadata() map[string]string {
 	if x != nil {
 		return x.Metadata
-	}
-	return nil
-}
-
-func (x *Service) GetEndpoints() []*Endpoint {
-	if x != nil {
-		return x.Endpoints
 	}
 	return nil
 }
@@ -446,134 +438,6 @@ func (x *Node) GetMetadata() map[string]string {
 	return nil
 }
 
-type Endpoint struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Request       *Value                 `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
-	Response      *Value                 `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
-	Metadata      map[string]string      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Endpoint) Reset() {
-	*x = Endpoint{}
-	mi := &file_trace_proto_trace_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Endpoint) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Endpoint) ProtoMessage() {}
-
-func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
-func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *Endpoint) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Endpoint) GetRequest() *Value {
-	if x != nil {
-		return x.Request
-	}
-	return nil
-}
-
-func (x *Endpoint) GetResponse() *Value {
-	if x != nil {
-		return x.Response
-	}
-	return nil
-}
-
-func (x *Endpoint) GetMetadata() map[string]string {
-	if x != nil {
-		return x.Metadata
-	}
-	return nil
-}
-
-type Value struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Values        []*Value               `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Value) Reset() {
-	*x = Value{}
-	mi := &file_trace_proto_trace_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Value) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Value) ProtoMessage() {}
-
-func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Value.ProtoReflect.Descriptor instead.
-func (*Value) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Value) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Value) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *Value) GetValues() []*Value {
-	if x != nil {
-		return x.Values
-	}
-	return nil
-}
-
 type CreateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Span          *Span                  `protobuf:"bytes,1,opt,name=span,proto3" json:"span,omitempty"`   // an invalid one fails the request
@@ -584,7 +448,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_trace_proto_trace_proto_msgTypes[6]
+	mi := &file_trace_proto_trace_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +460,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[6]
+	mi := &file_trace_proto_trace_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +473,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{6}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateRequest) GetSpan() *Span {
@@ -636,7 +500,7 @@ type CreateResponse struct {
 
 func (x *CreateResponse) Reset() {
 	*x = CreateResponse{}
-	mi := &file_trace_proto_trace_proto_msgTypes[7]
+	mi := &file_trace_proto_trace_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +512,7 @@ func (x *CreateResponse) String() string {
 func (*CreateResponse) ProtoMessage() {}
 
 func (x *CreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[7]
+	mi := &file_trace_proto_trace_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +525,7 @@ func (x *CreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponse) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{7}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateResponse) GetRejected() uint32 {
@@ -687,7 +551,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_trace_proto_trace_proto_msgTypes[8]
+	mi := &file_trace_proto_trace_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +563,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[8]
+	mi := &file_trace_proto_trace_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +576,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{8}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReadRequest) GetId() string {
@@ -732,7 +596,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_trace_proto_trace_proto_msgTypes[9]
+	mi := &file_trace_proto_trace_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +608,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[9]
+	mi := &file_trace_proto_trace_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +621,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{9}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReadResponse) GetSpans() []*Span {
@@ -783,7 +647,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_trace_proto_trace_proto_msgTypes[10]
+	mi := &file_trace_proto_trace_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +659,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[10]
+	mi := &file_trace_proto_trace_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +672,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{10}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteRequest) GetId() string {
@@ -826,7 +690,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_trace_proto_trace_proto_msgTypes[11]
+	mi := &file_trace_proto_trace_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +702,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[11]
+	mi := &file_trace_proto_trace_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +715,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{11}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{9}
 }
 
 type SearchRequest struct {
@@ -873,7 +737,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_trace_proto_trace_proto_msgTypes[12]
+	mi := &file_trace_proto_trace_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +749,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[12]
+	mi := &file_trace_proto_trace_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +762,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{12}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SearchRequest) GetName() string {
@@ -988,7 +852,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_trace_proto_trace_proto_msgTypes[13]
+	mi := &file_trace_proto_trace_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +864,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[13]
+	mi := &file_trace_proto_trace_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +877,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{13}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SearchResponse) GetSpans() []*Span {
@@ -1040,7 +904,7 @@ type TreeRequest struct {
 
 func (x *TreeRequest) Reset() {
 	*x = TreeRequest{}
-	mi := &file_trace_proto_trace_proto_msgTypes[14]
+	mi := &file_trace_proto_trace_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +916,7 @@ func (x *TreeRequest) String() string {
 func (*TreeRequest) ProtoMessage() {}
 
 func (x *TreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[14]
+	mi := &file_trace_proto_trace_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +929,7 @@ func (x *TreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeRequest.ProtoReflect.Descriptor instead.
 func (*TreeRequest) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{14}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TreeRequest) GetId() string {
@@ -1092,7 +956,7 @@ type TreeResponse struct {
 
 func (x *TreeResponse) Reset() {
 	*x = TreeResponse{}
-	mi := &file_trace_proto_trace_proto_msgTypes[15]
+	mi := &file_trace_proto_trace_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +968,7 @@ func (x *TreeResponse) String() string {
 func (*TreeResponse) ProtoMessage() {}
 
 func (x *TreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[15]
+	mi := &file_trace_proto_trace_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +981,7 @@ func (x *TreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeResponse.ProtoReflect.Descriptor instead.
 func (*TreeResponse) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{15}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TreeResponse) GetNodes() []*TreeResponse_Node {
@@ -1144,7 +1008,7 @@ type DependenciesRequest struct {
 
 func (x *DependenciesRequest) Reset() {
 	*x = DependenciesRequest{}
-	mi := &file_trace_proto_trace_proto_msgTypes[16]
+	mi := &file_trace_proto_trace_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +1020,7 @@ func (x *DependenciesRequest) String() string {
 func (*DependenciesRequest) ProtoMessage() {}
 
 func (x *DependenciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[16]
+	mi := &file_trace_proto_trace_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1169,7 +1033,7 @@ func (x *DependenciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DependenciesRequest.ProtoReflect.Descriptor instead.
 func (*DependenciesRequest) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{16}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DependenciesRequest) GetFrom() int64 {
@@ -1195,7 +1059,7 @@ type DependenciesResponse struct {
 
 func (x *DependenciesResponse) Reset() {
 	*x = DependenciesResponse{}
-	mi := &file_trace_proto_trace_proto_msgTypes[17]
+	mi := &file_trace_proto_trace_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1071,7 @@ func (x *DependenciesResponse) String() string {
 func (*DependenciesResponse) ProtoMessage() {}
 
 func (x *DependenciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[17]
+	mi := &file_trace_proto_trace_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1084,7 @@ func (x *DependenciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DependenciesResponse.ProtoReflect.Descriptor instead.
 func (*DependenciesResponse) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{17}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DependenciesResponse) GetDependencies() []*Dependency {
@@ -1244,7 +1108,7 @@ type Dependency struct {
 
 func (x *Dependency) Reset() {
 	*x = Dependency{}
-	mi := &file_trace_proto_trace_proto_msgTypes[18]
+	mi := &file_trace_proto_trace_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1120,7 @@ func (x *Dependency) String() string {
 func (*Dependency) ProtoMessage() {}
 
 func (x *Dependency) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[18]
+	mi := &file_trace_proto_trace_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1133,7 @@ func (x *Dependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
 func (*Dependency) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{18}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Dependency) GetParent() string {
@@ -1327,7 +1191,7 @@ type TreeResponse_Node struct {
 
 func (x *TreeResponse_Node) Reset() {
 	*x = TreeResponse_Node{}
-	mi := &file_trace_proto_trace_proto_msgTypes[24]
+	mi := &file_trace_proto_trace_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1203,7 @@ func (x *TreeResponse_Node) String() string {
 func (*TreeResponse_Node) ProtoMessage() {}
 
 func (x *TreeResponse_Node) ProtoReflect() protoreflect.Message {
-	mi := &file_trace_proto_trace_proto_msgTypes[24]
+	mi := &file_trace_proto_trace_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1216,7 @@ func (x *TreeResponse_Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeResponse_Node.ProtoReflect.Descriptor instead.
 func (*TreeResponse_Node) Descriptor() ([]byte, []int) {
-	return file_trace_proto_trace_proto_rawDescGZIP(), []int{15, 0}
+	return file_trace_proto_trace_proto_rawDescGZIP(), []int{13, 0}
 }
 
 func (x *TreeResponse_Node) GetSpan() *Span {
@@ -1419,13 +1283,12 @@ const file_trace_proto_trace_proto_rawDesc = "" +
 	"\n" +
 	"DebugEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe9\x01\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12D\n" +
-	"\bmetadata\x18\x03 \x03(\v2(.go.platform.trace.Service.MetadataEntryR\bmetadata\x129\n" +
-	"\tendpoints\x18\x04 \x03(\v2\x1b.go.platform.trace.EndpointR\tendpoints\x12-\n" +
-	"\x05nodes\x18\x05 \x03(\v2\x17.go.platform.trace.NodeR\x05nodes\x1a;\n" +
+	"\bmetadata\x18\x03 \x03(\v2(.go.platform.trace.Service.MetadataEntryR\bmetadata\x12-\n" +
+	"\x05nodes\x18\x04 \x03(\v2\x17.go.platform.trace.NodeR\x05nodes\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x01\n" +
@@ -1436,19 +1299,7 @@ const file_trace_proto_trace_proto_rawDesc = "" +
 	"\bmetadata\x18\x04 \x03(\v2%.go.platform.trace.Node.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x02\n" +
-	"\bEndpoint\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
-	"\arequest\x18\x02 \x01(\v2\x18.go.platform.trace.ValueR\arequest\x124\n" +
-	"\bresponse\x18\x03 \x01(\v2\x18.go.platform.trace.ValueR\bresponse\x12E\n" +
-	"\bmetadata\x18\x04 \x03(\v2).go.platform.trace.Endpoint.MetadataEntryR\bmetadata\x1a;\n" +
-	"\rMetadataEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
-	"\x05Value\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04type\x18\x02 \x01(\tR\x04type\x120\n" +
-	"\x06values\x18\x03 \x03(\v2\x18.go.platform.trace.ValueR\x06values\"k\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"k\n" +
 	"\rCreateRequest\x12+\n" +
 	"\x04span\x18\x01 \x01(\v2\x17.go.platform.trace.SpanR\x04span\x12-\n" +
 	"\x05spans\x18\x02 \x03(\v2\x17.go.platform.trace.SpanR\x05spans\"D\n" +
@@ -1540,75 +1391,67 @@ func file_trace_proto_trace_proto_rawDescGZIP() []byte {
 }
 
 var file_trace_proto_trace_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_trace_proto_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_trace_proto_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_trace_proto_trace_proto_goTypes = []any{
 	(AnnotationType)(0),          // 0: go.platform.trace.AnnotationType
 	(*Span)(nil),                 // 1: go.platform.trace.Span
 	(*Annotation)(nil),           // 2: go.platform.trace.Annotation
 	(*Service)(nil),              // 3: go.platform.trace.Service
 	(*Node)(nil),                 // 4: go.platform.trace.Node
-	(*Endpoint)(nil),             // 5: go.platform.trace.Endpoint
-	(*Value)(nil),                // 6: go.platform.trace.Value
-	(*CreateRequest)(nil),        // 7: go.platform.trace.CreateRequest
-	(*CreateResponse)(nil),       // 8: go.platform.trace.CreateResponse
-	(*ReadRequest)(nil),          // 9: go.platform.trace.ReadRequest
-	(*ReadResponse)(nil),         // 10: go.platform.trace.ReadResponse
-	(*DeleteRequest)(nil),        // 11: go.platform.trace.DeleteRequest
-	(*DeleteResponse)(nil),       // 12: go.platform.trace.DeleteResponse
-	(*SearchRequest)(nil),        // 13: go.platform.trace.SearchRequest
-	(*SearchResponse)(nil),       // 14: go.platform.trace.SearchResponse
-	(*TreeRequest)(nil),          // 15: go.platform.trace.TreeRequest
-	(*TreeResponse)(nil),         // 16: go.platform.trace.TreeResponse
-	(*DependenciesRequest)(nil),  // 17: go.platform.trace.DependenciesRequest
-	(*DependenciesResponse)(nil), // 18: go.platform.trace.DependenciesResponse
-	(*Dependency)(nil),           // 19: go.platform.trace.Dependency
-	nil,                          // 20: go.platform.trace.Annotation.DebugEntry
-	nil,                          // 21: go.platform.trace.Service.MetadataEntry
-	nil,                          // 22: go.platform.trace.Node.MetadataEntry
-	nil,                          // 23: go.platform.trace.Endpoint.MetadataEntry
-	nil,                          // 24: go.platform.trace.SearchRequest.TagsEntry
-	(*TreeResponse_Node)(nil),    // 25: go.platform.trace.TreeResponse.Node
+	(*CreateRequest)(nil),        // 5: go.platform.trace.CreateRequest
+	(*CreateResponse)(nil),       // 6: go.platform.trace.CreateResponse
+	(*ReadRequest)(nil),          // 7: go.platform.trace.ReadRequest
+	(*ReadResponse)(nil),         // 8: go.platform.trace.ReadResponse
+	(*DeleteRequest)(nil),        // 9: go.platform.trace.DeleteRequest
+	(*DeleteResponse)(nil),       // 10: go.platform.trace.DeleteResponse
+	(*SearchRequest)(nil),        // 11: go.platform.trace.SearchRequest
+	(*SearchResponse)(nil),       // 12: go.platform.trace.SearchResponse
+	(*TreeRequest)(nil),          // 13: go.platform.trace.TreeRequest
+	(*TreeResponse)(nil),         // 14: go.platform.trace.TreeResponse
+	(*DependenciesRequest)(nil),  // 15: go.platform.trace.DependenciesRequest
+	(*DependenciesResponse)(nil), // 16: go.platform.trace.DependenciesResponse
+	(*Dependency)(nil),           // 17: go.platform.trace.Dependency
+	nil,                          // 18: go.platform.trace.Annotation.DebugEntry
+	nil,                          // 19: go.platform.trace.Service.MetadataEntry
+	nil,                          // 20: go.platform.trace.Node.MetadataEntry
+	nil,                          // 21: go.platform.trace.SearchRequest.TagsEntry
+	(*TreeResponse_Node)(nil),    // 22: go.platform.trace.TreeResponse.Node
 }
 var file_trace_proto_trace_proto_depIdxs = []int32{
 	3,  // 0: go.platform.trace.Span.source:type_name -> go.platform.trace.Service
 	3,  // 1: go.platform.trace.Span.destination:type_name -> go.platform.trace.Service
 	2,  // 2: go.platform.trace.Span.annotations:type_name -> go.platform.trace.Annotation
 	0,  // 3: go.platform.trace.Annotation.type:type_name -> go.platform.trace.AnnotationType
-	20, // 4: go.platform.trace.Annotation.debug:type_name -> go.platform.trace.Annotation.DebugEntry
+	18, // 4: go.platform.trace.Annotation.debug:type_name -> go.platform.trace.Annotation.DebugEntry
 	3,  // 5: go.platform.trace.Annotation.service:type_name -> go.platform.trace.Service
-	21, // 6: go.platform.trace.Service.metadata:type_name -> go.platform.trace.Service.MetadataEntry
-	5,  // 7: go.platform.trace.Service.endpoints:type_name -> go.platform.trace.Endpoint
-	4,  // 8: go.platform.trace.Service.nodes:type_name -> go.platform.trace.Node
-	22, // 9: go.platform.trace.Node.metadata:type_name -> go.platform.trace.Node.MetadataEntry
-	6,  // 10: go.platform.trace.Endpoint.request:type_name -> go.platform.trace.Value
-	6,  // 11: go.platform.trace.Endpoint.response:type_name -> go.platform.trace.Value
-	23, // 12: go.platform.trace.Endpoint.metadata:type_name -> go.platform.trace.Endpoint.MetadataEntry
-	6,  // 13: go.platform.trace.Value.values:type_name -> go.platform.trace.Value
-	1,  // 14: go.platform.trace.CreateRequest.span:type_name -> go.platform.trace.Span
-	1,  // 15: go.platform.trace.CreateRequest.spans:type_name -> go.platform.trace.Span
-	1,  // 16: go.platform.trace.ReadResponse.spans:type_name -> go.platform.trace.Span
-	24, // 17: go.platform.trace.SearchRequest.tags:type_name -> go.platform.trace.SearchRequest.TagsEntry
-	1,  // 18: go.platform.trace.SearchResponse.spans:type_name -> go.platform.trace.Span
-	25, // 19: go.platform.trace.TreeResponse.nodes:type_name -> go.platform.trace.TreeResponse.Node
-	19, // 20: go.platform.trace.DependenciesResponse.dependencies:type_name -> go.platform.trace.Dependency
-	1,  // 21: go.platform.trace.TreeResponse.Node.span:type_name -> go.platform.trace.Span
-	7,  // 22: go.platform.trace.Trace.Create:input_type -> go.platform.trace.CreateRequest
-	9,  // 23: go.platform.trace.Trace.Read:input_type -> go.platform.trace.ReadRequest
-	11, // 24: go.platform.trace.Trace.Delete:input_type -> go.platform.trace.DeleteRequest
-	13, // 25: go.platform.trace.Trace.Search:input_type -> go.platform.trace.SearchRequest
-	15, // 26: go.platform.trace.Trace.Tree:input_type -> go.platform.trace.TreeRequest
-	17, // 27: go.platform.trace.Trace.Dependencies:input_type -> go.platform.trace.DependenciesRequest
-	8,  // 28: go.platform.trace.Trace.Create:output_type -> go.platform.trace.CreateResponse
-	10, // 29: go.platform.trace.Trace.Read:output_type -> go.platform.trace.ReadResponse
-	12, // 30: go.platform.trace.Trace.Delete:output_type -> go.platform.trace.DeleteResponse
-	14, // 31: go.platform.trace.Trace.Search:output_type -> go.platform.trace.SearchResponse
-	16, // 32: go.platform.trace.Trace.Tree:output_type -> go.platform.trace.TreeResponse
-	18, // 33: go.platform.trace.Trace.Dependencies:output_type -> go.platform.trace.DependenciesResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	19, // 6: go.platform.trace.Service.metadata:type_name -> go.platform.trace.Service.MetadataEntry
+	4,  // 7: go.platform.trace.Service.nodes:type_name -> go.platform.trace.Node
+	20, // 8: go.platform.trace.Node.metadata:type_name -> go.platform.trace.Node.MetadataEntry
+	1,  // 9: go.platform.trace.CreateRequest.span:type_name -> go.platform.trace.Span
+	1,  // 10: go.platform.trace.CreateRequest.spans:type_name -> go.platform.trace.Span
+	1,  // 11: go.platform.trace.ReadResponse.spans:type_name -> go.platform.trace.Span
+	21, // 12: go.platform.trace.SearchRequest.tags:type_name -> go.platform.trace.SearchRequest.TagsEntry
+	1,  // 13: go.platform.trace.SearchResponse.spans:type_name -> go.platform.trace.Span
+	22, // 14: go.platform.trace.TreeResponse.nodes:type_name -> go.platform.trace.TreeResponse.Node
+	17, // 15: go.platform.trace.DependenciesResponse.dependencies:type_name -> go.platform.trace.Dependency
+	1,  // 16: go.platform.trace.TreeResponse.Node.span:type_name -> go.platform.trace.Span
+	5,  // 17: go.platform.trace.Trace.Create:input_type -> go.platform.trace.CreateRequest
+	7,  // 18: go.platform.trace.Trace.Read:input_type -> go.platform.trace.ReadRequest
+	9,  // 19: go.platform.trace.Trace.Delete:input_type -> go.platform.trace.DeleteRequest
+	11, // 20: go.platform.trace.Trace.Search:input_type -> go.platform.trace.SearchRequest
+	13, // 21: go.platform.trace.Trace.Tree:input_type -> go.platform.trace.TreeRequest
+	15, // 22: go.platform.trace.Trace.Dependencies:input_type -> go.platform.trace.DependenciesRequest
+	6,  // 23: go.platform.trace.Trace.Create:output_type -> go.platform.trace.CreateResponse
+	8,  // 24: go.platform.trace.Trace.Read:output_type -> go.platform.trace.ReadResponse
+	10, // 25: go.platform.trace.Trace.Delete:output_type -> go.platform.trace.DeleteResponse
+	12, // 26: go.platform.trace.Trace.Search:output_type -> go.platform.trace.SearchResponse
+	14, // 27: go.platform.trace.Trace.Tree:output_type -> go.platform.trace.TreeResponse
+	16, // 28: go.platform.trace.Trace.Dependencies:output_type -> go.platform.trace.DependenciesResponse
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_trace_proto_trace_proto_init() }
@@ -1622,7 +1465,7 @@ func file_trace_proto_trace_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trace_proto_trace_proto_rawDesc), len(file_trace_proto_trace_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -74,3 +74,32 @@ func TestDeletedIndexOfOpenSearch(t *testing.T) {
 func TestDeletedIndexOfElasticsearch(t *testing.T) {
 	deletedIndex(t, backend.Elasticsearch(t, backend.Shared).Addr)
 }
+
+// Where tables are not ours to create, an index of the operator's stays as it
+// is: it needs no alias and gets none.
+func TestIndexOfTheOperator(t *testing.T) {
+	addr := backend.OpenSearch(t, backend.Shared).Addr
+	prefix := dbtest.NewName("operator")
+	index := "/" + prefix + "-notes"
+	if code, answer := send(t, addr, http.MethodPut, index, `{"settings":{"index":{"max_result_window":102000}},"mappings":{"dynamic":"strict","properties":{
+		"id":{"type":"keyword"},"created":{"type":"long"},"updated":{"type":"long"},"etag":{"type":"keyword"},"metadata":{"type":"binary"},"data":{"type":"binary"},
+		"fence":{"type":"keyword"},"terms":{"type":"nested","properties":{"k":{"type":"keyword"},"v":{"type":"keyword"}}}}}}`); code != http.StatusOK {
+		t.Fatal(answer)
+	}
+	net := rpctest.New(t)
+	net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"index=opensearch://" + addr + "/" + prefix}, "create_tables": {"false"}}))
+	d := open(t, net, db.Database("index"), db.Table("notes"))
+	must(t, d.Create(db.NewRecord("a", db.Metadata{"k": 1}, nil)))
+	must(t, d.Update(db.NewRecord("a", db.Metadata{"k": 1}, nil), db.Fence(7)))
+	must(t, d.Create(db.NewRecord("b", db.Metadata{"k": 1}, nil)))
+	if found, err := d.Search(db.Metadata{"k": 1}, 0, 0); err != nil || len(found) != 2 {
+		t.Errorf("found %d, %v", len(found), err)
+	}
+	must(t, d.Delete("b"))
+	if code, answer := send(t, addr, http.MethodHead, index+"-write", ""); code != http.StatusNotFound {
+		t.Errorf("it has an alias: %d %s", code, answer)
+	}
+	if err := d.Create(db.NewRecord("a", nil, nil), db.InTable("other")); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("a table that is not there: %v", err)
+	}
+}

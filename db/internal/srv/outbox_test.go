@@ -47,17 +47,6 @@ func theirs(t *testing.T, url string) {
 	)
 }
 
-// older is a database of an earlier release with one change that waits.
-func older(t *testing.T, url string) {
-	exec(t, url,
-		`CREATE TABLE goose_db_version (id INTEGER PRIMARY KEY AUTOINCREMENT, version_id BIGINT NOT NULL, is_applied INTEGER NOT NULL, tstamp TIMESTAMP DEFAULT CURRENT_TIMESTAMP)`,
-		`INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1)`,
-		`CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, id VARCHAR(64) NOT NULL, tbl VARCHAR(64) NOT NULL, record VARCHAR(255) NOT NULL,
-			action VARCHAR(16) NOT NULL, etag VARCHAR(64) NOT NULL, happened BIGINT NOT NULL, metadata BLOB NOT NULL)`,
-		`INSERT INTO outbox (id, tbl, record, action, etag, happened, metadata) VALUES ('x', 'micro', 'first', 'create', 'x', 1, '')`,
-	)
-}
-
 func tellsOf(e *events, t *testing.T) (ids []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -93,37 +82,6 @@ func TestDatabaseThatOthersUse(t *testing.T) {
 		must(t, d.Update(db.NewRecord("a", nil, nil)))
 		tells(t, e, "a", "a")
 		exec(t, url, `INSERT INTO outbox (id, mail) SELECT id + 1, mail FROM outbox WHERE id = 1`)
-	})
-}
-
-// Changes that an earlier release left are told first, and what it adds while it
-// still runs beside this one, too.
-func TestOlderOutbox(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
-		older(t, url)
-		net, e := rpctest.New(t), &events{}
-		e.serve(t, net)
-		net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"shop=" + url}}))
-		d := open(t, net, db.Database("shop"), db.Events(true))
-		must(t, d.Create(db.NewRecord("second", nil, nil)))
-		tells(t, e, "first", "second")
-		exec(t, url, `INSERT INTO outbox (id, tbl, record, action, etag, happened, metadata) VALUES ('y', 'micro', 'third', 'create', 'y', 1, '')`)
-		must(t, d.Create(db.NewRecord("fourth", nil, nil)))
-		tells(t, e, "first", "second", "third", "fourth")
-	})
-}
-
-// Where tables are not ours to create, the outbox of an earlier release will do.
-func TestOlderOutboxWithoutTheRightToCreate(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
-		withTable(t, url)
-		exec(t, url, `DROP TABLE micro_db_outbox`)
-		older(t, url)
-		net, e := rpctest.New(t), &events{}
-		e.serve(t, net)
-		net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"shop=" + url}, "create_tables": {"false"}}))
-		must(t, open(t, net, db.Database("shop"), db.Events(true)).Create(db.NewRecord("second", nil, nil)))
-		tells(t, e, "first", "second")
 	})
 }
 

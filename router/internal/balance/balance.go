@@ -56,9 +56,6 @@ type Config struct {
 	Now func() int64
 	// Extra makes what a Load carries for its user.
 	Extra func() any
-	// Dials tells that unreachable nodes are dialled (see Pool.Lost), so that no
-	// call needs to find out whether one is back.
-	Dials bool
 }
 
 // Defaults of a Config.

@@ -42,19 +42,14 @@ type NodeState struct {
 }
 
 // Explain tells where calls with these labels go.
-func (p *Pool) Explain(c *Call) Explanation {
+func (p *Pool) Explain(labels []Label) Explanation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.table.Load()
 	e := Explanation{Strategy: p.conf.Strategy, Zone: p.conf.Zone, Panicking: t.panicking}
-	pl, labels, sticky := t.plain, []Label(nil), false
-	if c != nil {
-		labels, sticky = c.Labels, c.Sticky
-		point := 0.0
-		if sticky {
-			point = c.Point
-		}
-		pl = t.newPlan(labels, t.bounds(labels, point), p)
+	pl := t.plain
+	if len(labels) > 0 {
+		pl = t.newPlan(labels, t.bounds(labels, 0), p)
 	}
 	e.Notes = append(e.Notes, pl.notes...)
 	if t.panicking {
@@ -63,7 +58,7 @@ func (p *Pool) Explain(c *Call) Explanation {
 	if pl.none {
 		e.Notes = append(e.Notes, "no node may take these calls")
 	}
-	e.Versions = t.lanes(pl, sticky)
+	e.Versions = t.lanes(pl)
 	total := 0.0
 	for _, m := range p.members {
 		total += m.Load.recent()
@@ -89,9 +84,9 @@ func (p *Pool) Explain(c *Call) Explanation {
 }
 
 // lanes names the part of every version and the rule behind it.
-func (t *table) lanes(pl *plan, sticky bool) (all []Lane) {
+func (t *table) lanes(pl *plan) (all []Lane) {
 	from := 0.0
-	for _, l := range pl.line(sticky) {
+	for _, l := range pl.lanes {
 		lane := Lane{Version: l.version, Percent: l.upTo - from, Reason: "no rule: what the others leave"}
 		from = l.upTo
 		if len(pl.rules) == 0 {

@@ -111,7 +111,7 @@ func (p *Pool) judge(now int64) {
 func (p *Pool) eject(l *Load, now int64, reason string) {
 	l.times++
 	d := p.conf.MaxEjection
-	if shift := l.times - 1; shift < 20 && p.conf.BaseEjection<<shift < d && !(l.unreached && p.conf.Dials) {
+	if shift := l.times - 1; shift < 20 && p.conf.BaseEjection<<shift < d && !l.unreached {
 		d = p.conf.BaseEjection << shift
 	}
 	jitter := 0.8 + 0.4*float64(p.conf.Rand()>>11)/(1<<53)

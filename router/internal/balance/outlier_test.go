@@ -188,7 +188,7 @@ func TestOnlyFailuresOfTheNodeCount(t *testing.T) {
 }
 
 func TestAnUnreachableNodeIsOutUntilItIsFound(t *testing.T) {
-	w := newWorld(func(c *balance.Config) { c.Dials, c.Strategy = true, balance.RoundRobin })
+	w := newWorld(func(c *balance.Config) { c.Strategy = balance.RoundRobin })
 	w.Update(version("v1", 3), nil)
 	w.finish("v1-0", balance.Unreached)
 	for range 45 {

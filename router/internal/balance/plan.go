@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/micro/go-platform/internal/header"
 )
@@ -29,55 +30,23 @@ type lane struct {
 	probes  []*Member // half open
 }
 
-// zoneFactor is how much worse than a remote node a local one must look before
-// a call leaves the zone.
-const zoneFactor = 3
-
-func (l *lane) pick(p *Pool) *Member {
-	if l.local == nil {
-		return l.all.pick(p)
-	}
-	near := l.local.pick(p)
-	if p.conf.Strategy == RoundRobin || p.conf.Strategy == Random {
-		return near
-	}
-	far := l.remote.members[l.remote.sample(p.conf.Rand())]
-	if p.conf.Strategy == LeastConnections {
-		if far.Load.connections()*zoneFactor < near.Load.connections() {
-			return far
-		}
-	} else if typical := p.typicalLatency(); far.Load.cost(typical)*zoneFactor < near.Load.cost(typical) {
-		return far
-	}
-	return near
+// set is nodes to choose from.
+type set struct {
+	members []*Member
+	alias   *alias // nil when all weights are equal
+	turn    atomic.Uint64
 }
 
-// probe returns a half-open node that no other call probes, or nil.
-func (l *lane) probe() *Member {
-	for _, m := range l.probes {
-		if m.Load.probing.CompareAndSwap(0, 1) {
-			return m
+func newSet(members []*Member, rand uint64) *set {
+	s := &set{members: members}
+	s.turn.Store(rand >> 1)
+	for _, m := range members {
+		if m.Weight != members[0].Weight {
+			s.alias = newAlias(members)
+			break
 		}
 	}
-	return nil
-}
-
-// line returns the lanes of a call.
-func (pl *plan) line(sticky bool) []lane {
-	if sticky && pl.sticky != nil {
-		return pl.sticky
-	}
-	return pl.lanes
-}
-
-// at returns the lane of a point.
-func at(line []lane, point float64) *lane {
-	for i := range line[:len(line)-1] {
-		if point < line[i].upTo {
-			return &line[i]
-		}
-	}
-	return &line[len(line)-1]
+	return s
 }
 
 // bound is a label rule that holds for a call, with the call's value.
@@ -97,15 +66,8 @@ func (t *table) bounds(labels []Label, point float64) (found []bound) {
 		return nil
 	}
 	for _, l := range labels {
-		for i := len(t.policy.Labels) - 1; i >= 0; i-- {
-			r := &t.policy.Labels[i]
-			if r.Key != l.Key || r.Value != "" && r.Value != l.Value {
-				continue
-			}
-			if point < float64(r.Weight) {
-				found = append(found, bound{r, l.Value})
-			}
-			break // the last decides
+		if r := t.policy.binding(l, point); r >= 0 {
+			found = append(found, bound{&t.policy.Labels[r], l.Value})
 		}
 	}
 	return found
@@ -191,10 +153,8 @@ func (t *table) decide(labels []Label) map[string]*Rule {
 	decided := make(map[string]*Rule)
 	for i := range t.policy.Rules {
 		r := &t.policy.Rules[i]
-		if r.Key != "" {
-			if _, ok := applies(r.Key, r.Value, labels); !ok {
-				continue
-			}
+		if r.Key != "" && !r.applies(labels) {
+			continue
 		}
 		for _, v := range t.versions {
 			if r.Version == "" || r.Version == v {
@@ -245,7 +205,7 @@ func (pl *plan) parts(byVersion map[string][]*Member) (names []string, parts []f
 // others, unless there are no others.
 func (t *table) newLane(version string, upTo float64, members []*Member, p *Pool) lane {
 	l := lane{upTo: upTo, version: version}
-	var whole []*Member
+	whole := make([]*Member, 0, len(members))
 	for _, m := range members {
 		if m.Load.phase.Load() == halfOpen {
 			l.probes = append(l.probes, m)
@@ -268,13 +228,7 @@ func (t *table) newLane(version string, upTo float64, members []*Member, p *Pool
 			far = append(far, m)
 		}
 	}
-	there := 0 // nodes of the zone, in trouble or not
-	for _, m := range t.candidates {
-		if m.Zone == p.conf.Zone && (version == "" || version == m.Version) {
-			there++
-		}
-	}
-	if len(near) > 0 && len(far) > 0 && 2*len(near) >= there {
+	if len(near) > 0 && len(far) > 0 && 2*len(near) >= t.near[version] {
 		l.local, l.remote = newSet(near, p.conf.Rand()), newSet(far, p.conf.Rand())
 	}
 	return l

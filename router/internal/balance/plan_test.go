@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -279,6 +280,47 @@ func TestZones(t *testing.T) {
 	})
 }
 
+// A try after the first meets a node that was not tried as long as there is one,
+// of the zone as long as there is one there.
+func TestTriedNodesComeLast(t *testing.T) {
+	for _, strategy := range []balance.Strategy{balance.PeakEWMA, balance.LeastConnections, balance.RoundRobin, balance.Random} {
+		for _, weighted := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, weighted %v", strategy, weighted), func(t *testing.T) {
+				w := newWorld(func(c *balance.Config) { c.Zone, c.Strategy = "a", strategy })
+				policy := &balance.Policy{}
+				if weighted {
+					policy.Nodes = map[string]balance.NodePolicy{"near-0": {Weight: 0.01}, "far-3": {Weight: 0.01}}
+				}
+				for _, nodes := range []int{1, 2, 20} {
+					w.Update(join(version("near", 2, "zone", "a"), version("far", nodes, "zone", "b")), policy)
+					for range 200 {
+						triesOfOne(t, w, nodes)
+					}
+				}
+			})
+		}
+	}
+}
+
+// triesOfOne makes four tries of one call to two nodes near and some far.
+func triesOfOne(t *testing.T, w *world, far int) {
+	t.Helper()
+	var tried []*balance.Member
+	for try := range 4 {
+		m, err := w.Pick(nil, tried)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(tried, m) != (try >= 2+far) {
+			t.Fatalf("try %d of 2 near, %d far: %s after %d others", try, far, m.Node.Id, len(tried))
+		}
+		if (m.Version == "near") != (try < 2 || try >= 2+far) {
+			t.Fatalf("try %d of 2 near, %d far: %s", try, far, m.Node.Id)
+		}
+		tried = append(tried, m)
+	}
+}
+
 func TestWeights(t *testing.T) {
 	for _, strategy := range []balance.Strategy{balance.RoundRobin, balance.Random} {
 		w := newWorld(func(c *balance.Config) { c.Strategy = strategy })
@@ -362,6 +404,6 @@ func FuzzPick(f *testing.F) {
 				t.Fatal("neither a node nor an error")
 			}
 		}
-		w.Explain(labels(key, value))
+		w.Explain([]balance.Label{{Key: key, Value: value}})
 	})
 }

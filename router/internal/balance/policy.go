@@ -61,19 +61,29 @@ func (p *Policy) Lower() {
 	}
 }
 
-// keyed tells whether the labels of a call matter.
+// keyed reports whether the labels of a call matter.
 func (p *Policy) keyed() bool {
 	return p != nil && (len(p.Labels) > 0 || slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Key != "" }))
 }
 
-// applies tells whether a call with these labels is meant, and by which value.
-func applies(key, value string, labels []Label) (string, bool) {
-	for _, l := range labels {
-		if l.Key == key && (value == "" || value == l.Value) {
-			return l.Value, true
+// applies reports whether a rule with a key is meant for calls with these labels.
+func (r *Rule) applies(labels []Label) bool {
+	return slices.ContainsFunc(labels, func(l Label) bool { return l.Key == r.Key && (r.Value == "" || r.Value == l.Value) })
+}
+
+// binding returns the place of the label rule that binds calls with this label
+// and point, or -1. Of those for the label the last decides.
+func (p *Policy) binding(l Label, point float64) int {
+	for i := len(p.Labels) - 1; i >= 0; i-- {
+		r := &p.Labels[i]
+		if r.Key == l.Key && (r.Value == "" || r.Value == l.Value) {
+			if point < float64(r.Weight) {
+				return i
+			}
+			return -1
 		}
 	}
-	return "", false
+	return -1
 }
 
 // Point is where a sticky key lies on the line 0..100 of a service: FNV-1a (G.

@@ -78,7 +78,7 @@ func newSim(seed uint64) *sim {
 
 // usePool balances by a pool that is told of every outcome.
 func (s *sim) usePool(strategy balance.Strategy) {
-	conf := &balance.Config{Strategy: strategy, Rand: s.Uint64, Now: func() int64 { return s.now }, Dials: true}
+	conf := &balance.Config{Strategy: strategy, Rand: s.Uint64, Now: func() int64 { return s.now }}
 	conf.Fill()
 	s.pool = balance.New(conf)
 	s.pool.Update(candidates(10), nil)

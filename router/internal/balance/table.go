@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -19,6 +18,7 @@ type table struct {
 	out        map[*Load]string // ejected, why
 	panicking  bool
 	versions   []string
+	near       map[string]int // candidates in the caller's zone by version, "" for all
 	services   []*registry.Service
 	policy     *Policy
 	keyed      bool
@@ -58,6 +58,7 @@ func (p *Pool) newTable(now int64) *table {
 		if !slices.Contains(t.versions, m.Version) {
 			t.versions = append(t.versions, m.Version)
 		}
+		t.note(m, p)
 		if _, ejected := t.out[m.Load]; ejected {
 			continue
 		}
@@ -77,56 +78,57 @@ func (p *Pool) newTable(now int64) *table {
 	return t
 }
 
-// maxPlans bounds the plans a table keeps: as many combinations of labels.
-const maxPlans = 256
+// Member is a node in a table. It is immutable.
+type Member struct {
+	Node    *registry.Node
+	Load    *Load
+	Version string
+	Zone    string
+	Weight  float64 // 0..1
 
-// planFor returns the plan of calls with these labels.
-func (t *table) planFor(labels []Label, point float64, p *Pool) *plan {
-	var buf [256]byte
-	key := t.signature(buf[:0], labels, point)
-	if len(key) == 0 {
-		return t.plain
-	}
-	if pl := (*t.plans.Load())[string(key)]; pl != nil {
-		return pl
-	}
-	pl := t.newPlan(labels, t.bounds(labels, point), p)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known := *t.plans.Load(); len(known) < maxPlans {
-		fresh := maps.Clone(known)
-		fresh[string(key)] = pl
-		t.plans.Store(&fresh)
-	}
-	return pl
+	owner *registry.Service
 }
 
-// signature is what of the labels makes a difference: the rules that apply and
-// the label rules that bind, with the values of those that take any.
-func (t *table) signature(key []byte, labels []Label, point float64) []byte {
-	for i := range t.policy.Rules {
-		r := &t.policy.Rules[i]
-		if r.Key == "" {
-			continue
-		}
-		if _, ok := applies(r.Key, r.Value, labels); ok {
-			key = append(key, 'r', byte(i), byte(i>>8))
+// note counts a candidate that is in the caller's zone.
+func (t *table) note(m *Member, p *Pool) {
+	if p.conf.Zone == "" || m.Zone != p.conf.Zone {
+		return
+	}
+	if t.near == nil {
+		t.near = make(map[string]int)
+	}
+	t.near[""]++
+	if m.Version != "" {
+		t.near[m.Version]++
+	}
+}
+
+// View is where a call may go that takes only some nodes of a pool.
+type View struct {
+	pool  *Pool
+	route route
+}
+
+// Only returns where the call may go among the nodes that keep says yes to, nil
+// when there is none.
+func (p *Pool) Only(c *Call, keep func(*Member) bool) *View {
+	whole := p.table.Load()
+	t := &table{versions: whole.versions, policy: whole.policy, keyed: whole.keyed, usable: make([]*Member, 0, len(whole.usable))}
+	for _, m := range whole.usable {
+		if keep(m) {
+			t.usable = append(t.usable, m)
+			t.note(m, p)
 		}
 	}
-	for _, l := range labels {
-		for i := len(t.policy.Labels) - 1; i >= 0; i-- {
-			r := &t.policy.Labels[i]
-			if r.Key != l.Key || r.Value != "" && r.Value != l.Value {
-				continue
-			}
-			if point < float64(r.Weight) {
-				key = append(key, 'l', byte(i), byte(i>>8))
-				if r.Value == "" {
-					key = append(append(key, l.Value...), 0)
-				}
-			}
-			break
-		}
+	if len(t.usable) == 0 {
+		return nil
 	}
-	return key
+	t.candidates = t.usable
+	to := t.place(c, p)
+	if t.labelled(c) {
+		to.plan = t.newPlan(c.Labels, t.bounds(c.Labels, to.point), p)
+	} else {
+		to.plan = t.newPlan(nil, nil, p)
+	}
+	return &View{p, to}
 }

@@ -82,14 +82,3 @@ CREATE TABLE refresh_tokens (
 	used_ms    BIGINT NOT NULL,
 	INDEX refresh_tokens_expires (expires_at)
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-
--- +goose Down
-DROP TABLE refresh_tokens;
-DROP TABLE codes;
-DROP TABLE grants;
-DROP TABLE signing_keys;
-DROP TABLE revocations;
-DROP TABLE rules;
-DROP TABLE accounts;
-DROP TABLE settings;
-DROP TABLE feed;

@@ -82,14 +82,3 @@ CREATE TABLE refresh_tokens (
 	used_ms    INTEGER NOT NULL
 );
 CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires_at);
-
--- +goose Down
-DROP TABLE refresh_tokens;
-DROP TABLE codes;
-DROP TABLE grants;
-DROP TABLE signing_keys;
-DROP TABLE revocations;
-DROP TABLE rules;
-DROP TABLE accounts;
-DROP TABLE settings;
-DROP TABLE feed;

@@ -38,9 +38,3 @@ CREATE TABLE namespaces (
 	name   VARCHAR(64) PRIMARY KEY,
 	parent VARCHAR(64) NOT NULL
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-
--- +goose Down
-DROP TABLE namespaces;
-DROP TABLE changes;
-DROP TABLE configs;
-DROP TABLE revision;

@@ -38,9 +38,3 @@ CREATE TABLE namespaces (
 	name   TEXT PRIMARY KEY,
 	parent TEXT NOT NULL
 );
-
--- +goose Down
-DROP TABLE namespaces;
-DROP TABLE changes;
-DROP TABLE configs;
-DROP TABLE revision;

@@ -39,7 +39,7 @@ func bucket(id string) int {
 // A row of records with a fence stays when its record is deleted, with nothing in
 // it but the fence. A term carries the etag of the state of the record that brought it, so that
 // whoever removes the terms of an old state cannot hit those of a new one; column indexed has these
-// etags by key, and what is not in it, as in rows of earlier releases, has the record's own.
+// etags by key.
 //
 // Removed terms that come back do no harm, since searches look at the record: the
 // deletions of terms are kept only as long as other nodes hold back writes for
@@ -51,15 +51,6 @@ const (
 	createTerms = `CREATE TABLE IF NOT EXISTS {t} (k text, bucket int, v text, id text, etag text,
 		PRIMARY KEY ((k, bucket), v, id, etag)) WITH gc_grace_seconds = 10800`
 )
-
-// upgrades make the tables of earlier releases those of this one.
-func upgrades() []string {
-	return []string{
-		`ALTER TABLE {r} ADD fence text`,
-		`ALTER TABLE {r} ADD indexed frozen<map<text, text>>`,
-		`ALTER TABLE {t} WITH gc_grace_seconds = 10800`,
-	}
-}
 
 type store struct {
 	session  *gocql.Session
@@ -147,19 +138,6 @@ func (s *store) createTable(ctx context.Context, table string) error {
 	return nil
 }
 
-// upgrade adds the columns that tables of earlier releases lack.
-func (s *store) upgrade(ctx context.Context, table string) error {
-	s.creating.Lock()
-	defer s.creating.Unlock()
-	for _, text := range upgrades() {
-		err := s.query(table, text).ExecContext(ctx)
-		if err != nil && !invalid(err, anything) { // it has that one, or the next try says what is wrong
-			return wrap(ctx, "alter table "+table, err)
-		}
-	}
-	return nil
-}
-
 // query binds a statement on the table of records, {r}, or that of terms, {t}.
 func (s *store) query(table, text string, args ...any) *gocql.Query {
 	return s.session.Query(s.text(table, text), args...)
@@ -178,9 +156,7 @@ func wrap(ctx context.Context, doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	case errors.Is(err, rpcerr.ErrNotFound) || errors.Is(err, rpcerr.ErrExists) || errors.Is(err, rpcerr.ErrConflict):
 		return err
-	case invalid(err, noColumn):
-		return fmt.Errorf("%s: %w: %w", doing, errOlder, err)
-	case invalid(err, noTable):
+	case noTable(err):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrNoTable, err)
 	case unavailable(err):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrUnavailable, err)
@@ -188,21 +164,14 @@ func wrap(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// errOlder is that a table is of an earlier release.
-var errOlder = errors.New("the table lacks columns of this release, see the README of db")
-
-func noColumn(message string) bool { return strings.HasPrefix(message, "Undefined column name ") }
-
-func anything(string) bool { return true }
-
-func noTable(message string) bool {
-	return strings.Contains(message, "unconfigured table") || strings.HasPrefix(message, "table ") && strings.HasSuffix(message, " does not exist")
-}
-
-// invalid tells whether a request was refused with a message that is such.
-func invalid(err error, such func(message string) bool) bool {
+// noTable reports whether a request was refused because the table is missing.
+func noTable(err error) bool {
 	var e gocql.RequestError
-	return errors.As(err, &e) && e.Code() == gocql.ErrCodeInvalid && such(e.Message())
+	if !errors.As(err, &e) || e.Code() != gocql.ErrCodeInvalid {
+		return false
+	}
+	message := e.Message()
+	return strings.Contains(message, "unconfigured table") || strings.HasPrefix(message, "table ") && strings.HasSuffix(message, " does not exist")
 }
 
 func unavailable(err error) bool {

@@ -23,15 +23,10 @@ var errAgain = errors.New("lost a race")
 // have taken place.
 func (s *store) retry(ctx context.Context, doing, table string, creates bool, try func(first bool) error) error {
 	wait := backoff.Backoff{Min: 5 * time.Millisecond, Max: 200 * time.Millisecond}
-	created, altered := false, false
+	created := false
 	for first := true; ; first = false {
 		err := wrap(ctx, doing, try(first))
 		switch {
-		case errors.Is(err, errOlder) && !s.fixed && !altered:
-			altered = true
-			if err := s.upgrade(ctx, table); err != nil {
-				return err
-			}
 		case errors.Is(err, driver.ErrNoTable) && creates && !created:
 			created = true
 			if err := s.createTable(ctx, table); err != nil {
@@ -77,19 +72,15 @@ func rows(r *driver.Record, before map[string]row) map[string]row {
 	return all
 }
 
-// rows are those of the state.
+// rows are those of the state, none of a record that is not there.
 func (c *state) rows(id string) map[string]row {
-	if !c.there() {
-		return nil
-	}
-	all := map[string]row{self: {self, idTerm(id), c.etag}}
-	for key, value := range c.terms {
-		all[key] = row{key, value, c.etag}
-	}
+	all := make(map[string]row, len(c.indexed))
 	for key, etag := range c.indexed {
-		if old, ok := all[key]; ok {
-			all[key] = row{key, old.value, etag}
+		value := c.terms[key]
+		if key == self {
+			value = idTerm(id)
 		}
+		all[key] = row{key, value, etag}
 	}
 	return all
 }

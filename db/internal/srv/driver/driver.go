@@ -70,8 +70,7 @@ type Cursor struct {
 
 // Change is an entry of an outbox: what happened to one record.
 type Change struct {
-	Outbox   string // the table that has it
-	Seq      int64  // order within that
+	Seq      int64 // order within the outbox
 	ID       string
 	Table    string
 	Record   string

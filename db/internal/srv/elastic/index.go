@@ -45,23 +45,14 @@ func (s *store) ready(ctx context.Context, table string) error {
 		err = s.do(ctx, "create index", http.MethodPut, s.index(table), s.fresh(table), nil)
 		var e *statusError
 		if errors.As(err, &e) && e.kind == "resource_already_exists_exception" {
-			err = s.older(ctx, table)
+			// Somebody may have taken the alias away.
+			err = s.do(ctx, "add alias", http.MethodPut, s.index(table)+"/_alias/"+s.alias(table), nil, nil)
 		}
 	}
 	if err == nil {
 		s.known.Store(table, nil)
 	}
 	return err
-}
-
-// older adds what an index lacks that was not made by this release: the field of
-// fencing tokens, the alias.
-func (s *store) older(ctx context.Context, table string) error {
-	err := s.do(ctx, "add fields", http.MethodPut, s.index(table)+"/_mapping", mapping(), nil)
-	if err != nil {
-		return err
-	}
-	return s.do(ctx, "add alias", http.MethodPut, s.index(table)+"/_alias/"+s.alias(table), nil, nil)
 }
 
 type object = map[string]any

@@ -23,8 +23,7 @@ type store struct {
 	db      *sqlstore.DB
 	dialect dialect
 	cache   *cache
-	changes []string // see outboxes
-	fixed   bool     // tables must be there
+	fixed   bool // tables must be there
 }
 
 // OpenSQLite opens the file at Path, or a database in memory.
@@ -50,14 +49,10 @@ func open(ctx context.Context, c driver.Config, url string) (driver.Store, error
 	if err != nil {
 		return nil, err
 	}
-	s := &store{
+	return &store{
 		db: db, dialect: dialectOf(db.Dialect), fixed: c.NoCreate,
 		cache: &cache{db: db.DB, tables: make(map[string]*prepared)},
-	}
-	if s.changes, err = s.outboxes(ctx); err != nil {
-		return nil, errors.Join(s.wrap(ctx, "open", err), db.Close())
-	}
-	return s, nil
+	}, nil
 }
 
 func (s *store) Ping(ctx context.Context) error {

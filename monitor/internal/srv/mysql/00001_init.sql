@@ -21,7 +21,3 @@ CREATE TABLE nodes (
 	status     VARCHAR(16) NOT NULL,
 	updated_ms BIGINT NOT NULL
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-
--- +goose Down
-DROP TABLE nodes;
-DROP TABLE transitions;

@@ -21,7 +21,3 @@ CREATE TABLE nodes (
 	status     TEXT NOT NULL,
 	updated_ms INTEGER NOT NULL
 );
-
--- +goose Down
-DROP TABLE nodes;
-DROP TABLE transitions;

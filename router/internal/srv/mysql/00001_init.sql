@@ -20,6 +20,7 @@ CREATE TABLE limits (
 	retry_ratio DOUBLE
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- +goose Down
-DROP TABLE limits;
-DROP TABLE sets;
+-- What every router-srv polls to learn of the writes of others. config-srv, which
+-- may use the same database, has a table "changes".
+CREATE TABLE router_changes (number BIGINT NOT NULL);
+INSERT INTO router_changes (number) VALUES (0);

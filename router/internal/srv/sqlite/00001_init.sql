@@ -20,6 +20,7 @@ CREATE TABLE limits (
 	retry_ratio REAL
 );
 
--- +goose Down
-DROP TABLE limits;
-DROP TABLE sets;
+-- What every router-srv polls to learn of the writes of others. config-srv, which
+-- may use the same database, has a table "changes".
+CREATE TABLE router_changes (number INTEGER NOT NULL);
+INSERT INTO router_changes (number) VALUES (0);
