@@ -2,7 +2,6 @@ package discovery_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"os"
 	"os/exec"
@@ -169,16 +168,12 @@ type srv struct {
 	t       *testing.T
 	address string
 	set     discoverysrv.Settings
-	tls     *tls.Config
 	running *daemon.Running
 }
 
-func boot(t *testing.T, address string, set discoverysrv.Settings, overTLS ...*tls.Config) *srv {
+func boot(t *testing.T, address string, set discoverysrv.Settings) *srv {
 	t.Helper()
 	s := &srv{t: t, address: address, set: set}
-	for _, c := range overTLS {
-		s.tls = c
-	}
 	s.start()
 	t.Cleanup(s.stop)
 	return s
@@ -194,7 +189,7 @@ func (s *srv) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	s.running, err = daemon.Start(ctx, discoverysrv.NewService(s.set), daemon.Config{
-		Address: s.address, Broker: brk, Logger: rpctest.Logger(s.t), Insecure: true, TLS: s.tls,
+		Address: s.address, Broker: brk, Logger: rpctest.Logger(s.t), Insecure: true,
 	})
 	if err != nil {
 		s.t.Fatal(err)
