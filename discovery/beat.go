@@ -15,11 +15,14 @@ import (
 const (
 	renewals = 1000 // of one RPC
 	atOnce   = 8    // registrations under way
+	// maxPause bounds how long a registry that is back waits for its nodes, which
+	// may all seem dead to it.
+	maxPause = 3 * time.Second
 )
 
 // loop renews what is registered until ctx ends.
 func (k *keeper) loop(ctx context.Context) {
-	wait := backoff.Backoff{Min: min(100*time.Millisecond, k.opts.Interval), Max: k.opts.Interval}
+	wait := backoff.Backoff{Min: min(100*time.Millisecond, k.opts.Interval), Max: min(maxPause, k.opts.Interval)}
 	timer := time.NewTimer(k.pace())
 	defer timer.Stop()
 	for {

@@ -45,7 +45,7 @@ func newPlatform(opts []Option) *platform {
 		source = p.lease
 	}
 	p.cache = regcache.New(source, regcache.File(p.opts.SnapshotFile), regcache.Logger(p.opts.Logger),
-		regcache.Confirm(max(regcache.DefaultConfirm, 3*p.opts.Interval)), regcache.Before(p.use))
+		regcache.Confirm(max(regcache.DefaultConfirm, 3*p.opts.Interval)), regcache.Beat(max(MinInterval, p.opts.Interval)), regcache.Before(p.use))
 	p.own = newKeeper(p.opts, p.under, p.lease)
 	return p
 }

@@ -2,7 +2,6 @@ package discovery_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"os"
 	"os/exec"
@@ -134,12 +133,16 @@ func alone(srv *backend.Server, open func() registry.Registry) discoverytest.Wor
 	}
 }
 
+// Each suite has a Consul, as with TestStandalone.
 func TestConsul(t *testing.T) {
 	t.Parallel()
-	srv := backend.Consul(t)
-	world := alone(srv, func() registry.Registry { return consul.NewConsulRegistry(registry.Addrs(srv.Addr)) })
-	discoverytest.Run(t, world.New)
-	discoverytest.RunLeases(t, world)
+	world := func() discoverytest.World {
+		srv := backend.Consul(t)
+		return alone(srv, func() registry.Registry { return consul.NewConsulRegistry(registry.Addrs(srv.Addr)) })
+	}
+	discoverytest.Run(t, world().New)
+	discoverytest.RunLeases(t, world())
+	t.Run("Preservation", func(t *testing.T) { discoverytest.RunPreservation(t, world().New) })
 }
 
 func TestEtcd(t *testing.T) {
@@ -165,16 +168,12 @@ type srv struct {
 	t       *testing.T
 	address string
 	set     discoverysrv.Settings
-	tls     *tls.Config
 	running *daemon.Running
 }
 
-func boot(t *testing.T, address string, set discoverysrv.Settings, overTLS ...*tls.Config) *srv {
+func boot(t *testing.T, address string, set discoverysrv.Settings) *srv {
 	t.Helper()
 	s := &srv{t: t, address: address, set: set}
-	for _, c := range overTLS {
-		s.tls = c
-	}
 	s.start()
 	t.Cleanup(s.stop)
 	return s
@@ -190,7 +189,7 @@ func (s *srv) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	s.running, err = daemon.Start(ctx, discoverysrv.NewService(s.set), daemon.Config{
-		Address: s.address, Broker: brk, Logger: rpctest.Logger(s.t), Insecure: true, TLS: s.tls,
+		Address: s.address, Broker: brk, Logger: rpctest.Logger(s.t), Insecure: true,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -231,6 +230,7 @@ func TestStandalone(t *testing.T) {
 	t.Parallel()
 	discoverytest.Run(t, standalone(t).New)
 	discoverytest.RunLeases(t, standalone(t))
+	t.Run("Preservation", func(t *testing.T) { discoverytest.RunPreservation(t, standalone(t).New) })
 }
 
 // started starts a plugin that is stopped when the test ends.

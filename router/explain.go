@@ -61,9 +61,12 @@ func CallsWithLabel(name, value string) ExplainOption {
 
 // Explain implements Router.
 func (p *platform) Explain(name string, opts ...ExplainOption) (*Explanation, error) {
+	if err := p.use(); err != nil {
+		return nil, err
+	}
 	s := p.find(name)
 	if s == nil {
-		return nil, fmt.Errorf("explain %s: %w", name, ErrNotFound)
+		return nil, fmt.Errorf("router: explain %s: %w", name, ErrNotFound)
 	}
 	var c explained
 	for _, o := range opts {

@@ -42,16 +42,16 @@ type limits struct {
 	refused atomic.Int64                 // calls, since the start
 }
 
-func (l *limits) init(s settings, service string) {
-	r, ok := s.clientRates[service]
+func (l *limits) init(s Options, service string) {
+	r, ok := s.ClientRates[service]
 	if !ok {
-		r, ok = s.clientRates[""]
+		r, ok = s.ClientRates[""]
 	}
 	if ok {
-		l.own = rate.NewLimiter(rate.Limit(r.perSecond), r.burst)
+		l.own = rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
 	}
-	if s.adaptive > 0 {
-		l.latency = newAdaptive(s.adaptive)
+	if s.ClientConcurrency > 0 {
+		l.latency = newAdaptive(s.ClientConcurrency)
 	}
 	l.any.Store(l.own != nil || l.latency != nil)
 }

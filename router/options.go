@@ -1,12 +1,12 @@
 package router
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
+	"maps"
 	"path"
+	"slices"
 	"time"
 
 	"go-micro.dev/v6/client"
@@ -14,6 +14,7 @@ import (
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/router/internal/balance"
 )
 
@@ -24,231 +25,267 @@ const (
 	DefaultRetryRatio  = 0.2             // of all calls
 	DefaultRetryBurst  = 10
 	DefaultMaxServices = 1000
+	DefaultDecay       = balance.DefaultDecay
+	DefaultFailures    = balance.DefaultConsecutive  // in a row, which eject a node
+	DefaultEjection    = balance.DefaultBaseEjection // the first one
+	DefaultMaxEjection = balance.DefaultMaxEjection
 
 	MinInterval = 100 * time.Millisecond
 	MaxInterval = 10 * time.Second
 )
 
-// settings are the options of this package. Like go-micro's selectors a Router
-// takes selector.Options and finds its own in their context.
-type settings struct {
-	client      client.Client
-	server      server.Server
-	tls         *tls.Config
-	logger      *slog.Logger
-	interval    time.Duration
-	balance     balance.Config
-	retries     int
-	retryRatio  float64 // below 0: what router-srv says, else the default
-	retryBurst  int
-	idempotent  []string
-	accept      []string // labels; nil: all
-	sticky      string   // metadata key
-	notReady    func(node string) bool
-	maxServices int
-	standalone  bool
-	clientRates map[string]rateLimit
-	adaptive    int // calls at a time per service, at most; 0: not limited
-	serverRate  rateLimit
-	serverMost  int
+// Options are the options of this package. Like go-micro's selectors a Router
+// takes selector.Options, whose context carries them. The functions of the same
+// names set them, and say what they are for.
+type Options struct {
+	Client      client.Client
+	Server      server.Server
+	TLS         *tls.Config
+	Logger      *slog.Logger
+	Interval    time.Duration
+	Standalone  bool
+	Strategy    Balance
+	Zone        string
+	Decay       time.Duration
+	Failures    int // set by Eject, as the next two
+	Ejection    time.Duration
+	MaxEjection time.Duration
+	NotReady    func(node string) bool
+	Retries     int
+	RetryRatio  float64 // set by RetryBudget, as the next; below 0: what router-srv says, else DefaultRetryRatio
+	RetryBurst  int
+	Idempotent  []string
+	// AcceptLabels is nil for all.
+	AcceptLabels      []string
+	StickyBy          string
+	MaxServices       int
+	ClientRates       map[string]Rate // set by ClientRate
+	ClientConcurrency int             // 0: not limited
+	ServerRate        Rate            // the zero value: not limited
+	ServerConcurrency int             // 0: not limited
 }
 
-type rateLimit struct {
-	perSecond float64
-	burst     int
+// Rate is a limit of calls per second, Burst of which may come at once.
+type Rate struct {
+	PerSecond float64
+	Burst     int
 }
 
-type settingsKey struct{}
+type optionsKey struct{}
 
-func set(change func(*settings)) selector.Option {
+func set(change func(*Options)) selector.Option {
 	return func(o *selector.Options) {
 		if o.Context == nil {
 			o.Context = context.Background()
 		}
-		s := settingsOf(o)
+		s := optionsOf(o)
 		change(&s)
-		o.Context = context.WithValue(o.Context, settingsKey{}, s)
+		o.Context = context.WithValue(o.Context, optionsKey{}, s)
 	}
 }
 
-func settingsOf(o *selector.Options) settings {
+func optionsOf(o *selector.Options) Options {
 	if o.Context != nil {
-		if s, ok := o.Context.Value(settingsKey{}).(settings); ok {
+		if s, ok := o.Context.Value(optionsKey{}).(Options); ok {
 			return s
 		}
 	}
-	return settings{
-		interval: DefaultInterval, retries: DefaultRetries, retryRatio: -1, retryBurst: DefaultRetryBurst,
-		maxServices: DefaultMaxServices,
+	return Options{
+		Interval: DefaultInterval, Strategy: PeakEWMA, Decay: DefaultDecay,
+		Failures: DefaultFailures, Ejection: DefaultEjection, MaxEjection: DefaultMaxEjection,
+		Retries: DefaultRetries, RetryRatio: -1, RetryBurst: DefaultRetryBurst, MaxServices: DefaultMaxServices,
 	}
 }
 
-// Client is what go.micro.srv.router is called with. Unless given, a client of
-// its own on the selector's registry.
-func Client(c client.Client) selector.Option { return set(func(s *settings) { s.client = c }) }
-
-// Server is the server of the calling service, whose name and id go into the
-// statistics; server.DefaultServer unless given.
-func Server(srv server.Server) selector.Option { return set(func(s *settings) { s.server = srv }) }
-
-// TLS is used to reach go.micro.srv.router when the client is not a grpc client
-// with settings of its own.
-func TLS(c *tls.Config) selector.Option { return set(func(s *settings) { s.tls = c }) }
-
-// Logger is told of loss and recovery, slog.Default() unless given.
-func Logger(l *slog.Logger) selector.Option { return set(func(s *settings) { s.logger = l }) }
-
-// Interval is how often statistics are reported, 100 ms to 10 s, default 5 s.
-func Interval(d time.Duration) selector.Option { return set(func(s *settings) { s.interval = d }) }
-
-// Standalone keeps the router from looking for go.micro.srv.router.
-func Standalone() selector.Option { return set(func(s *settings) { s.standalone = true }) }
-
-// Strategy is how a node is chosen, default PeakEWMA. A go-micro strategy set
-// with selector.SetStrategy wins over it.
-func Strategy(b Balance) selector.Option {
-	return set(func(s *settings) { s.balance.Strategy = balance.Strategy(b) })
+// NewOptions returns the defaults as opts change them; options of other packages
+// are ignored. Plugins begin with it.
+func NewOptions(opts ...selector.Option) Options {
+	var o selector.Options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return newOptions(&o)
 }
 
-// Zone is where the caller runs. Nodes whose metadata "zone" equals it are
+func newOptions(o *selector.Options) Options {
+	s := optionsOf(o)
+	if s.Server == nil {
+		s.Server = server.DefaultServer
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	return s
+}
+
+// Validate returns an ErrInvalid that names each option that cannot be.
+func (o Options) Validate() error {
+	c := option.Of("router")
+	option.Within(c, "Interval", o.Interval, MinInterval, MaxInterval)
+	known := slices.Contains([]Balance{PeakEWMA, LeastConnections, RoundRobin, Random}, o.Strategy)
+	c.That(known, "Strategy", "%q is unknown", o.Strategy)
+	c.That(o.Zone == "" || clean.Name(o.Zone, 128), "Zone", "%.64q is not printable, or longer than 128 bytes", o.Zone)
+	option.Within(c, "Decay", o.Decay, 10*time.Millisecond, time.Hour)
+	option.Within(c, "Eject", o.Failures, 1, 1000)
+	option.Within(c, "Eject", o.Ejection, 10*time.Millisecond, time.Hour)
+	option.Within(c, "Eject", o.MaxEjection, o.Ejection, time.Hour)
+	option.Within(c, "Retries", o.Retries, 0, 10)
+	if o.RetryRatio != -1 {
+		option.Within(c, "RetryBudget", o.RetryRatio, 0, 1)
+	}
+	option.Within(c, "RetryBudget", o.RetryBurst, 0, 1000)
+	for _, p := range o.Idempotent {
+		_, err := path.Match(p, "")
+		c.That(err == nil && p != "", "Idempotent", "%q is not a pattern", p)
+	}
+	option.Within(c, "MaxServices", o.MaxServices, 1, DefaultMaxServices)
+	for _, service := range slices.Sorted(maps.Keys(o.ClientRates)) {
+		o.ClientRates[service].check(c, "ClientRate")
+	}
+	option.AtLeast(c, "ClientConcurrency", o.ClientConcurrency, 0)
+	if o.ServerRate != (Rate{}) {
+		o.ServerRate.check(c, "ServerRate")
+	}
+	option.AtLeast(c, "ServerConcurrency", o.ServerConcurrency, 0)
+	return c.Err()
+}
+
+func (r Rate) check(c *option.Checks, name string) {
+	c.That(r.PerSecond > 0, name, "%v calls a second are not positive", r.PerSecond)
+	option.AtLeast(c, name, r.Burst, 1)
+}
+
+func (r Rate) valid() bool { return r.PerSecond > 0 && r.Burst >= 1 }
+
+// ratio is what retries may be of calls: the option's, else that of router-srv,
+// else the default.
+func (o Options) ratio(central float64) float64 {
+	switch {
+	case o.RetryRatio >= 0:
+		return o.RetryRatio
+	case central >= 0:
+		return min(central, 1)
+	}
+	return DefaultRetryRatio
+}
+
+// Client sets what go.micro.srv.router is called with, default a client of the
+// plugin's own on the selector's registry.
+func Client(c client.Client) selector.Option { return set(func(s *Options) { s.Client = c }) }
+
+// Server sets the server of the calling service, whose name and id go into the
+// statistics, default server.DefaultServer.
+func Server(srv server.Server) selector.Option { return set(func(s *Options) { s.Server = srv }) }
+
+// TLS sets how go.micro.srv.router is reached when the client is not a grpc
+// client with settings of its own. The default is plain text.
+func TLS(c *tls.Config) selector.Option { return set(func(s *Options) { s.TLS = c }) }
+
+// Logger sets what is told of loss and recovery, default slog.Default().
+func Logger(l *slog.Logger) selector.Option { return set(func(s *Options) { s.Logger = l }) }
+
+// Interval sets how often statistics are reported, default 5 s, from 100 ms to
+// 10 s.
+func Interval(d time.Duration) selector.Option { return set(func(s *Options) { s.Interval = d }) }
+
+// Standalone keeps the router from looking for go.micro.srv.router.
+func Standalone() selector.Option { return set(func(s *Options) { s.Standalone = true }) }
+
+// Strategy sets how a node is chosen, default PeakEWMA. A go-micro strategy set
+// with selector.SetStrategy wins over it.
+func Strategy(b Balance) selector.Option {
+	return set(func(s *Options) { s.Strategy = b })
+}
+
+// Zone sets where the caller runs, at most 128 bytes. Nodes whose metadata "zone" equals it are
 // preferred while at least half of them are well and, but for RoundRobin and
 // Random, while they do not cost three times as much as others.
-func Zone(name string) selector.Option { return set(func(s *settings) { s.balance.Zone = name }) }
+func Zone(name string) selector.Option { return set(func(s *Options) { s.Zone = name }) }
 
-// Decay is how fast a peak of latency is forgotten: after d 37 % of it are left.
-// Default 10 s.
-func Decay(d time.Duration) selector.Option { return set(func(s *settings) { s.balance.Decay = d }) }
+// Decay sets how fast a peak of latency is forgotten, default 10 s, from 10 ms to
+// one hour: after d 37 % of it are left.
+func Decay(d time.Duration) selector.Option { return set(func(s *Options) { s.Decay = d }) }
 
 // Eject sets when and how long a node that fails gets no calls: after so many
 // failures in a row (default 5), for first (2 s) and twice as long each time up
-// to most (1 min), give or take a fifth.
+// to most (1 min), give or take a fifth. From 1 to 1000 failures, and from 10 ms
+// to one hour.
 func Eject(failures int, first, most time.Duration) selector.Option {
-	return set(func(s *settings) {
-		s.balance.Consecutive, s.balance.BaseEjection, s.balance.MaxEjection = failures, first, most
+	return set(func(s *Options) {
+		s.Failures, s.Ejection, s.MaxEjection = failures, first, most
 	})
 }
 
-// NotReady tells which nodes say that they are not ready: monitor.NotReady of
-// a Monitor. They get no calls unless that would leave fewer than half of the
+// NotReady sets what reports whether a node says that it is not ready:
+// monitor.NotReady of a Monitor. They get no calls unless that would leave fewer than half of the
 // nodes. It is asked ten times a second, not for each call.
 func NotReady(f func(node string) bool) selector.Option {
-	return set(func(s *settings) { s.notReady = f })
+	return set(func(s *Options) { s.NotReady = f })
 }
 
-// Retries is how often one call is tried again at most, 0 to 10, default 2.
-func Retries(n int) selector.Option { return set(func(s *settings) { s.retries = n }) }
+// Retries sets how often one call is tried again at most, default 2, from 0 to
+// 10.
+func Retries(n int) selector.Option { return set(func(s *Options) { s.Retries = n }) }
 
-// RetryBudget bounds retries to a ratio of the calls of a service, 0 to 1, and
-// lets burst come at once. Default 0.2 and 10. The burst is no addition: it is
+// RetryBudget bounds retries to a ratio of the calls of a service, from 0 to 1,
+// and lets burst come at once, up to 1000. The defaults are 0.2 and 10. The burst is no addition: it is
 // lent, and the first calls pay it back. The ratio wins over that of
 // go.micro.srv.router.
 func RetryBudget(ratio float64, burst int) selector.Option {
-	return set(func(s *settings) { s.retryRatio, s.retryBurst = ratio, burst })
+	return set(func(s *Options) { s.RetryRatio, s.RetryBurst = ratio, burst })
 }
 
-// Idempotent names methods that may run twice: patterns of path.Match on
+// Idempotent adds methods that may run twice: patterns of path.Match on
 // "Handler.Method", or on "service/Handler.Method" when they have a slash.
 func Idempotent(patterns ...string) selector.Option {
-	return set(func(s *settings) {
-		s.idempotent = append(s.idempotent[:len(s.idempotent):len(s.idempotent)], patterns...)
+	return set(func(s *Options) {
+		s.Idempotent = append(s.Idempotent[:len(s.Idempotent):len(s.Idempotent)], patterns...)
 	})
 }
 
-// AcceptLabels names the only labels (without LabelPrefix, in any case) that
-// ClientWrapper takes from metadata. Default all. Metadata may come from
+// AcceptLabels sets the only labels (without LabelPrefix, in any case) that
+// ClientWrapper takes from metadata. The default is all. Metadata may come from
 // outside: see StripLabels.
 func AcceptLabels(names ...string) selector.Option {
-	return set(func(s *settings) { s.accept = append([]string{}, names...) })
+	return set(func(s *Options) { s.AcceptLabels = append([]string{}, names...) })
 }
 
-// StickyBy names the metadata whose value is a call's sticky key when its
+// StickyBy sets the metadata whose value is a call's sticky key when its
 // context has none (WithKey).
-func StickyBy(key string) selector.Option { return set(func(s *settings) { s.sticky = key }) }
+func StickyBy(key string) selector.Option { return set(func(s *Options) { s.StickyBy = key }) }
 
-// MaxServices bounds the services that are followed at a time, 1 to 1000.
-func MaxServices(n int) selector.Option { return set(func(s *settings) { s.maxServices = n }) }
+// MaxServices bounds the services that are followed at a time, default 1000,
+// from 1 to 1000.
+func MaxServices(n int) selector.Option { return set(func(s *Options) { s.MaxServices = n }) }
 
 // ClientRate limits the calls of a service, or with "" of each service that has
 // no limit of its own, per second and at once. The lower of it and the share
 // that go.micro.srv.router hands out counts.
 func ClientRate(service string, perSecond float64, burst int) selector.Option {
-	return set(func(s *settings) {
-		rates := make(map[string]rateLimit, len(s.clientRates)+1)
-		for k, v := range s.clientRates {
+	return set(func(s *Options) {
+		rates := make(map[string]Rate, len(s.ClientRates)+1)
+		for k, v := range s.ClientRates {
 			rates[k] = v
 		}
-		rates[service] = rateLimit{perSecond, burst}
-		s.clientRates = rates
+		rates[service] = Rate{perSecond, burst}
+		s.ClientRates = rates
 	})
 }
 
 // ClientConcurrency limits the calls of each service that are under way to what
 // its latency allows, and to most.
-func ClientConcurrency(most int) selector.Option { return set(func(s *settings) { s.adaptive = most }) }
+func ClientConcurrency(most int) selector.Option {
+	return set(func(s *Options) { s.ClientConcurrency = most })
+}
 
 // ServerRate limits the calls and streams that HandlerWrapper lets in, per
 // second and at once.
 func ServerRate(perSecond float64, burst int) selector.Option {
-	return set(func(s *settings) { s.serverRate = rateLimit{perSecond, burst} })
+	return set(func(s *Options) { s.ServerRate = Rate{perSecond, burst} })
 }
 
 // ServerConcurrency limits the calls that HandlerWrapper has under way to what
 // their latency allows, and to most.
 func ServerConcurrency(most int) selector.Option {
-	return set(func(s *settings) { s.serverMost = most })
-}
-
-func newSettings(o *selector.Options) settings {
-	s := settingsOf(o)
-	s.balance.Fill()
-	if s.server == nil {
-		s.server = server.DefaultServer
-	}
-	s.logger = cmp.Or(s.logger, slog.Default())
-	return s
-}
-
-func (s *settings) validate() error {
-	if err := s.balance.Validate(); err != nil {
-		return fmt.Errorf("router: options Strategy, Decay, Eject: %w: %w", ErrInvalid, err)
-	}
-	for name, ok := range map[string]bool{
-		"Interval":          s.interval >= MinInterval && s.interval <= MaxInterval,
-		"Retries":           s.retries >= 0 && s.retries <= 10,
-		"RetryBudget":       s.retryRatio <= 1 && (s.retryRatio >= 0 || s.retryRatio == -1) && s.retryBurst >= 0 && s.retryBurst <= 1000,
-		"MaxServices":       s.maxServices >= 1 && s.maxServices <= DefaultMaxServices,
-		"ClientConcurrency": s.adaptive >= 0,
-		"ServerConcurrency": s.serverMost >= 0,
-		"ServerRate":        s.serverRate.valid() || s.serverRate == rateLimit{},
-		"Zone":              s.balance.Zone == "" || clean.Name(s.balance.Zone, 128),
-	} {
-		if !ok {
-			return fmt.Errorf("router: option %s: %w: out of bounds", name, ErrInvalid)
-		}
-	}
-	for service, r := range s.clientRates {
-		if !r.valid() {
-			return fmt.Errorf("router: option ClientRate: %w: %v a second, %d at once for %q", ErrInvalid, r.perSecond, r.burst, service)
-		}
-	}
-	for _, p := range s.idempotent {
-		if _, err := path.Match(p, ""); err != nil || p == "" {
-			return fmt.Errorf("router: option Idempotent: %w: pattern %q", ErrInvalid, p)
-		}
-	}
-	return nil
-}
-
-func (r rateLimit) valid() bool { return r.perSecond > 0 && r.burst >= 1 }
-
-// ratio is what retries may be of calls: the option's, else that of router-srv,
-// else the default.
-func (s *settings) ratio(central float64) float64 {
-	switch {
-	case s.retryRatio >= 0:
-		return s.retryRatio
-	case central >= 0:
-		return min(central, 1)
-	}
-	return DefaultRetryRatio
+	return set(func(s *Options) { s.ServerConcurrency = most })
 }

@@ -20,15 +20,16 @@ import (
 // tickInterval is how often averages, verdicts and node lists are renewed.
 const tickInterval = 100 * time.Millisecond
 
+type life = lifecycle.Plugin
+
 // platform is the Router of this package: a table of services that calls read
 // without a lock, and the loops that keep it up to date.
 type platform struct {
+	*life
 	begin    time.Time
 	services atomic.Pointer[map[string]*service] // replaced, never changed
-	running  atomic.Bool
-	measured atomic.Bool // a wrapper records calls: Mark need not time them
+	measured atomic.Bool                         // a wrapper records calls: Mark need not time them
 	group    lifecycle.Group
-	stop     func() error
 
 	option  client.CallOption // what ClientWrapper gives every call
 	options []client.CallOption
@@ -40,11 +41,12 @@ type platform struct {
 	// strategy is go-micro's, nil unless the user has set one.
 	strategy atomic.Pointer[selector.Strategy]
 
-	mu        sync.Mutex // of the start, and of those who replace services
+	mu        sync.Mutex // of all below, and of those who replace services
 	selector  selector.Options
-	set       settings
-	starting  bool
-	remote    *remote
+	opened    bool
+	set       Options // these are written before calls read them
+	balance   balance.Config
+	remote    *remote // nil: standalone
 	reporter  *reporter
 	source    *source
 	resolving chan struct{} // wakes the loop that looks for nodes of new services
@@ -52,11 +54,11 @@ type platform struct {
 
 func newPlatform(opts []selector.Option) *platform {
 	p := &platform{begin: time.Now(), resolving: make(chan struct{}, 1)}
+	p.life = lifecycle.NewPlugin("router", lifecycle.Hooks{Check: p.check, Open: p.open, Close: p.close})
 	p.services.Store(&map[string]*service{})
 	for _, o := range opts {
 		o(&p.selector)
 	}
-	p.stop = sync.OnceValue(p.shutdown)
 	p.option = p.callOption
 	p.retries = retries{p.retry, p.retryIdempotent}
 	p.options = []client.CallOption{p.option}
@@ -87,16 +89,15 @@ func (p *platform) Init(opts ...selector.Option) error {
 	for _, o := range opts {
 		o(&fresh)
 	}
-	if !p.starting {
-		s := newSettings(&fresh)
-		if err := s.validate(); err != nil {
+	if !p.opened {
+		if err := newOptions(&fresh).Validate(); err != nil {
 			return err
 		}
 		p.selector = fresh
 		return nil
 	}
 	if fresh.Context != p.selector.Context {
-		return fmt.Errorf("router: %w: options of the router cannot change once it is started", ErrInvalid)
+		return fmt.Errorf("router: init: %w: options of the router cannot change once it is started", ErrInvalid)
 	}
 	before := p.selector
 	p.selector = fresh
@@ -107,69 +108,58 @@ func (p *platform) Init(opts ...selector.Option) error {
 	return nil
 }
 
-// Start implements Router.
-func (p *platform) Start() error {
+func (p *platform) check() error {
+	o := p.Options()
+	return newOptions(&o).Validate()
+}
+
+func (p *platform) open(context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.starting {
-		if !p.group.Running() {
-			return fmt.Errorf("start router: %w", ErrStopped)
-		}
-		return nil
+	p.set = newOptions(&p.selector)
+	p.balance = balance.Config{
+		Strategy: balance.Strategy(p.set.Strategy), Zone: p.set.Zone, Decay: p.set.Decay,
+		Consecutive: p.set.Failures, BaseEjection: p.set.Ejection, MaxEjection: p.set.MaxEjection,
+		Now: p.now, Extra: func() any { return &nodeStats{} },
 	}
-	p.set = newSettings(&p.selector)
-	if err := p.set.validate(); err != nil {
-		return err
-	}
-	p.set.balance.Now = p.now
-	p.set.balance.Extra = func() any { return &nodeStats{} }
+	p.balance.Fill()
 	p.strategy.Store(&p.selector.Strategy)
 	if p.selector.Registry == nil {
 		p.selector.Registry = registry.DefaultRegistry
 	}
-	p.source = &source{logger: p.set.logger}
+	p.source = &source{logger: p.set.Logger}
 	if err := p.source.replace(p.selector.Registry); err != nil {
 		return err
 	}
 	p.reporter = newReporter(p)
 	loops := []func(context.Context){p.tick, p.sync, p.resolve, p.dial, p.reporter.loop}
-	if !p.set.standalone {
+	if !p.set.Standalone {
 		p.remote = newRemote(p)
 		p.remote.open()
 		loops = append(loops, p.remote.watch)
 	}
-	if err := p.group.Start(loops...); err != nil {
-		return fmt.Errorf("start router: %w", errors.Join(err, p.source.close()))
-	}
-	p.starting = true
-	p.running.Store(true)
-	return p.reporter.start()
+	p.opened = true
+	return errors.Join(p.group.Start(loops...), p.reporter.start())
 }
 
-// Stop implements Router.
-func (p *platform) Stop() error { return p.stop() }
+func (p *platform) close() error {
+	err := p.group.Stop(lifecycle.FlushTimeout)
+	lost := p.reporter.stop()
+	err = errors.Join(err, p.source.close())
+	if p.remote != nil {
+		p.remote.close()
+	}
+	if err != nil {
+		err = fmt.Errorf("router: stop: %w", err)
+	}
+	return errors.Join(err, lost)
+}
 
 // Close implements Router.
-func (p *platform) Close() error { return p.stop() }
+func (p *platform) Close() error { return p.Stop() }
 
-func (p *platform) shutdown() error {
-	p.running.Store(false)
-	errs := []error{p.group.Stop(lifecycle.FlushTimeout)}
-	p.mu.Lock()
-	started := p.starting
-	p.starting = true // a Start from now on finds the group stopped
-	p.mu.Unlock()
-	if started {
-		errs = append(errs, p.reporter.stop(), p.source.close())
-		if p.remote != nil {
-			p.remote.close()
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("stop router: %w", err)
-	}
-	return nil
-}
+// use is what a call begins with. Opening waits for nobody.
+func (p *platform) use() error { return p.Use(context.Background()) }
 
 // Dropped implements Router.
 func (p *platform) Dropped() uint64 {
@@ -188,7 +178,7 @@ func (p *platform) find(name string) *service { return (*p.services.Load())[name
 // service returns the service for a call: warm without waiting, cold it asks
 // the registry.
 func (p *platform) service(name string) (*service, error) {
-	if s := p.find(name); s != nil && p.running.Load() && s.pool.Known() {
+	if s := p.find(name); s != nil && p.Running() && s.pool.Known() {
 		s.touch()
 		return s, nil
 	}
@@ -196,10 +186,8 @@ func (p *platform) service(name string) (*service, error) {
 }
 
 func (p *platform) cold(name string) (*service, error) {
-	if !p.running.Load() {
-		if err := p.Start(); err != nil {
-			return nil, err
-		}
+	if err := p.use(); err != nil {
+		return nil, err
 	}
 	snapshot, err := p.source.snapshot(name)
 	if err != nil {
@@ -209,9 +197,9 @@ func (p *platform) cold(name string) (*service, error) {
 		if errors.Is(err, registry.ErrNotFound) {
 			return nil, ErrNotFound
 		}
-		return nil, fmt.Errorf("select a node of %s: %w", name, err)
+		return nil, fmt.Errorf("router: select a node of %s: %w", name, err)
 	}
-	s := p.use(name)
+	s := p.follow(name)
 	s.register(snapshot)
 	if !s.pool.Known() {
 		return nil, ErrNotFound
@@ -219,8 +207,8 @@ func (p *platform) cold(name string) (*service, error) {
 	return s, nil
 }
 
-// use returns the service of that name, which is followed from now on.
-func (p *platform) use(name string) *service {
+// follow returns the service of that name, which is followed from now on.
+func (p *platform) follow(name string) *service {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := *p.services.Load()
@@ -230,7 +218,7 @@ func (p *platform) use(name string) *service {
 	}
 	s := newService(p, name)
 	fresh := maps.Clone(known)
-	for len(fresh) >= p.set.maxServices {
+	for len(fresh) >= p.set.MaxServices {
 		delete(fresh, idlest(fresh))
 	}
 	fresh[name] = s
@@ -258,8 +246,8 @@ const idleTicks = int32(time.Hour / tickInterval)
 func (p *platform) tick(ctx context.Context) {
 	lifecycle.Every(ctx, tickInterval, func() {
 		for name, s := range *p.services.Load() {
-			if p.set.notReady != nil {
-				s.pool.Ready(p.set.notReady)
+			if p.set.NotReady != nil {
+				s.pool.Ready(p.set.NotReady)
 			}
 			s.pool.Tick()
 			if s.age() > idleTicks {

@@ -24,7 +24,7 @@ import (
 // go-micro's client of etcd cannot be closed.
 const inChild = "GO_PLATFORM_TEST_CHILD"
 
-func standalone(_ *testing.T, opts ...selector.Option) router.Router {
+func standalone(_ testing.TB, opts ...selector.Option) router.Router {
 	return router.NewRouter(append([]selector.Option{router.Standalone()}, opts...)...)
 }
 

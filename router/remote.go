@@ -39,11 +39,11 @@ const settle = 50 * time.Millisecond
 func newRemote(p *platform) *remote { return &remote{p: p, again: make(chan struct{}, 1)} }
 
 func (r *remote) open() {
-	if r.p.set.client != nil {
-		r.client, r.release = rpc.Acquire(r.p.set.client, r.p.set.tls)
+	if r.p.set.Client != nil {
+		r.client, r.release = rpc.Acquire(r.p.set.Client, r.p.set.TLS)
 		return
 	}
-	c := rpc.NewClient(rpc.Config{Registry: r.p.selector.Registry, Broker: broker.DefaultBroker, TLS: r.p.set.tls})
+	c := rpc.NewClient(rpc.Config{Registry: r.p.selector.Registry, Broker: broker.DefaultBroker, TLS: r.p.set.TLS})
 	r.client, r.release = c, c.Close
 }
 
@@ -83,7 +83,7 @@ func (r *remote) watch(ctx context.Context) {
 			s.cutOff(true)
 		}
 		if heard || !silent {
-			r.p.set.logger.Warn("cannot follow router-srv, going on with what is known", "error", err)
+			r.p.set.Logger.Warn("cannot follow router-srv, going on with what is known", "error", err)
 			silent = true
 		}
 		if heard {
@@ -124,7 +124,7 @@ func (r *remote) follow(ctx context.Context) (heard bool, err error) {
 	dead := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer dead.Stop()
 	known := r.known()
-	stream, err := r.service().SelectStream(reopen, &pb.SelectRequest{Caller: r.p.self(), Known: known}, client.WithDialTimeout(callTimeout))
+	stream, err := r.service().SelectStream(reopen, &pb.SelectRequest{Caller: r.p.self(), Known: known, Signs: true}, client.WithDialTimeout(callTimeout))
 	if err != nil {
 		return false, r.reason(reopen, err)
 	}

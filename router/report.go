@@ -33,7 +33,7 @@ func newReporter(p *platform) *reporter {
 	r := &reporter{p: p, incarnation: rand.Text()}
 	r.queue = batch.New(batch.Config[*pb.ReportRequest]{
 		Name: "windows of router statistics", One: "window of router statistics", Size: 1, Capacity: heldWindows,
-		Interval: p.set.interval, Timeout: callTimeout, Logger: p.set.logger, Send: r.send,
+		Interval: p.set.Interval, Timeout: callTimeout, Logger: p.set.Logger, Send: r.send,
 	})
 	return r
 }
@@ -45,27 +45,32 @@ func (r *reporter) start() error {
 	return r.queue.Start()
 }
 
-// stop sends the last window.
+// stop sends the last window. It returns an ErrLost for those that nobody took.
 func (r *reporter) stop() error {
 	if r.p.remote == nil {
 		return nil
 	}
 	r.turn()
-	return r.queue.Stop()
+	before := r.dropped()
+	err := r.queue.Stop()
+	if n := r.dropped() - before; n > 0 {
+		return lifecycle.Lost("router", int(n), "statistics window", "no answer of "+ServiceName+" in time")
+	}
+	return err
 }
 
 func (r *reporter) dropped() uint64 { return r.queue.Dropped() }
 
-func (r *reporter) loop(ctx context.Context) { lifecycle.Every(ctx, r.p.set.interval, r.turn) }
+func (r *reporter) loop(ctx context.Context) { lifecycle.Every(ctx, r.p.set.Interval, r.turn) }
 
 // turn ends the windows of all services.
 func (r *reporter) turn() {
-	req := &pb.ReportRequest{Caller: r.p.self(), Incarnation: r.incarnation, IntervalMs: r.p.set.interval.Milliseconds()}
+	req := &pb.ReportRequest{Caller: r.p.self(), Incarnation: r.incarnation, IntervalMs: r.p.set.Interval.Milliseconds()}
 	for _, s := range *r.p.services.Load() {
 		if st := s.turn(); st != nil {
 			st.Timestamp = time.Now().Unix()
-			st.Duration = int64((r.p.set.interval + time.Second - 1) / time.Second)
-			st.DurationMs = r.p.set.interval.Milliseconds()
+			st.Duration = int64((r.p.set.Interval + time.Second - 1) / time.Second)
+			st.DurationMs = r.p.set.Interval.Milliseconds()
 			req.Stats = append(req.Stats, st)
 		}
 	}
@@ -88,7 +93,7 @@ func (r *reporter) send(ctx context.Context, items []*pb.ReportRequest) error {
 		return nil
 	case code >= 400 && code < 500 && code != 408 && code != 429:
 		if !r.refused {
-			r.p.set.logger.Warn("router statistics are refused", "error", err)
+			r.p.set.Logger.Warn("router statistics are refused", "error", err)
 		}
 		r.refused = true
 		r.queue.Drop(1)
@@ -99,7 +104,7 @@ func (r *reporter) send(ctx context.Context, items []*pb.ReportRequest) error {
 
 // publish feeds the topic, best effort.
 func (r *reporter) publish(ctx context.Context, req *pb.ReportRequest) error {
-	c := r.p.set.client
+	c := r.p.set.Client
 	caller := r.p.caller()
 	for _, s := range req.Stats {
 		s.Client = &pb.Service{Name: caller.Name, Version: caller.Version, Nodes: []*pb.Node{{Id: caller.Nodes[0].Id}}}
@@ -114,5 +119,5 @@ func (r *reporter) publish(ctx context.Context, req *pb.ReportRequest) error {
 
 func (p *platform) self() *pb.Caller {
 	c := p.caller()
-	return &pb.Caller{Service: c.Name, Node: c.Nodes[0].Id, Zone: p.set.balance.Zone}
+	return &pb.Caller{Service: c.Name, Node: c.Nodes[0].Id, Zone: p.set.Zone}
 }

@@ -61,7 +61,7 @@ func (p *platform) idempotent(ctx context.Context, req client.Request) bool {
 	if marked, _ := ctx.Value(idempotentKey{}).(bool); marked {
 		return true
 	}
-	for _, pattern := range p.set.idempotent {
+	for _, pattern := range p.set.Idempotent {
 		name := req.Endpoint()
 		if strings.Contains(pattern, "/") {
 			name = req.Service() + "/" + name

@@ -38,6 +38,8 @@ var (
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned after Stop.
 	ErrStopped = lifecycle.ErrStopped
+	// ErrLost is returned by a Stop that could not report all statistics.
+	ErrLost = lifecycle.ErrLost
 )
 
 var errPanic = errors.New("panicked")
@@ -58,7 +60,8 @@ var errPanic = errors.New("panicked")
 // nothing. A nil or unknown node is ignored. Reset forgets what is known of a
 // service's nodes but not the nodes.
 //
-// The first Select starts a router that was not started.
+// The first call of Select, Stats or Explain starts a router that was not
+// started. After Stop they return an ErrStopped, the others do nothing.
 type Router interface {
 	selector.Selector
 	// Stats returns what was measured in the last one to two intervals, by
@@ -68,18 +71,19 @@ type Router interface {
 	// do not pass the wrappers, which record by themselves; Mark does not know
 	// durations. A stream is no measure of its node's speed.
 	Record(r Request, node *registry.Node, d time.Duration, err error)
-	// Explain tells where the calls of a service go and why, with the rules,
+	// Explain returns where the calls of a service go and why, with the rules,
 	// ejections, weights and zones behind it. It returns ErrNotFound for a
 	// service that is not in use.
 	Explain(service string, opts ...ExplainOption) (*Explanation, error)
 	// Dropped returns how many windows of statistics were lost.
 	Dropped() uint64
-	// Start begins to follow go.micro.srv.router. It is idempotent, needs no
-	// server to be there and reports options that cannot be.
+	// Start begins to follow go.micro.srv.router. It is idempotent and needs no
+	// server to be there. An option that cannot be fails it, and each call, with
+	// an ErrInvalid.
 	Start() error
-	// Stop ends all background work within two seconds and sends the last
-	// statistics; its error says what was lost. It is idempotent; Close is the
-	// same.
+	// Stop ends all background work within two seconds, for good, and sends the
+	// last statistics: an ErrLost says how much of them nobody took. It is
+	// idempotent; Close is the same.
 	Stop() error
 }
 

@@ -36,8 +36,8 @@ type applied struct {
 }
 
 func newService(p *platform, name string) *service {
-	s := &service{p: p, name: name, pool: balance.New(&p.set.balance)}
-	s.budget.init(p.set.ratio(-1), p.set.retryBurst)
+	s := &service{p: p, name: name, pool: balance.New(&p.balance)}
+	s.budget.init(p.set.ratio(-1), p.set.RetryBurst)
 	s.limits.init(p.set, name)
 	s.stats.init()
 	return s

@@ -208,12 +208,15 @@ func (s *service) turn() *pb.Stats {
 
 // Stats implements Router.
 func (p *platform) Stats() ([]*Stats, error) {
+	if err := p.use(); err != nil {
+		return nil, err
+	}
 	var all []*Stats
 	for _, s := range *p.services.Load() {
 		if st := s.recent(); st != nil {
 			st.Client = p.caller()
 			st.Timestamp = time.Now().Unix()
-			st.Duration = int64((2*p.set.interval + time.Second - 1) / time.Second)
+			st.Duration = int64((2*p.set.Interval + time.Second - 1) / time.Second)
 			all = append(all, st)
 		}
 	}
@@ -247,6 +250,6 @@ func (s *service) recent() *Stats {
 
 // caller is the calling service with its node.
 func (p *platform) caller() *registry.Service {
-	o := p.set.server.Options()
+	o := p.set.Server.Options()
 	return &registry.Service{Name: o.Name, Version: o.Version, Nodes: []*registry.Node{{Id: o.Name + "-" + o.Id, Address: o.Address}}}
 }

@@ -28,7 +28,7 @@ func TestPlatform(t *testing.T) {
 // TestGoMicro runs the suite over go-micro's own selector, which shows that it
 // asks for nothing that go-micro does not promise.
 func TestGoMicro(t *testing.T) {
-	routertest.RunSelector(t, func(_ *testing.T, opts ...selector.Option) selector.Selector {
+	routertest.RunSelector(t, func(_ testing.TB, opts ...selector.Option) selector.Selector {
 		return selector.NewSelector(opts...)
 	})
 }

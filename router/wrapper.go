@@ -74,10 +74,10 @@ func (p *platform) record(next client.CallFunc) client.CallFunc {
 // callOption puts a call into the router's hands: its retries in place of
 // go-micro's, and its recording. Options of the call come after it and win.
 func (p *platform) callOption(o *client.CallOptions) {
-	if !p.running.Load() {
+	if !p.Running() {
 		return // Select will tell why
 	}
-	o.Retries, o.Retry, o.Backoff = p.set.retries, p.retries.usual, retryAfter
+	o.Retries, o.Retry, o.Backoff = p.set.Retries, p.retries.usual, retryAfter
 	if len(o.CallWrappers) == 0 {
 		o.CallWrappers = p.recorders
 	} else {
@@ -183,13 +183,13 @@ func (w *clientWrapper) prepend(opts []client.CallOption) []client.CallOption {
 func (p *platform) call(ctx context.Context, s *service) *balance.Call {
 	key, sticky := ctx.Value(stickyKey{}).(string)
 	var c balance.Call
-	if keyed := s.pool.Keyed(); keyed || !sticky && p.set.sticky != "" {
+	if keyed := s.pool.Keyed(); keyed || !sticky && p.set.StickyBy != "" {
 		md, _ := metadata.FromContext(ctx)
 		if keyed {
-			c.Labels = labelsIn(md, p.set.accept)
+			c.Labels = labelsIn(md, p.set.AcceptLabels)
 		}
-		if !sticky && p.set.sticky != "" {
-			key, sticky = header.Get(md, p.set.sticky)
+		if !sticky && p.set.StickyBy != "" {
+			key, sticky = header.Get(md, p.set.StickyBy)
 		}
 	}
 	if sticky && key != "" {
@@ -223,7 +223,7 @@ func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...
 				s.measure(req.Method(), m, time.Duration(w.p.now()-begun), err)
 				unsent = w.p.outcome(ctx, m.Node, err) == balance.Unreached
 			}
-			if tries < w.p.set.retries && w.p.again(ctx, req, err, unsent, false) {
+			if tries < w.p.set.Retries && w.p.again(ctx, req, err, unsent, false) {
 				continue
 			}
 			return nil, err
@@ -249,14 +249,14 @@ func HandlerWrapper(r Router) server.HandlerWrapper {
 	g := &gate{}
 	if p, ours := r.(*platform); ours {
 		o := p.Options()
-		s := newSettings(&o)
-		if s.serverRate.valid() {
-			g.rate = rate.NewLimiter(rate.Limit(s.serverRate.perSecond), s.serverRate.burst)
+		s := newOptions(&o)
+		if s.ServerRate.valid() {
+			g.rate = rate.NewLimiter(rate.Limit(s.ServerRate.PerSecond), s.ServerRate.Burst)
 		}
-		if s.serverMost > 0 {
-			g.latency = newAdaptive(s.serverMost)
+		if s.ServerConcurrency > 0 {
+			g.latency = newAdaptive(s.ServerConcurrency)
 		}
-		g.name = s.server.Options().Name
+		g.name = s.Server.Options().Name
 	}
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		if g.rate == nil && g.latency == nil {

@@ -1,6 +1,7 @@
 package discoverytest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -24,15 +25,18 @@ func RunLeases(t *testing.T, world World) {
 			})
 		}
 	})
+	t.Run("Outage", func(t *testing.T) { testOutage(t, world) })
 	t.Run("Dead", func(t *testing.T) { testDead(t, world) })
 	t.Run("Snapshot", func(t *testing.T) { testSnapshotFile(t, world) })
 }
 
-// always looks for a while, longer than a lease, that the plugin finds exactly
-// these nodes.
-func always(t *testing.T, d discovery.Discovery, service string, want ...string) {
+// longer is more than a lease lasts.
+const longer = (discovery.TTLIntervals + 1) * Interval
+
+// always looks for a while that the plugin finds exactly these nodes.
+func always(t *testing.T, d discovery.Discovery, service string, while time.Duration, want ...string) {
 	t.Helper()
-	for end := time.Now().Add(discovery.TTLIntervals*Interval + Interval); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(while); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		got := nodes(d, service)
 		if len(got) != len(want) {
 			t.Fatalf("nodes %v, want %v", got, want)
@@ -45,7 +49,7 @@ func testRenewed(t *testing.T, w World) {
 	a, b := start(t, w.New), start(t, w.New)
 	register(t, a, service(t, "v1", "a"))
 	seen(t, b, name(t), "v1:a")
-	always(t, b, name(t), "v1:a")
+	always(t, b, name(t), longer, "v1:a")
 }
 
 // testCrash is about a process that goes without a word.
@@ -72,7 +76,7 @@ func testDrain(t *testing.T, w World) {
 	seen(t, b, name(t), "v1:b")
 	t.Logf("a draining node is left after %v", time.Since(begun).Round(time.Millisecond))
 	register(t, a, service(t, "v1", "a")) // as go-micro's servers do all the time
-	always(t, b, name(t), "v1:b")
+	always(t, b, name(t), longer, "v1:b")
 	s, err := b.Snapshot(name(t))
 	if err != nil || len(s.Services[0].Nodes) != 2 || len(s.Nodes) != 1 {
 		t.Errorf("%+v, %v", s, err)
@@ -85,13 +89,60 @@ func testDead(t *testing.T, w World) {
 	register(t, a, service(t, "v1", "a"))
 	seen(t, b, name(t), "v1:a")
 	w.Kill(t)
-	always(t, b, name(t), "v1:a")
+	always(t, b, name(t), longer, "v1:a")
 	_ = a.Register(service(t, "v2", "late")) // it is told that nobody is there, and tries on
 	w.Restart(t)
 	seen(t, b, name(t), "v1:a", "v2:late")
 	c := start(t, w.New) // that has no memory
 	seen(t, c, name(t), "v1:a", "v2:late")
-	always(t, c, name(t), "v1:a", "v2:late")
+	always(t, c, name(t), longer, "v1:a", "v2:late")
+}
+
+// testOutage is about a registry that is away for longer than a lease and comes
+// back as it was: the leases it holds are over, and the nodes are well.
+func testOutage(t *testing.T, w World) {
+	const interval = 2 * Interval
+	var want []string
+	for i := range 3 {
+		d := start(t, w.New, discovery.Interval(interval))
+		register(t, d, service(t, "v1", fmt.Sprint(i)))
+		want = append(want, fmt.Sprint("v1:", i))
+	}
+	reader := start(t, w.New, discovery.Interval(interval))
+	seen(t, reader, name(t), want...)
+	w.Kill(t)
+	always(t, reader, name(t), 1.2*discovery.TTLIntervals*interval, want...)
+	w.Restart(t)
+	always(t, reader, name(t), 1.2*discovery.TTLIntervals*interval, want...)
+	seen(t, start(t, w.New), name(t), want...)
+}
+
+// RunPreservation checks that nodes which fall silent in a mass are kept: the
+// network is ill rather than they. The first one may be missed until others are.
+func RunPreservation(t *testing.T, newDiscovery New) {
+	reader := start(t, newDiscovery)
+	var want []string
+	var silent []discovery.Discovery
+	for i := range 5 {
+		d := start(t, newDiscovery)
+		register(t, d, service(t, "v1", fmt.Sprint(i)))
+		want = append(want, fmt.Sprint("v1:", i))
+		if i%2 == 0 {
+			silent = append(silent, d)
+		}
+	}
+	seen(t, reader, name(t), want...)
+	for _, d := range silent {
+		if err := d.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	for end := time.Now().Add(longer); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if got := nodes(reader, name(t)); len(got) < len(want)-1 {
+			t.Fatalf("nodes %v, want %v", got, want)
+		}
+	}
+	always(t, reader, name(t), longer, want...)
 }
 
 // testSnapshotFile is about a process that starts while everything is dead.

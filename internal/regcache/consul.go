@@ -28,6 +28,7 @@ type consul struct {
 	client func() *api.Client
 	// checked are the services that have checks.
 	checked atomic.Pointer[map[string]bool]
+	doubts  doubts // of the loop that follows the checks
 
 	mu    sync.Mutex
 	fine  [2]bool   // the loops that follow it now
@@ -36,6 +37,7 @@ type consul struct {
 
 func followConsul(ctx context.Context, c *Cache, client func() *api.Client) {
 	f := &consul{cache: c, client: client}
+	f.doubts.turned, f.doubts.until = make(map[checkKey]time.Time), make(map[checkKey]time.Time)
 	f.checked.Store(&map[string]bool{})
 	var wg sync.WaitGroup
 	wg.Go(func() { f.loop(ctx, 0, f.checks()) })
@@ -70,7 +72,7 @@ func (f *consul) loop(ctx context.Context, me int, ask query) {
 	var index uint64
 	lost := true
 	for ctx.Err() == nil {
-		q := (&api.QueryOptions{WaitIndex: index, WaitTime: consulWait}).WithContext(ctx)
+		q := (&api.QueryOptions{WaitIndex: index, WaitTime: f.patience(me)}).WithContext(ctx)
 		now, kept, err := ask(q, lost)
 		if err != nil {
 			f.mark(me, false, false)
@@ -121,6 +123,9 @@ func (f *consul) checks() query {
 			kept = kept || known[k] != nil && known[k].CreateIndex == check.CreateIndex
 		}
 		f.checked.Store(&checked)
+		if lost && len(known) > 0 {
+			f.doubts.broke = time.Now()
+		}
 		if lost && !kept { // what it lacks it may never have known
 			known = fresh
 			return meta.LastIndex, false, nil
@@ -132,14 +137,16 @@ func (f *consul) checks() query {
 }
 
 func (f *consul) compare(known, fresh map[checkKey]*api.HealthCheck) {
+	turned := make(map[checkKey]*api.HealthCheck)
 	for k, check := range fresh {
 		old := known[k]
 		switch {
 		case old != nil && old.ModifyIndex == check.ModifyIndex:
-		case check.Status == api.HealthCritical:
-			f.cache.buried(check.ServiceName, check.ServiceID)
-		default:
+		case check.Status != api.HealthCritical:
 			f.cache.touched(check.ServiceName, check.ServiceID)
+		case old != nil && old.Status == api.HealthCritical:
+		default:
+			turned[k] = check
 		}
 	}
 	for k, old := range known {
@@ -147,6 +154,7 @@ func (f *consul) compare(known, fresh map[checkKey]*api.HealthCheck) {
 			f.cache.buried(old.ServiceName, old.ServiceID)
 		}
 	}
+	f.judge(turned, fresh, time.Now())
 }
 
 // catalog compares the names of services and their tags, in which go-micro

@@ -4,11 +4,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/registry/consul"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/regcache"
+	"github.com/micro/go-platform/internal/rpctest"
 )
 
 // Consul is followed without a goroutine per service: a registration, new
@@ -41,4 +43,52 @@ func TestConsul(t *testing.T) {
 	eventually(t, c, "shop", "b")
 	deregister(t, b, service("shop", "v1", "b"))
 	eventually(t, c, "shop")
+}
+
+// A Consul that was away for longer than a lease says of every node that it is
+// critical. Nobody believes it for as long as those that are well take to say so;
+// one that is not well leaves in the end.
+func TestConsulAwayForLongerThanALease(t *testing.T) {
+	const beat, ttl = time.Second, time.Second
+	srv := backend.Consul(t)
+	client, err := api.NewClient(&api.Config{Address: srv.Addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := []string{"a", "b", "c"}
+	nodes := make(map[string]registry.Registry)
+	for _, id := range ids {
+		nodes[id] = consul.NewConsulRegistry(registry.Addrs(srv.Addr))
+		register(t, nodes[id], service("shop", "v1", id), registry.RegisterTTL(time.Minute))
+	}
+	c := start(t, consul.NewConsulRegistry(registry.Addrs(srv.Addr)), regcache.Resync(time.Hour), regcache.Beat(beat))
+	eventually(t, c, "shop", ids...)
+	for _, id := range ids {
+		register(t, nodes[id], &registry.Service{Name: "shop", Version: "v1", Nodes: service("shop", "v1", id).Nodes,
+			Metadata: map[string]string{"lease": "short"}}, registry.RegisterTTL(ttl))
+	}
+	srv.Kill(t)
+	away := time.Now().Add(2 * ttl)
+	rpctest.Eventually(t, "a lease is over", func() bool { return time.Now().After(away) })
+	srv.Restart(t)
+	kept := func() bool {
+		s := c.Known("shop")
+		return s != nil && len(s.Nodes) == len(ids)
+	}
+	rpctest.Eventually(t, "Consul says that every node is critical", func() bool {
+		if !kept() {
+			t.Fatalf("nodes %+v", c.Known("shop"))
+		}
+		checks, _, err := client.Health().State(api.HealthCritical, nil)
+		return err == nil && len(checks) == len(ids)
+	})
+	for well := time.Now().Add(beat); time.Now().Before(well); time.Sleep(5 * time.Millisecond) {
+		if !kept() {
+			t.Fatalf("nodes %+v", c.Known("shop"))
+		}
+	}
+	for _, id := range ids[:2] {
+		register(t, nodes[id], service("shop", "v1", id), registry.RegisterTTL(time.Minute))
+	}
+	eventually(t, c, "shop", "a", "b")
 }

@@ -14,22 +14,27 @@ const DefaultConfirm = 90 * time.Second
 const (
 	resyncEvery = 30 * time.Second       // how often every service held is fetched again, give or take a fifth
 	pollEvery   = 500 * time.Millisecond // how often services are fetched while the registry cannot be watched
+	beatEvery   = 30 * time.Second       // how often nodes renew their registrations
 )
 
 // Option changes a Cache that is being made.
 type Option func(*options)
 
 type options struct {
-	resync, confirm, poll time.Duration
-	file                  string
-	before                func() error
-	logger                *slog.Logger
+	resync, confirm, poll, beat time.Duration
+	file                        string
+	before                      func() error
+	logger                      *slog.Logger
 }
 
 // Confirm is how long answers must lack a node that has no tombstone before it
 // is dropped. Default 90 s, at least 10 ms: three intervals of a registration, so that a
 // registry that lost its memory is told of everybody meanwhile.
 func Confirm(d time.Duration) Option { return func(o *options) { o.confirm = d } }
+
+// Beat sets how often nodes renew their registrations, default 30 s, at least 10
+// ms: what many of them miss together is not believed for a number of these.
+func Beat(d time.Duration) Option { return func(o *options) { o.beat = d } }
 
 // File keeps a copy of the records in a file of mode 0600, replaced at most
 // once a second, from which Start boots while the registry is dead.
@@ -44,7 +49,7 @@ func Before(f func() error) Option { return func(o *options) { o.before = f } }
 func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
 
 func newOptions(opts []Option) options {
-	o := options{resync: resyncEvery, confirm: DefaultConfirm, poll: pollEvery, before: func() error { return nil }}
+	o := options{resync: resyncEvery, confirm: DefaultConfirm, poll: pollEvery, beat: beatEvery, before: func() error { return nil }}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -55,8 +60,10 @@ func newOptions(opts []Option) options {
 }
 
 func (o *options) validate() error {
-	if o.confirm < 10*time.Millisecond {
-		return fmt.Errorf("registry cache: option Confirm: %w: %v is less than 10ms", rpcerr.ErrInvalid, o.confirm)
+	for name, d := range map[string]time.Duration{"Confirm": o.confirm, "Beat": o.beat} {
+		if d < 10*time.Millisecond {
+			return fmt.Errorf("registry cache: option %s: %w: %v is less than 10ms", name, rpcerr.ErrInvalid, d)
+		}
 	}
 	return nil
 }

@@ -32,11 +32,13 @@ type held struct {
 	at      time.Time // of that word
 	lacking int       // answers in a row without it
 	since   time.Time // of the first of them
+	spared  time.Time // until then no answer's silence counts
 }
 
 type grave struct {
-	dug uint64
-	at  time.Time
+	dug  uint64
+	at   time.Time
+	held *held // nil: it was not known
 }
 
 func (c *Cache) record(name string) *record {
@@ -102,8 +104,8 @@ func (c *Cache) buried(name, id string) {
 }
 
 func (r *record) bury(k nodeKey, clock uint64) {
+	r.graves[k] = grave{clock, time.Now(), r.nodes[k]}
 	delete(r.nodes, k)
-	r.graves[k] = grave{clock, time.Now()}
 }
 
 // describe notes what a version is beside its nodes.
@@ -147,7 +149,7 @@ func (c *Cache) lack(name string, r *record, seen map[nodeKey]bool, asked uint64
 	now, sure := time.Now(), c.sure.Load()
 	for k, h := range r.nodes {
 		switch {
-		case seen[k] || h.heard > asked:
+		case seen[k] || h.heard > asked || now.Before(h.spared):
 			h.lacking = 0
 			continue
 		case h.lacking == 0:

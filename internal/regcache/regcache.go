@@ -29,11 +29,13 @@
 // Consul is followed by two blocking queries (checks and catalog) whatever the
 // number of services. A check that turns critical or vanishes is a tombstone,
 // as is a service that vanishes from the catalog, unless Consul lost its state:
-// its index went back, or nothing known before is left after a reconnect. As
-// long as it is followed without such a loss, three answers over a second
-// suffice to drop a node that was heard of in that time, also empty ones: so go
-// nodes without a check (registered without a TTL) and those that came and went
-// between two queries. Any other registry is asked for the services held every
+// its index went back, or nothing known before is left after a reconnect. Checks
+// that turn critical in a mass, or when Consul is back from an outage in which
+// nobody could renew them, are no tombstones for a while ([Beat]). As long as it
+// is followed without such a loss, three answers over a second suffice to drop a
+// node that was heard of in that time, also empty ones: so go nodes without a
+// check (registered without a TTL) and those that came and went between two
+// queries. Any other registry is asked for the services held every
 // [Poll].
 package regcache
 

@@ -446,7 +446,10 @@ type SelectRequest struct {
 	// Answers the client has. The services in it are asked for too in a
 	// SelectStream, so that one stream serves all services in use (at most
 	// 1000): open it anew, with what is known, when one comes to use.
-	Known         []*Known `protobuf:"bytes,3,rep,name=known,proto3" json:"known,omitempty"`
+	Known []*Known `protobuf:"bytes,3,rep,name=known,proto3" json:"known,omitempty"`
+	// The asker of a SelectStream reads messages without services: signs of life,
+	// and answers on services without nodes.
+	Signs         bool `protobuf:"varint,4,opt,name=signs,proto3" json:"signs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,6 +505,13 @@ func (x *SelectRequest) GetKnown() []*Known {
 	return nil
 }
 
+func (x *SelectRequest) GetSigns() bool {
+	if x != nil {
+		return x.Signs
+	}
+	return false
+}
+
 // SelectResponse is all that is in force for one service; it replaces the
 // former answer as a whole. Within an epoch the revisions of a service rise;
 // those of different epochs (router-srv restarted, or another instance) do not
@@ -523,7 +533,7 @@ type SelectResponse struct {
 	Share     *Share      `protobuf:"bytes,9,opt,name=share,proto3" json:"share,omitempty"`   // absent: not limited
 	// Retries of the service may be at most this part of its calls, 0..1.
 	RetryRatio float64 `protobuf:"fixed64,10,opt,name=retry_ratio,json=retryRatio,proto3" json:"retry_ratio,omitempty"`
-	// A SelectStream says something at least so often; one that is silent for
+	// A SelectStream with signs says something at least so often; one that is silent for
 	// three times as long is dead. In keep-alives too.
 	KeepaliveMs int64 `protobuf:"varint,11,opt,name=keepalive_ms,json=keepaliveMs,proto3" json:"keepalive_ms,omitempty"`
 	// The registry did not answer, or not yet, and nothing is known of the
@@ -3033,11 +3043,12 @@ const file_router_proto_router_proto_rawDesc = "" +
 	"\x05Known\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\x8e\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xa4\x01\n" +
 	"\rSelectRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x122\n" +
 	"\x06caller\x18\x02 \x01(\v2\x1a.go.platform.router.CallerR\x06caller\x12/\n" +
-	"\x05known\x18\x03 \x03(\v2\x19.go.platform.router.KnownR\x05known\"\xc1\x03\n" +
+	"\x05known\x18\x03 \x03(\v2\x19.go.platform.router.KnownR\x05known\x12\x14\n" +
+	"\x05signs\x18\x04 \x01(\bR\x05signs\"\xc1\x03\n" +
 	"\x0eSelectResponse\x127\n" +
 	"\bservices\x18\x01 \x03(\v2\x1b.go.platform.router.ServiceR\bservices\x12\x18\n" +
 	"\aexpires\x18\x02 \x01(\x03R\aexpires\x12\x18\n" +

@@ -21,7 +21,7 @@ type Registries struct {
 // RunRegistry tells whether a router follows a registry other than that in
 // memory: nodes that come, move, drain and leave, and a registry that dies. Run
 // does not depend on which one there is.
-func RunRegistry(t *testing.T, newRouter NewRouter, on Registries) {
+func RunRegistry(t *testing.T, newRouter New, on Registries) {
 	shop := Service("shop", 3, "v1")[0]
 	register := func(s *registry.Service) {
 		t.Helper()

@@ -3,31 +3,36 @@ package routertest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	merrors "go-micro.dev/v6/errors"
-	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/selector"
 
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 	"github.com/micro/go-platform/router"
 )
 
+// New makes a router with all of opts, one of which is a registry. It does not
+// start it; the suites start and stop it.
+type New func(tb testing.TB, opts ...selector.Option) router.Router
+
 // Run runs the suite of routers, which begins with that of selectors.
-func Run(t *testing.T, newRouter NewRouter) {
-	RunSelector(t, func(t *testing.T, opts ...selector.Option) selector.Selector { return newRouter(t, opts...) })
-	for name, test := range map[string]func(*testing.T, NewRouter){
-		"Life": testLife, "BadOptions": testBadOptions, "AnotherNode": testAnotherNode, "Strategies": testStrategies,
+func Run(t *testing.T, newRouter New) {
+	RunSelector(t, func(tb testing.TB, opts ...selector.Option) selector.Selector { return newRouter(tb, opts...) })
+	for name, test := range map[string]func(*testing.T, New){
+		"Lifecycle": testLifecycle, "Stopped": testStopped, "BadOptions": testBadOptions, "AnotherNode": testAnotherNode, "Strategies": testStrategies,
 		"Breaker": testBreaker, "Panic": testPanic, "Stats": testStats, "Explain": testExplain, "Draining": testDraining,
-		"Changes": func(t *testing.T, n NewRouter) {
-			testChanges(t, func(t *testing.T, opts ...selector.Option) selector.Selector { return n(t, opts...) })
+		"Changes": func(t *testing.T, n New) {
+			testChanges(t, func(t testing.TB, opts ...selector.Option) selector.Selector { return n(t, opts...) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newRouter) })
 	}
 }
 
-func started(t *testing.T, newRouter NewRouter, opts ...selector.Option) router.Router {
+func started(t *testing.T, newRouter New, opts ...selector.Option) router.Router {
 	t.Helper()
 	r := newRouter(t, opts...)
 	t.Cleanup(func() { _ = r.Stop() }) // tests that care look at the first Stop
@@ -37,39 +42,64 @@ func started(t *testing.T, newRouter NewRouter, opts ...selector.Option) router.
 	return r
 }
 
-func testLife(t *testing.T, newRouter NewRouter) {
-	reg := selector.Registry(Registry(t, Service("shop", 1, "v1")...))
-	r := started(t, newRouter, reg)
-	if err := r.Start(); err != nil {
-		t.Errorf("second Start: %v", err)
+func testLifecycle(t *testing.T, newRouter New) {
+	lifecycletest.Run(t, lifecycletest.Case[router.Router, selector.Option]{
+		New: func(tb testing.TB, opts ...selector.Option) router.Router {
+			return newRouter(tb, append([]selector.Option{selector.Registry(Registry(tb, Service("shop", 1, "v1")...))}, opts...)...)
+		},
+		Call: func(r router.Router) error {
+			next, err := r.Select("shop")
+			if err != nil {
+				return err
+			}
+			node, err := next()
+			r.Mark("shop", node, err)
+			return err
+		},
+		Bad:       router.Interval(0),
+		Text:      "router: option Interval: 0s is not within 100ms to 10s",
+		NilLogger: router.Logger(nil),
+	})
+}
+
+// testStopped is about what a router still does after Stop.
+func testStopped(t *testing.T, newRouter New) {
+	r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 1, "v1")...)))
+	node := Take(t, r, "shop", nil)
+	next, err := r.Select("shop")
+	if err := errors.Join(err, r.Close(), r.Close(), r.Stop()); err != nil {
+		t.Error(err)
 	}
-	Take(t, r, "shop", nil)
-	if err := errors.Join(r.Stop(), r.Stop(), r.Close()); err != nil {
-		t.Errorf("Stop: %v", err)
+	if _, err := next(); err != nil { // a call that is under way
+		t.Errorf("Next after Stop: %v", err)
 	}
-	if err := r.Start(); !errors.Is(err, router.ErrStopped) {
-		t.Errorf("Start after Stop: %v", err)
-	}
-	if _, err := r.Select("shop"); !errors.Is(err, router.ErrStopped) {
-		t.Errorf("Select after Stop: %v", err)
-	}
-	r.Mark("shop", &registry.Node{Id: "v1-0"}, nil)
-	if err := newRouter(t, reg).Stop(); err != nil {
-		t.Errorf("Stop without Start: %v", err)
+	r.Mark("shop", node, nil)
+	r.Record(request{"shop", "Orders.Place"}, node, time.Millisecond, nil)
+	r.Reset("shop")
+	_, selecting := r.Select("shop")
+	_, measured := r.Stats()
+	_, explained := r.Explain("shop")
+	for what, err := range map[string]error{"Select": selecting, "Stats": measured, "Explain": explained} {
+		if !errors.Is(err, router.ErrStopped) || err.Error() != "router: stopped" {
+			t.Errorf("%s after Stop: %v", what, err)
+		}
 	}
 }
 
-func testBadOptions(t *testing.T, newRouter NewRouter) {
+func testBadOptions(t *testing.T, newRouter New) {
 	for name, bad := range map[string]selector.Option{
-		"Strategy": router.Strategy("sideways"), "Decay": router.Decay(0 - 1), "Eject": router.Eject(-1, 1, 1),
+		"Strategy": router.Strategy("sideways"), "Decay": router.Decay(-1), "Eject": router.Eject(-1, 1, 1),
 		"Interval": router.Interval(time.Hour), "Retries": router.Retries(-1), "RetryBudget": router.RetryBudget(2, 1),
 		"MaxServices": router.MaxServices(0), "ClientRate": router.ClientRate("shop", 0, 1), "ServerRate": router.ServerRate(-1, 1),
 		"Idempotent": router.Idempotent("["), "ClientConcurrency": router.ClientConcurrency(-1),
 		"ServerConcurrency": router.ServerConcurrency(-1), "Zone": router.Zone("a\nb"),
 	} {
 		r := newRouter(t, selector.Registry(Registry(t)), bad)
-		if err := r.Start(); !errors.Is(err, router.ErrInvalid) {
+		if err := r.Start(); !errors.Is(err, router.ErrInvalid) || !strings.HasPrefix(err.Error(), "router: option "+name+": ") {
 			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := r.Select("shop"); !errors.Is(err, router.ErrInvalid) {
+			t.Errorf("%s: Select: %v", name, err)
 		}
 		if err := r.Init(); !errors.Is(err, router.ErrInvalid) {
 			t.Errorf("%s: Init: %v", name, err)
@@ -80,7 +110,7 @@ func testBadOptions(t *testing.T, newRouter NewRouter) {
 	}
 }
 
-func testAnotherNode(t *testing.T, newRouter NewRouter) {
+func testAnotherNode(t *testing.T, newRouter New) {
 	for _, b := range []router.Balance{router.PeakEWMA, router.LeastConnections, router.RoundRobin, router.Random} {
 		r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 3, "v1")...)), router.Strategy(b))
 		for range 100 {
@@ -104,7 +134,7 @@ func testAnotherNode(t *testing.T, newRouter NewRouter) {
 	}
 }
 
-func testStrategies(t *testing.T, newRouter NewRouter) {
+func testStrategies(t *testing.T, newRouter New) {
 	for _, b := range []router.Balance{router.PeakEWMA, router.LeastConnections, router.RoundRobin, router.Random} {
 		for _, nodes := range []int{1, 2, 3, 20} {
 			t.Run(fmt.Sprintf("%s-%d", b, nodes), func(t *testing.T) {
@@ -131,7 +161,7 @@ func fair(t *testing.T, r router.Router, nodes int) {
 	}
 }
 
-func testBreaker(t *testing.T, newRouter NewRouter) {
+func testBreaker(t *testing.T, newRouter New) {
 	r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 4, "v1")...)),
 		router.Strategy(router.RoundRobin), router.Eject(5, 300*time.Millisecond, time.Second))
 	broken := merrors.InternalServerError("shop", "broken")
@@ -171,7 +201,7 @@ func testBreaker(t *testing.T, newRouter NewRouter) {
 	})
 }
 
-func testPanic(t *testing.T, newRouter NewRouter) {
+func testPanic(t *testing.T, newRouter New) {
 	r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 4, "v1")...)), router.Strategy(router.RoundRobin))
 	for range 400 {
 		Take(t, r, "shop", merrors.InternalServerError("shop", "broken"))
@@ -185,7 +215,7 @@ func testPanic(t *testing.T, newRouter NewRouter) {
 	}
 }
 
-func testStats(t *testing.T, newRouter NewRouter) {
+func testStats(t *testing.T, newRouter New) {
 	r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 2, "v1")...)))
 	node := Take(t, r, "shop", nil)
 	for _, err := range []error{nil, nil, merrors.InternalServerError("shop", "broken"), merrors.Timeout("shop", "late"), merrors.NotFound("shop", "none")} {
@@ -219,7 +249,7 @@ type request struct{ service, method string }
 func (r request) Service() string { return r.service }
 func (r request) Method() string  { return r.method }
 
-func testExplain(t *testing.T, newRouter NewRouter) {
+func testExplain(t *testing.T, newRouter New) {
 	r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 2, "v1")...)))
 	if _, err := r.Explain("shop"); !errors.Is(err, router.ErrNotFound) {
 		t.Errorf("before use: %v", err)
@@ -231,7 +261,7 @@ func testExplain(t *testing.T, newRouter NewRouter) {
 	}
 }
 
-func testDraining(t *testing.T, newRouter NewRouter) {
+func testDraining(t *testing.T, newRouter New) {
 	services := Service("shop", 2, "v1")
 	reg := Registry(t, services...)
 	r := started(t, newRouter, selector.Registry(reg))

@@ -14,16 +14,11 @@ import (
 	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/memreg"
-	"github.com/micro/go-platform/router"
 )
 
 // NewSelector makes a selector with the options, one of which is a registry.
 // The suite closes it.
-type NewSelector func(t *testing.T, opts ...selector.Option) selector.Selector
-
-// NewRouter makes a router with the options, one of which is a registry. The
-// suite stops it.
-type NewRouter func(t *testing.T, opts ...selector.Option) router.Router
+type NewSelector func(tb testing.TB, opts ...selector.Option) selector.Selector
 
 // RunSelector runs the suite of go-micro's selector contract.
 func RunSelector(t *testing.T, newSelector NewSelector) {
@@ -54,7 +49,7 @@ func Service(name string, perVersion int, versions ...string) []*registry.Servic
 }
 
 // Registry returns a registry in memory with the services.
-func Registry(t *testing.T, services ...*registry.Service) registry.Registry {
+func Registry(t testing.TB, services ...*registry.Service) registry.Registry {
 	t.Helper()
 	r := memreg.New()
 	for _, s := range services {

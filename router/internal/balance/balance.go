@@ -15,7 +15,6 @@ package balance
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -90,24 +89,6 @@ func (c *Config) Fill() {
 		begin := time.Now()
 		c.Now = func() int64 { return int64(time.Since(begin)) + 2 }
 	}
-}
-
-// Validate returns an error that names the field that cannot be.
-func (c *Config) Validate() error {
-	switch c.Strategy {
-	case PeakEWMA, LeastConnections, RoundRobin, Random:
-	default:
-		return fmt.Errorf("strategy %q is unknown", c.Strategy)
-	}
-	switch {
-	case c.Decay < 10*time.Millisecond || c.Decay > time.Hour:
-		return fmt.Errorf("decay %v is not within 10ms and 1h", c.Decay)
-	case c.Consecutive < 1 || c.Consecutive > 1000:
-		return fmt.Errorf("%d failures in a row are not within 1 and 1000", c.Consecutive)
-	case c.BaseEjection < 10*time.Millisecond || c.MaxEjection < c.BaseEjection || c.MaxEjection > time.Hour:
-		return fmt.Errorf("ejections of %v to %v are not within 10ms and 1h", c.BaseEjection, c.MaxEjection)
-	}
-	return nil
 }
 
 // Outcome is what a call tells about the node that took it.

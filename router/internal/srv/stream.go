@@ -30,7 +30,7 @@ func (h *handler) SelectStream(ctx context.Context, req *pb.SelectRequest, strea
 	if err != nil {
 		return refuse(err)
 	}
-	w := &watch{engine: h.engine, id: id}
+	w := &watch{engine: h.engine, id: id, signs: req.Signs}
 	defer w.close()
 	if err := w.open(known, time.Now()); err != nil {
 		return refuse(err)
@@ -68,6 +68,7 @@ type watch struct {
 	engine   *engine
 	id       *identity
 	services []*watched
+	signs    bool // the client reads messages without services
 }
 
 // watched is one service of a stream.
@@ -141,7 +142,7 @@ func (w *watch) run(ctx context.Context, done <-chan struct{}, stream pb.Router_
 	for quiet := true; ; { // the client may have all there is: tell it so at once
 		changed := w.engine.changed()
 		sent, err := w.send(ctx, stream)
-		if err == nil && quiet && !sent {
+		if err == nil && quiet && !sent && w.signs {
 			err = stream.Send(&pb.SelectResponse{KeepaliveMs: keepalive.Milliseconds()})
 		}
 		if err != nil {
@@ -172,6 +173,10 @@ func (w *watch) send(ctx context.Context, stream pb.Router_SelectStreamStream) (
 		}
 		if ctx.Err() != nil {
 			return sent, nil
+		}
+		if len(rsp.Services) == 0 && !w.signs {
+			s.sent = rsp.Revision
+			continue
 		}
 		if err := stream.Send(rsp); err != nil {
 			return sent, err

@@ -12,10 +12,11 @@ import (
 	pb "github.com/micro/go-platform/router/proto"
 )
 
-// follow opens a stream; next returns its next message about a service, those
+// follow opens a stream with signs of life; next returns its next message about a service, those
 // of others and keep-alives left out.
 func (a *api) follow(t *testing.T, req *pb.SelectRequest) (pb.Router_SelectStreamService, func(service string) *pb.SelectResponse) {
 	t.Helper()
+	req.Signs = true
 	stream, err := a.router.SelectStream(within(t), req)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,26 @@ func (in *intake) take(_ context.Context, s *pb.Stats) error {
 	return nil
 }
 
+// original fills in what the original's clients say elsewhere: the node that was
+// called is in the service.
+func original(s *pb.Stats) {
+	for _, sel := range s.GetSelected() {
+		if sel.GetNode() != nil {
+			continue
+		}
+		from := sel.GetService()
+		if len(from.GetNodes()) == 0 {
+			from = s.GetService()
+		}
+		if len(from.GetNodes()) == 1 {
+			sel.Node = &pb.Node{Id: from.Nodes[0].GetId()}
+			sel.Service = &pb.Service{Name: from.Name, Version: from.Version}
+		}
+	}
+}
+
 func (in *intake) count(s *pb.Stats) error {
+	original(s)
 	if err := checkStats(s); err != nil {
 		return err
 	}
