@@ -6,12 +6,14 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/metadata"
 
+	"github.com/micro/go-platform/auth/internal/jwt"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/header"
 	"github.com/micro/go-platform/internal/option"
@@ -20,7 +22,7 @@ import (
 
 // NewOptions returns the defaults with opts applied, which Validate judges.
 func NewOptions(opts ...Option) Options {
-	o := Options{Audience: DefaultAudience, Context: context.Background(), now: time.Now}
+	o := Options{Context: context.Background(), now: time.Now}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -47,7 +49,8 @@ func (o Options) Validate() error {
 	c.That((o.Id == "") == (o.Secret == ""), "Secret", "Id and Secret go together")
 	c.That(len(o.Secret) <= 1024, "Secret", "%d bytes are more than 1024", len(o.Secret))
 	c.That(clean.Name(o.Service, 256), "Service", "%.140q is not 1 to 256 printable bytes, and there is no Id", o.Service)
-	c.That(clean.Name(o.Audience, 256), "Audience", "%.140q is not 1 to 256 printable bytes", o.Audience)
+	c.That(!IsTopicAudience(o.Service), "Service", "%.140q begins like the audience of a topic", o.Service)
+	c.That(o.Audience == "" || clean.Name(o.Audience, 256), "Audience", "%.140q is not at most 256 printable bytes", o.Audience)
 	c.That(len(o.Issuer) <= 256, "Issuer", "%d bytes are more than 256", len(o.Issuer))
 	c.That(len(o.Scopes) <= maxOptionScopes, "Scopes", "%d are more than %d", len(o.Scopes), maxOptionScopes)
 	for _, s := range o.Scopes {
@@ -119,6 +122,17 @@ func (Carrier) NewHeader(md map[string]string, t *Token) map[string]string {
 		md[Header] = value
 	}
 	return md
+}
+
+// IsFor reports whether a token that is about to be sent is for the audience, as
+// far as can be seen without a key: a token that does not say, as one that is no
+// JWT, may be for anybody.
+func IsFor(t *Token, audience string) bool {
+	if len(t.Audience) > 0 {
+		return slices.Contains(t.Audience, audience)
+	}
+	var c jwt.Claims
+	return jwt.Peek(t.AccessToken, &c) != nil || len(c.Audience) == 0 || slices.Contains(c.Audience, audience)
 }
 
 // find returns an authorization and how many there are, in any letter case.

@@ -959,9 +959,11 @@ type TokenRequest struct {
 	CodeVerifier     string                 `protobuf:"bytes,9,opt,name=code_verifier,json=codeVerifier,proto3" json:"code_verifier,omitempty"`
 	SubjectToken     string                 `protobuf:"bytes,10,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"` // of a token exchange
 	SubjectTokenType string                 `protobuf:"bytes,11,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
-	Audience         []string               `protobuf:"bytes,12,rep,name=audience,proto3" json:"audience,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// For whom the token is to be: one service, or "topic:" and a topic. Unless
+	// one is named it is auth-srv, or that of the token that is exchanged.
+	Audience      []string `protobuf:"bytes,12,rep,name=audience,proto3" json:"audience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TokenRequest) Reset() {
