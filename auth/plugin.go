@@ -71,6 +71,15 @@ type Verifier interface {
 	Verify(ctx context.Context, accessToken string, req Request) (*Token, error)
 }
 
+// Names is an Auth that knows who may hold the name of a service.
+type Names interface {
+	// Holds returns an ErrForbidden unless the account of a verified token may
+	// hold the name of a service: it is its own or below it ("greeter",
+	// "greeter.kv"), or a rule grants it. It returns ErrUnavailable while no rules
+	// are known.
+	Holds(t *Token, name string) error
+}
+
 // Carrier carries tokens in contexts and headers. Plugins embed it: the
 // wrappers look for tokens where it puts them.
 type Carrier struct{}

@@ -112,6 +112,19 @@ func (v *verifier) isFor(audience []string, name string) bool {
 	return false
 }
 
+// Holds implements Names.
+func (v *verifier) Holds(t *Token, name string) error {
+	s := v.state.Load()
+	if s == nil {
+		return errUnknown
+	}
+	call := policy.Call{Account: t.Account(), Roles: strings.Fields(t.Metadata["roles"]), Scopes: t.Scopes, Service: name}
+	if d := s.rules.Holds(&call); !d.Allowed {
+		return fmt.Errorf("%w: %.128q may not hold the name %.256q: %s", ErrForbidden, call.Account, name, d.Reason)
+	}
+	return nil
+}
+
 func forbidden(c *policy.Call, reason string) error {
 	return fmt.Errorf("%w: %.128q may not call %.256q of %.256q: %s", ErrForbidden, c.Account, c.Method, c.Service, reason)
 }

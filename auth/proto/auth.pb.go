@@ -1411,7 +1411,9 @@ type Rule struct {
 	// With what: the token must have all of them.
 	Scopes []string `protobuf:"bytes,6,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// What: both must match; empty is everything. "go.micro.srv.*" and "Account.*"
-	// are prefixes, "*" is everything.
+	// are prefixes, "*" is everything. Services that begin with "name:" make a rule
+	// about names, without methods, which is none about calls: who may register
+	// nodes of such services, and exchange tokens that were sent to them.
 	Services []string `protobuf:"bytes,7,rep,name=services,proto3" json:"services,omitempty"`
 	Methods  []string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty"`
 	Comment  string   `protobuf:"bytes,9,opt,name=comment,proto3" json:"comment,omitempty"`

@@ -106,8 +106,10 @@ func (p *provider) mayExchange(a *account, shown *claims) error {
 	return badGrant("subject_token is not for this client")
 }
 
-// owns reports whether a service's name is that of the account.
-func (p *provider) owns(a *account, name string) bool { return policy.Owns(a.id, a.roles, name) }
+// owns reports whether an account may hold a service's name.
+func (p *provider) owns(a *account, name string) bool {
+	return p.feed.now.Load().rules.decider.Holds(&policy.Call{Account: a.id, Roles: a.roles, Scopes: a.scopes, Service: name}).Allowed
+}
 
 // audienceOf returns whom a token is asked for, empty if nobody is named: by
 // resource (RFC 8707) or audience (RFC 8693). It is one: what is good at two
