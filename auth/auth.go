@@ -48,6 +48,9 @@ type Token struct {
 	TokenType    string // "Bearer"
 	ExpiresAt    time.Time
 	Scopes       []string
+	// Audience is whom the token is for, one service or topic: whoever else is
+	// sent it refuses it. It is empty when that is not known.
+	Audience []string
 	// Metadata of a verified token holds what the issuer keeps of the account,
 	// and under these names, which nobody else can set: sub (account id),
 	// client_id, type ("service" or "user"), roles (space separated), iss, jti,
@@ -82,7 +85,8 @@ type Auth interface {
 	// verify tokens with, ErrUnavailable. After Stop it goes on by what was
 	// known then.
 	Authorized(ctx context.Context, req Request) (*Token, error)
-	// Token returns the service's own token. It is kept fresh in the
+	// Token returns the service's own token, which is for the issuer itself
+	// where tokens are for one service each: see Source. It is kept fresh in the
 	// background; only while there is none, Token waits for the request under
 	// way, a few seconds at most. It fails with ErrInvalidToken when the
 	// issuer does not take the credentials, with ErrUnavailable or ErrLimited
@@ -100,7 +104,8 @@ type Auth interface {
 	// verifies nothing.
 	FromContext(ctx context.Context) (*Token, bool)
 	// NewContext returns a context that carries t. ClientWrapper sends it with
-	// calls instead of the service's own token.
+	// calls instead of the service's own token, or what it was exchanged for
+	// when it is not for the service that is called: see Exchanger.
 	NewContext(ctx context.Context, t *Token) context.Context
 	// FromHeader returns the token of the one authorization header, in any
 	// letter case. Two of them are refused as none is. It verifies nothing.

@@ -22,6 +22,10 @@ type claims struct {
 	} `json:"act"` // RFC 8693, section 4.1
 }
 
+func (c *claims) marks() marks {
+	return marks{account: c.Subject, id: c.ID, session: c.Session, issued: c.IssuedAt}
+}
+
 // maxNames bounds the scopes and the roles of a token.
 const maxNames = 64
 
@@ -57,5 +61,5 @@ func (c *claims) token(raw string, scopes []string) *Token {
 			delete(md, own.name)
 		}
 	}
-	return &Token{AccessToken: raw, TokenType: Bearer, ExpiresAt: time.Unix(c.Expires, 0), Scopes: scopes, Metadata: md}
+	return &Token{AccessToken: raw, TokenType: Bearer, ExpiresAt: time.Unix(c.Expires, 0), Scopes: scopes, Audience: c.Audience, Metadata: md}
 }

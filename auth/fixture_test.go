@@ -2,6 +2,8 @@ package auth_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -30,6 +32,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{Net: rpctest.New(t), t: t, issuer: authtest.NewIssuer(t)}
+	w.issuer.Audience = place.service
 	w.srv = &authority{issuer: w.issuer, changed: make(chan struct{}), lifetime: 900}
 	return w
 }
@@ -78,7 +81,7 @@ func (w *world) started(opts ...auth.Option) auth.Auth {
 func (w *world) knows(a auth.Auth) {
 	w.t.Helper()
 	rpctest.Eventually(w.t, "the keys are known", func() bool {
-		_, err := authorize(a, w.issuer.Token("nobody", nil))
+		_, err := authorize(a, w.issuer.Token("nobody", map[string]any{"aud": a.(interface{ ServiceName() string }).ServiceName()}))
 		return err == nil || errors.Is(err, auth.ErrForbidden)
 	})
 }
@@ -104,6 +107,7 @@ type authority struct {
 	slow     atomic.Int64 // ns that Token takes
 
 	mu      sync.Mutex
+	asked   []string // for which audiences, in order
 	rules   []*pb.Rule
 	revoked []*pb.Revocation
 	changes []*pb.WatchResponse
@@ -128,6 +132,24 @@ func (a *authority) setRules(rules ...*pb.Rule) {
 	a.tell(&pb.WatchResponse{Rules: &pb.Rules{Rules: rules}})
 }
 
+func (a *authority) ask(audience string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, audience)
+}
+
+// askedFor returns how often a token for the audience was asked for.
+func (a *authority) askedFor(audience string) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, one := range a.asked {
+		if one == audience {
+			n++
+		}
+	}
+	return n
+}
+
 type oauth2Handler struct {
 	pb.Oauth2Handler
 	*authority
@@ -141,13 +163,28 @@ func (h *oauth2Handler) Token(ctx context.Context, req *pb.TokenRequest, rsp *pb
 	}
 	if code := h.fail.Load(); code == 429 {
 		return rpcerr.To(auth.ServiceName, rpcerr.ErrLimited)
-	} else if code != 0 || req.ClientSecret != "s3cret" || req.GrantType != "client_credentials" {
+	} else if code != 0 || req.ClientSecret != "s3cret" {
 		return rpcerr.To(auth.ServiceName, rpcerr.ErrUnauthenticated)
 	}
+	h.ask(strings.Join(req.Audience, " "))
 	now := time.Now().Unix()
-	token := h.issuer.Token(req.ClientId, map[string]any{"iat": now, "exp": now + int64(h.lifetime), "scope": strings.Join(req.Scopes, " ")})
+	subject := req.ClientId
+	if req.SubjectToken != "" {
+		subject = subjectOf(req.SubjectToken)
+	}
+	token := h.issuer.Token(subject, map[string]any{
+		"client_id": req.ClientId, "iat": now, "exp": now + int64(h.lifetime), "scope": strings.Join(req.Scopes, " "), "aud": req.Audience,
+	})
 	rsp.Token = &pb.Token{AccessToken: token, TokenType: "Bearer", ExpiresAt: now + int64(h.lifetime), Scopes: req.Scopes}
 	return nil
+}
+
+// subjectOf returns the sub of a token.
+func subjectOf(token string) string {
+	payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(token+"..", ".")[1]) // what is none has no sub
+	var c struct{ Sub string }
+	_ = json.Unmarshal(payload, &c) // as above
+	return c.Sub
 }
 
 func (h *oauth2Handler) Introspect(ctx context.Context, req *pb.IntrospectRequest, rsp *pb.IntrospectResponse) error {

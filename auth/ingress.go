@@ -37,7 +37,7 @@ func HandlerWrapper(a Auth, opts ...WrapperOption) server.HandlerWrapper {
 	in := newIngress(a, opts)
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		return func(ctx context.Context, req server.Request, rsp any) error {
-			ctx, err := in.admit(ctx, req.Header(), request{in.name(req.Service()), req.Endpoint()})
+			ctx, err := in.admit(ctx, req.Header(), request{service: in.name(req.Service()), method: req.Endpoint()})
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ func SubscriberWrapper(a Auth, opts ...WrapperOption) server.SubscriberWrapper {
 	in := newIngress(a, opts)
 	return func(next server.SubscriberFunc) server.SubscriberFunc {
 		return func(ctx context.Context, msg server.Message) error {
-			ctx, err := in.admit(ctx, msg.Header(), request{in.name(""), msg.Topic()})
+			ctx, err := in.admit(ctx, msg.Header(), request{service: in.name(""), method: msg.Topic(), topic: true})
 			if err != nil {
 				return err
 			}
@@ -62,10 +62,22 @@ func SubscriberWrapper(a Auth, opts ...WrapperOption) server.SubscriberWrapper {
 	}
 }
 
-type request struct{ service, method string }
+// request is an Aimed.
+type request struct {
+	service, method string
+	topic           bool
+}
 
 func (r *request) Service() string { return r.service }
 func (r *request) Method() string  { return r.method }
+
+// Audience implements Aimed.
+func (r *request) Audience() string {
+	if r.topic {
+		return TopicAudience(r.method)
+	}
+	return r.service
+}
 
 // ingress is where calls and messages come in.
 type ingress struct {

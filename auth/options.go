@@ -9,10 +9,8 @@ import (
 	"go-micro.dev/v6/client"
 )
 
-// Bounds and defaults.
+// Bounds.
 const (
-	// DefaultAudience is what tokens must be for unless Audience says otherwise.
-	DefaultAudience = "go-platform"
 	// MaxLifetime bounds the life of tokens that are taken, whatever they say.
 	MaxLifetime = 24 * time.Hour
 	// cacheSize to twice as many good tokens are remembered.
@@ -68,7 +66,12 @@ func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 // slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
-// Audience sets whom tokens must be for, DefaultAudience unless given.
+// Audience sets one audience for all services. Unless given, each token is for
+// one service: callers ask for one for each service that they call, and a
+// service takes none that is for another. With it the own token is for the
+// audience, whoever is called, and tokens for it are taken beside those for this
+// service: whoever is sent one can use it everywhere. It is for fleets of which
+// some know no better.
 func Audience(audience string) Option { return func(o *Options) { o.Audience = audience } }
 
 // Issuer sets who must have made tokens; unless given, who go.micro.srv.auth

@@ -22,7 +22,9 @@ type platform struct {
 	*lifecycle.Plugin
 	opts   Options
 	remote *remote
-	own    *renew.Renewer[*Token]
+	own    *renew.Renewer[*ownToken] // for go.micro.srv.auth
+	owns   *renew.Keyed[*ownToken]   // for whom is called
+	swaps  *renew.Memo[*Token]
 	group  lifecycle.Group
 	heard  atomic.Bool   // the stream of keys, rules and revocations is up
 	tried  chan struct{} // closed when something, or that nobody answers, was heard
@@ -31,8 +33,11 @@ type platform struct {
 
 func newPlatform(opts []Option) *platform {
 	o := NewOptions(opts...)
-	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(o.Audience, o.Issuer, o.now), tried: make(chan struct{})}
-	p.own = renew.New(renew.Config[*Token]{Name: "own token", Fetch: p.remote.fetchToken, Logger: o.Logger})
+	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(&o), tried: make(chan struct{})}
+	fetch := func(ctx context.Context) (*ownToken, time.Duration, error) { return p.fetchOwn(ctx, ServiceName) }
+	p.own = renew.New(renew.Config[*ownToken]{Name: "own token", Fetch: fetch, Logger: o.Logger})
+	p.owns = renew.NewKeyed(renew.KeyedConfig[*ownToken]{Name: "own token for", Fetch: p.fetchOwn})
+	p.swaps = renew.NewMemo[*Token](cacheSize, callTimeout)
 	p.saved = &snapshot{path: o.SnapshotFile, verifier: p.verifier, log: o.Logger, dirty: make(chan struct{}, 1)}
 	p.Plugin = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate, Open: p.open, Close: p.close})
 	return p
@@ -43,7 +48,7 @@ func (p *platform) String() string { return "platform" }
 // ServiceName is the service that the wrappers decide for.
 func (p *platform) ServiceName() string { return p.opts.Service }
 
-func (p *platform) open(context.Context) error {
+func (p *platform) open(ctx context.Context) error {
 	if err := p.saved.load(); err != nil {
 		return fmt.Errorf("auth: option SnapshotFile: %w", err)
 	}
@@ -51,7 +56,8 @@ func (p *platform) open(context.Context) error {
 	if p.opts.Id != "" {
 		p.remote.open()
 		p.own.Open()
-		loops = append(loops, p.own.Loop, p.watch)
+		p.owns.Open(ctx)
+		loops = append(loops, p.own.Loop, p.owns.Loop, p.watch)
 	} else {
 		close(p.tried)
 	}
@@ -104,17 +110,15 @@ func (p *platform) begin(ctx context.Context) {
 
 // Token implements Auth.
 func (p *platform) Token() (*Token, error) {
-	if err := p.Use(context.Background()); err != nil {
+	if err := p.identified(); err != nil {
 		return nil, err
 	}
-	if p.opts.Id == "" {
-		return nil, fmt.Errorf("own token: %w: there is no option Id", ErrInvalidToken)
+	own, err := p.own.Get()
+	if err != nil {
+		return nil, err
 	}
-	return p.own.Get()
+	return own.Token, nil
 }
-
-// Renew has the own token replaced: somebody refused it.
-func (p *platform) Renew() { p.own.Renew() }
 
 // Authorized implements Auth.
 func (p *platform) Authorized(ctx context.Context, req Request) (*Token, error) {
@@ -152,12 +156,22 @@ func (p *platform) Introspect(ctx context.Context) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The wrappers have judged whom a caller's token is for, which may be a topic.
+	if caller, ok := TokenFromContext(ctx); (!ok || caller.AccessToken != token) && !p.isMeant(good, own(p.opts.Service)) && good.client != p.opts.Id {
+		return nil, p.other(own(p.opts.Service))
+	}
 	err = p.remote.introspect(ctx, token)
 	if err != nil && !errors.Is(err, ErrUnavailable) {
 		return nil, err
 	}
 	return good.token, nil
 }
+
+// own is a request to this service.
+type own string
+
+func (o own) Service() string { return string(o) }
+func (own) Method() string    { return "" }
 
 // Revoke implements Auth.
 func (p *platform) Revoke(t *Token) error {

@@ -19,7 +19,7 @@ func TestOptionsAreNamed(t *testing.T) {
 	for option, opts := range map[string][]auth.Option{
 		"Id":           {auth.Id("a\nb"), auth.Secret("s")},
 		"Secret":       {auth.Id("a")},
-		"Audience":     {auth.Service("s"), auth.Audience("")},
+		"Audience":     {auth.Service("s"), auth.Audience("a\nb")},
 		"Service":      {},
 		"Scopes":       {auth.Service("s"), auth.Scopes("a b", "\x00")},
 		"SnapshotFile": {auth.Service("s"), auth.SnapshotFile("relative")},

@@ -6,11 +6,13 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"go-micro.dev/v6/metadata"
 
+	"github.com/micro/go-platform/auth/internal/jwt"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/header"
 	"github.com/micro/go-platform/internal/option"
@@ -19,7 +21,7 @@ import (
 
 // NewOptions returns the defaults with opts applied, which Validate judges.
 func NewOptions(opts ...Option) Options {
-	o := Options{Audience: DefaultAudience, Context: context.Background(), now: time.Now}
+	o := Options{Context: context.Background(), now: time.Now}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -43,7 +45,8 @@ func (o Options) Validate() error {
 	c.That((o.Id == "") == (o.Secret == ""), "Secret", "Id and Secret go together")
 	c.That(len(o.Secret) <= 1024, "Secret", "%d bytes are more than 1024", len(o.Secret))
 	c.That(clean.Name(o.Service, 256), "Service", "%.140q is not 1 to 256 printable bytes, and there is no Id", o.Service)
-	c.That(clean.Name(o.Audience, 256), "Audience", "%.140q is not 1 to 256 printable bytes", o.Audience)
+	c.That(!IsTopicAudience(o.Service), "Service", "%.140q begins like the audience of a topic", o.Service)
+	c.That(o.Audience == "" || clean.Name(o.Audience, 256), "Audience", "%.140q is not at most 256 printable bytes", o.Audience)
 	c.That(len(o.Issuer) <= 256, "Issuer", "%d bytes are more than 256", len(o.Issuer))
 	c.That(len(o.Scopes) <= maxOptionScopes, "Scopes", "%d are more than %d", len(o.Scopes), maxOptionScopes)
 	for _, s := range o.Scopes {
@@ -62,6 +65,15 @@ type Verifier interface {
 	// Verify is Authorized for what was sent as an access token: anything. What
 	// it may wait for is over when ctx ends.
 	Verify(ctx context.Context, accessToken string, req Request) (*Token, error)
+}
+
+// Names is an Auth that knows who may hold the name of a service.
+type Names interface {
+	// Holds returns an ErrForbidden unless the account of a verified token may
+	// hold the name of a service: it is its own or below it ("greeter",
+	// "greeter.kv"), or a rule grants it. It returns ErrUnavailable while no rules
+	// are known.
+	Holds(t *Token, name string) error
 }
 
 // Carrier carries tokens in contexts and headers. Plugins embed it: the
@@ -115,6 +127,17 @@ func (Carrier) NewHeader(md map[string]string, t *Token) map[string]string {
 		md[Header] = value
 	}
 	return md
+}
+
+// IsFor reports whether a token that is about to be sent is for the audience, as
+// far as can be seen without a key: a token that does not say, as one that is no
+// JWT, may be for anybody.
+func IsFor(t *Token, audience string) bool {
+	if len(t.Audience) > 0 {
+		return slices.Contains(t.Audience, audience)
+	}
+	var c jwt.Claims
+	return jwt.Peek(t.AccessToken, &c) != nil || len(c.Audience) == 0 || slices.Contains(c.Audience, audience)
 }
 
 // find returns an authorization and how many there are, in any letter case.

@@ -53,16 +53,31 @@ func plain(ctx context.Context, token string) context.Context {
 
 func isPlain(ctx context.Context) bool { return ctx.Value(plainKey{}) != nil }
 
-// fetchToken gets the service's own token.
-func (r *remote) fetchToken(ctx context.Context) (*Token, time.Duration, error) {
+// fetchToken gets the service's own token for an audience.
+func (r *remote) fetchToken(ctx context.Context, audience string) (*Token, time.Duration, error) {
+	return r.ask(ctx, "own token", audience, &pb.TokenRequest{GrantType: "client_credentials", Scopes: r.opts.Scopes})
+}
+
+// accessTokenType is that of RFC 8693, section 3.
+const accessTokenType = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // not a secret
+
+// exchange gets the token with which the service acts at the audience for whom
+// another one speaks.
+func (r *remote) exchange(ctx context.Context, token, audience string) (*Token, time.Duration, error) {
+	return r.ask(ctx, "another token", audience, &pb.TokenRequest{
+		GrantType: "urn:ietf:params:oauth:grant-type:token-exchange", SubjectToken: token, SubjectTokenType: accessTokenType,
+	})
+}
+
+func (r *remote) ask(ctx context.Context, doing, audience string, req *pb.TokenRequest) (*Token, time.Duration, error) {
 	c, err := r.get()
 	if err != nil {
 		return nil, 0, err
 	}
 	ctx = plain(ctx, "")
-	req := &pb.TokenRequest{GrantType: "client_credentials", ClientId: r.opts.Id, ClientSecret: r.opts.Secret, Scopes: r.opts.Scopes}
+	req.ClientId, req.ClientSecret, req.Audience = r.opts.Id, r.opts.Secret, []string{audience}
 	var rsp *pb.TokenResponse
-	err = r.servers.Call(ctx, "own token", callTimeout, func(opts ...client.CallOption) (err error) {
+	err = r.servers.Call(ctx, doing, callTimeout, func(opts ...client.CallOption) (err error) {
 		rsp, err = pb.NewOauth2Service(ServiceName, c).Token(ctx, req, opts...)
 		return err
 	})
@@ -71,12 +86,13 @@ func (r *remote) fetchToken(ctx context.Context) (*Token, time.Duration, error) 
 	}
 	t := fromWire(rsp.GetToken())
 	if _, ok := format(t); !ok {
-		return nil, 0, fmt.Errorf("own token: %w: %s sent none that can be used", ErrInvalidToken, ServiceName)
+		return nil, 0, fmt.Errorf("%s: %w: %s sent none that can be used", doing, ErrInvalidToken, ServiceName)
 	}
 	lifetime := lifetime(t)
 	if lifetime <= 0 {
-		return nil, 0, fmt.Errorf("own token: %w: it has expired", ErrInvalidToken)
+		return nil, 0, fmt.Errorf("%s: %w: it has expired", doing, ErrInvalidToken)
 	}
+	t.Audience = []string{audience}
 	return t, lifetime, nil
 }
 

@@ -3,6 +3,12 @@ package auth
 // Rule allows or denies calls. Of the rules that match a call the one with the
 // highest Priority decides; of equal ones a denial. Without any rule a good token
 // may call everything; as soon as there is one, what none matches is denied.
+//
+// A rule whose Services begin with "name:" is about names and no calls: who may
+// register nodes of the service, and exchange tokens that were sent to it. It
+// has no Methods. Where none matches, names belong to the account of that id, and
+// those below it too ("greeter", "greeter.kv"); "go.micro.srv.*" need the role
+// "platform" besides.
 type Rule struct {
 	Id       string // 1 to 128 printable bytes, no other rule's
 	Effect   string // "allow" or "deny"

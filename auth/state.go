@@ -78,7 +78,7 @@ func (v *verifier) expect(issuer string) *jwt.Expect {
 		issuer = v.issuer
 	}
 	return &jwt.Expect{
-		Issuer: issuer, Audience: v.audience, MaxLifetime: MaxLifetime, Now: v.now,
+		Issuer: issuer, AnyAudience: true, MaxLifetime: MaxLifetime, Now: v.now,
 		Types: []string{"at+jwt", "application/at+jwt"}, Algs: []string{jwt.EdDSA, jwt.ES256},
 	}
 }
@@ -134,13 +134,13 @@ func (r *revocations) with(more []*pb.Revocation, now time.Time) *revocations {
 	return made
 }
 
-func (r *revocations) has(t *verified) bool {
-	if _, ok := r.ids[t.claims.id]; ok {
+func (r *revocations) has(m marks) bool {
+	if _, ok := r.ids[m.id]; ok {
 		return true
 	}
-	if _, ok := r.sessions[t.claims.session]; ok && t.claims.session != "" {
+	if _, ok := r.sessions[m.session]; ok && m.session != "" {
 		return true
 	}
-	before, ok := r.accounts[t.call.Account]
-	return ok && t.claims.issued < before
+	before, ok := r.accounts[m.account]
+	return ok && m.issued < before
 }

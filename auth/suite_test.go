@@ -41,28 +41,34 @@ func newReal(t testing.TB) *real {
 func (r *real) admin() context.Context {
 	r.t.Helper()
 	if r.as == nil {
-		r.as = metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret)})
+		r.as = metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret, auth.ServiceName)})
 	}
 	return r.as
 }
 
-func (r *real) token(id, secret string, scopes ...string) string {
+func (r *real) token(id, secret, audience string, scopes ...string) string {
 	r.t.Helper()
-	rsp, err := r.oauth.Token(context.Background(), &pb.TokenRequest{GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes})
+	rsp, err := r.oauth.Token(context.Background(), &pb.TokenRequest{GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes, Audience: []string{audience}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return rsp.Token.AccessToken
 }
 
-// account makes an account, if it is new, and returns a token of it.
+// account makes an account, if it is new, and returns a token of it for the
+// suite's service.
 func (r *real) account(id string, scopes ...string) string {
+	r.t.Helper()
+	return r.accountFor(id, authtest.Service, scopes...)
+}
+
+func (r *real) accountFor(id, audience string, scopes ...string) string {
 	r.t.Helper()
 	_, err := r.accounts.Create(r.admin(), &pb.CreateRequest{Account: &pb.Record{Id: id, Type: "service", ClientId: id, ClientSecret: id + " secret", Scopes: scopes}})
 	if err != nil && call.Code(err) != 409 {
 		r.t.Fatal(err)
 	}
-	return r.token(id, id+" secret", scopes...)
+	return r.token(id, id+" secret", audience, scopes...)
 }
 
 func (r *real) setRules(rules ...*pb.Rule) {
@@ -93,12 +99,14 @@ func realFixture(t testing.TB, opts ...auth.Option) *authtest.Fixture {
 	return &authtest.Fixture{
 		Auth: a, Own: authtest.Service,
 		Token:    func(_ testing.TB, account string, scopes ...string) string { return r.account(account, scopes...) },
+		TokenFor: func(_ testing.TB, account, audience string) string { return r.accountFor(account, audience) },
 		SetRules: func(_ testing.TB, rules ...auth.Rule) { r.setRules(plugin.Rules(rules...)...) },
 	}
 }
 
-func TestPlatform(t *testing.T)       { authtest.Run(t, realFixture) }
-func TestPlatformPolicy(t *testing.T) { authtest.RunPolicy(t, realFixture) }
+func TestPlatform(t *testing.T)         { authtest.Run(t, realFixture) }
+func TestPlatformAudience(t *testing.T) { authtest.RunAudience(t, realFixture) }
+func TestPlatformPolicy(t *testing.T)   { authtest.RunPolicy(t, realFixture) }
 
 // An account that is deleted loses its tokens everywhere at once.
 func TestDeletedAccount(t *testing.T) {
@@ -109,7 +117,7 @@ func TestDeletedAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = a.Stop() }() // the test is over
-	token := r.account("shop.gone")
+	token := r.accountFor("shop.gone", "shop.orders")
 	rpctest.Eventually(t, "it is good", func() bool { _, err := authorize(a, token); return err == nil })
 	if _, err := r.accounts.Delete(r.admin(), &pb.DeleteRequest{Id: "shop.gone"}); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,8 @@
 package auth
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,27 +13,33 @@ import (
 
 // verifier judges tokens and calls by what it was told last.
 type verifier struct {
-	audience, issuer string
-	now              func() time.Time
-	cache            *jwt.Cache[*verified]
-	state            atomic.Pointer[state] // nil while nothing is known
-	mu               sync.Mutex            // of those who replace the state
+	service, id string // of this Auth
+	shared      string // the audience of all, if there is one
+	issuer      string
+	now         func() time.Time
+	cache       *jwt.Cache[*verified]
+	state       atomic.Pointer[state] // nil while nothing is known
+	mu          sync.Mutex            // of those who replace the state
 }
 
 // verified is a token that was good.
 type verified struct {
 	token  *Token
 	call   policy.Call // what the token says of it
-	claims struct {
-		id, session string
-		issued      int64
-	}
-	key   *jwt.Key
-	until time.Time // its end and the leeway, by the monotonic clock
+	client string      // who was given it
+	claims marks
+	key    *jwt.Key
+	until  time.Time // its end and the leeway, by the monotonic clock
 	// fits is the last generation of the state that had no objection. A state
 	// of another looks again whether the key is trusted still and the token
 	// not revoked, which costs little: the signature stays good.
 	fits atomic.Uint64
+}
+
+// marks are what a token is revoked by.
+type marks struct {
+	account, id, session string
+	issued               int64
 }
 
 // Ready returns why no token can be verified yet, for readiness checks.
@@ -44,8 +50,8 @@ func (v *verifier) Ready() error {
 	return nil
 }
 
-func newVerifier(audience, issuer string, now func() time.Time) *verifier {
-	return &verifier{audience: audience, issuer: issuer, now: now, cache: jwt.NewCache[*verified](cacheSize)}
+func newVerifier(o *Options) *verifier {
+	return &verifier{service: o.Service, id: o.Id, shared: o.Audience, issuer: o.Issuer, now: o.now, cache: jwt.NewCache[*verified](cacheSize)}
 }
 
 var (
@@ -61,12 +67,62 @@ func (v *verifier) verify(accessToken string, req Request) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !v.isMeant(good, req) {
+		return nil, v.other(req)
+	}
 	call := good.call
 	call.Service, call.Method = req.Service(), req.Method()
 	if d := s.rules.Decide(&call); !d.Allowed {
 		return nil, forbidden(&call, d.Reason)
 	}
 	return good.token, nil
+}
+
+// other is the error of a token that is for somebody else. It says who asks: a
+// service that is registered under a name that its option Service does not have
+// sees nothing else.
+func (v *verifier) other(req Request) error {
+	name := v.service
+	if aimed, ok := req.(Aimed); ok {
+		name = aimed.Audience()
+	}
+	return fmt.Errorf("%w: for another audience than %.256q", ErrInvalidToken, name)
+}
+
+// isMeant reports whether a token was made to be shown where it was.
+func (v *verifier) isMeant(good *verified, req Request) bool {
+	audience := good.token.Audience
+	if aimed, ok := req.(Aimed); ok {
+		return v.isFor(audience, aimed.Audience())
+	}
+	// What a caller writes into a request counts for tokens alone that nobody but
+	// this service was given: it asks what the other side would say.
+	return v.isFor(audience, v.service) || v.id != "" && good.client == v.id && v.isFor(audience, req.Service())
+}
+
+// isFor reports whether a token for audience is good at name, which is a service
+// or a topic. What a plugin of kv serves beside a server of the rpc stack has
+// the server's name with ".kv", and is behind the same wrappers.
+func (v *verifier) isFor(audience []string, name string) bool {
+	for _, a := range audience {
+		if a == name || v.shared != "" && a == v.shared || strings.HasPrefix(a, name) && a[len(name):] == ".kv" && !IsTopicAudience(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Holds implements Names.
+func (v *verifier) Holds(t *Token, name string) error {
+	s := v.state.Load()
+	if s == nil {
+		return errUnknown
+	}
+	call := policy.Call{Account: t.Account(), Roles: strings.Fields(t.Metadata["roles"]), Scopes: t.Scopes, Service: name}
+	if d := s.rules.Holds(&call); !d.Allowed {
+		return fmt.Errorf("%w: %.128q may not hold the name %.256q: %s", ErrForbidden, call.Account, name, d.Reason)
+	}
+	return nil
 }
 
 func forbidden(c *policy.Call, reason string) error {
@@ -102,7 +158,7 @@ func (v *verifier) still(s *state, good *verified) error {
 	if !good.key.Equal(s.keys.Get(good.key.ID)) {
 		return errRotated
 	}
-	if s.revoked.has(good) {
+	if s.revoked.has(good.claims) {
 		return errRevoked
 	}
 	good.fits.Store(s.generation)
@@ -121,7 +177,7 @@ func (v *verifier) examine(s *state, raw string) (*verified, error) {
 	}
 	good := &verified{token: c.token(raw, scopes), key: key}
 	good.call = policy.Call{Account: c.Subject, Roles: c.Roles, Scopes: scopes}
-	good.claims.id, good.claims.session, good.claims.issued = c.ID, c.Session, c.IssuedAt
+	good.client, good.claims = c.ClientID, c.marks()
 	good.until = time.Now().Add(good.token.ExpiresAt.Sub(v.now()) + jwt.Leeway)
 	if err := v.still(s, good); err != nil {
 		return nil, err
@@ -130,8 +186,8 @@ func (v *verifier) examine(s *state, raw string) (*verified, error) {
 	return good, nil
 }
 
-// isRevoked reports whether a token would be good but for a revocation.
-func (v *verifier) isRevoked(raw string) bool {
-	_, _, err := v.check(raw)
-	return errors.Is(err, errRevoked)
+// isRevoked reports whether a token with these marks was taken back.
+func (v *verifier) isRevoked(m marks) bool {
+	s := v.state.Load()
+	return s != nil && s.revoked.has(m)
 }

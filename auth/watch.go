@@ -136,8 +136,9 @@ func (p *platform) learn(change *pb.WatchResponse) error {
 		return err
 	}
 	p.saved.mark()
-	if own, ok := p.own.Peek(); ok && p.isRevoked(own.AccessToken) {
+	if own, ok := p.own.Peek(); ok && p.isRevoked(own.marks) {
 		p.own.Renew()
 	}
+	p.owns.RenewIf(func(o *ownToken) bool { return p.isRevoked(o.marks) })
 	return nil
 }

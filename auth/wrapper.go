@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 
 	"go-micro.dev/v6/client"
@@ -22,9 +23,11 @@ type wrapperOptions struct {
 }
 
 // Forward has ClientWrapper send the verified token of the caller on, where a
-// handler makes calls for it. Whoever is called can then act as that caller for
-// as long as the token lives: exchange it for a narrower one (RFC 8693) where
-// that is too much. Where there is no caller the service's own token is sent.
+// handler makes calls for it, exchanged for one for whom is called if the Auth
+// can (see Exchanger): whoever is called can then act as that caller, through
+// another exchange, for as long as the token lives. The token of a message is
+// exchanged for none: calls that its subscriber makes go without. Where there is
+// no caller the service's own token is sent.
 func Forward() WrapperOption { return func(o *wrapperOptions) { o.forward = true } }
 
 // Open names methods ("Handler.Method", "Handler.*") and, for SubscriberWrapper,
@@ -54,8 +57,10 @@ func newWrapperOptions(opts []WrapperOption) wrapperOptions {
 
 // ClientWrapper sends a token with every Call, Stream and Publish: the one that
 // NewContext put into the context, else with Forward the caller's, else the
-// service's own. While there is none the call goes without, so that what needs
-// no token works before the issuer does. All other metadata is kept. An
+// service's own. It is one for the service that is called, or for the topic of
+// the message, if the Auth has such: see Source and Exchanger. While there is
+// none the call goes without, so that what needs no token works before the issuer
+// does. All other metadata is kept. An
 // authorization that is in the metadata never leaves: go-micro would pass a
 // caller's on to whomever its handler calls.
 //
@@ -82,20 +87,37 @@ type clientWrapper struct {
 	auth    Auth
 	options wrapperOptions
 	editor  *header.Editor
-	own     atomic.Pointer[ownHeader]
+	own     atomic.Pointer[map[target]*ownHeader]
 }
 
-// ownHeader saves making the header's value for each call.
-type ownHeader struct {
-	token *Token
-	value string
+// target is a service or a topic.
+type target struct {
+	name  string
+	topic bool
 }
+
+func (t target) audience() string {
+	if t.topic {
+		return TopicAudience(t.name)
+	}
+	return t.name
+}
+
+// ownHeader saves making the audience and the header's value for each call.
+type ownHeader struct {
+	audience string
+	token    *Token
+	value    string
+}
+
+// maxOwnHeaders bounds what is saved.
+const maxOwnHeaders = 1024
 
 func (w *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
 	if isPlain(ctx) {
 		return w.Client.Call(ctx, req, rsp, opts...)
 	}
-	ctx, sent := w.outgoing(ctx)
+	ctx, sent := w.outgoing(ctx, target{name: req.Service()})
 	return w.seen(sent, w.Client.Call(ctx, req, rsp, opts...))
 }
 
@@ -103,7 +125,7 @@ func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...
 	if isPlain(ctx) {
 		return w.Client.Stream(ctx, req, opts...)
 	}
-	ctx, sent := w.outgoing(ctx)
+	ctx, sent := w.outgoing(ctx, target{name: req.Service()})
 	s, err := w.Client.Stream(ctx, req, opts...)
 	if err != nil {
 		return s, w.seen(sent, err)
@@ -115,47 +137,90 @@ func (w *clientWrapper) Publish(ctx context.Context, msg client.Message, opts ..
 	if isPlain(ctx) {
 		return w.Client.Publish(ctx, msg, opts...)
 	}
-	ctx, _ = w.outgoing(ctx)
+	ctx, _ = w.outgoing(ctx, target{msg.Topic(), true})
 	return w.Client.Publish(ctx, msg, opts...)
 }
 
 // whose says which token went with a call.
 type whose struct {
-	own bool
-	err error // why none did
+	own string // the audience of the own token, if that went
+	err error  // why none did
 }
 
 // outgoing returns ctx with metadata that holds one authorization or none.
-func (w *clientWrapper) outgoing(ctx context.Context) (context.Context, whose) {
-	value, sent := w.authorization(ctx)
+func (w *clientWrapper) outgoing(ctx context.Context, to target) (context.Context, whose) {
+	value, sent := w.authorization(ctx, to)
 	return w.editor.With(ctx, value), sent
 }
 
-func (w *clientWrapper) authorization(ctx context.Context) (string, whose) {
+func (w *clientWrapper) authorization(ctx context.Context, to target) (string, whose) {
 	t := carried(ctx)
 	if t == nil && w.options.forward {
 		t, _ = TokenFromContext(ctx)
 	}
 	if t != nil {
-		value, ok := format(t)
-		if !ok {
-			return "", whose{err: ErrInvalidToken}
-		}
-		return value, whose{}
+		return w.others(ctx, t, to)
 	}
-	t, err := w.auth.Token()
+	var kept *ownHeader
+	if all := w.own.Load(); all != nil {
+		kept = (*all)[to]
+	}
+	if kept == nil {
+		kept = &ownHeader{audience: to.audience()}
+	}
+	t, err := w.mine(kept.audience)
 	if err != nil {
-		return "", whose{own: true, err: err}
+		return "", whose{err: err}
 	}
-	if kept := w.own.Load(); kept != nil && kept.token == t {
-		return kept.value, whose{own: true}
+	if kept.token == t {
+		return kept.value, whose{own: kept.audience}
 	}
 	value, ok := format(t)
 	if !ok {
-		return "", whose{own: true, err: ErrInvalidToken}
+		return "", whose{err: ErrInvalidToken}
 	}
-	w.own.Store(&ownHeader{t, value})
-	return value, whose{own: true}
+	w.keep(to, &ownHeader{kept.audience, t, value})
+	return value, whose{own: kept.audience}
+}
+
+// mine returns the own token to send to the audience.
+func (w *clientWrapper) mine(audience string) (*Token, error) {
+	if s, ok := w.auth.(Source); ok {
+		return s.TokenFor(audience)
+	}
+	return w.auth.Token()
+}
+
+// others returns somebody else's token, exchanged for one for whom it is sent to.
+func (w *clientWrapper) others(ctx context.Context, t *Token, to target) (string, whose) {
+	if _, ok := format(t); !ok {
+		return "", whose{err: ErrInvalidToken}
+	}
+	if e, ok := w.auth.(Exchanger); ok {
+		var err error
+		if t, err = e.Exchange(ctx, t, to.audience()); err != nil {
+			return "", whose{err: err}
+		}
+	}
+	value, ok := format(t)
+	if !ok {
+		return "", whose{err: ErrInvalidToken}
+	}
+	return value, whose{}
+}
+
+// keep saves a header. Of two at the same time one may be lost, and made again.
+func (w *clientWrapper) keep(to target, made *ownHeader) {
+	to.name = strings.Clone(to.name)
+	all := map[target]*ownHeader{to: made}
+	if old := w.own.Load(); old != nil && len(*old) < maxOwnHeaders {
+		for k, v := range *old {
+			if k != to {
+				all[k] = v
+			}
+		}
+	}
+	w.own.Store(&all)
 }
 
 // seen gives a refusal its sentinel and has an own token that was refused
@@ -166,14 +231,24 @@ func (w *clientWrapper) seen(sent whose, err error) error {
 	}
 	switch call.Code(err) {
 	case 401:
-		if r, ok := w.auth.(interface{ Renew() }); ok && sent.own && sent.err == nil {
-			r.Renew()
-		}
+		w.refused(sent)
 		return &refusal{err, ErrInvalidToken, sent.err}
 	case 403:
 		return &refusal{err, ErrForbidden, nil}
 	}
 	return err
+}
+
+func (w *clientWrapper) refused(sent whose) {
+	if sent.own == "" {
+		return
+	}
+	switch r := w.auth.(type) {
+	case interface{ RenewFor(audience string) }:
+		r.RenewFor(sent.own)
+	case interface{ Renew() }:
+		r.Renew()
+	}
 }
 
 // refusal is an error of the other side, unchanged, that is a sentinel too.

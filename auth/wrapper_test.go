@@ -182,12 +182,35 @@ func (s *sent) Stream(ctx context.Context, _ client.Request, _ ...client.CallOpt
 	return nil, s.Call(ctx, nil, nil)
 }
 
+// to is a call of a service.
+func to(service string) client.Request { return clientRequest{service: service} }
+
+type clientRequest struct {
+	client.Request
+	service string
+}
+
+func (r clientRequest) Service() string { return r.service }
+
+// about is a message of a topic.
+func about(topic string) client.Message { return message{topic: topic} }
+
+type message struct {
+	client.Message
+	topic string
+}
+
+func (m message) Topic() string { return m.topic }
+
 func TestClientWrapperChoosesTheToken(t *testing.T) {
 	w := newWorld(t).up()
 	a := w.started()
-	own, err := a.Token()
-	if err != nil {
-		t.Fatal(err)
+	own := func(audience string) string {
+		mine, err := a.(auth.Source).TokenFor(audience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mine.AccessToken
 	}
 	chosen := &auth.Token{AccessToken: "chosen"}
 	inbound := metadata.NewContext(context.Background(), metadata.Metadata{"Authorization": "Bearer inbound", "AUTHORIZATION": "Bearer inbound2", "x-keep": "1"})
@@ -197,11 +220,11 @@ func TestClientWrapperChoosesTheToken(t *testing.T) {
 		opts []auth.WrapperOption
 		want string
 	}{
-		"own":                          {context.Background(), nil, own.AccessToken},
-		"own, not the inbound":         {inbound, nil, own.AccessToken},
-		"own, not the caller's":        {handling, nil, own.AccessToken},
+		"own":                          {context.Background(), nil, "own"},
+		"own, not the inbound":         {inbound, nil, "own"},
+		"own, not the caller's":        {handling, nil, "own"},
 		"the caller's, told to":        {handling, []auth.WrapperOption{auth.Forward()}, "caller"},
-		"own, told to but no caller":   {inbound, []auth.WrapperOption{auth.Forward()}, own.AccessToken},
+		"own, told to but no caller":   {inbound, []auth.WrapperOption{auth.Forward()}, "own"},
 		"chosen":                       {a.NewContext(handling, chosen), nil, "chosen"},
 		"chosen before the caller's":   {a.NewContext(handling, chosen), []auth.WrapperOption{auth.Forward()}, "chosen"},
 		"chosen, with CR LF: none":     {a.NewContext(handling, &auth.Token{AccessToken: "x\r\ny: z"}), nil, ""},
@@ -211,16 +234,21 @@ func TestClientWrapperChoosesTheToken(t *testing.T) {
 		out := &sent{}
 		wrapped := auth.ClientWrapper(a, c.opts...)(out)
 		for kind, send := range map[string]func() error{
-			"Call":    func() error { return wrapped.Call(c.ctx, nil, nil) },
-			"Publish": func() error { return wrapped.Publish(c.ctx, nil) },
-			"Stream":  func() error { _, err := wrapped.Stream(c.ctx, nil); return err },
+			"Call":    func() error { return wrapped.Call(c.ctx, to("shop.stock"), nil) },
+			"Publish": func() error { return wrapped.Publish(c.ctx, about("news")) },
+			"Stream":  func() error { _, err := wrapped.Stream(c.ctx, to("shop.stock")); return err },
 		} {
 			if err := send(); err != nil {
 				t.Fatal(err)
 			}
 			want := "Bearer " + c.want
-			if c.want == "" {
+			switch {
+			case c.want == "":
 				want = ""
+			case c.want == "own" && kind == "Publish":
+				want = "Bearer " + own("topic:news")
+			case c.want == "own":
+				want = "Bearer " + own("shop.stock")
 			}
 			if out.md["authorization"] != want || len(out.md) > 2 || out.md["Authorization"] != "" {
 				t.Errorf("%s: %s sent %v", name, kind, out.md)
@@ -238,14 +266,14 @@ func TestRefusalsAreSentinels(t *testing.T) {
 	for code, want := range map[int32]error{401: auth.ErrInvalidToken, 403: auth.ErrForbidden} {
 		from := merrors.New("shop.orders", "because", code)
 		for stack, raw := range map[string]error{"grpc": from, "rpc": errors.New(from.Error())} {
-			err := auth.ClientWrapper(a)(&sent{err: raw}).Call(context.Background(), nil, nil)
+			err := auth.ClientWrapper(a)(&sent{err: raw}).Call(context.Background(), to("shop.stock"), nil)
 			if !errors.Is(err, want) || !errors.Is(err, raw) || call.Code(err) != code || merrors.FromError(err).Detail != "because" {
 				t.Errorf("%s %d: %v", stack, code, err)
 			}
 		}
 	}
 	other := errors.New("other")
-	if err := auth.ClientWrapper(a)(&sent{err: other}).Call(context.Background(), nil, nil); err != other { //nolint:errorlint // it must be the same
+	if err := auth.ClientWrapper(a)(&sent{err: other}).Call(context.Background(), to("shop.stock"), nil); err != other { //nolint:errorlint // it must be the same
 		t.Errorf("got %v", err)
 	}
 }
@@ -254,16 +282,17 @@ func TestRefusalsAreSentinels(t *testing.T) {
 func TestRefusedOwnTokenIsRenewed(t *testing.T) {
 	w := newWorld(t).up()
 	a := w.started()
-	first, err := a.Token()
+	mine := a.(auth.Source)
+	first, err := mine.TokenFor("shop.stock")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := auth.ClientWrapper(a)(&sent{err: merrors.Unauthorized("s", "no")})
 	for range 100 {
-		_ = c.Call(context.Background(), nil, nil) // refused, as above
+		_ = c.Call(context.Background(), to("shop.stock"), nil) // refused, as above
 	}
-	rpctest.Eventually(t, "another token", func() bool { next, err := a.Token(); return err == nil && next != first })
-	if n := w.srv.calls.Load(); n != 2 {
+	rpctest.Eventually(t, "another token", func() bool { next, err := mine.TokenFor("shop.stock"); return err == nil && next != first })
+	if n := w.srv.askedFor("shop.stock"); n != 2 {
 		t.Errorf("%d requests for tokens", n)
 	}
 }
@@ -278,11 +307,11 @@ func TestCallsBeforeTheIssuer(t *testing.T) {
 	}
 	out := &sent{}
 	c := auth.ClientWrapper(a)(out)
-	if err := c.Call(context.Background(), nil, nil); err != nil || len(out.md) != 0 {
+	if err := c.Call(context.Background(), to("shop.stock"), nil); err != nil || len(out.md) != 0 {
 		t.Errorf("%v %v", err, out.md)
 	}
 	out.err = merrors.Unauthorized("s", "no token")
-	if err := c.Call(context.Background(), nil, nil); !errors.Is(err, auth.ErrInvalidToken) || !errors.Is(err, auth.ErrUnavailable) {
+	if err := c.Call(context.Background(), to("shop.stock"), nil); !errors.Is(err, auth.ErrInvalidToken) || !errors.Is(err, auth.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -366,15 +395,15 @@ func TestOrderOfWrappers(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = l.Stop() }) // the test is over
 	clients := []client.Wrapper{auth.ClientWrapper(a), trace.ClientWrapper(tr, nil), log.ClientWrapper(l)}
-	handlers := []server.HandlerWrapper{auth.HandlerWrapper(a), trace.HandlerWrapper(tr, nil), log.HandlerWrapper(l)}
 	for n, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
 		rpctest.Stacks(t, func(t *testing.T, stack string) {
 			var cw []client.Wrapper
 			var hw []server.Option
+			name := fmt.Sprint("order", n, stack)
+			handlers := []server.HandlerWrapper{auth.HandlerWrapper(a, auth.As(name)), trace.HandlerWrapper(tr, nil), log.HandlerWrapper(l)}
 			for _, i := range order {
 				cw, hw = append(cw, clients[i]), append(hw, server.WrapHandler(handlers[i]))
 			}
-			name := fmt.Sprint("order", n, stack)
 			w.Serve(stack, name, hw...)
 			rsp, err := echo.NewEchoService(name, w.Client(stack, cw...)).Call(metadata.NewContext(t.Context(), metadata.Metadata{"x-a": "1"}), &echo.Request{})
 			if err != nil {

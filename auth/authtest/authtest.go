@@ -22,8 +22,11 @@ type Fixture struct {
 	// Auth is not started. Its own account is Own, its service "suite".
 	Auth auth.Auth
 	Own  string
-	// Token returns a good access token of a new account with the scopes.
+	// Token returns a good access token of a new account with the scopes, for the
+	// service.
 	Token func(t testing.TB, account string, scopes ...string) string
+	// TokenFor returns one for another audience, for RunAudience.
+	TokenFor func(t testing.TB, account, audience string) string
 	// SetRules replaces the rules, for RunPolicy.
 	SetRules func(t testing.TB, rules ...auth.Rule)
 	// Within is how long the plugin may take to hear of a change. Default a minute.
@@ -42,6 +45,14 @@ const Service = "suite"
 func (f *Fixture) authorize(token, method string) (*auth.Token, error) {
 	ctx := f.Auth.NewContext(context.Background(), &auth.Token{AccessToken: token, TokenType: "Bearer"})
 	return f.Auth.Authorized(ctx, request{Service, method})
+}
+
+// own returns the own token that the service itself would be sent.
+func (f *Fixture) own() (*auth.Token, error) {
+	if s, ok := f.Auth.(auth.Source); ok {
+		return s.TokenFor(Service)
+	}
+	return f.Auth.Token()
 }
 
 func (f *Fixture) start(t *testing.T) {
@@ -100,7 +111,11 @@ func ownToken(t *testing.T, f *Fixture) {
 		t.Errorf("not cached: %v", err)
 	}
 	f.eventually(t, "the own token is good", func() bool {
-		verified, err := f.authorize(first.AccessToken, "Suite.Call")
+		mine, err := f.own()
+		if err != nil {
+			return false
+		}
+		verified, err := f.authorize(mine.AccessToken, "Suite.Call")
 		return err == nil && verified.Account() == f.Own
 	})
 }
@@ -235,6 +250,14 @@ func (l *loop) Call(ctx context.Context, req client.Request, rsp any, _ ...clien
 	return l.handler(metadata.NewContext(context.Background(), md), serverRequest{}, rsp)
 }
 
+// clientRequest is a call of a service.
+type clientRequest struct {
+	client.Request
+	service string
+}
+
+func (r clientRequest) Service() string { return r.service }
+
 type serverRequest struct{ server.Request }
 
 func (serverRequest) Service() string           { return Service }
@@ -254,12 +277,12 @@ func wrappers(t *testing.T, f *Fixture) {
 	})}
 	c := auth.ClientWrapper(f.Auth)(l)
 	ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-keep": "1", "Authorization": "Bearer inbound"})
-	f.eventually(t, "a call with the own token", func() bool { return c.Call(ctx, nil, nil) == nil })
+	f.eventually(t, "a call with the own token", func() bool { return c.Call(ctx, clientRequest{service: Service}, nil) == nil })
 	if caller != f.Own || len(left) != 1 || left["x-keep"] != "1" {
 		t.Errorf("the handler saw %q and %v", caller, left)
 	}
 	chosen := f.Auth.NewContext(ctx, &auth.Token{AccessToken: f.Token(t, "suite.chosen"), TokenType: "Bearer"})
-	if err := c.Call(chosen, nil, nil); err != nil || caller != "suite.chosen" {
+	if err := c.Call(chosen, clientRequest{service: Service}, nil); err != nil || caller != "suite.chosen" {
 		t.Errorf("a chosen token: %q, %v", caller, err)
 	}
 	var e *merrors.Error

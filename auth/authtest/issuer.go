@@ -24,6 +24,9 @@ const IssuerName = "test-issuer"
 // Issuer signs whatever it is told to, like an issuer of tokens and like those
 // who would pass for one.
 type Issuer struct {
+	// Audience is the aud of tokens, Service unless another is set.
+	Audience string
+
 	tb testing.TB
 	mu sync.Mutex
 	// The keys: an Ed25519 one that signs, a P-256 one beside it.
@@ -36,7 +39,7 @@ type Issuer struct {
 // NewIssuer returns an Issuer with keys of its own.
 func NewIssuer(tb testing.TB) *Issuer {
 	tb.Helper()
-	i := &Issuer{tb: tb}
+	i := &Issuer{tb: tb, Audience: Service}
 	i.Rotate(true)
 	return i
 }
@@ -96,7 +99,7 @@ func (i *Issuer) Keys() []byte {
 func (i *Issuer) Claims(account string, change map[string]any) map[string]any {
 	now := time.Now().Unix()
 	c := map[string]any{
-		"iss": IssuerName, "sub": account, "client_id": account, "aud": "go-platform", "type": "service",
+		"iss": IssuerName, "sub": account, "client_id": account, "aud": i.Audience, "type": "service",
 		"iat": now, "nbf": now, "exp": now + 900, "jti": rand.Text(), "sid": rand.Text(),
 	}
 	return merge(c, change)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -29,12 +30,17 @@ type Auth struct {
 	mu     sync.RWMutex
 	tokens map[string]*issued
 	rules  *policy.Set
-	own    *auth.Token
+	own    map[string]*auth.Token // by audience
+	swaps  map[swap]*auth.Token
 }
+
+// swap is a token that was exchanged for another.
+type swap struct{ token, audience string }
 
 type issued struct {
 	token   *auth.Token
 	account Account
+	client  string // who was given it
 }
 
 // Account is whom a token speaks for.
@@ -83,14 +89,20 @@ func (a *Auth) SetRules(rules ...auth.Rule) error {
 	return nil
 }
 
-// Issue returns a new token for an account.
+// Issue returns a new token of an account for this service.
 func (a *Auth) Issue(account Account) (*auth.Token, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.issue(account)
+	return a.IssueFor(account, a.opts.Service)
 }
 
-func (a *Auth) issue(account Account) (*auth.Token, error) {
+// IssueFor returns a new token of an account for an audience: a service, or
+// auth.TopicAudience of a topic.
+func (a *Auth) IssueFor(account Account, audience string) (*auth.Token, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.issue(account, audience)
+}
+
+func (a *Auth) issue(account Account, audience string) (*auth.Token, error) {
 	if account.ID == "" {
 		return nil, fmt.Errorf("issue: %w: an account without ID", auth.ErrInvalid)
 	}
@@ -107,11 +119,12 @@ func (a *Auth) issue(account Account) (*auth.Token, error) {
 	id := rand.Text()
 	t := &auth.Token{
 		AccessToken: rand.Text() + rand.Text(), TokenType: auth.Bearer, ExpiresAt: time.Now().Add(a.lifetime), Scopes: account.Scopes,
+		Audience: []string{audience},
 		Metadata: map[string]string{
 			"sub": account.ID, "client_id": account.ID, "type": account.Type, "roles": strings.Join(account.Roles, " "), "jti": id, "sid": id, "iss": "memory",
 		},
 	}
-	a.tokens[t.AccessToken] = &issued{t, account}
+	a.tokens[t.AccessToken] = &issued{t, account, account.ID}
 	return t, nil
 }
 
@@ -122,6 +135,7 @@ func (a *Auth) sweep() {
 			delete(a.tokens, key)
 		}
 	}
+	maps.DeleteFunc(a.swaps, func(_ swap, t *auth.Token) bool { return a.tokens[t.AccessToken] == nil })
 }
 
 // Start implements auth.Auth.
@@ -137,27 +151,69 @@ func (a *Auth) String() string { return "memory" }
 func (a *Auth) ServiceName() string { return a.opts.Service }
 
 // Token implements auth.Auth.
-func (a *Auth) Token() (*auth.Token, error) {
+func (a *Auth) Token() (*auth.Token, error) { return a.TokenFor(auth.ServiceName) }
+
+// TokenFor implements auth.Source.
+func (a *Auth) TokenFor(audience string) (*auth.Token, error) {
 	if err := a.life.Use(context.Background()); err != nil {
 		return nil, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.own != nil && time.Until(a.own.ExpiresAt) > a.lifetime/4 {
-		return a.own, nil
+	if t := a.own[audience]; t != nil && time.Until(t.ExpiresAt) > a.lifetime/4 {
+		return t, nil
 	}
-	own, err := a.issue(a.account)
-	if err == nil {
-		a.own = own
+	t, err := a.issue(a.account, audience)
+	if err != nil {
+		return nil, err
 	}
-	return own, err
+	if a.own == nil || len(a.own) >= maxOwn {
+		a.own = map[string]*auth.Token{}
+	}
+	a.own[audience] = t
+	return t, nil
 }
 
-// Renew has the own token replaced.
-func (a *Auth) Renew() {
+// maxOwn bounds the audiences of own tokens.
+const maxOwn = 1024
+
+// RenewFor has an own token replaced: somebody refused it.
+func (a *Auth) RenewFor(audience string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.own = nil
+	delete(a.own, audience)
+}
+
+// Exchange implements auth.Exchanger: a token that was for this service or given
+// to its own account becomes one of the same account for the audience.
+func (a *Auth) Exchange(_ context.Context, t *auth.Token, audience string) (*auth.Token, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	one := a.tokens[t.AccessToken]
+	switch {
+	case one == nil || time.Now().After(one.token.ExpiresAt):
+		return nil, fmt.Errorf("exchange a token: %w", errBad)
+	case slices.Contains(one.token.Audience, audience):
+		return t, nil
+	case !slices.Contains(one.token.Audience, a.opts.Service) && one.client != a.account.ID:
+		return nil, fmt.Errorf("exchange a token: %w", errOther)
+	}
+	key := swap{t.AccessToken, audience}
+	if made := a.swaps[key]; made != nil && a.tokens[made.AccessToken] != nil {
+		return made, nil
+	}
+	made, err := a.issue(one.account, audience)
+	if err != nil {
+		return nil, err
+	}
+	made.Metadata["act"], made.Metadata["client_id"] = a.account.ID, a.account.ID
+	made.ExpiresAt = one.token.ExpiresAt
+	a.tokens[made.AccessToken].client = a.account.ID
+	if a.swaps == nil {
+		a.swaps = map[swap]*auth.Token{}
+	}
+	a.swaps[key] = made
+	return made, nil
 }
 
 // Authorized implements auth.Auth.
@@ -169,7 +225,19 @@ func (a *Auth) Authorized(ctx context.Context, req auth.Request) (*auth.Token, e
 	return a.Verify(ctx, token, req)
 }
 
-var errBad = fmt.Errorf("%w: unknown, expired or revoked", auth.ErrInvalidToken)
+var (
+	errBad   = fmt.Errorf("%w: unknown, expired or revoked", auth.ErrInvalidToken)
+	errOther = fmt.Errorf("%w: for another audience", auth.ErrInvalidToken)
+)
+
+// isFor reports whether a token was made to be shown where it was.
+func (a *Auth) isFor(one *issued, req auth.Request) bool {
+	if aimed, ok := req.(auth.Aimed); ok {
+		return slices.Contains(one.token.Audience, aimed.Audience())
+	}
+	return slices.Contains(one.token.Audience, a.opts.Service) ||
+		one.client == a.account.ID && slices.Contains(one.token.Audience, req.Service())
+}
 
 func (a *Auth) inContext(ctx context.Context) (string, error) {
 	t, ok := a.FromContext(ctx)
@@ -186,6 +254,9 @@ func (a *Auth) Verify(_ context.Context, accessToken string, req auth.Request) (
 	a.mu.RUnlock()
 	if one == nil || time.Now().After(one.token.ExpiresAt) {
 		return nil, errBad
+	}
+	if !a.isFor(one, req) {
+		return nil, errOther
 	}
 	call := policy.Call{
 		Account: one.account.ID, Roles: one.account.Roles, Scopes: one.account.Scopes, Service: req.Service(), Method: req.Method(),
@@ -219,8 +290,12 @@ func (a *Auth) Revoke(t *auth.Token) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.tokens, t.AccessToken)
-	if a.own != nil && a.own.AccessToken == t.AccessToken {
-		a.own = nil
+	maps.DeleteFunc(a.own, func(_ string, own *auth.Token) bool { return own.AccessToken == t.AccessToken })
+	for key, made := range a.swaps { // what it was exchanged for ends with it
+		if key.token == t.AccessToken {
+			delete(a.tokens, made.AccessToken)
+			delete(a.swaps, key)
+		}
 	}
 	return nil
 }

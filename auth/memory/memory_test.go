@@ -23,6 +23,13 @@ func fixture(_ testing.TB, opts ...auth.Option) *authtest.Fixture {
 			}
 			return token.AccessToken
 		},
+		TokenFor: func(t testing.TB, account, audience string) string {
+			token, err := a.IssueFor(memory.Account{ID: account}, audience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token.AccessToken
+		},
 		SetRules: func(t testing.TB, rules ...auth.Rule) {
 			if err := a.SetRules(rules...); err != nil {
 				t.Fatal(err)
@@ -31,8 +38,9 @@ func fixture(_ testing.TB, opts ...auth.Option) *authtest.Fixture {
 	}
 }
 
-func TestMemory(t *testing.T)       { authtest.Run(t, fixture) }
-func TestMemoryPolicy(t *testing.T) { authtest.RunPolicy(t, fixture) }
+func TestMemory(t *testing.T)         { authtest.Run(t, fixture) }
+func TestMemoryAudience(t *testing.T) { authtest.RunAudience(t, fixture) }
+func TestMemoryPolicy(t *testing.T)   { authtest.RunPolicy(t, fixture) }
 
 func TestBadArguments(t *testing.T) {
 	a := memory.NewAuth(auth.Service("s"))

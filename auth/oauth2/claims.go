@@ -20,11 +20,17 @@ type claims struct {
 	Scp     words  `json:"scp"`
 	Roles   words  `json:"roles"`
 	Party   string `json:"azp"`
+	Actor   actor  `json:"act"`
 	// What tells id tokens and other kinds of one provider apart.
 	Nonce  string `json:"nonce"`
 	AtHash string `json:"at_hash"`
 	CHash  string `json:"c_hash"`
 	Kind   string `json:"typ"`
+}
+
+// actor is who acts for the subject (RFC 8693, section 4.1).
+type actor struct {
+	Subject string `json:"sub"`
 }
 
 // words is a string of words or an array of strings; what is neither is none.
@@ -77,14 +83,14 @@ func (c *claims) accept(raw string) (*verified, bool) {
 	if id == c.Subject {
 		md["type"] = "service"
 	}
-	for k, v := range map[string]string{"client_id": id, "jti": c.ID, "sid": c.Session, "roles": strings.Join(c.Roles, " ")} {
+	for k, v := range map[string]string{"client_id": id, "jti": c.ID, "sid": c.Session, "roles": strings.Join(c.Roles, " "), "act": c.Actor.Subject} {
 		if v != "" {
 			md[k] = v
 		}
 	}
 	end := time.Unix(c.Expires, 0)
 	return &verified{
-		token: &auth.Token{AccessToken: raw, TokenType: auth.Bearer, ExpiresAt: end, Scopes: scopes, Metadata: md},
+		token: &auth.Token{AccessToken: raw, TokenType: auth.Bearer, ExpiresAt: end, Scopes: scopes, Audience: c.Audience, Metadata: md},
 		call:  policy.Call{Account: c.Subject, Roles: c.Roles, Scopes: scopes},
 		until: time.Now().Add(time.Until(end) + jwt.Leeway),
 	}, true

@@ -29,6 +29,8 @@ type Auth struct {
 	loose    bool
 	provider *renew.Renewer[*provider]
 	mine     *renew.Renewer[*auth.Token]
+	each     *renew.Keyed[*auth.Token] // by audience, with the option Resource
+	swaps    *renew.Memo[*auth.Token]
 	cache    *jwt.Cache[*verified]
 	rules    *policy.Set
 	revoked  revoked
@@ -53,7 +55,9 @@ func NewAuth(opts ...auth.Option) *Auth {
 	a.provider = renew.New(renew.Config[*provider]{
 		Name: "the provider's keys", Fetch: a.discover, Every: keysEvery, Again: keysAgain, Timeout: 2 * timeout, Logger: o.Logger,
 	})
-	a.mine = renew.New(renew.Config[*auth.Token]{Name: "own token", Fetch: a.fetchToken, Timeout: 2 * timeout, Logger: o.Logger})
+	a.mine = renew.New(renew.Config[*auth.Token]{Name: "own token", Fetch: func(ctx context.Context) (*auth.Token, time.Duration, error) { return a.fetchToken(ctx, "") }, Timeout: 2 * timeout, Logger: o.Logger})
+	a.each = renew.NewKeyed(renew.KeyedConfig[*auth.Token]{Name: "own token for", Fetch: a.fetchToken, Timeout: 2 * timeout})
+	a.swaps = renew.NewMemo[*auth.Token](cacheSize, 2*timeout)
 	a.life = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.validate, Open: a.open, Close: func() error { return a.group.Stop(lifecycle.FlushTimeout) }})
 	return a
 }
@@ -70,12 +74,13 @@ func (a *Auth) String() string { return "oauth2" }
 // ServiceName is the service that the wrappers decide for.
 func (a *Auth) ServiceName() string { return a.opts.Service }
 
-func (a *Auth) open(context.Context) error {
+func (a *Auth) open(ctx context.Context) error {
 	a.provider.Open()
 	loops := []func(context.Context){a.provider.Loop}
 	if a.opts.Id != "" {
 		a.mine.Open()
-		loops = append(loops, a.mine.Loop)
+		a.each.Open(ctx)
+		loops = append(loops, a.mine.Loop, a.each.Loop)
 	}
 	return a.group.Start(loops...)
 }
@@ -90,9 +95,6 @@ func (a *Auth) Token() (*auth.Token, error) {
 	}
 	return a.mine.Get()
 }
-
-// Renew has the own token replaced: somebody refused it.
-func (a *Auth) Renew() { a.mine.Renew() }
 
 // Authorized implements auth.Auth. With Introspection it may wait for the
 // provider.
@@ -118,6 +120,9 @@ func (a *Auth) Verify(ctx context.Context, accessToken string, req auth.Request)
 	if err != nil {
 		return nil, err
 	}
+	if !a.isFor(good, req) {
+		return nil, errOther
+	}
 	call := good.call
 	call.Service, call.Method = req.Service(), req.Method()
 	if d := a.rules.Decide(&call); !d.Allowed {
@@ -135,6 +140,10 @@ func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
 	good, err := a.check(ctx, token)
 	if err != nil {
 		return nil, err
+	}
+	// The wrappers have judged whom a caller's token is for, which may be a topic.
+	if caller, ok := auth.TokenFromContext(ctx); (!ok || caller.AccessToken != token) && !a.isFor(good, self(a.opts.Service)) {
+		return nil, errOther
 	}
 	p, err := a.provider.Get()
 	if err != nil || p.Introspection == "" || a.opts.Id == "" {

@@ -51,38 +51,42 @@ func newReal(t testing.TB) *real {
 	return &real{t: t, url: "http://" + l.Addr().String(), accounts: pb.NewAccountService(auth.ServiceName, c), oauth: pb.NewOauth2Service(auth.ServiceName, c)}
 }
 
-func (r *real) token(id, secret string, scopes ...string) string {
+func (r *real) token(id, secret, audience string, scopes ...string) string {
 	r.t.Helper()
-	rsp, err := r.oauth.Token(context.Background(), &pb.TokenRequest{GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes})
+	rsp, err := r.oauth.Token(context.Background(), &pb.TokenRequest{GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes, Audience: []string{audience}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return rsp.Token.AccessToken
 }
 
-func (r *real) account(id string, scopes ...string) string {
+// account makes an account, if it is new, and returns a token of it.
+func (r *real) account(id, audience string, scopes ...string) string {
 	r.t.Helper()
 	if r.admin == nil {
-		r.admin = metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret)})
+		r.admin = metadata.NewContext(context.Background(), metadata.Metadata{"authorization": "Bearer " + r.token("admin", adminSecret, auth.ServiceName)})
 	}
 	_, err := r.accounts.Create(r.admin, &pb.CreateRequest{Account: &pb.Record{Id: id, Type: "service", ClientId: id, ClientSecret: id + " secret", Scopes: scopes}})
 	if err != nil && call.Code(err) != 409 {
 		r.t.Fatal(err)
 	}
-	return r.token(id, id+" secret", scopes...)
+	return r.token(id, id+" secret", audience, scopes...)
 }
 
 func fixture(more ...auth.Option) func(t testing.TB, opts ...auth.Option) *authtest.Fixture {
 	return func(t testing.TB, opts ...auth.Option) *authtest.Fixture {
 		r := newReal(t)
-		r.account(authtest.Service, "admin")
+		r.account(authtest.Service, auth.ServiceName, "admin")
 		a := oauth2.NewAuth(slices.Concat([]auth.Option{
-			auth.Issuer(r.url), auth.Audience("go-platform"), auth.Id(authtest.Service), auth.Secret(authtest.Service + " secret"),
+			auth.Issuer(r.url), auth.Audience(authtest.Service), auth.Id(authtest.Service), auth.Secret(authtest.Service + " secret"),
 			auth.Logger(slog.New(slog.DiscardHandler)), oauth2.HTTPClient(client(t)),
 		}, more, opts)...)
 		return &authtest.Fixture{
 			Auth: a, Own: authtest.Service,
-			Token: func(_ testing.TB, account string, scopes ...string) string { return r.account(account, scopes...) },
+			Token: func(_ testing.TB, account string, scopes ...string) string {
+				return r.account(account, authtest.Service, scopes...)
+			},
+			TokenFor: func(_ testing.TB, account, audience string) string { return r.account(account, audience) },
 		}
 	}
 }
@@ -95,8 +99,16 @@ func client(t testing.TB) *http.Client {
 }
 
 func TestOverAuthSrv(t *testing.T) {
-	t.Run("keys", func(t *testing.T) { authtest.Run(t, fixture()) })
-	t.Run("introspection", func(t *testing.T) { authtest.Run(t, fixture(oauth2.Introspection(time.Second))) })
+	one := oauth2.Param("resource", authtest.Service) // the suite calls itself alone
+	t.Run("keys", func(t *testing.T) { authtest.Run(t, fixture(one)) })
+	t.Run("introspection", func(t *testing.T) { authtest.Run(t, fixture(one, oauth2.Introspection(time.Second))) })
+}
+
+func TestOverAuthSrvPerService(t *testing.T) {
+	each := oauth2.Resource("resource", func(audience string) string { return audience })
+	t.Run("suite", func(t *testing.T) { authtest.Run(t, fixture(each)) })
+	t.Run("keys", func(t *testing.T) { authtest.RunAudience(t, fixture(each)) })
+	t.Run("introspection", func(t *testing.T) { authtest.RunAudience(t, fixture(each, oauth2.Introspection(time.Second))) })
 }
 
 // idp is a provider that does as it is told.

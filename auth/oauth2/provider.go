@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -101,7 +102,7 @@ func (a *Auth) expect(p *provider) *jwt.Expect {
 		algs = slices.DeleteFunc(slices.Clone(algs), func(alg string) bool { return !slices.Contains(p.Algs, alg) })
 	}
 	return &jwt.Expect{
-		Issuer: p.Issuer, Audience: a.opts.Audience, Types: a.opts.types, Algs: algs, MaxLifetime: auth.MaxLifetime, Loose: a.loose,
+		Issuer: p.Issuer, Audience: a.opts.Audience, AnyAudience: a.opts.resource != nil, Types: a.opts.types, Algs: algs, MaxLifetime: auth.MaxLifetime, Loose: a.loose,
 	}
 }
 
@@ -152,13 +153,23 @@ func (a *Auth) do(req *http.Request, into any) error {
 	return nil
 }
 
-// fetchToken gets the service's own token by client_credentials.
-func (a *Auth) fetchToken(ctx context.Context) (*auth.Token, time.Duration, error) {
+// fetchToken gets the service's own token by client_credentials, for one audience
+// or, with none, for whom the provider thinks.
+func (a *Auth) fetchToken(ctx context.Context, audience string) (*auth.Token, time.Duration, error) {
 	p, err := a.provider.Get()
 	if err != nil {
 		return nil, 0, err
 	}
-	c := clientcredentials.Config{ClientID: a.opts.Id, ClientSecret: a.opts.Secret, TokenURL: p.Token, Scopes: a.opts.Scopes, EndpointParams: a.opts.params}
+	params := maps.Clone(a.opts.params)
+	var whom []string
+	if audience != "" {
+		whom = []string{a.resource(audience)}
+		if params == nil {
+			params = url.Values{}
+		}
+		params[a.opts.parameter] = whom
+	}
+	c := clientcredentials.Config{ClientID: a.opts.Id, ClientSecret: a.opts.Secret, TokenURL: p.Token, Scopes: a.opts.Scopes, EndpointParams: params}
 	t, err := c.Token(context.WithValue(ctx, goauth2.HTTPClient, a.opts.http))
 	if err != nil {
 		return nil, 0, fmt.Errorf("own token: %w", refusal(err))
@@ -171,7 +182,7 @@ func (a *Auth) fetchToken(ctx context.Context) (*auth.Token, time.Duration, erro
 	if granted, ok := t.Extra("scope").(string); ok {
 		scopes = jwt.Fields(granted)
 	}
-	return &auth.Token{AccessToken: t.AccessToken, TokenType: t.Type(), ExpiresAt: time.Now().Add(lifetime), Scopes: scopes}, min(lifetime, auth.MaxLifetime), nil
+	return &auth.Token{AccessToken: t.AccessToken, TokenType: t.Type(), ExpiresAt: time.Now().Add(lifetime), Scopes: scopes, Audience: whom}, min(lifetime, auth.MaxLifetime), nil
 }
 
 // refusal keeps the code of the provider's error and leaves out its body, where

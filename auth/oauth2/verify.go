@@ -148,6 +148,7 @@ type answer struct {
 	Issuer    string      `json:"iss"`
 	ID        string      `json:"jti"`
 	Roles     words       `json:"roles"`
+	Actor     actor       `json:"act"`
 }
 
 var errNotActive = fmt.Errorf("%w: the provider says it is not active", auth.ErrInvalidToken)
@@ -170,7 +171,11 @@ func (a *Auth) ask(ctx context.Context, p *provider, raw string) (*verified, err
 	if err != nil {
 		return nil, fmt.Errorf("introspect: %w", err)
 	}
-	return said.accept(raw, p, a.opts.Audience)
+	whom := a.opts.Audience
+	if a.opts.resource != nil {
+		whom = "" // isFor judges it
+	}
+	return said.accept(raw, p, whom)
 }
 
 func (s *answer) accept(raw string, p *provider, audience string) (*verified, error) {
@@ -179,13 +184,13 @@ func (s *answer) accept(raw string, p *provider, audience string) (*verified, er
 		return nil, errNotActive
 	case s.Issuer != "" && s.Issuer != p.Issuer:
 		return nil, fmt.Errorf("%w: of another issuer", auth.ErrInvalidToken)
-	case len(s.Audience) > 0 && !slices.Contains(s.Audience, audience):
+	case audience != "" && len(s.Audience) > 0 && !slices.Contains(s.Audience, audience):
 		return nil, fmt.Errorf("%w: for another audience", auth.ErrInvalidToken)
 	case s.TokenType != "" && !strings.EqualFold(s.TokenType, auth.Bearer):
 		return nil, errKind
 	}
-	c := claims{Scope: strings.Fields(s.Scope), Roles: s.Roles}
-	c.Issuer, c.Subject, c.ClientID, c.ID, c.Expires = p.Issuer, s.Subject, s.ClientID, s.ID, s.Expires
+	c := claims{Scope: strings.Fields(s.Scope), Roles: s.Roles, Actor: s.Actor}
+	c.Issuer, c.Subject, c.ClientID, c.ID, c.Expires, c.Audience = p.Issuer, s.Subject, s.ClientID, s.ID, s.Expires, s.Audience
 	if c.Subject == "" {
 		c.Subject = c.ClientID // a client's own token
 	}

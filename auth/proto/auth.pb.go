@@ -959,9 +959,11 @@ type TokenRequest struct {
 	CodeVerifier     string                 `protobuf:"bytes,9,opt,name=code_verifier,json=codeVerifier,proto3" json:"code_verifier,omitempty"`
 	SubjectToken     string                 `protobuf:"bytes,10,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"` // of a token exchange
 	SubjectTokenType string                 `protobuf:"bytes,11,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
-	Audience         []string               `protobuf:"bytes,12,rep,name=audience,proto3" json:"audience,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// For whom the token is to be: one service, or "topic:" and a topic. Unless
+	// one is named it is auth-srv, or that of the token that is exchanged.
+	Audience      []string `protobuf:"bytes,12,rep,name=audience,proto3" json:"audience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TokenRequest) Reset() {
@@ -1409,7 +1411,9 @@ type Rule struct {
 	// With what: the token must have all of them.
 	Scopes []string `protobuf:"bytes,6,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// What: both must match; empty is everything. "go.micro.srv.*" and "Account.*"
-	// are prefixes, "*" is everything.
+	// are prefixes, "*" is everything. Services that begin with "name:" make a rule
+	// about names, without methods, which is none about calls: who may register
+	// nodes of such services, and exchange tokens that were sent to them.
 	Services []string `protobuf:"bytes,7,rep,name=services,proto3" json:"services,omitempty"`
 	Methods  []string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty"`
 	Comment  string   `protobuf:"bytes,9,opt,name=comment,proto3" json:"comment,omitempty"`

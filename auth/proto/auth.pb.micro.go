@@ -196,10 +196,11 @@ type Oauth2Service interface {
 	// refresh_token and token exchange (RFC 8693).
 	Token(ctx context.Context, in *TokenRequest, opts ...client.CallOption) (*TokenResponse, error)
 	// Revoke ends a token and, for a refresh token, its whole family (RFC 7009).
-	// A caller may revoke its own tokens, an admin any.
+	// A caller may revoke its own tokens and the one that it shows, an admin any.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...client.CallOption) (*RevokeResponse, error)
 	// Introspect tells what a token says and whether it is good (RFC 7662). A
-	// caller may ask about its own tokens, an admin about any.
+	// caller may ask about its own tokens and the one that it shows, an admin
+	// about any.
 	Introspect(ctx context.Context, in *IntrospectRequest, opts ...client.CallOption) (*IntrospectResponse, error)
 	// Keys returns the JWK set (RFC 7517) that verifies access tokens.
 	Keys(ctx context.Context, in *KeysRequest, opts ...client.CallOption) (*KeysResponse, error)
@@ -277,10 +278,11 @@ type Oauth2Handler interface {
 	// refresh_token and token exchange (RFC 8693).
 	Token(context.Context, *TokenRequest, *TokenResponse) error
 	// Revoke ends a token and, for a refresh token, its whole family (RFC 7009).
-	// A caller may revoke its own tokens, an admin any.
+	// A caller may revoke its own tokens and the one that it shows, an admin any.
 	Revoke(context.Context, *RevokeRequest, *RevokeResponse) error
 	// Introspect tells what a token says and whether it is good (RFC 7662). A
-	// caller may ask about its own tokens, an admin about any.
+	// caller may ask about its own tokens and the one that it shows, an admin
+	// about any.
 	Introspect(context.Context, *IntrospectRequest, *IntrospectResponse) error
 	// Keys returns the JWK set (RFC 7517) that verifies access tokens.
 	Keys(context.Context, *KeysRequest, *KeysResponse) error

@@ -63,7 +63,7 @@ type watches struct {
 }
 
 func (a tokens) Token(_ context.Context, req *pb.TokenRequest, rsp *pb.TokenResponse) error {
-	rsp.Token = &pb.Token{AccessToken: a.issuer.Token(req.ClientId, nil), TokenType: "Bearer", ExpiresAt: time.Now().Unix() + 900}
+	rsp.Token = &pb.Token{AccessToken: a.issuer.Token(req.ClientId, map[string]any{"aud": req.Audience}), TokenType: "Bearer", ExpiresAt: time.Now().Unix() + 900}
 	return nil
 }
 
@@ -84,6 +84,7 @@ func startedAuth(b testing.TB) (auth.Auth, *authtest.Issuer, authCall) {
 	b.Helper()
 	rules, call := thousandRules()
 	issuer := authtest.NewIssuer(b)
+	issuer.Audience = call.service
 	net := rpctest.New(b)
 	net.Boot(daemon.Service{Name: auth.ServiceName, Start: func(_ context.Context, env *daemon.Env) error {
 		return errors.Join(pb.RegisterOauth2Handler(env.Server, tokens{issuer: issuer}),
@@ -94,20 +95,26 @@ func startedAuth(b testing.TB) (auth.Auth, *authtest.Issuer, authCall) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = a.Stop() })
-	own, err := a.Token()
-	if err != nil {
-		b.Fatal(err)
-	}
+	own := tokenFor(b, a, call.service)
 	ctx := a.NewContext(context.Background(), own)
 	rpctest.Eventually(b, "it verifies", func() bool { _, err := a.Authorized(ctx, &authRequest{call.service, call.method}); return err == nil })
 	return a, issuer, call
+}
+
+func tokenFor(b testing.TB, a auth.Auth, service string) *auth.Token {
+	b.Helper()
+	own, err := a.(auth.Source).TokenFor(service)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return own
 }
 
 // BenchmarkAuthorized is a check of a token seen before, with 1000 rules, one
 // after the other and by all cores.
 func BenchmarkAuthorized(b *testing.B) {
 	a, _, call := startedAuth(b)
-	own, _ := a.Token()
+	own := tokenFor(b, a, call.service)
 	ctx, req := a.NewContext(context.Background(), own), &authRequest{call.service, call.method}
 	b.Run("warm", func(b *testing.B) {
 		b.ReportAllocs()
@@ -170,7 +177,7 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	})
 	b.Run("golang-jwt", func(b *testing.B) {
-		p := gojwt.NewParser(gojwt.WithValidMethods([]string{"EdDSA"}), gojwt.WithAudience("go-platform"), gojwt.WithIssuer(authtest.IssuerName), gojwt.WithLeeway(time.Minute))
+		p := gojwt.NewParser(gojwt.WithValidMethods([]string{"EdDSA"}), gojwt.WithAudience(call.service), gojwt.WithIssuer(authtest.IssuerName), gojwt.WithLeeway(time.Minute))
 		b.ReportAllocs()
 		for b.Loop() {
 			var c gojwt.MapClaims
@@ -277,6 +284,13 @@ func (r authServerRequest) Method() string          { return r.call.method }
 func (r authServerRequest) Endpoint() string        { return r.call.method }
 func (authServerRequest) Header() map[string]string { return nil }
 
+type authClientRequest struct {
+	client.Request
+	call authCall
+}
+
+func (r authClientRequest) Service() string { return r.call.service }
+
 // authWire hands a call's metadata over to the handler in a new context.
 type authWire struct {
 	client.Client
@@ -295,6 +309,7 @@ func BenchmarkAuthWrappers(b *testing.B) {
 	a, _, call := startedAuth(b)
 	noop := func(context.Context, server.Request, any) error { return nil }
 	req := authServerRequest{call: call}
+	var out client.Request = authClientRequest{call: call}
 	ctx := metadata.NewContext(context.Background(), metadata.Metadata{"x-request-id": "8d2c1f6e", "user-agent": "shop/1", "x-tenant": "acme"})
 	for _, c := range []struct {
 		name   string
@@ -307,7 +322,7 @@ func BenchmarkAuthWrappers(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := c.client.Call(ctx, nil, nil); err != nil {
+				if err := c.client.Call(ctx, out, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

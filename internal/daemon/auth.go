@@ -71,6 +71,7 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 	if f, ok := a.(interface{ Following() bool }); ok {
 		e.following = f.Following
 	}
+	e.names, _ = a.(auth.Names)
 	e.Client = auth.ClientWrapper(a)(bare)
 	e.authenticate = auth.HandlerWrapper(a)
 	e.subscribe = auth.SubscriberWrapper(a)
@@ -111,6 +112,22 @@ func (e *Env) issues(self Issuer) error {
 		}
 	}
 	return e.join(self.Identify)
+}
+
+// Holds returns an error unless the caller whose context this is may hold the name
+// of a service, see auth.Names. An insecure service lets everybody.
+func (e *Env) Holds(ctx context.Context, name string) error {
+	if e.Insecure {
+		return nil
+	}
+	t, ok := auth.TokenFromContext(ctx)
+	switch {
+	case !ok:
+		return auth.ErrInvalidToken
+	case e.names == nil:
+		return fmt.Errorf("names: %w", auth.ErrUnavailable)
+	}
+	return e.names.Holds(t, name)
 }
 
 // guard puts authenticate in. go-micro asks for it at every call.

@@ -22,6 +22,7 @@ import (
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
 
+	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/prometheus"
@@ -93,6 +94,7 @@ type Env struct {
 	authenticate server.HandlerWrapper
 	following    func() bool
 	subscribe    server.SubscriberWrapper
+	names        auth.Names
 }
 
 type check struct {

@@ -44,6 +44,7 @@ type Set struct {
 	roles    map[string]list
 	scopes   map[string]list // by the first that a rule needs
 	unscoped list
+	names    *Set // of the rules about names; nil if there are none
 }
 
 type rule struct {
@@ -69,17 +70,33 @@ func Compile(rules []*pb.Rule) (*Set, error) {
 		}
 		seen[r.Id] = true
 	}
-	s := &Set{
+	s, names := newSet(), newSet()
+	for _, r := range slices.SortedFunc(slices.Values(rules), Compare) {
+		if IsNames(r) {
+			names.add(r)
+		} else {
+			s.add(r)
+		}
+	}
+	s.link()
+	if len(names.rules) > 0 {
+		names.link()
+		s.names = names
+	}
+	return s, nil
+}
+
+func newSet() *Set {
+	return &Set{
 		services: newPatterns(), methods: newPatterns(), accounts: newPatterns(),
 		roles: map[string]list{}, scopes: map[string]list{},
 	}
-	for _, r := range slices.SortedFunc(slices.Values(rules), Compare) {
-		s.add(r)
-	}
+}
+
+func (s *Set) link() {
 	s.services.link()
 	s.methods.link()
 	s.accounts.link()
-	return s, nil
 }
 
 // Compare orders rules as they decide: higher priorities first, of equal ones
@@ -98,7 +115,7 @@ func (s *Set) add(r *pb.Rule) {
 		id: r.Id, allow: allow, scopes: slices.Clone(r.Scopes),
 		outcome: Decision{Allowed: allow, Rule: r.Id, Reason: fmt.Sprintf("%s by rule %q", verb, r.Id)},
 	})
-	s.services.add(i, orAny(r.Services))
+	s.services.add(i, orAny(trimNames(r.Services)))
 	s.methods.add(i, orAny(r.Methods))
 	if len(r.Accounts)+len(r.Roles) == 0 {
 		s.accounts.add(i, orAny(nil))
@@ -121,10 +138,11 @@ func orAny(names []string) []string {
 	return names
 }
 
-// Len returns the number of rules.
+// Len returns the number of rules about calls.
 func (s *Set) Len() int { return len(s.rules) }
 
-// Decide tells what becomes of a call. Without any rule everything is allowed.
+// Decide returns what becomes of a call. Without any rule about calls everything
+// is allowed.
 // It takes no lock and, up to eight roles and eight scopes, no memory.
 func (s *Set) Decide(c *Call) Decision {
 	if len(s.rules) == 0 {
@@ -158,7 +176,7 @@ func (s *Set) Decide(c *Call) Decision {
 	return Decision{Reason: "no rule matches"}
 }
 
-// held tells whether scopes has all that the rule needs.
+// held reports whether scopes has all that the rule needs.
 func (r *rule) held(scopes []string) bool {
 	for _, s := range r.scopes {
 		if !slices.Contains(scopes, s) {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -26,7 +27,7 @@ const (
 	MaxPriority = 1_000_000_000 // and, negative, the lowest
 )
 
-// Validate tells what is wrong with a rule, naming the field.
+// Validate returns what is wrong with a rule, naming the field.
 func Validate(r *pb.Rule) error {
 	field, why := fault(r)
 	if why == "" {
@@ -46,13 +47,26 @@ func fault(r *pb.Rule) (field, why string) {
 	case len(r.Comment) > MaxComment || !utf8.ValidString(r.Comment) || strings.ContainsFunc(r.Comment, unicode.IsControl):
 		return "comment", "must be at most 1024 bytes without control characters"
 	}
+	services := r.Services
+	if IsNames(r) {
+		for _, n := range services {
+			if !strings.HasPrefix(n, NamePrefix) {
+				return "services", "names and services do not go together in a rule"
+			}
+		}
+		if services = trimNames(services); len(r.Methods) > 0 {
+			return "methods", "names have none"
+		}
+	} else if slices.ContainsFunc(services, func(n string) bool { return strings.HasPrefix(n, NamePrefix) }) {
+		return "services", "names and services do not go together in a rule"
+	}
 	for _, list := range []struct {
 		field    string
 		names    []string
 		patterns bool
 	}{
 		{"accounts", r.Accounts, true}, {"roles", r.Roles, false}, {"scopes", r.Scopes, false},
-		{"services", r.Services, true}, {"methods", r.Methods, true},
+		{"services", services, true}, {"methods", r.Methods, true},
 	} {
 		if why := faultOfNames(list.names, list.patterns); why != "" {
 			return list.field, why

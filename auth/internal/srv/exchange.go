@@ -3,16 +3,18 @@ package srv
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 
+	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/internal/policy"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
-
-// maxAudience bounds the audience of a token.
-const maxAudience = 8
 
 // TokenExchange implements op.Server (RFC 8693): the client gets a token with
 // which it acts for the subject of the one it shows. It may do no more than
@@ -25,6 +27,9 @@ func (p *provider) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.T
 	shown, err := p.feed.verify(q.SubjectToken)
 	if err != nil {
 		return nil, badGrant("subject_token is not valid")
+	}
+	if err := p.mayExchange(a, shown); err != nil {
+		return nil, err
 	}
 	subject, err := p.store.Account(ctx, shown.Subject)
 	switch {
@@ -44,9 +49,12 @@ func (p *provider) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.T
 	if scopes, err = grantable(nil, scopes, subject.scopes); err != nil {
 		return nil, err
 	}
-	audience, err := narrower(q.Audience, shown.Audience)
+	audience, err := audienceOf(r.Form)
 	if err != nil {
 		return nil, err
+	}
+	if audience == "" {
+		audience = shown.Audience[0]
 	}
 	i := issuing{
 		subject: subject, client: a.clientID, sid: shown.Session, scopes: scopes, audience: audience,
@@ -69,7 +77,7 @@ func (p *provider) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.T
 	}), nil
 }
 
-// exchangeable tells whether the kinds of tokens are those we have. Who acts is
+// exchangeable returns an error unless the kinds of tokens are those we have. Who acts is
 // the client: another actor's token is not taken.
 func exchangeable(q *oidc.TokenExchangeRequest) error {
 	for _, t := range []oidc.TokenType{q.SubjectTokenType, q.RequestedTokenType} {
@@ -80,25 +88,46 @@ func exchangeable(q *oidc.TokenExchangeRequest) error {
 	if q.ActorToken != "" || q.ActorTokenType != "" {
 		return oidc.ErrInvalidRequest().WithDescription("the actor is the client: actor_token is not supported")
 	}
-	if len(q.Resource) > 0 {
-		return oidc.ErrInvalidTarget().WithDescription("name the audience, not a resource")
-	}
 	return nil
 }
 
-// narrower returns the audience to give: that asked for, which must be within
-// the shown one, or anything when that is everybody.
-func narrower(asked, shown []string) ([]string, error) {
-	if len(asked) == 0 {
-		return shown, nil
+// mayExchange lets those exchange a token to whom it was given, or whom it was
+// shown to as the service that it is for: who came by it otherwise, as the
+// subscribers of a topic do, gets nothing for it.
+func (p *provider) mayExchange(a *account, shown *claims) error {
+	if shown.ClientID == a.clientID {
+		return nil
 	}
-	if len(asked) > maxAudience {
-		return nil, oidc.ErrInvalidTarget().WithDescription("more than %d in audience", maxAudience)
-	}
-	for _, s := range asked {
-		if !identifier(s) || !slices.Contains(shown, s) && !slices.Contains(shown, Audience) {
-			return nil, oidc.ErrInvalidTarget().WithDescription("an audience may not be had")
+	for _, name := range shown.Audience {
+		if !auth.IsTopicAudience(name) && p.owns(a, name) {
+			return nil
 		}
 	}
-	return asked, nil
+	return badGrant("subject_token is not for this client")
 }
+
+// owns reports whether an account may hold a service's name.
+func (p *provider) owns(a *account, name string) bool {
+	return p.feed.now.Load().rules.decider.Holds(&policy.Call{Account: a.id, Roles: a.roles, Scopes: a.scopes, Service: name}).Allowed
+}
+
+// audienceOf returns whom a token is asked for, empty if nobody is named: by
+// resource (RFC 8707) or audience (RFC 8693). It is one: what is good at two
+// services can be taken by each to the other.
+func audienceOf(form url.Values) (string, error) {
+	asked := slices.Concat(form["resource"], form["audience"])
+	slices.Sort(asked)
+	asked = slices.DeleteFunc(slices.Compact(asked), func(s string) bool { return s == "" })
+	switch {
+	case len(asked) == 0:
+		return "", nil
+	case len(asked) > 1:
+		return "", oidc.ErrInvalidTarget().WithDescription("a token is for one service: name one")
+	case !clean.Name(asked[0], maxAudience) || strings.ContainsRune(asked[0], '*'):
+		return "", oidc.ErrInvalidTarget().WithDescription("not the name of a service or topic of at most %d bytes", maxAudience)
+	}
+	return asked[0], nil
+}
+
+// maxAudience bounds the name of a service or, with its prefix, a topic.
+const maxAudience = 264

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"go-micro.dev/v6/server"
 
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/sqlstore"
@@ -85,7 +86,7 @@ func (f *Follower) Tokens(t testing.TB) (good string, bad map[string]string) {
 	}
 	base := func(change func(map[string]any)) map[string]any {
 		c := map[string]any{
-			"iss": f.feed.issuer, "sub": AdminID, "aud": []string{Audience}, "client_id": AdminID, "exp": now() + 60, "iat": now(), "nbf": now(),
+			"iss": f.feed.issuer, "sub": AdminID, "aud": []string{auth.ServiceName}, "client_id": AdminID, "exp": now() + 60, "iat": now(), "nbf": now(),
 			"jti": uuid.NewString(), "scope": ScopeAdmin, "type": "user",
 		}
 		change(c)

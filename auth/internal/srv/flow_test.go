@@ -15,7 +15,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
-	authsrv "github.com/micro/go-platform/auth/internal/srv"
+	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 )
 
@@ -231,17 +231,11 @@ func TestTokenExchange(t *testing.T) {
 	e.people()
 	e.create(&pb.Record{Id: "stock", Type: "service"})
 	user, _, _ := e.authorized()
-	exchange := func(by, token string, scopes, audience []string) (*pb.TokenResponse, error) {
-		return e.oauth.Token(e.as(""), &pb.TokenRequest{
-			GrantType: "urn:ietf:params:oauth:grant-type:token-exchange", ClientId: by, ClientSecret: secretOf(by),
-			SubjectToken: token, SubjectTokenType: "urn:ietf:params:oauth:token-type:access_token", Scopes: scopes, Audience: audience,
-		})
-	}
-	first, err := exchange("orders", e.token("ann", secretOf("ann")), []string{"read"}, []string{"stock", "billing"})
+	first, err := e.exchange("orders", e.tokenFor("ann", secretOf("ann"), "orders"), []string{"read"}, "stock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := exchange("stock", first.Token.AccessToken, nil, []string{"billing"})
+	second, err := e.exchange("stock", first.Token.AccessToken, nil, "billing")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,16 +258,20 @@ func TestTokenExchange(t *testing.T) {
 		scopes, aud []string
 		want        string
 	}{
-		"wider scope":    {first.Token.AccessToken, []string{"write"}, nil, "invalid_scope"},
-		"wider audience": {first.Token.AccessToken, nil, []string{authsrv.Audience}, "invalid_target"},
-		"not a token":    {"x.y.z", nil, nil, "invalid_grant"},
-		"refresh token":  {user.RefreshToken, nil, nil, "invalid_grant"},
+		"wider scope":         {first.Token.AccessToken, []string{"write"}, nil, "invalid_scope"},
+		"two audiences":       {first.Token.AccessToken, nil, []string{"stock", "billing"}, "invalid_target"},
+		"a pattern":           {first.Token.AccessToken, nil, []string{"stock.*"}, "invalid_target"},
+		"another's, directly": {e.token("ann", secretOf("ann")), nil, []string{"stock"}, "invalid_grant"},
+		"for another service": {second.Token.AccessToken, nil, []string{"orders"}, "invalid_grant"},
+		"for a topic":         {e.tokenFor("ann", secretOf("ann"), auth.TopicAudience("orders")), nil, []string{"stock"}, "invalid_grant"},
+		"not a token":         {"x.y.z", nil, nil, "invalid_grant"},
+		"refresh token":       {user.RefreshToken, nil, nil, "invalid_grant"},
 	} {
-		if _, err := exchange("orders", c.token, c.scopes, c.aud); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := e.exchange("orders", c.token, c.scopes, c.aud...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
-	ends, err := exchange("orders", user.AccessToken, nil, nil)
+	ends, err := e.exchange("app", user.AccessToken, nil, "orders")
 	if err != nil {
 		t.Fatal(err)
 	}

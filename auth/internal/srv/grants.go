@@ -32,7 +32,11 @@ func (p *provider) ClientCredentialsExchange(ctx context.Context, r *op.ClientRe
 	if err != nil {
 		return nil, err
 	}
-	answer, _, err := p.answer(issuing{subject: a, client: a.clientID, scopes: scopes, request: callerOf(ctx).meta}, "")
+	audience, err := audienceOf(r.Form)
+	if err != nil {
+		return nil, err
+	}
+	answer, _, err := p.answer(issuing{subject: a, client: a.clientID, scopes: scopes, audience: audience, request: callerOf(ctx).meta}, "")
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +68,10 @@ func (p *provider) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Ac
 	if err != nil {
 		return nil, err
 	}
+	audience, err := audienceOf(r.Form)
+	if err != nil {
+		return nil, err
+	}
 	refresh := newSecret()
 	switch err := p.store.Redeem(ctx, hash, digest(refresh), now); {
 	case errors.Is(err, rpcerr.ErrConflict): // another request was faster
@@ -71,7 +79,7 @@ func (p *provider) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Ac
 	case err != nil:
 		return nil, p.fail("redeem a code", err)
 	}
-	answer, claims, err := p.answer(issuing{subject: user, client: a.clientID, sid: g.sid, scopes: scopes, request: callerOf(ctx).meta}, refresh)
+	answer, claims, err := p.answer(issuing{subject: user, client: a.clientID, sid: g.sid, scopes: scopes, audience: audience, request: callerOf(ctx).meta}, refresh)
 	if err == nil && slices.Contains(scopes, oidc.ScopeOpenID) {
 		answer.IDToken, err = p.idToken(claims, c.nonce)
 	}
@@ -163,6 +171,10 @@ func (p *provider) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Re
 	if err != nil {
 		return nil, err
 	}
+	audience, err := audienceOf(r.Form)
+	if err != nil {
+		return nil, err
+	}
 	fresh := newSecret()
 	// Who came together races, however long the database takes for all of them.
 	switch err := p.store.Rotate(ctx, hash, digest(fresh), callerOf(ctx).at, p.settings.grace); {
@@ -171,7 +183,7 @@ func (p *provider) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Re
 	case err != nil:
 		return nil, p.fail("rotate a refresh token", err)
 	}
-	answer, _, err := p.answer(issuing{subject: user, client: a.clientID, sid: g.sid, scopes: scopes, request: callerOf(ctx).meta}, fresh)
+	answer, _, err := p.answer(issuing{subject: user, client: a.clientID, sid: g.sid, scopes: scopes, audience: audience, request: callerOf(ctx).meta}, fresh)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type need int
 const (
 	needNobody  need = iota // not in the table: refused to all
 	needNothing             // the request carries credentials of its own
+	needAny                 // a good token, for whomever: see about
 	needToken
 	needAdmin
 )
@@ -27,8 +28,9 @@ func needs(method string) need {
 	switch method {
 	case "Oauth2.Token", "Account.Enrol":
 		return needNothing
-	case "Oauth2.Authorize", "Oauth2.Revoke", "Oauth2.Introspect", "Oauth2.Keys", // each looks closer itself
-		"Account.Read", "Policy.Watch":
+	case "Oauth2.Revoke", "Oauth2.Introspect":
+		return needAny
+	case "Oauth2.Authorize", "Oauth2.Keys", "Account.Read", "Policy.Watch": // each looks closer itself
 		return needToken
 	case "Account.Create", "Account.Update", "Account.Delete", "Account.Search",
 		"Policy.Create", "Policy.Read", "Policy.Update", "Policy.Delete", "Policy.Search", "Policy.Check", "Policy.Diff":
@@ -39,10 +41,32 @@ func needs(method string) need {
 
 type claimsKey struct{}
 
-// callerClaims returns the claims of the caller's token, which guard checked.
+// shown is the token of a caller, which guard checked.
+type shown struct {
+	*claims
+	raw string
+}
+
+// callerClaims returns the claims of the caller's token, if it is for this
+// service.
 func callerClaims(ctx context.Context) (*claims, bool) {
-	c, ok := ctx.Value(claimsKey{}).(*claims)
-	return c, ok
+	s, ok := ctx.Value(claimsKey{}).(*shown)
+	if !ok || !s.isFor(auth.ServiceName) {
+		return nil, false
+	}
+	return s.claims, true
+}
+
+// about reports whether the caller shows the very token that it asks about:
+// whoever has one, as the service that it is for, may learn whether it is good
+// and end it. With all = false those for topics do not count, which every
+// subscriber has.
+func about(ctx context.Context, token string, all bool) (*claims, bool) {
+	s, ok := ctx.Value(claimsKey{}).(*shown)
+	if !ok || s.raw != token || !all && s.forTopic() {
+		return nil, false
+	}
+	return s.claims, true
 }
 
 // guard authenticates the calls of this service by its own keys. Policies do
@@ -57,14 +81,14 @@ func (f *feed) guard(next server.HandlerFunc) server.HandlerFunc {
 		if err != nil {
 			return refuse(err)
 		}
-		c, err := f.authenticate(ctx, raw)
-		if err != nil {
-			return refuse(err)
+		c, err := f.verify(raw)
+		if err != nil || need != needAny && !c.isFor(auth.ServiceName) {
+			return refuse(errToken)
 		}
-		if need != needToken && !(need == needAdmin && c.has(ScopeAdmin)) {
+		if need != needAny && need != needToken && !(need == needAdmin && c.has(ScopeAdmin)) {
 			return refuse(fmt.Errorf("%w: %s needs the scope %q", rpcerr.ErrForbidden, req.Endpoint(), ScopeAdmin))
 		}
-		ctx = context.WithValue(ctx, claimsKey{}, c)
+		ctx = context.WithValue(ctx, claimsKey{}, &shown{c, raw})
 		return next(auth.WithToken(ctx, c.token(raw)), req, rsp)
 	}
 }

@@ -47,7 +47,7 @@ func (i inquirer) may(scope string) bool {
 	return false
 }
 
-// owns tells whether a token is the inquirer's own: made for it, or through it.
+// owns reports whether a token is the inquirer's own: made for it, or through it.
 // Who acts for another owns what it got for the same one only.
 func (i inquirer) owns(subject, client string) bool {
 	if i.direct {
@@ -56,11 +56,15 @@ func (i inquirer) owns(subject, client string) bool {
 	return subject == i.account && client == i.client
 }
 
+// serves reports whether the token is for the inquirer, the resource server of
+// RFC 7662.
+func (i inquirer) serves(c *claims) bool { return i.direct && c.isFor(i.account) }
+
 // inspect returns the claims of a good access token, or ErrNotFound: to who may
 // not ask, no token is good.
 func (p *provider) inspect(raw string, i inquirer) (*claims, error) {
 	c, err := p.feed.verify(raw)
-	if err != nil || !i.owns(c.Subject, c.ClientID) && !i.may(ScopeIntrospect) {
+	if err != nil || !i.owns(c.Subject, c.ClientID) && !i.serves(c) && !i.may(ScopeIntrospect) {
 		return nil, rpcerr.ErrNotFound
 	}
 	return c, nil
@@ -103,7 +107,7 @@ func (p *provider) revoke(ctx context.Context, token string, i inquirer) error {
 		if !i.owns(c.Subject, c.ClientID) && !i.may(ScopeAdmin) {
 			return rpcerr.ErrForbidden
 		}
-		return p.revokeNow(ctx, revocation{jti: c.ID, expires: expires}, revocation{sid: c.ID, expires: expires})
+		return p.revokeToken(ctx, c)
 	}
 	g, err := p.store.Grant(ctx, digest(token))
 	switch {
@@ -120,6 +124,12 @@ func (p *provider) revoke(ctx context.Context, token string, i inquirer) error {
 		return rpcerr.ErrForbidden
 	}
 	return p.revokeNow(ctx, revocation{sid: g.sid, expires: expires})
+}
+
+// revokeToken ends an access token and what was exchanged from it.
+func (p *provider) revokeToken(ctx context.Context, c *claims) error {
+	expires := p.feed.lastExpiry(time.Now())
+	return p.revokeNow(ctx, revocation{jti: c.ID, expires: expires}, revocation{sid: c.ID, expires: expires})
 }
 
 func (p *provider) revokeNow(ctx context.Context, rs ...revocation) error {

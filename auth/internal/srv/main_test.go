@@ -97,11 +97,17 @@ func (e *env) admin() context.Context {
 	return e.as(e.token(authsrv.AdminID, adminSecret))
 }
 
-// token gets a token by client_credentials over RPC.
+// token gets a token for auth-srv by client_credentials over RPC.
 func (e *env) token(id, secret string, scopes ...string) string {
 	e.Helper()
+	return e.tokenFor(id, secret, auth.ServiceName, scopes...)
+}
+
+// tokenFor gets one for another audience.
+func (e *env) tokenFor(id, secret, audience string, scopes ...string) string {
+	e.Helper()
 	rsp, err := e.oauth.Token(e.as(""), &pb.TokenRequest{
-		GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes,
+		GrantType: "client_credentials", ClientId: id, ClientSecret: secret, Scopes: scopes, Audience: []string{audience},
 	}, e.here()...)
 	if err != nil {
 		e.Fatal(err)
@@ -131,6 +137,14 @@ func (e *env) people() {
 }
 
 func secretOf(id string) string { return "secret of " + id }
+
+// exchange exchanges a token in the name of a client whose secret is "secret of ID".
+func (e *env) exchange(by, token string, scopes []string, audience ...string) (*pb.TokenResponse, error) {
+	return e.oauth.Token(e.as(""), &pb.TokenRequest{
+		GrantType: "urn:ietf:params:oauth:grant-type:token-exchange", ClientId: by, ClientSecret: secretOf(by),
+		SubjectToken: token, SubjectTokenType: "urn:ietf:params:oauth:token-type:access_token", Scopes: scopes, Audience: audience,
+	})
+}
 
 // code returns the status of an RPC's error, 0 of none.
 func code(err error) int32 {

@@ -186,6 +186,9 @@ func (h *oauthHandler) inquirer(ctx context.Context) (inquirer, error) {
 
 // Revoke implements pb.Oauth2Handler.
 func (h *oauthHandler) Revoke(ctx context.Context, req *pb.RevokeRequest, _ *pb.RevokeResponse) error {
+	if c, ok := about(ctx, req.AccessToken, false); ok && req.RefreshToken == "" {
+		return refuse(h.revokeToken(ctx, c))
+	}
 	who, err := h.inquirer(ctx)
 	if err != nil {
 		return refuse(err)
@@ -203,6 +206,10 @@ func (h *oauthHandler) Revoke(ctx context.Context, req *pb.RevokeRequest, _ *pb.
 
 // Introspect implements pb.Oauth2Handler.
 func (h *oauthHandler) Introspect(ctx context.Context, req *pb.IntrospectRequest, rsp *pb.IntrospectResponse) error {
+	if c, ok := about(ctx, req.AccessToken, true); ok {
+		rsp.Active, rsp.Token = true, wireToken(c)
+		return nil
+	}
 	who, err := h.inquirer(ctx)
 	if err != nil {
 		return refuse(err)

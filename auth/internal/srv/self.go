@@ -16,10 +16,19 @@ type self struct {
 	auth.Carrier
 	*feed
 
-	mu    sync.Mutex
-	own   *auth.Token
-	fresh time.Time // until when own is
+	mu  sync.Mutex
+	own map[string]minted // by audience
 }
+
+// minted is a token and until when it is fresh.
+type minted struct {
+	token *auth.Token
+	fresh time.Time
+}
+
+// maxOwn bounds the audiences of this service's own tokens: it calls its
+// registry and nobody else.
+const maxOwn = 16
 
 // self returns what authenticates callers and gives this service's own calls,
 // those of its registry, a token.
@@ -27,31 +36,38 @@ func (f *feed) self() daemon.Issuer {
 	return daemon.Issuer{Authenticate: f.guard, Identify: auth.ClientWrapper(&self{feed: f})}
 }
 
-// Token implements auth.Auth. The token is of an account in no store: nobody can
-// enrol, log in or be made under the name of this service.
-func (s *self) Token() (*auth.Token, error) {
+// Token implements auth.Auth.
+func (s *self) Token() (*auth.Token, error) { return s.TokenFor(auth.ServiceName) }
+
+// TokenFor implements auth.Source. The token is of an account in no store: nobody
+// can enrol, log in or be made under the name of this service.
+func (s *self) TokenFor(audience string) (*auth.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if now.Before(s.fresh) {
-		return s.own, nil
+	if kept, ok := s.own[audience]; ok && now.Before(kept.fresh) {
+		return kept.token, nil
 	}
 	raw, c, err := s.mint(issuing{
 		subject: &account{id: auth.ServiceName, kind: "service", roles: []string{RolePlatform}},
-		client:  auth.ServiceName, scopes: []string{ScopeService},
+		client:  auth.ServiceName, scopes: []string{ScopeService}, audience: audience,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("own token: %w", err)
 	}
-	s.own, s.fresh = c.token(raw), now.Add(s.rotation.lifetime/2)
-	return s.own, nil
+	if s.own == nil || len(s.own) >= maxOwn {
+		s.own = map[string]minted{}
+	}
+	made := minted{c.token(raw), now.Add(s.rotation.lifetime / 2)}
+	s.own[audience] = made
+	return made.token, nil
 }
 
-// Renew has the own token replaced: somebody refused it.
-func (s *self) Renew() {
+// RenewFor implements auth.Source: somebody refused the token.
+func (s *self) RenewFor(audience string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fresh = time.Time{}
+	delete(s.own, audience)
 }
 
 // Authorized implements auth.Auth. Policies do not bind this service, see guard.
@@ -90,5 +106,6 @@ func (s *self) String() string { return auth.ServiceName }
 func (c *claims) token(raw string) *auth.Token {
 	return &auth.Token{
 		AccessToken: raw, TokenType: auth.Bearer, ExpiresAt: time.Unix(c.Expires, 0), Scopes: c.scopes(), Metadata: c.metadata(),
+		Audience: c.Audience,
 	}
 }

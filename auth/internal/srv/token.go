@@ -15,10 +15,6 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// Audience is in the aud of every access token that was not asked to be
-// narrower.
-const Audience = "go-platform"
-
 // claims are those of RFC 9068 and, after sid, ours.
 type claims struct {
 	jwt.Claims
@@ -90,13 +86,13 @@ func (c *claims) metadata() map[string]string {
 
 // issuing is what a token is made of.
 type issuing struct {
-	subject *account
-	client  string
-	sid     string
-	scopes  []string
-	request map[string]string
+	subject  *account
+	client   string
+	sid      string
+	scopes   []string
+	request  map[string]string
+	audience string // empty: this service
 	// For exchanged tokens.
-	audience []string
 	actor    *actor
 	notAfter int64
 }
@@ -104,9 +100,12 @@ type issuing struct {
 // mint signs an access token.
 func (f *feed) mint(i issuing) (string, *claims, error) {
 	now := time.Now()
+	if i.audience == "" {
+		i.audience = auth.ServiceName
+	}
 	c := &claims{
 		Claims: jwt.Claims{
-			Issuer: f.issuer, Subject: i.subject.id, Audience: i.audience, ClientID: i.client, ID: uuid.NewString(),
+			Issuer: f.issuer, Subject: i.subject.id, Audience: jwt.Strings{i.audience}, ClientID: i.client, ID: uuid.NewString(),
 			Expires: now.Add(f.rotation.lifetime).Unix(), NotBefore: now.Unix(),
 			// A token issued in the second in which older ones were revoked must
 			// not look like one of these.
@@ -114,9 +113,6 @@ func (f *feed) mint(i issuing) (string, *claims, error) {
 		},
 		Session: i.sid, Scope: strings.Join(i.scopes, " "), Roles: i.subject.roles, Type: i.subject.kind,
 		Meta: i.subject.metadata, Request: i.request, Actor: i.actor,
-	}
-	if c.Audience == nil {
-		c.Audience = []string{Audience}
 	}
 	if i.notAfter > 0 {
 		c.Expires = min(c.Expires, i.notAfter)
@@ -137,10 +133,20 @@ func (f *feed) verify(raw string) (*claims, error) {
 	return c, nil
 }
 
+// isFor reports whether the token is for one of these.
+func (c *claims) isFor(names ...string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(c.Audience, n) })
+}
+
+// forTopic reports whether the token is for messages.
+func (c *claims) forTopic() bool {
+	return slices.ContainsFunc(c.Audience, auth.IsTopicAudience)
+}
+
 // authenticate is verify for calls of this service.
 func (f *feed) authenticate(_ context.Context, raw string) (*claims, error) {
 	c, err := f.verify(raw)
-	if err != nil || !slices.Contains(c.Audience, Audience) && !slices.Contains(c.Audience, auth.ServiceName) {
+	if err != nil || !c.isFor(auth.ServiceName) {
 		return nil, errToken
 	}
 	return c, nil

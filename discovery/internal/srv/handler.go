@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/peer"
 
+	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/page"
@@ -46,12 +47,15 @@ func peerAddr(ctx context.Context) netip.Addr {
 	return addr.Unmap()
 }
 
-// registrant returns who calls. Here the account of the caller joins it.
+// registrant returns who calls.
 func registrant(ctx context.Context, secret string) (owner, error) {
 	if len(secret) > maxSecret {
 		return owner{}, rpcerr.Invalid("secret", "%d bytes, more than %d", len(secret), maxSecret)
 	}
 	o := owner{host: peerAddr(ctx).String()}
+	if t, ok := auth.TokenFromContext(ctx); ok {
+		o.account = t.Account()
+	}
 	if secret != "" {
 		o.key = pb.Key(secret)
 	}
@@ -64,6 +68,10 @@ func (h *registryHandler) Register(ctx context.Context, req *pb.RegisterRequest,
 		return refuse(errReadOnly)
 	}
 	if err := checkService(req.Service, peerAddr(ctx)); err != nil {
+		return refuse(err)
+	}
+	// Who registers a name is sent what was meant for others.
+	if err := h.holds(ctx, req.Service.Name); err != nil {
 		return refuse(err)
 	}
 	interval, ttl, err := checkTimes(req.IntervalMs, req.TtlMs)

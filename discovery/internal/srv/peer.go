@@ -31,6 +31,8 @@ type node struct {
 	peers  []*follower
 	outer  *regcache.Cache // of the registry beside this one; nil when standalone
 	done   <-chan struct{}
+	// holds returns an error unless the caller may register a name.
+	holds func(ctx context.Context, name string) error
 }
 
 func (n *node) writes() bool { return n.role != roleRead }

@@ -79,7 +79,7 @@ func start(env *daemon.Env, state *state, set Settings) error {
 		return err
 	}
 	state.log = env.Logger
-	n := &node{state: state, role: set.Role, secret: set.Secret, done: env.Done}
+	n := &node{state: state, role: set.Role, secret: set.Secret, done: env.Done, holds: env.Holds}
 	judged := judging{callers: env.CallersCanRenew, judges: n.judges, state: state}
 	group := &lifecycle.Group{}
 	loops := []func(context.Context){func(ctx context.Context) { state.sweeps(ctx, judged.now) }}

@@ -34,7 +34,7 @@ type leaseKey struct{ service, version, node string }
 type owner struct {
 	key     []byte // of the registrant's secret; nil when it gave none
 	host    string // of the peer that registered
-	account string // "" until callers are authenticated
+	account string // of the caller, "" where nobody is asked for a token
 }
 
 // lease is a registered node. The service it points to has one node and is

@@ -1,0 +1,89 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/micro/go-platform/auth/internal/jwt"
+)
+
+// ownToken is a token of the service's own account.
+type ownToken struct {
+	*Token
+	marks marks
+}
+
+func (p *platform) fetchOwn(ctx context.Context, audience string) (*ownToken, time.Duration, error) {
+	t, lifetime, err := p.remote.fetchToken(ctx, audience)
+	if err != nil {
+		return nil, 0, err
+	}
+	var c claims
+	_ = jwt.Peek(t.AccessToken, &c) // what cannot be read is not known to be revoked
+	return &ownToken{t, c.marks()}, lifetime, nil
+}
+
+// identified returns why there is no own token to be had.
+func (p *platform) identified() error {
+	if err := p.Use(context.Background()); err != nil {
+		return err
+	}
+	if p.opts.Id == "" {
+		return fmt.Errorf("own token: %w: there is no option Id", ErrInvalidToken)
+	}
+	return nil
+}
+
+// TokenFor implements Source.
+func (p *platform) TokenFor(audience string) (*Token, error) {
+	if err := p.identified(); err != nil {
+		return nil, err
+	}
+	if audience == ServiceName {
+		return p.Token()
+	}
+	own, err := p.owns.Get(p.aim(audience))
+	if err != nil {
+		return nil, err
+	}
+	return own.Token, nil
+}
+
+// aim is the audience that tokens are asked for.
+func (p *platform) aim(audience string) string {
+	if p.opts.Audience != "" && audience != ServiceName {
+		return p.opts.Audience
+	}
+	return audience
+}
+
+// RenewFor has the own token for an audience replaced: somebody refused it.
+func (p *platform) RenewFor(audience string) {
+	if audience == ServiceName {
+		p.own.Renew()
+		return
+	}
+	p.owns.Renew(p.aim(audience))
+}
+
+// Exchange implements Exchanger.
+func (p *platform) Exchange(ctx context.Context, t *Token, audience string) (*Token, error) {
+	if err := p.identified(); err != nil {
+		return nil, err
+	}
+	if mine, ok := p.own.Peek(); ok && mine.AccessToken == t.AccessToken {
+		return p.TokenFor(audience)
+	}
+	audience = p.aim(audience)
+	if IsFor(t, audience) {
+		return t, nil
+	}
+	made, err := p.swaps.Get(ctx, audience+" "+t.AccessToken, func(ctx context.Context) (*Token, time.Duration, error) { // no token has a space
+		return p.remote.exchange(ctx, t.AccessToken, audience)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("exchange a token: %w", err)
+	}
+	return made, nil
+}

@@ -1,0 +1,71 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"go-micro.dev/v6/client"
+	"go-micro.dev/v6/registry"
+
+	"github.com/micro/go-platform/auth"
+	authpb "github.com/micro/go-platform/auth/proto"
+	authsrv "github.com/micro/go-platform/auth/srv"
+	"github.com/micro/go-platform/discovery"
+	discoverysrv "github.com/micro/go-platform/discovery/srv"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/internal/rpctest"
+)
+
+// Attack: an account that may call the registry registers another's name, to be
+// sent what is meant for others.
+func TestANameBelongsToItsAccount(t *testing.T) {
+	net, dir := rpctest.New(t), t.TempDir()
+	secure := func(c *daemon.Config) { c.Insecure, c.DataDir = false, dir }
+	issuer := net.Boot(authsrv.New(authsrv.Config{}), secure)
+	srv := net.Boot(discoverysrv.New(), secure, func(c *daemon.Config) {
+		c.Registry, c.AuthAddresses = nil, []string{issuer.Address()}
+	})
+	_, authed := admin(t, net, secure, rpctest.GRPC)
+	accounts, policies := authpb.NewAccountService(auth.ServiceName, authed), authpb.NewPolicyService(auth.ServiceName, authed)
+	rule := func(r *authpb.Rule) {
+		t.Helper()
+		if _, err := policies.Create(context.Background(), &authpb.PolicyCreateRequest{Rule: r}, rpc.Options(rpc.DefaultTimeout)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rule(&authpb.Rule{Id: "registry", Effect: "allow", Services: []string{discovery.ServiceName}, Methods: []string{"Registry.*"}})
+	as := func(id string) func(name string) error {
+		t.Helper()
+		const secret = "a secret of a test"
+		if _, err := accounts.Create(context.Background(), &authpb.CreateRequest{Account: &authpb.Record{Id: id, Type: "service", ClientSecret: secret}}, rpc.Options(rpc.DefaultTimeout)...); err != nil {
+			t.Fatal(err)
+		}
+		a := auth.NewAuth(auth.Id(id), auth.Secret(secret), auth.Addresses(issuer.Address()), auth.Logger(net.Logger))
+		d := discovery.NewDiscovery(discovery.Addresses(srv.Address()), discovery.Wrap(func(c client.Client) client.Client { return auth.ClientWrapper(a)(c) }), discovery.Logger(net.Logger))
+		t.Cleanup(func() { _, _ = d.Stop(), a.Stop() }) // the test is over
+		if err := d.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return func(name string) error {
+			return d.Register(&registry.Service{Name: name, Nodes: []*registry.Node{{Id: name + "-of-" + id, Address: "127.0.0.1:1"}}})
+		}
+	}
+	greeter, low := as("greeter"), as("low")
+	for _, name := range []string{"greeter", "greeter.kv"} {
+		if err := greeter(name); err != nil {
+			t.Errorf("its own %s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"greeter", "greeter.kv", "go.micro.srv.trace", auth.ServiceName, "orders"} {
+		if err := low(name); !errors.Is(err, auth.ErrForbidden) {
+			t.Errorf("another's %s: %v", name, err)
+		}
+	}
+	rule(&authpb.Rule{Id: "low-orders", Effect: "allow", Accounts: []string{"low"}, Services: []string{"name:orders"}})
+	rpctest.Eventually(t, "a rule grants the name", func() bool { return low("orders") == nil })
+	if err := low("greeter"); !errors.Is(err, auth.ErrForbidden) {
+		t.Errorf("another's, after a rule about a third: %v", err)
+	}
+}
