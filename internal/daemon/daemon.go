@@ -22,6 +22,7 @@ import (
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
 
+	"github.com/micro/go-platform/auth/guard"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/prometheus"
@@ -53,6 +54,7 @@ func (s Service) service() Service { return s }
 // Issuer is a service that makes tokens.
 type Issuer struct {
 	Authenticate server.HandlerWrapper // of its callers
+	Judge        guard.Judge           // of them, too, before their messages are read
 	Identify     client.Wrapper        // gives its own calls its token
 }
 
@@ -91,6 +93,8 @@ type Env struct {
 	metrics *prometheus.Metrics
 
 	authenticate server.HandlerWrapper
+	judge        guard.Judge
+	conns        *guard.Connecting
 	following    func() bool
 	subscribe    server.SubscriberWrapper
 }
@@ -158,7 +162,8 @@ func Start(ctx context.Context, b Bootable, c Config) (*Running, error) {
 	env := &Env{Config: c, Name: s.Name, Client: caller, Done: life.Done(), admin: http.NewServeMux()}
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
 	env.Handle("/metrics", env.metrics.Handler())
-	env.Server = newServer(s.Name, uuid.NewString(), c,
+	env.conns = guard.NewConnecting(maxConnsOfHost, maxConns, env.refusedConnection)
+	env.Server = newServer(s.Name, uuid.NewString(), c, env.newGuard(),
 		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber},
 		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)
 	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
@@ -181,7 +186,7 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.authenticated(ctx, s); err != nil {
 		return err
 	}
-	if err := r.env.Server.Start(); err != nil {
+	if err := r.env.listen(); err != nil {
 		return fmt.Errorf("listen on %s: %w", r.env.Address, err)
 	}
 	srv := r.env.Server

@@ -24,7 +24,7 @@ type self struct {
 // self returns what authenticates callers and gives this service's own calls,
 // those of its registry, a token.
 func (f *feed) self() daemon.Issuer {
-	return daemon.Issuer{Authenticate: f.guard, Identify: auth.ClientWrapper(&self{feed: f})}
+	return daemon.Issuer{Authenticate: f.guard, Judge: f.judge, Identify: auth.ClientWrapper(&self{feed: f})}
 }
 
 // Token implements auth.Auth. The token is of an account in no store: nobody can

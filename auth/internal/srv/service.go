@@ -195,7 +195,7 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	group := &lifecycle.Group{}
 	env.OnStop(func(context.Context) error { return group.Stop(lifecycle.FlushTimeout) })
 	if listener != nil {
-		w := serveWeb(listener, p.face(oauth), s.readTimeout)
+		w := serveWeb(env, listener, p.face(oauth), s.readTimeout)
 		env.OnStop(w.stop)
 		env.Logger.Info("serving OAuth 2 over HTTP", "address", listener.Addr().String(), "issuer", s.Issuer)
 		if host, _, err := net.SplitHostPort(listener.Addr().String()); err == nil && env.TLS == nil && !loopback(host) {
