@@ -55,7 +55,8 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("registry", kind, "where services find each other: "+strings.Join(registries(), ", "), &f.registry),
 		text("registry_address", "", "`HOST:PORT,...` of the registry; for platform, of the discovery-srvs", &f.registryAddress),
 		&cli.DurationFlag{Name: "register_interval", Value: DefaultRegisterInterval, Usage: "how often the registration is renewed, 100ms to 10m; who misses three is gone", Destination: &f.registerInterval, EnvVars: []string{"MICRO_REGISTER_INTERVAL"}},
-		text("broker", "http", "what carries topics: "+strings.Join(brokers(), ", "), &f.broker),
+		text("broker", "memory", "what carries topics: memory, within this process; nats; http, which listens on a port of its own, where nobody is asked for a token: "+
+			"for trusted networks", &f.broker),
 		text("broker_address", "", "`HOST:PORT,...` of the broker", &f.brokerAddress),
 		text("server_address", "127.0.0.1:0", "`HOST:PORT` to serve on, port 0 for a free one", &f.address),
 		text("server_advertise", "", "`HOST:PORT` to register when others reach the service at another address", &f.advertise),
