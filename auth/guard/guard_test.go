@@ -28,8 +28,6 @@ import (
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
-
 // world is an Echo behind a guard.
 type world struct {
 	*testing.T
