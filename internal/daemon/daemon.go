@@ -69,6 +69,8 @@ type Config struct {
 	DatabaseURL string // see sqlstore.Open; empty: a SQLite file in DataDir
 	DataDir     string // for files; empty: the service keeps nothing on disk
 	TLS         *tls.Config
+	// DialTLS is asked before each connection to another service; nil: TLS is used.
+	DialTLS     func() *tls.Config
 	Insecure    bool        // serve callers that are not authenticated
 	Credentials Credentials // of the service at auth-srv
 	// AuthAddresses are the "host:port" of auth-srvs; empty: they are looked up.

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +39,8 @@ type flags struct {
 	authAddress               string
 	registerInterval          time.Duration
 	logLevel                  string
-	tlsCert, tlsKey, tlsCA    string
+	tlsCert, tlsKey           string
+	tlsCA, tlsClientCA        string
 }
 
 func (f *flags) common(s Service) []cli.Flag {
@@ -71,7 +71,8 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("log_level", "info", "debug, info, warn or error", &f.logLevel),
 		text("tls_cert", "", "PEM `FILE` with the certificate to serve with", &f.tlsCert),
 		text("tls_key", "", "PEM `FILE` with its key", &f.tlsKey),
-		text("tls_ca", "", "PEM `FILE` with the authorities whose client certificates are required", &f.tlsCA),
+		text("tls_ca", "", "PEM `FILE` with the authorities of the servers that this service calls; the system's when empty", &f.tlsCA),
+		text("tls_client_ca", "", "PEM `FILE` with the authorities of clients, which then must show a certificate", &f.tlsClientCA),
 	}
 }
 
@@ -87,7 +88,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	tlsConfig, err := f.tls()
+	tlsConfig, dial, err := f.tlsConfig(log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -98,7 +99,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if f.registerInterval < minRegisterInterval || f.registerInterval > maxRegisterInterval {
 		return Config{}, usageError{fmt.Errorf("--register_interval %v: want %v to %v", f.registerInterval, minRegisterInterval, maxRegisterInterval)}
 	}
-	reg, err := f.newRegistry(s, tlsConfig, log)
+	reg, err := f.newRegistry(s, dial, log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -113,7 +114,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
 		DatabaseURL: f.databaseURL, DataDir: f.dataDir,
-		TLS: tlsConfig, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
+		TLS: tlsConfig, DialTLS: dial, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
 		RegisterInterval: f.registerInterval, Version: version(), Logger: log,
 	}, nil
 }
@@ -123,7 +124,7 @@ const platform = "platform"
 
 // newRegistry returns the registry that the flags name. That of a service which
 // is a registry is the service.
-func (f *flags) newRegistry(s Service, tlsConfig *tls.Config, log *slog.Logger) (registry.Registry, error) {
+func (f *flags) newRegistry(s Service, dial func() *tls.Config, log *slog.Logger) (registry.Registry, error) {
 	switch {
 	case f.registry != platform:
 		return NewRegistry(f.registry, f.registryAddress)
@@ -132,7 +133,7 @@ func (f *flags) newRegistry(s Service, tlsConfig *tls.Config, log *slog.Logger) 
 		if err != nil {
 			return nil, err
 		}
-		return newPlatform(all, tlsConfig, f.registerInterval, log), nil
+		return newPlatform(all, dial, f.registerInterval, log), nil
 	case f.registryAddress != "":
 		return nil, usageError{errors.New("--registry_address: this service is the registry itself; others are named by --peers")}
 	case !f.insecure && f.authAddress == "":
@@ -206,32 +207,4 @@ func (f *flags) newBroker(reg registry.Registry) (broker.Broker, error) {
 		return natsbroker.NewNatsBroker(opts...), nil
 	}
 	return nil, choiceError("broker", f.broker, brokers())
-}
-
-// tls returns nil when no certificate was given.
-func (f *flags) tls() (*tls.Config, error) {
-	if f.tlsCert == "" && f.tlsKey == "" && f.tlsCA == "" {
-		return nil, nil
-	}
-	if f.tlsCert == "" || f.tlsKey == "" {
-		return nil, usageError{errors.New("--tls_cert and --tls_key are needed together")}
-	}
-	cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls_cert: %w", err)
-	}
-	c := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	if f.tlsCA == "" {
-		return c, nil
-	}
-	pem, err := os.ReadFile(f.tlsCA)
-	if err != nil {
-		return nil, fmt.Errorf("--tls_ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls_ca: no certificate in %s", f.tlsCA)
-	}
-	c.ClientCAs, c.RootCAs, c.ClientAuth = pool, pool, tls.RequireAndVerifyClientCert
-	return c, nil
 }

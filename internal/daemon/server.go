@@ -27,6 +27,7 @@ func clientConfig(c Config) rpc.Config {
 		Registry: c.Registry,
 		Broker:   membroker.Shared(c.Broker),
 		TLS:      c.TLS,
+		Renewed:  c.DialTLS,
 		Logger:   microlog.New(c.Logger),
 	}
 }

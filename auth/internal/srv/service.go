@@ -157,10 +157,7 @@ func (s *settings) listen(env *daemon.Env) (net.Listener, error) {
 	}
 	scheme := "http"
 	if l != nil && env.TLS != nil {
-		c := env.TLS.Clone()
-		c.ClientAuth = tls.NoClientCert // here clients show a secret
-		c.NextProtos = []string{"http/1.1"}
-		l, scheme = tls.NewListener(l, c), "https"
+		l, scheme = tls.NewListener(l, env.WebTLS()), "https" // here clients show a secret
 	}
 	switch {
 	case s.Issuer != "":
