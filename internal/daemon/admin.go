@@ -34,10 +34,13 @@ func serveAdmin(env *Env) (*adminServer, error) {
 	env.admin.HandleFunc("/readyz", env.readyz)
 	a := &adminServer{
 		address: listener.Addr().String(),
-		server:  &http.Server{Handler: env.admin, ReadTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10},
-		done:    make(chan error, 1),
+		server: &http.Server{
+			Handler: env.admin, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		},
+		done: make(chan error, 1),
 	}
-	go func() { a.done <- a.server.Serve(listener) }()
+	bounded := env.Web(a.server, listener)
+	go func() { a.done <- a.server.Serve(bounded) }()
 	return a, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/guard"
 	authpb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/atomicfile"
 	"github.com/micro/go-platform/internal/backoff"
@@ -74,6 +75,7 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 	e.names, _ = a.(auth.Names)
 	e.Client = auth.ClientWrapper(a)(bare)
 	e.authenticate = auth.HandlerWrapper(a)
+	e.judge = guard.JudgeOf(a)
 	e.subscribe = auth.SubscriberWrapper(a)
 	return e.join(auth.ClientWrapper(a))
 }
@@ -106,6 +108,7 @@ func (e *Env) awaitKeys(ctx context.Context, a auth.Auth) {
 func (e *Env) issues(self Issuer) error {
 	e.Client = self.Identify(e.Client)
 	e.authenticate = self.Authenticate
+	e.judge = self.Judge
 	e.subscribe = func(server.SubscriberFunc) server.SubscriberFunc {
 		return func(_ context.Context, msg server.Message) error {
 			return fmt.Errorf("%s: %w", msg.Topic(), rpcerr.ErrUnauthenticated)

@@ -23,6 +23,7 @@ import (
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/guard"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/prometheus"
@@ -54,6 +55,7 @@ func (s Service) service() Service { return s }
 // Issuer is a service that makes tokens.
 type Issuer struct {
 	Authenticate server.HandlerWrapper // of its callers
+	Judge        guard.Judge           // of them, too, before their messages are read
 	Identify     client.Wrapper        // gives its own calls its token
 }
 
@@ -68,6 +70,8 @@ type Config struct {
 	DatabaseURL string // see sqlstore.Open; empty: a SQLite file in DataDir
 	DataDir     string // for files; empty: the service keeps nothing on disk
 	TLS         *tls.Config
+	// DialTLS is asked before each connection to another service; nil: TLS is used.
+	DialTLS     func() *tls.Config
 	Insecure    bool        // serve callers that are not authenticated
 	Credentials Credentials // of the service at auth-srv
 	// AuthAddresses are the "host:port" of auth-srvs; empty: they are looked up.
@@ -92,6 +96,8 @@ type Env struct {
 	metrics *prometheus.Metrics
 
 	authenticate server.HandlerWrapper
+	judge        guard.Judge
+	conns        *guard.Connecting
 	following    func() bool
 	subscribe    server.SubscriberWrapper
 	names        auth.Names
@@ -160,7 +166,8 @@ func Start(ctx context.Context, b Bootable, c Config) (*Running, error) {
 	env := &Env{Config: c, Name: s.Name, Client: caller, Done: life.Done(), admin: http.NewServeMux()}
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
 	env.Handle("/metrics", env.metrics.Handler())
-	env.Server = newServer(s.Name, uuid.NewString(), c,
+	env.conns = guard.NewConnecting(maxConnsOfHost, maxConns, env.refusedConnection)
+	env.Server = newServer(s.Name, uuid.NewString(), c, env.newGuard(),
 		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber},
 		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)
 	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
@@ -183,7 +190,7 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.authenticated(ctx, s); err != nil {
 		return err
 	}
-	if err := r.env.Server.Start(); err != nil {
+	if err := r.env.listen(); err != nil {
 		return fmt.Errorf("listen on %s: %w", r.env.Address, err)
 	}
 	srv := r.env.Server

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +40,8 @@ type flags struct {
 	authAddress               string
 	registerInterval          time.Duration
 	logLevel                  string
-	tlsCert, tlsKey, tlsCA    string
+	tlsCert, tlsKey           string
+	tlsCA, tlsClientCA        string
 }
 
 func (f *flags) common(s Service) []cli.Flag {
@@ -56,7 +56,8 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("registry", kind, "where services find each other: "+strings.Join(registries(), ", "), &f.registry),
 		text("registry_address", "", "`HOST:PORT,...` of the registry; for platform, of the discovery-srvs", &f.registryAddress),
 		&cli.DurationFlag{Name: "register_interval", Value: DefaultRegisterInterval, Usage: "how often the registration is renewed, 100ms to 10m; who misses three is gone", Destination: &f.registerInterval, EnvVars: []string{"MICRO_REGISTER_INTERVAL"}},
-		text("broker", "http", "what carries topics: "+strings.Join(brokers(), ", "), &f.broker),
+		text("broker", "memory", "what carries topics: memory, within this process; nats; http, which listens on a port of its own, where nobody is asked for a token: "+
+			"for trusted networks", &f.broker),
 		text("broker_address", "", "`HOST:PORT,...` of the broker", &f.brokerAddress),
 		text("broker_ca", "", "PEM `FILE` with the authorities of the broker's certificate: topics go by TLS, with tls_cert where the broker asks for one", &f.brokerCA),
 		text("server_address", "127.0.0.1:0", "`HOST:PORT` to serve on, port 0 for a free one", &f.address),
@@ -72,7 +73,8 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("log_level", "info", "debug, info, warn or error", &f.logLevel),
 		text("tls_cert", "", "PEM `FILE` with the certificate to serve with", &f.tlsCert),
 		text("tls_key", "", "PEM `FILE` with its key", &f.tlsKey),
-		text("tls_ca", "", "PEM `FILE` with the authorities whose client certificates are required", &f.tlsCA),
+		text("tls_ca", "", "PEM `FILE` with the authorities of the servers that this service calls; the system's when empty", &f.tlsCA),
+		text("tls_client_ca", "", "PEM `FILE` with the authorities of clients, which then must show a certificate", &f.tlsClientCA),
 	}
 }
 
@@ -88,7 +90,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	tlsConfig, err := f.tls()
+	tlsConfig, dial, err := f.tlsConfig(log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -99,7 +101,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if f.registerInterval < minRegisterInterval || f.registerInterval > maxRegisterInterval {
 		return Config{}, usageError{fmt.Errorf("--register_interval %v: want %v to %v", f.registerInterval, minRegisterInterval, maxRegisterInterval)}
 	}
-	reg, err := f.newRegistry(s, tlsConfig, log)
+	reg, err := f.newRegistry(s, dial, log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -114,7 +116,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
 		DatabaseURL: f.databaseURL, DataDir: f.dataDir,
-		TLS: tlsConfig, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
+		TLS: tlsConfig, DialTLS: dial, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
 		RegisterInterval: f.registerInterval, Version: version(), Logger: log,
 	}, nil
 }
@@ -124,7 +126,7 @@ const platform = "platform"
 
 // newRegistry returns the registry that the flags name. That of a service which
 // is a registry is the service.
-func (f *flags) newRegistry(s Service, tlsConfig *tls.Config, log *slog.Logger) (registry.Registry, error) {
+func (f *flags) newRegistry(s Service, dial func() *tls.Config, log *slog.Logger) (registry.Registry, error) {
 	switch {
 	case f.registry != platform:
 		return NewRegistry(f.registry, f.registryAddress)
@@ -133,7 +135,7 @@ func (f *flags) newRegistry(s Service, tlsConfig *tls.Config, log *slog.Logger) 
 		if err != nil {
 			return nil, err
 		}
-		return newPlatform(all, tlsConfig, f.registerInterval, log), nil
+		return newPlatform(all, dial, f.registerInterval, log), nil
 	case f.registryAddress != "":
 		return nil, usageError{errors.New("--registry_address: this service is the registry itself; others are named by --peers")}
 	case !f.insecure && f.authAddress == "":
@@ -230,44 +232,15 @@ func (f *flags) brokerTLS(own *tls.Config) (*tls.Config, error) {
 	}
 	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	if own != nil {
-		c.Certificates = own.Certificates
+		newest := func() (*tls.Certificate, error) {
+			now, err := own.GetConfigForClient(nil)
+			if err != nil {
+				return nil, err
+			}
+			return &now.Certificates[0], nil
+		}
+		c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return newest() }
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return newest() }
 	}
-	return c, nil
-}
-
-// authorities reads the certificates in the file of a flag.
-func authorities(flag, file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--%s: no certificate in %s", flag, file)
-	}
-	return pool, nil
-}
-
-// tls returns nil when no certificate was given.
-func (f *flags) tls() (*tls.Config, error) {
-	if f.tlsCert == "" && f.tlsKey == "" && f.tlsCA == "" {
-		return nil, nil
-	}
-	if f.tlsCert == "" || f.tlsKey == "" {
-		return nil, usageError{errors.New("--tls_cert and --tls_key are needed together")}
-	}
-	cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls_cert: %w", err)
-	}
-	c := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	if f.tlsCA == "" {
-		return c, nil
-	}
-	pool, err := authorities("tls_ca", f.tlsCA)
-	if err != nil {
-		return nil, err
-	}
-	c.ClientCAs, c.RootCAs, c.ClientAuth = pool, pool, tls.RequireAndVerifyClientCert
 	return c, nil
 }

@@ -10,6 +10,7 @@ import (
 	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpc"
 )
@@ -18,13 +19,14 @@ import (
 // the service has a token to show, or may do without.
 type platformRegistry struct {
 	discovery.Discovery
+	client  *rpc.Client
 	wrapper client.Wrapper // nil: no token
 	joined  bool
 }
 
-func newPlatform(addresses []string, tlsConfig *tls.Config, interval time.Duration, log *slog.Logger) *platformRegistry {
-	p := &platformRegistry{}
-	p.Discovery = discovery.NewDiscovery(discovery.Addresses(addresses...), discovery.TLS(tlsConfig), discovery.Interval(interval),
+func newPlatform(addresses []string, dial func() *tls.Config, interval time.Duration, log *slog.Logger) *platformRegistry {
+	p := &platformRegistry{client: rpc.NewClient(rpc.Config{Registry: memreg.New(), Renewed: dial})} // which looks nothing up
+	p.Discovery = discovery.NewDiscovery(discovery.Addresses(addresses...), discovery.Client(p.client), discovery.Interval(interval),
 		discovery.Logger(log), discovery.Wrap(func(c client.Client) client.Client { // not before the first call
 			if p.wrapper == nil {
 				return c
@@ -32,6 +34,12 @@ func newPlatform(addresses []string, tlsConfig *tls.Config, interval time.Durati
 			return p.wrapper(c)
 		}))
 	return p
+}
+
+// Stop implements discovery.Discovery.
+func (p *platformRegistry) Stop() error {
+	defer p.client.Close()
+	return p.Discovery.Stop()
 }
 
 // Cache is for regcache.Of.

@@ -27,6 +27,9 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		common = append(common, "--tls_"+name, path)
+		if name == "ca" {
+			common = append(common, "--tls_client_ca", path)
+		}
 	}
 	registry, issuer := backend.Address(t), backend.Address(t)
 	run := func(s daemon.Bootable, args ...string) *rpctest.Buffer {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/micro/go-platform/auth/guard"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
@@ -26,12 +27,13 @@ func clientConfig(c Config) rpc.Config {
 		Registry: c.Registry,
 		Broker:   membroker.Shared(c.Broker),
 		TLS:      c.TLS,
+		Renewed:  c.DialTLS,
 		Logger:   microlog.New(c.Logger),
 	}
 }
 
 // newServer returns a server whose handlers are wrapped, the first outermost.
-func newServer(name, id string, c Config, subscribers []server.SubscriberWrapper, wrappers ...server.HandlerWrapper) server.Server {
+func newServer(name, id string, c Config, g *guard.Guard, subscribers []server.SubscriberWrapper, wrappers ...server.HandlerWrapper) server.Server {
 	opts := []server.Option{
 		server.Name(name),
 		server.Id(id),
@@ -44,13 +46,13 @@ func newServer(name, id string, c Config, subscribers []server.SubscriberWrapper
 		server.RegisterInterval(c.RegisterInterval),
 		server.WithLogger(microlog.New(c.Logger)),
 		mgrpc.MaxMsgSize(rpc.MaxMessage),
-		mgrpc.Options(
+		mgrpc.Options(append(g.ServerOptions(),
 			grpc.ConnectionTimeout(10*time.Second),
 			grpc.MaxConcurrentStreams(1000),
 			grpc.MaxHeaderListSize(maxMetadata),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		),
+		)...),
 	}
 	for _, w := range subscribers {
 		opts = append(opts, server.WrapSubscriber(w))

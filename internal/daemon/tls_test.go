@@ -1,16 +1,23 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go-micro.dev/v6/client"
+
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
@@ -53,26 +60,149 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-func TestTLSFiles(t *testing.T) {
-	ca := rpctest.NewAuthority(t)
-	dir := t.TempDir()
-	write := func(name string, data []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
+// files are those of the TLS flags.
+type files struct {
+	t   *testing.T
+	dir string
+}
+
+func (f files) write(name string, data ...[]byte) {
+	f.t.Helper()
+	if err := os.WriteFile(filepath.Join(f.dir, name), bytes.Join(data, nil), 0o600); err != nil {
+		f.t.Fatal(err)
 	}
+}
+
+func (f files) sign(ca *rpctest.Authority) tls.Certificate {
+	f.t.Helper()
 	cert, key := ca.Sign("127.0.0.1", time.Now().Add(time.Hour))
-	args := []string{"test-srv", "--registry", "memory", "--broker", "memory", "--insecure",
-		"--tls_cert", write("cert.pem", cert), "--tls_key", write("key.pem", key), "--tls_ca", write("ca.pem", ca.PEM())}
+	f.write("cert", cert) // one after the other, as certbot does
+	f.write("key", key)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return pair
+}
+
+// serve runs a service with the flags and returns what it found when it started.
+func (f files) serve(flags ...string) *daemon.Env {
+	f.t.Helper()
+	args := []string{"test-srv", "--registry", "memory", "--insecure"}
+	for _, name := range flags {
+		args = append(args, "--tls_"+name, filepath.Join(f.dir, strings.TrimPrefix(name, "client_")))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var errs rpctest.Buffer
-	done := make(chan int, 1)
-	go func() { done <- daemon.Run(ctx, service(nil), args, io.Discard, &errs) }()
-	rpctest.Eventually(t, "it serves", func() bool { return strings.Contains(errs.String(), "msg=serving") })
-	cancel()
-	if code := <-done; code != 0 {
-		t.Fatalf("exit code %d:\n%s", code, errs.String())
+	done, found := make(chan int, 1), make(chan *daemon.Env, 1)
+	srv := service(func(e *daemon.Env) error { found <- e; return nil })
+	go func() { done <- daemon.Run(ctx, srv, args, io.Discard, &errs) }()
+	f.t.Cleanup(func() {
+		cancel()
+		if code := <-done; code != 0 || f.t.Failed() {
+			f.t.Errorf("exit code %d:\n%s", code, errs.String())
+		}
+	})
+	rpctest.Eventually(f.t, "it serves", func() bool { return strings.Contains(errs.String(), "msg=serving") })
+	return <-found
+}
+
+// reach calls a service over a connection of its own.
+func reach(t *testing.T, address string, config func() *tls.Config) error {
+	c := rpc.NewClient(rpc.Config{Registry: memreg.New(), Renewed: config})
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	opts := append(rpc.Options(10*time.Second), client.WithAddress(address), client.WithRetries(0))
+	_, err := echo.NewEchoService("go.micro.srv.test", c).Call(ctx, &echo.Request{}, opts...)
+	return err
+}
+
+func TestOneWayTLS(t *testing.T) {
+	ca := rpctest.NewAuthority(t)
+	anonymous := func() *tls.Config { return &tls.Config{RootCAs: ca.Pool()} }
+	for _, c := range []struct {
+		flags []string
+		ok    bool
+	}{
+		{[]string{"cert", "key"}, true},
+		{[]string{"cert", "key", "ca"}, true},
+		{[]string{"cert", "key", "client_ca"}, false},
+		{[]string{"cert", "key", "ca", "client_ca"}, false},
+	} {
+		t.Run(strings.Join(c.flags, " "), func(t *testing.T) {
+			f := files{t, t.TempDir()}
+			f.sign(ca)
+			f.write("ca", ca.PEM())
+			env := f.serve(c.flags...)
+			address := env.Server.Options().Address
+			if err := reach(t, address, anonymous); (err == nil) != c.ok {
+				t.Errorf("a client without a certificate: %v", err)
+			}
+			own := func() *tls.Config { return env.DialTLS() }
+			if err := reach(t, address, own); (err == nil) != slices.Contains(c.flags, "ca") {
+				t.Errorf("as the service calls others: %v", err)
+			}
+		})
 	}
+}
+
+// Everything is renewed, on both sides, while calls go on.
+func TestRenewedCertificates(t *testing.T) {
+	older, newer := rpctest.NewAuthority(t), rpctest.NewAuthority(t)
+	f := files{t, t.TempDir()}
+	was := f.sign(older)
+	f.write("ca", older.PEM())
+	env := f.serve("cert", "key", "ca", "client_ca")
+	address := env.Server.Options().Address
+
+	stop := make(chan struct{})
+	var calling sync.WaitGroup
+	var calls atomic.Int64
+	for range 2 {
+		calling.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := reach(t, address, env.DialTLS); err != nil {
+					t.Errorf("after %d calls: %v", calls.Load(), err)
+					return
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	shown := func() []byte {
+		pair := was
+		if c := env.DialTLS(); c != nil {
+			pair = c.Certificates[0]
+		}
+		conn, err := tls.Dial("tcp", address, &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }() // what it showed is all
+		return conn.ConnectionState().PeerCertificates[0].Raw
+	}
+	f.write("ca", older.PEM(), newer.PEM())
+	rpctest.Eventually(t, "both authorities are trusted", func() bool {
+		return len(env.DialTLS().RootCAs.Subjects()) == 2 //nolint:staticcheck // it is right for a pool of one's own
+	})
+	is := f.sign(newer)
+	rpctest.Eventually(t, "the new certificate is shown", func() bool { return bytes.Equal(shown(), is.Certificate[0]) })
+	f.write("ca", newer.PEM())
+	rpctest.Eventually(t, "the older authority is trusted no longer", func() bool {
+		return reach(t, address, func() *tls.Config {
+			return &tls.Config{Certificates: []tls.Certificate{was}, RootCAs: newer.Pool()}
+		}) != nil
+	})
+	f.write("key", []byte("half a renewal"))
+	before := calls.Load()
+	rpctest.Eventually(t, "calls go on", func() bool { return calls.Load() > before+100 })
+	close(stop)
+	calling.Wait()
+	t.Logf("%d calls over connections of their own", calls.Load())
 }

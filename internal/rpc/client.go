@@ -23,7 +23,9 @@ type Config struct {
 	Registry registry.Registry
 	Broker   broker.Broker
 	TLS      *tls.Config // nil: plain text
-	Logger   logger.Logger
+	// Renewed is asked for the configuration of each connection, in place of TLS.
+	Renewed func() *tls.Config
+	Logger  logger.Logger
 	// Selector chooses the nodes in place of one of the client's own. Its owner
 	// closes it.
 	Selector selector.Selector
@@ -51,6 +53,10 @@ func NewClient(c Config) *Client {
 		cl.selector = newNodes(c.Registry)
 		c.Selector = cl.selector
 	}
+	dial := cl.conns.dialOptions()
+	if c.Renewed != nil {
+		dial = append(dial, grpc.WithTransportCredentials(renewed{c.Renewed})) // the last one counts
+	}
 	opts := []client.Option{
 		client.Selector(c.Selector),
 		client.Registry(c.Registry),
@@ -59,7 +65,7 @@ func NewClient(c Config) *Client {
 		client.ContentType("application/protobuf"),
 		mgrpc.MaxRecvMsgSize(MaxMessage),
 		mgrpc.MaxSendMsgSize(MaxMessage),
-		func(o *client.Options) { mgrpc.DialOptions(cl.conns.dialOptions()...)(&o.CallOptions) },
+		func(o *client.Options) { mgrpc.DialOptions(dial...)(&o.CallOptions) },
 	}
 	if c.TLS != nil {
 		opts = append(opts, mgrpc.AuthTLS(c.TLS))

@@ -41,7 +41,7 @@ func TestCodeAttacks(t *testing.T) {
 		"no grant type":              {func(r *pb.TokenRequest) { r.GrantType = "" }, "invalid_request"},
 		"JWT assertion as grant":     {func(r *pb.TokenRequest) { r.GrantType = "urn:ietf:params:oauth:grant-type:jwt-bearer" }, "invalid_request"},
 		"device code as grant":       {func(r *pb.TokenRequest) { r.GrantType = "urn:ietf:params:oauth:grant-type:device_code" }, "unauthorized_client"},
-		"oversize request":           {func(r *pb.TokenRequest) { r.Code = strings.Repeat("x", 100<<10) }, "invalid_request"},
+		"oversize request":           {func(r *pb.TokenRequest) { r.Code = strings.Repeat("x", 100<<10) }, "without a token"},
 		"more metadata than a token": {func(r *pb.TokenRequest) { r.Metadata = map[string]string{"a": strings.Repeat("x", 2000)} }, "metadata"},
 		"control characters":         {func(r *pb.TokenRequest) { r.Metadata = map[string]string{"a": "b\r\nc"} }, "metadata"},
 	} {

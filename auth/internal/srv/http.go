@@ -12,17 +12,17 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
-	"golang.org/x/net/netutil"
+
+	"github.com/micro/go-platform/internal/daemon"
 )
 
 // Bounds of the HTTP face.
 const (
-	maxBody        = 64 << 10
-	maxHeader      = 16 << 10
-	maxConnections = 1000
-	readTimeout    = 10 * time.Second
-	writeTimeout   = 20 * time.Second
-	idleTimeout    = time.Minute
+	maxBody      = 64 << 10
+	maxHeader    = 16 << 10
+	readTimeout  = 10 * time.Second
+	writeTimeout = 20 * time.Second
+	idleTimeout  = time.Minute
 )
 
 // handler returns the OAuth server over HTTP. The RPC face calls it in process.
@@ -139,14 +139,14 @@ type web struct {
 	done     chan error
 }
 
-func serveWeb(listener net.Listener, h http.Handler, read time.Duration) *web {
+func serveWeb(env *daemon.Env, listener net.Listener, h http.Handler, read time.Duration) *web {
 	w := &web{
 		server: &http.Server{
 			Handler: h, ReadTimeout: read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		},
-		listener: netutil.LimitListener(listener, maxConnections),
-		done:     make(chan error, 1),
+		done: make(chan error, 1),
 	}
+	w.listener = env.Web(w.server, listener)
 	go func() { w.done <- w.server.Serve(w.listener) }()
 	return w
 }

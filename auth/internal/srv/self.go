@@ -33,7 +33,7 @@ const maxOwn = 16
 // self returns what authenticates callers and gives this service's own calls,
 // those of its registry, a token.
 func (f *feed) self() daemon.Issuer {
-	return daemon.Issuer{Authenticate: f.guard, Identify: auth.ClientWrapper(&self{feed: f})}
+	return daemon.Issuer{Authenticate: f.guard, Judge: f.judge, Identify: auth.ClientWrapper(&self{feed: f})}
 }
 
 // Token implements auth.Auth.

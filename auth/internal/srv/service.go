@@ -157,10 +157,7 @@ func (s *settings) listen(env *daemon.Env) (net.Listener, error) {
 	}
 	scheme := "http"
 	if l != nil && env.TLS != nil {
-		c := env.TLS.Clone()
-		c.ClientAuth = tls.NoClientCert // here clients show a secret
-		c.NextProtos = []string{"http/1.1"}
-		l, scheme = tls.NewListener(l, c), "https"
+		l, scheme = tls.NewListener(l, env.WebTLS()), "https" // here clients show a secret
 	}
 	switch {
 	case s.Issuer != "":
@@ -195,7 +192,7 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	group := &lifecycle.Group{}
 	env.OnStop(func(context.Context) error { return group.Stop(lifecycle.FlushTimeout) })
 	if listener != nil {
-		w := serveWeb(listener, p.face(oauth), s.readTimeout)
+		w := serveWeb(env, listener, p.face(oauth), s.readTimeout)
 		env.OnStop(w.stop)
 		env.Logger.Info("serving OAuth 2 over HTTP", "address", listener.Addr().String(), "issuer", s.Issuer)
 		if host, _, err := net.SplitHostPort(listener.Addr().String()); err == nil && env.TLS == nil && !loopback(host) {

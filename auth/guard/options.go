@@ -1,0 +1,89 @@
+package guard
+
+import (
+	"math"
+	"runtime/debug"
+	"strings"
+
+	"google.golang.org/grpc"
+)
+
+// Option changes a Guard that is being made.
+type Option func(*options)
+
+type options struct {
+	open       []string
+	service    string
+	judge      Judge
+	observe    func(reason string)
+	maxMessage int
+	limits     limits
+	server     []grpc.ServerOption
+}
+
+// Open names methods ("Handler.Method", "Handler.*") that need no token. Without
+// one a caller may send such a method 64 KB within five seconds.
+func Open(methods ...string) Option {
+	return func(o *options) { o.open = append(o.open, methods...) }
+}
+
+// As is the name of the service in rules, where the plugin knows none (NewAuth
+// has the option Service).
+func As(service string) Option { return func(o *options) { o.service = service } }
+
+// By has j judge in place of an auth.Auth.
+func By(j Judge) Option { return func(o *options) { o.judge = j } }
+
+// Observe has f called with the reason of each refusal. It must not block and is
+// called by several goroutines at a time.
+func Observe(f func(reason string)) Option { return func(o *options) { o.observe = f } }
+
+// MaxMessage bounds a message that is received or sent, in bytes: 4 MB unless
+// given, as go-micro's grpc server has it. It takes the place of its MaxMsgSize.
+func MaxMessage(bytes int) Option { return func(o *options) { o.maxMessage = bytes } }
+
+// InFlight bounds the bytes of all messages that are being received or worked
+// on. An account at a host, or a host where there is no account, has a quarter of
+// it, a connection an eighth, callers without a token together a quarter; none
+// less than one message. Reading and decoding a message takes up to three times
+// its size. Unless given it is an eighth of the process's memory limit
+// (GOMEMLIMIT), 512 MB without one.
+func InFlight(bytes int64) Option { return func(o *options) { o.limits.all = bytes } }
+
+// Server adds other options of the grpc server, for ServerOption.
+func Server(opts ...grpc.ServerOption) Option {
+	return func(o *options) { o.server = append(o.server, opts...) }
+}
+
+const (
+	defaultInFlight   = 512 << 20
+	defaultMaxMessage = 4 << 20
+)
+
+func newOptions(opts []Option) options {
+	o := options{maxMessage: defaultMaxMessage}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.limits.all <= 0 {
+		o.limits.all = defaultInFlight
+		if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+			o.limits.all = limit / 8
+		}
+	}
+	least := int64(o.maxMessage) + streamWindow
+	o.limits.all = max(o.limits.all, 2*least)
+	o.limits.peer = max(o.limits.all/4, least)
+	o.limits.conn = max(o.limits.all/8, least)
+	o.limits.strangers = max(o.limits.all/4, streamWindow)
+	return o
+}
+
+func (o *options) isOpen(method string) bool {
+	for _, m := range o.open {
+		if begin, ok := strings.CutSuffix(m, "*"); ok && strings.HasPrefix(method, begin) || m == method {
+			return true
+		}
+	}
+	return false
+}
