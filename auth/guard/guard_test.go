@@ -42,7 +42,7 @@ type world struct {
 const name = "shop"
 
 func begin(t *testing.T, a auth.Auth, opts ...guard.Option) *world {
-	w := &world{T: t, net: rpctest.New(t), reasons: map[string]int{}, auth: memory.NewAuth(name)}
+	w := &world{T: t, net: rpctest.New(t), reasons: map[string]int{}, auth: memory.NewAuth(auth.Service(name))}
 	w.started(w.auth)
 	if a == nil {
 		a = w.auth
@@ -86,7 +86,7 @@ func (w *world) call(token, text string) error {
 	if token != "" {
 		ctx = w.auth.NewContext(ctx, &auth.Token{AccessToken: token})
 	}
-	c := w.net.Client(rpctest.GRPC, auth.ClientWrapper(memory.NewAuth(""))) // which has no token of its own
+	c := w.net.Client(rpctest.GRPC, auth.ClientWrapper(memory.NewAuth())) // which has no token of its own
 	rsp, err := echo.NewEchoService(name, c).Call(ctx, &echo.Request{Text: text}, client.WithRetries(0))
 	if err == nil && rsp.Text != text {
 		w.Errorf("%d bytes came back as %d", len(text), len(rsp.Text))
@@ -223,7 +223,7 @@ func (l *later) Authorized(ctx context.Context, req auth.Request) (*auth.Token, 
 }
 
 func TestWhatCannotBeJudgedYetWaits(t *testing.T) {
-	l := &later{Auth: memory.NewAuth(name), asked: make(chan struct{}, 1)}
+	l := &later{Auth: memory.NewAuth(auth.Service(name)), asked: make(chan struct{}, 1)}
 	// Through the interface, so that HandlerWrapper asks Authorized as well.
 	w := begin(t, struct{ auth.Auth }{l}, guard.As(name))
 	w.auth = l.Auth
@@ -282,7 +282,7 @@ func TestNobodyIsJudged(t *testing.T) {
 
 // One option guards a user's server.
 func TestServerOption(t *testing.T) {
-	n, a := rpctest.New(t), memory.NewAuth(name)
+	n, a := rpctest.New(t), memory.NewAuth(auth.Service(name))
 	(&world{T: t}).started(a)
 	n.Serve(rpctest.GRPC, name, guard.ServerOption(a), server.WrapHandler(auth.HandlerWrapper(a)))
 	req := &echo.Request{Text: "hi"}

@@ -60,7 +60,7 @@ func NewSource(opts ...config.SourceOption) config.Source {
 	s := &source{label: "consul:" + o.Name, tries: max(1, len(o.Hosts))}
 	s.tree = keys.Tree{Root: strings.Trim(o.Name, "/"), Format: o.Format}
 	s.token, _ = o.Context.Value(tokenKey{}).(string)
-	client, idle, err := consulagents.NewClient(o.Hosts, o.TLS)
+	client, idle, err := consulagents.NewClient(o.Hosts, o.TLS, s.token)
 	s.idle = idle
 	c := option.Of("config")
 	c.That(err == nil, "SourceHosts", "%.256q: %v", o.Hosts, err)
