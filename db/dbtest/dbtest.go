@@ -61,6 +61,7 @@ func Run(t *testing.T, n New) {
 		{"FencedDelete", fencedDelete},
 		{"FenceScope", fenceScope},
 		{"FencedWriters", fencedWriters},
+		{"WhileATableIsMade", making},
 		{"Context", contexts},
 		{"Lifecycle", life},
 		{"FirstCalls", firstCalls},

@@ -139,7 +139,7 @@ func (s *store) createTable(ctx context.Context, table string) error {
 	}
 	s.creating.Lock() // Cassandra does not like schema changes side by side
 	defer s.creating.Unlock()
-	for _, text := range []string{createRecords, createTerms} {
+	for _, text := range []string{createTerms, createRecords} { // whoever finds the records finds their terms
 		if err := s.query(table, text).ExecContext(ctx); err != nil {
 			return wrap(ctx, "create table "+table, err)
 		}
@@ -180,7 +180,7 @@ func wrap(ctx context.Context, doing string, err error) error {
 		return err
 	case invalid(err, noColumn):
 		return fmt.Errorf("%s: %w: %w", doing, errOlder, err)
-	case invalid(err, noTable):
+	case invalid(err, noTable) || unfinished(err):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrNoTable, err)
 	case unavailable(err):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrUnavailable, err)
@@ -197,6 +197,12 @@ func anything(string) bool { return true }
 
 func noTable(message string) bool {
 	return strings.Contains(message, "unconfigured table") || strings.HasPrefix(message, "table ") && strings.HasSuffix(message, " does not exist")
+}
+
+// unfinished reports whether a table was met that is about to be there.
+func unfinished(err error) bool {
+	var e gocql.RequestError
+	return errors.As(err, &e) && e.Code() == gocql.ErrCodeServer && strings.Contains(e.Message(), "Unknown CF ")
 }
 
 // invalid tells whether a request was refused with a message that is such.
