@@ -38,7 +38,7 @@ type DB interface {
 	// Where, ordered by the bytes of their ids or by OrderBy. Numbers equal
 	// numbers of the same value whatever their type; texts, numbers and bools
 	// never equal each other. A limit of 0 is DefaultLimit; more than MaxLimit is
-	// MaxLimit. An answer is cut at 8 MiB: use After, More or Each for the rest.
+	// MaxLimit. An answer is cut at MaxAnswer: use After, More or Each for the rest.
 	// Negative limits and offsets, and offsets above MaxOffset, are ErrInvalid.
 	Search(md Metadata, limit, offset int64, opts ...SearchOption) ([]Record, error)
 	// String returns the name of the plugin.
@@ -89,7 +89,7 @@ const (
 	MaxName      = 40      // of a database or table name
 	MaxOffset    = 100_000 // records
 	MaxLimit     = 1000    // records
-	MaxAnswer    = 8 << 20 // of all records of a search
+	MaxAnswer    = 3 << 20 // of all records of a search; clients take 4 MiB unless told otherwise
 	DefaultLimit = 100     // records
 )
 
