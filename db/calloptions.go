@@ -8,9 +8,76 @@ import (
 	pb "github.com/micro/go-platform/db/proto"
 )
 
-// CallOption changes one call. An option that makes no sense for a method is
-// an error of it.
-type CallOption func(*call)
+// The options of a call, by the methods that they fit: one that a method cannot
+// follow does not compile. WithContext, InDatabase and InTable fit all.
+type (
+	// PutOption fits Put.
+	PutOption interface {
+		set(c *call)
+		fitsPut()
+	}
+	// UpdateOption fits Update and Put.
+	UpdateOption interface {
+		PutOption
+		fitsUpdate()
+	}
+	// CreateOption fits Create, Update and Put.
+	CreateOption interface {
+		UpdateOption
+		fitsCreate()
+	}
+	// DeleteOption fits Delete.
+	DeleteOption interface {
+		set(c *call)
+		fitsDelete()
+	}
+	// ReadOption fits Read and Get.
+	ReadOption interface {
+		set(c *call)
+		fitsRead()
+	}
+	// SearchOption fits Search and Each.
+	SearchOption interface {
+		set(c *call)
+		fitsSearch()
+	}
+	// ChangeOption fits what changes records.
+	ChangeOption interface {
+		CreateOption
+		DeleteOption
+	}
+	// MatchOption fits Update, Put and Delete.
+	MatchOption interface {
+		UpdateOption
+		DeleteOption
+	}
+	// RecordOption fits what has a record: Create, Update, Put, Read and Get.
+	RecordOption interface {
+		CreateOption
+		ReadOption
+	}
+	// QueryOption fits Read, Get, Search and Each.
+	QueryOption interface {
+		ReadOption
+		SearchOption
+	}
+	// CallOption fits every method.
+	CallOption interface {
+		ChangeOption
+		QueryOption
+	}
+)
+
+// option is each of them; the functions that make one say which it is.
+type option func(*call)
+
+func (o option) set(c *call) { o(c) }
+func (option) fitsPut()      {}
+func (option) fitsUpdate()   {}
+func (option) fitsCreate()   {}
+func (option) fitsDelete()   {}
+func (option) fitsRead()     {}
+func (option) fitsSearch()   {}
 
 // call is what the options of one call say.
 type call struct {
@@ -28,109 +95,72 @@ type call struct {
 	reverse        bool
 	after          Record
 	more           *bool
-	given          group // kinds of options
 	errs           []error
 }
 
-// group is options that make sense for the same methods.
-type group uint
-
-const (
-	forChanges group = 1 << iota
-	forReads
-	forSearches
-	forRecords
-	forPut
-)
-
-// unfit returns what of the options given makes no sense for a method.
-func (c *call) unfit(method string) (names string) {
-	fits := map[string]group{
-		"create": forChanges | forRecords, "update": forChanges | forRecords, "delete": forChanges,
-		"read": forReads | forRecords, "search": forReads | forSearches,
-	}[method]
-	for g, of := range map[group]string{
-		forChanges: "IfMatch, CreateOnly, Upsert, Fence", forReads: "WithConsistency", forRecords: "Returning", forPut: "WithMetadata",
-		forSearches: "Where, OrderBy, Descending, After, More",
-	} {
-		if c.given&g&^fits != 0 {
-			names = of
-		}
-	}
-	return names
-}
-
-func (o Options) call(opts []CallOption) *call {
+func newCall[T interface{ set(c *call) }](o Options, opts []T) *call {
 	c := &call{ctx: context.Background(), database: o.Database, table: o.Table}
 	for _, opt := range opts {
-		opt(c)
+		opt.set(c)
 	}
 	if !ValidName(c.database) {
-		c.bad("option InDatabase: %.60q is no name", c.database)
+		c.bad("InDatabase", "%.60q is not a name", c.database)
 	}
 	if !ValidName(c.table) {
-		c.bad("option InTable: %.60q is no name", c.table)
+		c.bad("InTable", "%.60q is not a name", c.table)
+	}
+	if c.create && (c.upsert || c.match != nil) {
+		c.bad("CreateOnly", "neither with Upsert nor with IfMatch")
+	}
+	if c.upsert && c.match != nil {
+		c.bad("Upsert", "not with IfMatch, which wants a record")
 	}
 	return c
 }
 
-func (c *call) bad(format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+func (c *call) bad(name, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("db: %w: option %s: %s", ErrInvalid, name, fmt.Sprintf(format, args...)))
 }
 
-func (c *call) err(method string) error {
-	if names := c.unfit(method); names != "" {
-		c.bad("option %s: not for %s", names, method)
-	}
-	if method == "delete" && (c.create || c.upsert) {
-		c.bad("option CreateOnly, Upsert: not for delete")
-	}
-	if c.create && (c.upsert || c.match != nil) {
-		c.bad("option CreateOnly: neither with Upsert nor with IfMatch")
-	}
-	if c.upsert && c.match != nil {
-		c.bad("option Upsert: not with IfMatch, which wants a record")
-	}
-	return errors.Join(c.errs...)
-}
+func (c *call) err() error { return errors.Join(c.errs...) }
 
 func (c *call) place() *pb.Database { return &pb.Database{Name: c.database, Table: c.table} }
 
 // WithContext makes ctx the context of the call: its deadline instead of
 // Timeout, its span and its metadata.
 func WithContext(ctx context.Context) CallOption {
-	return func(c *call) {
+	return option(func(c *call) {
 		if ctx == nil {
-			c.bad("option WithContext: nil")
+			c.bad("WithContext", "nil")
 			return
 		}
 		c.ctx = ctx
-	}
+	})
 }
 
 // InDatabase sets the database of the call in place of Database.
-func InDatabase(name string) CallOption { return func(c *call) { c.database = name } }
+func InDatabase(name string) CallOption { return option(func(c *call) { c.database = name }) }
 
 // InTable sets the table of the call in place of Table.
-func InTable(name string) CallOption { return func(c *call) { c.table = name } }
+func InTable(name string) CallOption { return option(func(c *call) { c.table = name }) }
 
 // IfMatch makes Update, Delete and Put change the record only while it has this
 // etag, that of a record read before. Else they return ErrConflict.
-func IfMatch(etag string) CallOption {
-	return func(c *call) {
-		c.match, c.given = &etag, c.given|forChanges
+func IfMatch(etag string) MatchOption {
+	return option(func(c *call) {
+		c.match = &etag
 		if etag == "" {
-			c.bad("option IfMatch: empty, as of a record that was not read")
+			c.bad("IfMatch", "empty, as of a record that was not read")
 		}
-	}
+	})
 }
 
 // CreateOnly makes Put and Update create the record and return ErrExists when
 // there is one. Create never does anything else.
-func CreateOnly() CallOption { return func(c *call) { c.create, c.given = true, c.given|forChanges } }
+func CreateOnly() UpdateOption { return option(func(c *call) { c.create = true }) }
 
-// Upsert makes Update create the record when there is none.
-func Upsert() CallOption { return func(c *call) { c.upsert, c.given = true, c.given|forChanges } }
+// Upsert makes Update create the record when there is none, as Put does.
+func Upsert() UpdateOption { return option(func(c *call) { c.upsert = true }) }
 
 // Fence gives Create, Update, Delete and Put the fencing token of the lock that
 // the caller holds, see package sync. The highest token of the changes that
@@ -138,20 +168,14 @@ func Upsert() CallOption { return func(c *call) { c.upsert, c.given = true, c.gi
 // there, whether the record is or not; a change with a lower one is refused with
 // ErrStale before anything else is looked at. Changes without a token are not
 // checked. 0 is no token.
-func Fence(token uint64) CallOption {
-	return func(c *call) { c.token, c.given = token, c.given|forChanges }
-}
+func Fence(token uint64) ChangeOption { return option(func(c *call) { c.token = token }) }
 
 // Returning sets *r to the record as it was stored by Create, Update or Put or
 // found by Read or Get, with its times and etag.
-func Returning(r *Record) CallOption {
-	return func(c *call) { c.returning, c.given = r, c.given|forRecords }
-}
+func Returning(r *Record) RecordOption { return option(func(c *call) { c.returning = r }) }
 
 // WithMetadata sets the metadata that Put stores.
-func WithMetadata(md Metadata) CallOption {
-	return func(c *call) { c.metadata, c.given = md, c.given|forPut }
-}
+func WithMetadata(md Metadata) PutOption { return option(func(c *call) { c.metadata = md }) }
 
 // Consistency is what a Read or a Search must see.
 type Consistency int32
@@ -165,11 +189,11 @@ const (
 )
 
 // WithConsistency sets what Read and Search must see, default Strong.
-func WithConsistency(level Consistency) CallOption {
-	return func(c *call) {
-		c.consistency, c.given = level, c.given|forReads
+func WithConsistency(level Consistency) QueryOption {
+	return option(func(c *call) {
+		c.consistency = level
 		if level != Strong && level != Eventual {
-			c.bad("option WithConsistency: %d is unknown", level)
+			c.bad("WithConsistency", "%d is unknown", level)
 		}
-	}
+	})
 }

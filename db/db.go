@@ -10,9 +10,10 @@ import (
 
 // DB creates, reads, updates, deletes and searches the records of one table.
 //
-// All methods are safe for concurrent use. Those that take CallOptions block on
+// All methods are safe for concurrent use. Those that take options block on
 // the network until the service answered, the context of WithContext ended, or
-// Timeout is over without one; after Stop they return an error at once. Nothing
+// Timeout is over without one; the first starts the plugin, and after Stop they
+// return ErrStopped at once. A bad option fails each of them, and Start. Nothing
 // is tried a second time unless it cannot have been carried out: when a change
 // returned ErrUnavailable or a deadline error, it may have taken place. Errors
 // are matched with errors.Is.
@@ -23,29 +24,31 @@ type DB interface {
 	// Options returns the options in force.
 	Options() Options
 	// Read returns the record, or ErrNotFound.
-	Read(id string, opts ...CallOption) (Record, error)
+	Read(id string, opts ...ReadOption) (Record, error)
 	// Create stores a record that is not there yet, else it returns ErrExists.
 	// Times and etag are set by the service; Returning fetches them.
-	Create(r Record, opts ...CallOption) error
+	Create(r Record, opts ...CreateOption) error
 	// Update replaces a record's metadata and bytes. It returns ErrNotFound, but
 	// for Upsert, and ErrConflict when IfMatch names another etag than it has.
-	Update(r Record, opts ...CallOption) error
+	Update(r Record, opts ...UpdateOption) error
 	// Delete removes the record. It returns ErrNotFound when there is none, and
 	// ErrConflict when IfMatch names another etag than it has.
-	Delete(id string, opts ...CallOption) error
+	Delete(id string, opts ...DeleteOption) error
 	// Search returns records whose metadata hold all of md and the conditions of
 	// Where, ordered by the bytes of their ids or by OrderBy. Numbers equal
 	// numbers of the same value whatever their type; texts, numbers and bools
 	// never equal each other. A limit of 0 is DefaultLimit; more than MaxLimit is
-	// MaxLimit. An answer is cut at 8 MiB: use After, More or Each for the rest.
+	// MaxLimit. An answer is cut at MaxAnswer: use After, More or Each for the rest.
 	// Negative limits and offsets, and offsets above MaxOffset, are ErrInvalid.
-	Search(md Metadata, limit, offset int64, opts ...CallOption) ([]Record, error)
+	Search(md Metadata, limit, offset int64, opts ...SearchOption) ([]Record, error)
 	// String returns the name of the plugin.
 	String() string
 	// Start makes the plugin ready; it does not wait for the service. It is
-	// idempotent, and optional: the first call does the same.
+	// idempotent, and optional: the first call does the same. What was stopped
+	// does not start again.
 	Start() error
-	// Stop lets go of the connections. It is idempotent.
+	// Stop lets go of the connections. It is idempotent, and there is nothing
+	// that it could lose.
 	Stop() error
 }
 
@@ -86,11 +89,11 @@ const (
 	MaxName      = 40      // of a database or table name
 	MaxOffset    = 100_000 // records
 	MaxLimit     = 1000    // records
-	MaxAnswer    = 8 << 20 // of all records of a search
+	MaxAnswer    = 3 << 20 // of all records of a search; clients take 4 MiB unless told otherwise
 	DefaultLimit = 100     // records
 )
 
-// ValidName tells whether a database or table may have this name: lower-case
+// ValidName reports whether a database or table may have this name: lower-case
 // letters, digits and underscores, a letter first, MaxName characters at most.
 // Every engine takes these as they are, in any place.
 func ValidName(name string) bool {

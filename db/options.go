@@ -1,18 +1,18 @@
 package db
 
 import (
+	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"time"
 
 	"go-micro.dev/v6/client"
 
 	"github.com/micro/go-platform/db/plugin"
+	judge "github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/internal/rpc"
 )
 
-// Options are those of a DB.
+// Options are what a plugin is made of. Make them with NewOptions.
 type Options struct {
 	Database string
 	Table    string
@@ -21,27 +21,29 @@ type Options struct {
 	Timeout  time.Duration
 	Events   bool
 	Service  plugin.Service // of plugins, in place of db-srv
+	// Context is for options of plugins that this package does not know.
+	Context context.Context
 }
 
 // Option sets one of the Options.
 type Option func(*Options)
 
-func newOptions() Options {
-	return Options{Database: DefaultDatabase, Table: DefaultTable, Timeout: rpc.DefaultTimeout}
+// NewOptions returns the defaults with opts applied, which Validate judges.
+func NewOptions(opts ...Option) Options {
+	o := Options{Database: DefaultDatabase, Table: DefaultTable, Timeout: rpc.DefaultTimeout, Context: context.Background()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
 }
 
-func (o Options) validate() error {
-	var errs []error
-	if !ValidName(o.Database) {
-		errs = append(errs, fmt.Errorf("db: option Database: %w: %.60q is no name", ErrInvalid, o.Database))
-	}
-	if !ValidName(o.Table) {
-		errs = append(errs, fmt.Errorf("db: option Table: %w: %.60q is no name", ErrInvalid, o.Table))
-	}
-	if o.Timeout <= 0 {
-		errs = append(errs, fmt.Errorf("db: option Timeout: %w: %v is not positive", ErrInvalid, o.Timeout))
-	}
-	return errors.Join(errs...)
+// Validate returns an ErrInvalid that names every option with a bad value.
+func (o Options) Validate() error {
+	c := judge.Of("db")
+	c.That(ValidName(o.Database), "Database", "%.60q is not a name", o.Database)
+	c.That(ValidName(o.Table), "Table", "%.60q is not a name", o.Table)
+	c.Positive("Timeout", o.Timeout)
+	return c.Err()
 }
 
 // Database sets the database, default DefaultDatabase. See ValidName.
@@ -54,7 +56,7 @@ func Table(name string) Option { return func(o *Options) { o.Table = name } }
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS is used to reach db-srv when the client is not a grpc client with settings
+// TLS sets how to reach db-srv, default plain text, when the client is not a grpc client with settings
 // of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 

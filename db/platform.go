@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -10,25 +11,30 @@ import (
 	"github.com/micro/go-platform/db/internal/scalar"
 	"github.com/micro/go-platform/db/plugin"
 	pb "github.com/micro/go-platform/db/proto"
+	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
+// life is what the plugins of db have of lifecycle, unseen by users.
+type life = lifecycle.Plugin
+
 // platform calls db-srv.
 type platform struct {
+	*life
 	mu      sync.RWMutex
 	options Options
 	invalid error
-	service plugin.Service // nil before the first call or Start
+	service plugin.Service // since it is open
 	release func()
-	stopped bool
 }
 
 // NewDB returns the default plugin, which talks to db-srv. It does no I/O.
 // Options with bad values are reported by Start and by every call.
 func NewDB(opts ...Option) DB {
-	p := &platform{options: newOptions()}
-	_ = p.Init(opts...) // told later, as said above
+	p := &platform{options: NewOptions(opts...)}
+	p.invalid = p.options.Validate()
+	p.life = lifecycle.NewPlugin("db", lifecycle.Hooks{Check: p.check, Open: p.open, Close: p.shut})
 	return p
 }
 
@@ -38,7 +44,7 @@ func (p *platform) Init(opts ...Option) error {
 	for _, o := range opts {
 		o(&p.options)
 	}
-	p.invalid = p.options.validate()
+	p.invalid = p.options.Validate()
 	return p.invalid
 }
 
@@ -50,73 +56,51 @@ func (p *platform) Options() Options {
 
 func (p *platform) String() string { return "platform" }
 
-func (p *platform) Start() error {
-	_, _, err := p.connect()
-	return err
+func (p *platform) check() error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.invalid
 }
 
-func (p *platform) Stop() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stopped = true
-	if p.release != nil {
-		p.release()
-		p.release = nil
+func (p *platform) open(context.Context) error {
+	o := p.Options()
+	if p.service, p.release = o.Service, func() {}; p.service != nil {
+		return nil
 	}
+	var c client.Client
+	c, p.release = rpc.Acquire(o.Client, o.TLS)
+	p.service = pb.NewDBService(ServiceName, c)
 	return nil
 }
 
-// connect returns what a call needs and takes hold of the client once.
-func (p *platform) connect() (plugin.Service, Options, error) {
-	p.mu.RLock()
-	service, options, err := p.service, p.options, p.invalid
-	if p.stopped {
-		err = fmt.Errorf("db: %w", ErrStopped)
-	}
-	p.mu.RUnlock()
-	if err != nil || service != nil {
-		return service, options, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return nil, options, fmt.Errorf("db: %w", ErrStopped)
-	}
-	switch {
-	case p.service != nil:
-	case p.options.Service != nil:
-		p.service = p.options.Service
-	default:
-		var c client.Client
-		c, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
-		p.service = pb.NewDBService(ServiceName, c)
-	}
-	return p.service, p.options, nil
+func (p *platform) shut() error {
+	p.release()
+	return nil
 }
 
 // prepare is what every method begins with.
-func (p *platform) prepare(method string, opts []CallOption) (plugin.Service, *call, []client.CallOption, error) {
-	service, options, err := p.connect()
-	if err != nil {
-		return nil, nil, nil, err
+func prepare[T interface{ set(c *call) }](p *platform, opts []T) (*call, []client.CallOption, error) {
+	o := p.Options()
+	c := newCall(o, opts)
+	if err := p.Use(c.ctx); err != nil {
+		return nil, nil, err
 	}
-	c := options.call(opts)
-	if err := c.err(method); err != nil {
-		return nil, nil, nil, fmt.Errorf("db: %s: %w", method, err)
+	if err := errors.Join(p.check(), c.err()); err != nil { // Init may have come since Start
+		return nil, nil, err
 	}
-	return service, c, rpc.Options(options.Timeout), nil
+	return c, rpc.Options(o.Timeout), nil
 }
 
 func failed(ctx context.Context, method, id string, err error) error {
 	return rpcerr.From(ctx, fmt.Sprintf("db: %s %.60q", method, id), err)
 }
 
-func (p *platform) Read(id string, opts ...CallOption) (Record, error) {
-	service, c, callOpts, err := p.prepare("read", opts)
+func (p *platform) Read(id string, opts ...ReadOption) (Record, error) {
+	c, callOpts, err := prepare(p, opts)
 	if err != nil {
 		return nil, err
 	}
-	rsp, err := service.Read(c.ctx, &pb.ReadRequest{Database: c.place(), Id: id, Consistency: pb.Consistency(c.consistency)}, callOpts...)
+	rsp, err := p.service.Read(c.ctx, &pb.ReadRequest{Database: c.place(), Id: id, Consistency: pb.Consistency(c.consistency)}, callOpts...)
 	if err != nil {
 		return nil, failed(c.ctx, "read", id, err)
 	}
@@ -140,17 +124,24 @@ func (c *call) stored(r Record, m *pb.Record) {
 	}
 }
 
-func (p *platform) Create(r Record, opts ...CallOption) error {
-	return p.write("create", r, append(opts[:len(opts):len(opts)], CreateOnly()))
-}
-
-func (p *platform) Update(r Record, opts ...CallOption) error { return p.write("update", r, opts) }
-
-func (p *platform) write(method string, r Record, opts []CallOption) error {
-	service, c, callOpts, err := p.prepare(method, opts)
+func (p *platform) Create(r Record, opts ...CreateOption) error {
+	c, callOpts, err := prepare(p, opts)
 	if err != nil {
 		return err
 	}
+	c.create = true
+	return p.write("create", r, c, callOpts)
+}
+
+func (p *platform) Update(r Record, opts ...UpdateOption) error {
+	c, callOpts, err := prepare(p, opts)
+	if err != nil {
+		return err
+	}
+	return p.write("update", r, c, callOpts)
+}
+
+func (p *platform) write(method string, r Record, c *call, callOpts []client.CallOption) error {
 	if r == nil {
 		return fmt.Errorf("db: %s: %w: the record is nil", method, ErrInvalid)
 	}
@@ -160,7 +151,7 @@ func (p *platform) write(method string, r Record, opts []CallOption) error {
 	}
 	events := p.Options().Events
 	if c.create {
-		rsp, err := service.Create(c.ctx, &pb.CreateRequest{Database: c.place(), Record: m, Events: events, Token: c.token}, callOpts...)
+		rsp, err := p.service.Create(c.ctx, &pb.CreateRequest{Database: c.place(), Record: m, Events: events, Token: c.token}, callOpts...)
 		if err != nil {
 			return failed(c.ctx, "create", r.Id(), err)
 		}
@@ -171,7 +162,7 @@ func (p *platform) write(method string, r Record, opts []CallOption) error {
 	if c.match != nil {
 		req.IfMatch = *c.match
 	}
-	rsp, err := service.Update(c.ctx, req, callOpts...)
+	rsp, err := p.service.Update(c.ctx, req, callOpts...)
 	if err != nil {
 		return failed(c.ctx, "update", r.Id(), err)
 	}
@@ -179,8 +170,8 @@ func (p *platform) write(method string, r Record, opts []CallOption) error {
 	return nil
 }
 
-func (p *platform) Delete(id string, opts ...CallOption) error {
-	service, c, callOpts, err := p.prepare("delete", opts)
+func (p *platform) Delete(id string, opts ...DeleteOption) error {
+	c, callOpts, err := prepare(p, opts)
 	if err != nil {
 		return err
 	}
@@ -188,12 +179,12 @@ func (p *platform) Delete(id string, opts ...CallOption) error {
 	if c.match != nil {
 		req.IfMatch = *c.match
 	}
-	_, err = service.Delete(c.ctx, req, callOpts...)
+	_, err = p.service.Delete(c.ctx, req, callOpts...)
 	return failed(c.ctx, "delete", id, err)
 }
 
-func (p *platform) Search(md Metadata, limit, offset int64, opts ...CallOption) ([]Record, error) {
-	service, c, callOpts, err := p.prepare("search", opts)
+func (p *platform) Search(md Metadata, limit, offset int64, opts ...SearchOption) ([]Record, error) {
+	c, callOpts, err := prepare(p, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +192,7 @@ func (p *platform) Search(md Metadata, limit, offset int64, opts ...CallOption) 
 	if err != nil {
 		return nil, fmt.Errorf("db: search: %w", err)
 	}
-	rsp, err := service.Search(c.ctx, req, callOpts...)
+	rsp, err := p.service.Search(c.ctx, req, callOpts...)
 	if err != nil {
 		return nil, rpcerr.From(c.ctx, "db: search", err)
 	}

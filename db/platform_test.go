@@ -31,9 +31,9 @@ func TestSuite(t *testing.T) {
 		net := rpctest.New(t)
 		net.Boot(dbsrv.Service())
 		c := net.Client(stack)
-		dbtest.Run(t, dbtest.Subject{New: func(_ *testing.T, opts ...db.Option) db.DB {
+		dbtest.Run(t, func(_ testing.TB, opts ...db.Option) db.DB {
 			return db.NewDB(append([]db.Option{db.Client(c)}, opts...)...)
-		}})
+		})
 	})
 }
 

@@ -42,50 +42,45 @@ func (op Op) wire() (pb.Condition_Op, bool) {
 
 // Where makes Search return only records whose metadata have the key with a
 // value that compares so. All conditions must hold; MaxWhere at most.
-func Where(key string, op Op, value any) CallOption {
-	return func(c *call) {
-		c.given |= forSearches
+func Where(key string, op Op, value any) SearchOption {
+	return option(func(c *call) {
 		o, ok := op.wire()
 		if !ok {
-			c.bad("option Where: %.20q is no comparison", op)
+			c.bad("Where", "%.20q is not a comparison", op)
 		}
 		v, err := scalar.New(value)
 		if err != nil {
-			c.bad("option Where: %.60q: %v", key, err)
+			c.bad("Where", "%.60q: %v", key, err)
 		}
 		c.where = append(c.where, &pb.Condition{Key: key, Op: o, Value: v})
-	}
+	})
 }
 
 // OrderBy orders what Search returns by a metadata value: bools, then numbers,
 // then texts; equal ones by id. Records without the key are left out.
-func OrderBy(key string) CallOption {
-	return func(c *call) {
-		c.order, c.given = key, c.given|forSearches
+func OrderBy(key string) SearchOption {
+	return option(func(c *call) {
+		c.order = key
 		if key == "" {
-			c.bad("option OrderBy: empty")
+			c.bad("OrderBy", "empty")
 		}
-	}
+	})
 }
 
 // Descending reverses the order of Search, ids included.
-func Descending() CallOption { return func(c *call) { c.reverse, c.given = true, c.given|forSearches } }
+func Descending() SearchOption { return option(func(c *call) { c.reverse = true }) }
 
 // After makes Search begin behind a record, the last of the page before, which
 // needs not exist any more. Unlike an offset this misses and repeats nothing
 // when other records come and go, and does not cost what lies before it. The
 // other options must be those of that page. Nil begins at the beginning.
-func After(last Record) CallOption {
-	return func(c *call) { c.after, c.given = last, c.given|forSearches }
-}
+func After(last Record) SearchOption { return option(func(c *call) { c.after = last }) }
 
 // More sets *more to whether there are further records.
-func More(more *bool) CallOption {
-	return func(c *call) { c.more, c.given = more, c.given|forSearches }
-}
+func More(more *bool) SearchOption { return option(func(c *call) { c.more = more }) }
 
 // Each walks over all records that match, page by page, until one fails.
-func Each(d DB, md Metadata, opts ...CallOption) iter.Seq2[Record, error] {
+func Each(d DB, md Metadata, opts ...SearchOption) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var last Record
 		for more := true; more; {

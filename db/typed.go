@@ -6,14 +6,14 @@ import (
 
 // Get reads a record and decodes its data from JSON, or copies it for a T of
 // []byte. Returning gives the record itself, with its etag.
-func Get[T any](d DB, id string, opts ...CallOption) (T, error) {
+func Get[T any](d DB, id string, opts ...ReadOption) (T, error) {
 	var v T
 	r, err := d.Read(id, opts...)
 	if err != nil {
 		return v, err
 	}
 	if err := r.Scan(&v); err != nil {
-		return v, fmt.Errorf("record %.60q: %w", id, err)
+		return v, fmt.Errorf("db: get %.60q: %w", id, err)
 	}
 	return v, nil
 }
@@ -21,18 +21,15 @@ func Get[T any](d DB, id string, opts ...CallOption) (T, error) {
 // Put stores v as JSON, or as it is when it is a []byte, whether there was a
 // record or not; IfMatch and CreateOnly make it conditional. Metadata is that of
 // WithMetadata, else none.
-func Put[T any](d DB, id string, v T, opts ...CallOption) error {
+func Put[T any](d DB, id string, v T, opts ...PutOption) error {
 	var c call
+	fit := make([]UpdateOption, 0, len(opts)+1)
 	for _, opt := range opts {
-		opt(&c)
+		opt.set(&c)
+		fit = append(fit, option(opt.set)) // the record has the metadata
 	}
-	r := NewRecord(id, c.metadata, v)
-	opts = append(opts[:len(opts):len(opts)], func(c *call) { c.given &^= forPut }) // r has them
-	switch {
-	case c.create:
-		return d.Create(r, opts...)
-	case c.match != nil:
-		return d.Update(r, opts...)
+	if !c.create && c.match == nil {
+		fit = append(fit, Upsert())
 	}
-	return d.Update(r, append(opts, Upsert())...)
+	return d.Update(NewRecord(id, c.metadata, v), fit...)
 }

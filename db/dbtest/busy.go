@@ -17,7 +17,7 @@ func oneDeletes(t *testing.T, s *suite) {
 		id := s.id(fmt.Sprint(round))
 		var before db.Record
 		must(t, s.Create(db.NewRecord(id, db.Metadata{"mark": s.mark}, nil), db.Returning(&before)))
-		opts := [][]db.CallOption{
+		opts := [][]db.DeleteOption{
 			{db.IfMatch(before.ETag())}, {db.IfMatch(before.ETag()), db.Fence(7)}, nil,
 		}[round%3]
 		var wins atomic.Int64
@@ -47,7 +47,7 @@ func mixedSizes(t *testing.T, s *suite) {
 		}
 		must(t, s.Create(db.NewRecord(s.id(fmt.Sprintf("%03d", i)), db.Metadata{"mark": s.mark, "v": i}, data)))
 	}
-	for name, opts := range map[string][]db.CallOption{
+	for name, opts := range map[string][]db.SearchOption{
 		"by id": nil, "by value": {db.OrderBy("v")}, "by value, descending": {db.OrderBy("v"), db.Descending()},
 	} {
 		var more bool

@@ -13,17 +13,16 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/db"
+	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 )
 
-// Subject is the implementation under test.
-type Subject struct {
-	// New returns a DB, not started, with the options after its own. It is
-	// stopped by the suite.
-	New func(t *testing.T, opts ...db.Option) db.DB
-}
+// New makes a DB that is not started, with the options after its own. The suite
+// stops it.
+type New func(tb testing.TB, opts ...db.Option) db.DB
 
-// Run runs the suite. All of it shares one table, with a random name.
-func Run(t *testing.T, s Subject) {
+// Run is the suite for every plugin. All of it shares one table, with a random
+// name.
+func Run(t *testing.T, n New) {
 	t.Helper()
 	table := NewName("suite")
 	for _, c := range []struct {
@@ -62,15 +61,17 @@ func Run(t *testing.T, s Subject) {
 		{"FencedDelete", fencedDelete},
 		{"FenceScope", fenceScope},
 		{"FencedWriters", fencedWriters},
+		{"WhileATableIsMade", making},
 		{"Context", contexts},
-		{"Lifecycle", lifecycle},
+		{"Lifecycle", life},
+		{"FirstCalls", firstCalls},
 		{"BadOptions", badOptions},
-		{"UnfitOptions", unfitOptions},
+		{"NilRecords", nilRecords},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := s.New(t, db.Table(table), db.Timeout(30*time.Second))
+			d := n(t, db.Table(table), db.Timeout(30*time.Second))
 			start(t, d)
-			c.test(t, &suite{DB: d, subject: s, table: table, mark: NewName("m")})
+			c.test(t, &suite{DB: d, new: n, table: table, mark: NewName("m")})
 		})
 	}
 }
@@ -82,12 +83,12 @@ func NewName(prefix string) string { return fmt.Sprintf("%s_%08x", prefix, rand.
 // which it creates and finds its records.
 type suite struct {
 	db.DB
-	subject Subject
-	table   string
-	mark    string
+	new   New
+	table string
+	mark  string
 }
 
-func start(t *testing.T, d db.DB) {
+func start(t testing.TB, d db.DB) {
 	t.Helper()
 	if err := d.Start(); err != nil {
 		t.Fatal(err)
@@ -99,14 +100,14 @@ func start(t *testing.T, d db.DB) {
 	})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func want(t *testing.T, err, sentinel error) {
+func want(t testing.TB, err, sentinel error) {
 	t.Helper()
 	if !errors.Is(err, sentinel) {
 		t.Errorf("got %v, want %v", err, sentinel)
@@ -126,7 +127,7 @@ func (s *suite) add(t *testing.T, key string, values ...any) {
 }
 
 // find searches among the records of this test and returns one value of each.
-func (s *suite) find(t *testing.T, key string, opts ...db.CallOption) []any {
+func (s *suite) find(t *testing.T, key string, opts ...db.SearchOption) []any {
 	t.Helper()
 	found, err := s.Search(db.Metadata{"mark": s.mark}, 0, 0, opts...)
 	must(t, err)
@@ -137,7 +138,7 @@ func (s *suite) find(t *testing.T, key string, opts ...db.CallOption) []any {
 	return values
 }
 
-func (s *suite) expect(t *testing.T, what, key string, want []any, opts ...db.CallOption) {
+func (s *suite) expect(t *testing.T, what, key string, want []any, opts ...db.SearchOption) {
 	t.Helper()
 	if got := s.find(t, key, opts...); !slices.Equal(got, want) {
 		t.Errorf("%s: got %#v, want %#v", what, got, want)
@@ -177,82 +178,89 @@ func contexts(t *testing.T, s *suite) {
 	}
 }
 
-func lifecycle(t *testing.T, s *suite) {
-	d := s.subject.New(t, db.Table(s.table))
-	if d.String() == "" {
-		t.Error("no name")
-	}
-	for range 2 {
-		must(t, d.Start())
-	}
-	want(t, errOf(d.Read(s.id("x"))), db.ErrNotFound)
-	for range 2 {
+// life is what all plugins of all features have in common.
+func life(t *testing.T, s *suite) {
+	lifecycletest.Run(t, lifecycletest.Case[db.DB, db.Option]{
+		New: func(tb testing.TB, opts ...db.Option) db.DB {
+			return s.new(tb, append([]db.Option{db.Table(s.table)}, opts...)...)
+		},
+		Call: func(d db.DB) error {
+			id := NewName("life")
+			if err := d.Create(db.NewRecord(id, nil, nil)); err != nil {
+				return err
+			}
+			_, err := d.Read(id)
+			return err
+		},
+		Bad: db.Timeout(-time.Second), Text: "db: option Timeout: -1s is not positive",
+	})
+}
+
+// Each method starts a new plugin, and is refused by one that was stopped.
+func firstCalls(t *testing.T, s *suite) {
+	id := s.id("first")
+	for _, c := range []struct {
+		name string
+		call func(d db.DB) error
+	}{
+		{"Create", func(d db.DB) error { return d.Create(db.NewRecord(id, nil, nil)) }},
+		{"Update", func(d db.DB) error { return d.Update(db.NewRecord(id, nil, nil)) }},
+		{"Put", func(d db.DB) error { return db.Put(d, id, []byte("x")) }},
+		{"Read", func(d db.DB) error { return errOf(d.Read(id)) }},
+		{"Get", func(d db.DB) error { return errOf(db.Get[[]byte](d, id)) }},
+		{"Search", func(d db.DB) error { return errOf(d.Search(nil, 0, 0)) }},
+		{"Each", func(d db.DB) error {
+			for _, err := range db.Each(d, nil) {
+				return err
+			}
+			return nil
+		}},
+		{"Delete", func(d db.DB) error { return d.Delete(id) }},
+	} {
+		d := s.new(t, db.Table(s.table))
+		must(t, c.call(d))
 		must(t, d.Stop())
+		if err := c.call(d); !errors.Is(err, db.ErrStopped) || err.Error() != "db: stopped" {
+			t.Errorf("%s after Stop: %v", c.name, err)
+		}
+		bad := s.new(t, db.Timeout(0))
+		if err := c.call(bad); !errors.Is(err, db.ErrInvalid) || err.Error() != "db: option Timeout: 0s is not positive" {
+			t.Errorf("%s with a bad option: %v", c.name, err)
+		}
 	}
-	if _, err := d.Read(s.id("x")); !errors.Is(err, db.ErrStopped) {
-		t.Errorf("read after Stop: %v", err)
-	}
-	unstarted := s.subject.New(t, db.Table(s.table))
-	want(t, errOf(unstarted.Read(s.id("x"))), db.ErrNotFound)
-	must(t, unstarted.Stop())
 }
 
 func errOf[T any](_ T, err error) error { return err }
 
 func badOptions(t *testing.T, s *suite) {
-	for name, opt := range map[string]db.Option{
-		"Database": db.Database("a-b"),
-		"Table":    db.Table(""),
-		"Timeout":  db.Timeout(0),
+	for text, opt := range map[string]db.Option{
+		`Database: "a-b" is not a name`: db.Database("a-b"),
+		`Table: "" is not a name`:       db.Table(""),
+		"Timeout: 0s is not positive":   db.Timeout(0),
 	} {
-		d := s.subject.New(t, opt)
+		d := s.new(t, opt)
 		for what, err := range map[string]error{
 			"start": d.Start(), "init": d.Init(), "create": d.Create(db.NewRecord("x", nil, nil)), "read": errOf(d.Read("x")),
 		} {
-			if err == nil || !strings.Contains(err.Error(), "option "+name) {
-				t.Errorf("%s: %v, want option %s named", what, err, name)
+			if !errors.Is(err, db.ErrInvalid) || err.Error() != "db: option "+text {
+				t.Errorf("%s: %v, want %s", what, err, text)
 			}
 		}
 		must(t, d.Stop())
 	}
-	d := s.subject.New(t)
+	d := s.new(t)
 	must(t, d.Init(db.Table(s.table)))
 	if o := d.Options(); o.Table != s.table || o.Database == "" {
 		t.Errorf("options %+v", o)
 	}
+	must(t, d.Start())
+	want(t, d.Init(db.Timeout(0)), db.ErrInvalid)
+	want(t, errOf(d.Read(s.id("x"))), db.ErrInvalid)
 	must(t, d.Stop())
 }
 
-// unfitOptions: an option that a method cannot follow is an error of it, and
-// nothing is changed.
-func unfitOptions(t *testing.T, s *suite) {
-	id := s.id("a")
-	var r db.Record
-	must(t, s.Create(db.NewRecord(id, nil, []byte("as it was"))))
-	other := db.NewRecord(id, nil, []byte("changed"))
-	for what, err := range map[string]error{
-		"create WithMetadata":    s.Create(db.NewRecord(s.id("b"), nil, nil), db.WithMetadata(nil)),
-		"create WithConsistency": s.Create(db.NewRecord(s.id("b"), nil, nil), db.WithConsistency(db.Strong)),
-		"create nil":             s.Create(nil),
-		"update WithMetadata":    s.Update(other, db.WithMetadata(db.Metadata{"k": 1})),
-		"update WithConsistency": s.Update(other, db.WithConsistency(db.Eventual)),
-		"update OrderBy":         s.Update(other, db.OrderBy("k")),
-		"update nil":             s.Update(nil),
-		"put WithConsistency":    db.Put(s.DB, id, "x", db.WithConsistency(db.Eventual)),
-		"delete Returning":       s.Delete(id, db.Returning(&r)),
-		"delete WithConsistency": s.Delete(id, db.WithConsistency(db.Strong)),
-		"delete Upsert":          s.Delete(id, db.Upsert()),
-		"read Fence":             errOf(s.Read(id, db.Fence(1))),
-		"read WithMetadata":      errOf(s.Read(id, db.WithMetadata(nil))),
-		"search Returning":       errOf(s.Search(nil, 0, 0, db.Returning(&r))),
-		"search IfMatch":         errOf(s.Search(nil, 0, 0, db.IfMatch("x"))),
-	} {
-		if !errors.Is(err, db.ErrInvalid) {
-			t.Errorf("%s: got %v, want ErrInvalid", what, err)
-		}
-	}
-	if r, err := s.Read(id); err != nil || string(r.Bytes()) != "as it was" {
-		t.Errorf("%v, %v", r, err)
-	}
-	want(t, errOf(s.Read(s.id("b"))), db.ErrNotFound)
+// A record that is nil changes nothing.
+func nilRecords(t *testing.T, s *suite) {
+	want(t, s.Create(nil), db.ErrInvalid)
+	want(t, s.Update(nil), db.ErrInvalid)
 }

@@ -50,14 +50,11 @@ func fences(t *testing.T, s *suite) {
 	want(t, s.Create(record("no"), db.Fence(9)), db.ErrExists)
 	must(t, s.Update(record("8"), db.Fence(8))) // changes that were refused left no token
 	holds("8")
-
-	want(t, errOf(s.Read(id, db.Fence(9))), db.ErrInvalid)
-	want(t, errOf(s.Search(nil, 0, 0, db.Fence(9))), db.ErrInvalid)
 }
 
 // A deleted record still knows its token, whoever deleted it.
 func fencedDelete(t *testing.T, s *suite) {
-	for i, opts := range [][]db.CallOption{{db.Fence(8)}, nil} {
+	for i, opts := range [][]db.DeleteOption{{db.Fence(8)}, nil} {
 		id := s.id(fmt.Sprint(i))
 		record := db.NewRecord(id, db.Metadata{"mark": s.mark}, []byte("x"))
 		must(t, s.Update(record, db.Upsert(), db.Fence(8)))

@@ -33,7 +33,7 @@ func hostileIDs(t *testing.T, s *suite) {
 		if r.Id() != s.mark+text || string(r.Bytes()) != text || r.Metadata()["k"+text] != int64(i) {
 			t.Errorf("%q came back as %q %q %v", text, r.Id(), r.Bytes(), r.Metadata())
 		}
-		for what, opts := range map[string][]db.CallOption{
+		for what, opts := range map[string][]db.SearchOption{
 			"value": {db.Where("value", db.Equal, text)},
 			"key":   {db.Where("k"+text, db.Equal, i)},
 			"after": {db.Where("value", db.AtLeast, text), db.Where("value", db.AtMost, text)},
@@ -92,7 +92,7 @@ func hostileNames(t *testing.T, s *suite) {
 
 // isolation: an id means nothing in another table.
 func isolation(t *testing.T, s *suite) {
-	other := s.subject.New(t, db.Table(NewName("other")))
+	other := s.new(t, db.Table(NewName("other")))
 	start(t, other)
 	id := s.id("a")
 	must(t, s.Create(db.NewRecord(id, db.Metadata{"mark": s.mark}, []byte("mine"))))

@@ -12,9 +12,9 @@ import (
 // RunReconnect checks what happens while the database behind the service is
 // away and when it is back. It is a suite of its own since it needs a database
 // that can be killed: down kills it, up starts it again with what was stored.
-func RunReconnect(t *testing.T, s Subject, down, up func(t *testing.T)) {
+func RunReconnect(t *testing.T, n New, down, up func(t *testing.T)) {
 	t.Helper()
-	d := s.New(t, db.Table(NewName("reconnect")))
+	d := n(t, db.Table(NewName("reconnect")))
 	start(t, d)
 	var before db.Record
 	must(t, d.Create(db.NewRecord("a", db.Metadata{"k": 1}, []byte("kept")), db.Returning(&before)))

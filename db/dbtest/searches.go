@@ -98,11 +98,11 @@ func pages(t *testing.T, s *suite) {
 	}
 	for _, c := range []struct {
 		name string
-		opts []db.CallOption
+		opts []db.SearchOption
 	}{
-		{"by id", nil}, {"descending", []db.CallOption{db.Descending()}},
-		{"by value", []db.CallOption{db.OrderBy("v")}}, {"by value, descending", []db.CallOption{db.OrderBy("v"), db.Descending()}},
-		{"range", []db.CallOption{db.Where("v", db.AtLeast, 0), db.OrderBy("v")}},
+		{"by id", nil}, {"descending", []db.SearchOption{db.Descending()}},
+		{"by value", []db.SearchOption{db.OrderBy("v")}}, {"by value, descending", []db.SearchOption{db.OrderBy("v"), db.Descending()}},
+		{"range", []db.SearchOption{db.Where("v", db.AtLeast, 0), db.OrderBy("v")}},
 	} {
 		whole, err := s.Search(db.Metadata{"mark": s.mark}, 0, 0, c.opts...)
 		must(t, err)
@@ -208,23 +208,22 @@ func followsUpdates(t *testing.T, s *suite) {
 }
 
 func badSearches(t *testing.T, s *suite) {
-	var nine []db.CallOption
+	var nine []db.SearchOption
 	for range db.MaxWhere {
 		nine = append(nine, db.Where("k", db.Equal, 1))
 	}
 	must(t, errOf(s.Search(nil, 0, 0, nine...)))
-	for name, opts := range map[string][]db.CallOption{
-		"too many":        append(nine, db.Where("k", db.Equal, 1)),
-		"empty key":       {db.Where("", db.Equal, 1)},
-		"long key":        {db.Where(strings.Repeat("k", db.MaxKey+1), db.Equal, 1)},
-		"operator":        {db.Where("k", "LIKE", "x")},
-		"value":           {db.Where("k", db.Equal, nil)},
-		"long value":      {db.Where("k", db.Equal, strings.Repeat("v", db.MaxMetadata+1))},
-		"order":           {db.OrderBy("")},
-		"long order":      {db.OrderBy(strings.Repeat("k", db.MaxKey+1))},
-		"cursor":          {db.OrderBy("k"), db.After(db.NewRecord("x", nil, nil))},
-		"option of Write": {db.Upsert()},
-		"consistency":     {db.WithConsistency(7)},
+	for name, opts := range map[string][]db.SearchOption{
+		"too many":    append(nine, db.Where("k", db.Equal, 1)),
+		"empty key":   {db.Where("", db.Equal, 1)},
+		"long key":    {db.Where(strings.Repeat("k", db.MaxKey+1), db.Equal, 1)},
+		"operator":    {db.Where("k", "LIKE", "x")},
+		"value":       {db.Where("k", db.Equal, nil)},
+		"long value":  {db.Where("k", db.Equal, strings.Repeat("v", db.MaxMetadata+1))},
+		"order":       {db.OrderBy("")},
+		"long order":  {db.OrderBy(strings.Repeat("k", db.MaxKey+1))},
+		"cursor":      {db.OrderBy("k"), db.After(db.NewRecord("x", nil, nil))},
+		"consistency": {db.WithConsistency(7)},
 	} {
 		if _, err := s.Search(nil, 0, 0, opts...); err == nil {
 			t.Errorf("%s: no error", name)

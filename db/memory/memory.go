@@ -19,14 +19,7 @@ import (
 // options alone. Client, TLS and Timeout mean nothing to it, and nobody is told
 // of the changes that Events asks for.
 func NewDB(opts ...db.Option) db.DB {
-	var o db.Options
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if o.Database == "" {
-		o.Database = db.DefaultDatabase
-	}
-	return NewServer(o.Database).NewDB(opts...)
+	return NewServer(db.NewOptions(opts...).Database).NewDB(opts...)
 }
 
 // Server is what db-srv is for others. It is safe for concurrent use.

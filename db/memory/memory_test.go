@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestSuite(t *testing.T) {
 	s := memory.NewServer()
-	dbtest.Run(t, dbtest.Subject{New: func(_ *testing.T, opts ...db.Option) db.DB { return s.NewDB(opts...) }})
+	dbtest.Run(t, func(_ testing.TB, opts ...db.Option) db.DB { return s.NewDB(opts...) })
 }
 
 func TestServers(t *testing.T) {

@@ -105,11 +105,12 @@ func (p *dbPlatform) write(round int) *writers {
 // that was done.
 func (w *writers) live(ctx context.Context, d db.DB, id string, dies bool) error {
 	for step := int64(1); step < lastStep && ctx.Err() == nil; step++ {
-		do := d.Update
+		r := db.NewRecord(id, db.Metadata{"step": step}, nil)
+		do := func() error { return d.Update(r) }
 		if step == 1 {
-			do = d.Create
+			do = func() error { return d.Create(r) }
 		}
-		if err := do(db.NewRecord(id, db.Metadata{"step": step}, nil)); err != nil {
+		if err := do(); err != nil {
 			return err
 		}
 		w.acknowledge(change{id, step})

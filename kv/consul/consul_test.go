@@ -23,6 +23,8 @@ func at(addrs ...string) kvtest.New {
 	}
 }
 
+func TestServers(t *testing.T) { kvtest.RunServers(t, at, backend.Consul(t, backend.Shared).Addr) }
+
 func TestHandshakes(t *testing.T) {
 	rpctest.Handshakes(t, backend.Consul(t, backend.Shared).Addr, func(t *testing.T, addr string, c *tls.Config) error {
 		return kvtest.Call(at(addr).Start(t, kv.TLS(c), kv.Timeout(2*time.Second)))

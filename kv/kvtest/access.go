@@ -3,7 +3,9 @@ package kvtest
 import (
 	"errors"
 	"testing"
+	"time"
 
+	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/kv"
 )
 
@@ -34,5 +36,26 @@ func RunUsers(t *testing.T, n New, u Users) {
 		if err := Call(n.Start(t, wrong)); !errors.Is(err, kv.ErrForbidden) || errors.Is(err, kv.ErrUnavailable) {
 			t.Errorf("wrong %d: %v, want ErrForbidden", i, err)
 		}
+	}
+}
+
+// RunServers is the suite of plugins that use the next server when one is of no
+// use. At makes one on several addresses of which one, addr, is good.
+func RunServers(t *testing.T, at func(addrs ...string) New, addr string) {
+	const dead = "127.0.0.1:1"
+	hanging := netcut.New(t, addr)
+	hanging.Cut() // it accepts and answers nothing
+	for name, addrs := range map[string][]string{
+		"FirstDead": {dead, addr}, "LastDead": {addr, dead}, "FirstHangs": {hanging.Addr, addr}, "LastHangs": {addr, hanging.Addr},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := at(addrs...).Start(t, kv.Timeout(2*time.Second))
+			Eventually(t, 30*time.Second, "the good one is used", func() bool { return Call(k) == nil })
+			for range 10 { // and stays in use
+				if err := Call(k); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

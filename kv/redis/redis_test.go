@@ -111,6 +111,7 @@ func TestCluster(t *testing.T) {
 	n := at(addrs...)
 	kvtest.Run(t, n)
 	kvtest.RunAll(t, n)
+	t.Run("Servers", func(t *testing.T) { kvtest.RunServers(t, at, addrs[0]) })
 	for i, c := range nodes {
 		if keys, err := c.DBSize(context.Background()).Result(); err != nil || keys == 0 {
 			t.Errorf("server %d has %d keys, %v", i, keys, err)
@@ -215,7 +216,10 @@ func TestSentinel(t *testing.T) {
 	if err := r.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	k := with([]kv.Option{redis.Master("shop")}, startSentinel(t, host, port)).Start(t, kv.Timeout(2*time.Second))
+	by := func(addrs ...string) kvtest.New { return with([]kv.Option{redis.Master("shop")}, addrs...) }
+	sentinel := startSentinel(t, host, port)
+	t.Run("Servers", func(t *testing.T) { kvtest.RunServers(t, by, sentinel) })
+	k := by(sentinel).Start(t, kv.Timeout(2*time.Second))
 	key := kvtest.Fresh()
 	if err := k.Put(&kv.Item{Key: key, Value: []byte("v")}); err != nil {
 		t.Fatal(err)

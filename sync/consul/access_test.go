@@ -13,6 +13,8 @@ import (
 	"github.com/micro/go-platform/sync/synctest"
 )
 
+func TestServers(t *testing.T) { synctest.RunServers(t, at, backend.Consul(t, backend.Shared).Addr) }
+
 func TestHandshakes(t *testing.T) {
 	rpctest.Handshakes(t, backend.Consul(t, backend.Shared).Addr, func(t *testing.T, addr string, c *tls.Config) error {
 		return synctest.Call(at(addr).Start(t, sync.TLS(c)))

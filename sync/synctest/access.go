@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/sync"
 )
 
@@ -24,5 +25,26 @@ func RunUsers(t *testing.T, n New, u Users) {
 		if err := Call(n.Start(t, wrong)); !errors.Is(err, sync.ErrForbidden) || errors.Is(err, sync.ErrUnavailable) {
 			t.Errorf("wrong %d: %v, want ErrForbidden", i, err)
 		}
+	}
+}
+
+// RunServers is the suite of plugins that use the next server when one is of no
+// use. At makes one on several addresses of which one, addr, is good.
+func RunServers(t *testing.T, at func(addrs ...string) New, addr string) {
+	const dead = "127.0.0.1:1"
+	hanging := netcut.New(t, addr)
+	hanging.Cut() // it accepts and answers nothing
+	for name, addrs := range map[string][]string{
+		"FirstDead": {dead, addr}, "LastDead": {addr, dead}, "FirstHangs": {hanging.Addr, addr}, "LastHangs": {addr, hanging.Addr},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := at(addrs...).Start(t)
+			eventually(t, patience, "the good one is used", func() bool { return Call(s) == nil })
+			for range 5 { // and stays in use
+				if err := Call(s); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

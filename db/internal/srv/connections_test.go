@@ -143,9 +143,9 @@ func reconnect(t *testing.T, s *backend.Server, url string) {
 	net := rpctest.New(t)
 	net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"restarted=" + url}}))
 	c := net.Client(rpctest.GRPC)
-	dbtest.RunReconnect(t, dbtest.Subject{New: func(_ *testing.T, opts ...db.Option) db.DB {
+	dbtest.RunReconnect(t, func(_ testing.TB, opts ...db.Option) db.DB {
 		return db.NewDB(append([]db.Option{db.Client(c), db.Database("restarted"), db.Timeout(20 * time.Second)}, opts...)...)
-	}}, func(t *testing.T) { s.Kill(t) }, func(t *testing.T) { s.Restart(t) })
+	}, func(t *testing.T) { s.Kill(t) }, func(t *testing.T) { s.Restart(t) })
 }
 
 func TestReconnectMySQL(t *testing.T) {

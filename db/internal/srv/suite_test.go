@@ -16,9 +16,9 @@ func run(t *testing.T, url string) {
 	net := rpctest.New(t)
 	net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"suite=" + url}}))
 	c := net.Client(rpctest.GRPC)
-	dbtest.Run(t, dbtest.Subject{New: func(_ *testing.T, opts ...db.Option) db.DB {
+	dbtest.Run(t, func(_ testing.TB, opts ...db.Option) db.DB {
 		return db.NewDB(append([]db.Option{db.Client(c), db.Database("suite")}, opts...)...)
-	}})
+	})
 }
 
 func TestSQLite(t *testing.T) { run(t, "sqlite://"+filepath.Join(t.TempDir(), "suite.db")) }

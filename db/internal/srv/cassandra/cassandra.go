@@ -130,7 +130,7 @@ func (s *store) createTable(ctx context.Context, table string) error {
 	}
 	s.creating.Lock() // Cassandra does not like schema changes side by side
 	defer s.creating.Unlock()
-	for _, text := range []string{createRecords, createTerms} {
+	for _, text := range []string{createTerms, createRecords} { // whoever finds the records finds their terms
 		if err := s.query(table, text).ExecContext(ctx); err != nil {
 			return wrap(ctx, "create table "+table, err)
 		}
@@ -156,12 +156,18 @@ func wrap(ctx context.Context, doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	case errors.Is(err, rpcerr.ErrNotFound) || errors.Is(err, rpcerr.ErrExists) || errors.Is(err, rpcerr.ErrConflict):
 		return err
-	case noTable(err):
+	case noTable(err) || unfinished(err):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrNoTable, err)
 	case unavailable(err):
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// unfinished reports whether a table was met that is about to be there.
+func unfinished(err error) bool {
+	var e gocql.RequestError
+	return errors.As(err, &e) && e.Code() == gocql.ErrCodeServer && strings.Contains(e.Message(), "Unknown CF ")
 }
 
 // noTable reports whether a request was refused because the table is missing.

@@ -212,3 +212,48 @@ func TestMarkOfDeletion(t *testing.T) {
 		}
 	}
 }
+
+// A range or a prefix alone reads what it finds, not all records: pages of it hold
+// the right ones in either order.
+func TestARangeAloneReadsWhatItFinds(t *testing.T) {
+	o := observe(t)
+	const all, few = 300, 12
+	var want []string
+	for i := range all {
+		id, v := fmt.Sprintf("%03d", (i*7)%all), fmt.Sprintf("s%03d", i)
+		must(t, o.Create(t.Context(), table, write(id, 0, map[string]string{"v": v, "w": "s"})))
+		if i < few {
+			want = append(want, id)
+		}
+	}
+	slices.Sort(want)
+	narrow := driver.Condition{Key: "v", Low: "s000", High: fmt.Sprintf("s%03d", few)}
+	wide := driver.Condition{Key: "w", Low: "s", High: "t"}
+	for name, where := range map[string][]driver.Condition{"one": {narrow}, "two": {wide, narrow}} {
+		for _, reverse := range []bool{false, true} {
+			o.since()
+			var got []string
+			q := driver.Query{Where: where, Limit: 5, Reverse: reverse}
+			for {
+				found, err := o.Search(t.Context(), table, q)
+				must(t, err)
+				if len(found) == 0 {
+					break
+				}
+				for _, r := range found {
+					got = append(got, r.ID)
+				}
+				q.After = &driver.Cursor{ID: got[len(got)-1]}
+			}
+			if reverse {
+				slices.Reverse(got)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, reverse %v: %v, want %v", name, reverse, got, want)
+			}
+			if reads, _ := o.since(); len(reads) >= all {
+				t.Errorf("%s, reverse %v: %d reads of the index and of %d records", name, reverse, len(reads), all)
+			}
+		}
+	}
+}

@@ -20,7 +20,8 @@ const (
 // Search walks the terms of one key in order and checks each record that they
 // lead to: terms of states that are over, and records that another condition
 // rules out, are passed over. It takes the key to order by, else a condition
-// that only one value fulfils, else the ids.
+// that only one value fulfils, else what a range finds, if that is not much, else
+// the ids.
 //
 // Whoever changes a record adds terms before and removes them after, so the walk
 // meets every record whose term of that key stays what it is. It may meet it
@@ -36,7 +37,10 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 func (s *store) search(ctx context.Context, table string, q driver.Query) ([]*driver.Record, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := s.walk(ctx, table, q)
+	w, err := s.walk(ctx, table, q)
+	if err != nil {
+		return nil, err
+	}
 	defer w.close()
 	var page driver.Page
 	seen := make(map[string]bool)

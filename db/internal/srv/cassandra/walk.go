@@ -21,6 +21,7 @@ type walk struct {
 	heads   [buckets]*place // nil at the end of a bucket
 	errs    [buckets]error  // why it ended before its end
 	reverse bool
+	few     []place // instead, if there are not many
 }
 
 // span is the key to walk and the bounds of its values.
@@ -42,7 +43,10 @@ func span(q driver.Query) driver.Condition {
 	return all
 }
 
-func (s *store) walk(ctx context.Context, table string, q driver.Query) *walk {
+func (s *store) walk(ctx context.Context, table string, q driver.Query) (*walk, error) {
+	if few, ok, err := s.few(ctx, table, q); ok || err != nil {
+		return &walk{key: self, few: few}, err
+	}
 	c := span(q)
 	// Bounds are pairs of a value and an id; no id is below the empty one.
 	text := `SELECT v, id FROM {t} WHERE k = ? AND bucket = ? AND (v, id) >= (?, ?) AND (v, id) < (?, ?)`
@@ -69,7 +73,7 @@ func (s *store) walk(ctx context.Context, table string, q driver.Query) *walk {
 	}
 	w := &walk{key: c.Key, reverse: q.Reverse}
 	if !low.before(high) {
-		return w
+		return w, nil
 	}
 	var group sync.WaitGroup
 	for b := range buckets {
@@ -80,7 +84,7 @@ func (s *store) walk(ctx context.Context, table string, q driver.Query) *walk {
 		})
 	}
 	group.Wait()
-	return w
+	return w, nil
 }
 
 func (w *walk) step(b int) {
@@ -94,7 +98,8 @@ func (w *walk) step(b int) {
 
 // next returns the next places, at most n, and none at the end.
 func (w *walk) next(n int) ([]place, error) {
-	var places []place
+	places := w.few[:min(n, len(w.few))]
+	w.few = w.few[len(places):]
 	for len(places) < n {
 		first := -1
 		for b, head := range w.heads {

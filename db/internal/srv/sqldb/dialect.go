@@ -23,7 +23,7 @@ import (
 // has the prefix r_ and its terms have t_; f_ has the highest fencing token of
 // each id that ever saw one. Everything is compared byte by byte.
 type dialect struct {
-	create    []string // statements with the table's name as %s
+	create    []string // statements with the table's name as %s; the last makes it one that is there, see missing
 	raise     string   // statement that raises a fence, or leaves it, and locks it
 	forUpdate string
 	isolation sql.IsolationLevel
@@ -42,11 +42,11 @@ func dialectOf(d sqlstore.Dialect) dialect {
 	if d == sqlstore.MySQL {
 		return dialect{
 			create: []string{
-				`CREATE TABLE IF NOT EXISTS r_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, created BIGINT NOT NULL, updated BIGINT NOT NULL,
-					etag VARBINARY(64) NOT NULL, metadata MEDIUMBLOB NOT NULL, data LONGBLOB NOT NULL) ENGINE = InnoDB`,
 				`CREATE TABLE IF NOT EXISTS t_%[1]s (id VARBINARY(255) NOT NULL, k VARBINARY(128) NOT NULL, v VARBINARY(8300) NOT NULL,
 					PRIMARY KEY (id, k), KEY found (k, v(512), id)) ENGINE = InnoDB`,
 				`CREATE TABLE IF NOT EXISTS f_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, fence VARBINARY(16) NOT NULL) ENGINE = InnoDB`,
+				`CREATE TABLE IF NOT EXISTS r_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, created BIGINT NOT NULL, updated BIGINT NOT NULL,
+					etag VARBINARY(64) NOT NULL, metadata MEDIUMBLOB NOT NULL, data LONGBLOB NOT NULL) ENGINE = InnoDB`,
 			},
 			raise:     `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON DUPLICATE KEY UPDATE fence = GREATEST(fence, VALUES(fence))`,
 			forUpdate: " FOR UPDATE",
@@ -58,11 +58,11 @@ func dialectOf(d sqlstore.Dialect) dialect {
 	}
 	return dialect{
 		create: []string{
-			`CREATE TABLE IF NOT EXISTS r_%[1]s (id TEXT NOT NULL PRIMARY KEY, created INTEGER NOT NULL, updated INTEGER NOT NULL,
-				etag TEXT NOT NULL, metadata BLOB NOT NULL, data BLOB NOT NULL)`,
 			`CREATE TABLE IF NOT EXISTS t_%[1]s (id TEXT NOT NULL, k TEXT NOT NULL, v TEXT NOT NULL, PRIMARY KEY (id, k)) WITHOUT ROWID`,
 			`CREATE INDEX IF NOT EXISTS found_%[1]s ON t_%[1]s (k, v, id)`,
 			`CREATE TABLE IF NOT EXISTS f_%[1]s (id TEXT NOT NULL PRIMARY KEY, fence TEXT NOT NULL) WITHOUT ROWID`,
+			`CREATE TABLE IF NOT EXISTS r_%[1]s (id TEXT NOT NULL PRIMARY KEY, created INTEGER NOT NULL, updated INTEGER NOT NULL,
+				etag TEXT NOT NULL, metadata BLOB NOT NULL, data BLOB NOT NULL)`,
 		},
 		raise:    `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET fence = max(fence, excluded.fence)`,
 		after:    afterRow,
@@ -96,7 +96,7 @@ func classifyMySQL(err error) error {
 var ofRecords = regexp.MustCompile(`[ .]r_[a-z0-9_]+\b`)
 
 // missing is the sentinel of a table that is not there. Only where it is that of
-// the records there are none.
+// the records there are none. That is made last: whoever finds it finds the others.
 func missing(message string) error {
 	if ofRecords.MatchString(message) {
 		return fmt.Errorf("%w: %w", driver.ErrNoTable, errNoTable)
@@ -110,6 +110,7 @@ const (
 	sqliteBusy           = 5
 	sqliteLocked         = 6
 	sqliteFull           = 13
+	sqliteSchema         = 17 // another connection has made a table meanwhile
 	sqliteConstraintPK   = 1555
 	sqliteConstraintUniq = 2067
 )
@@ -122,7 +123,7 @@ func classifySQLite(err error) error {
 	switch code := e.Code(); {
 	case code == sqliteConstraintPK || code == sqliteConstraintUniq:
 		return errDuplicate
-	case code == sqliteError && strings.Contains(e.Error(), "no such table"):
+	case (code == sqliteError || code == sqliteSchema) && strings.Contains(e.Error(), "no such table"):
 		return missing(e.Error())
 	case code&0xff == sqliteBusy || code&0xff == sqliteLocked:
 		return errAgain
