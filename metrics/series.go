@@ -41,7 +41,8 @@ type Series struct {
 	rest  bool // the overflow series
 
 	family *family
-	hash   uint64
+	given  []Tag  // the tags as they were first spelled, sorted by name
+	hash   uint64 // of given
 }
 
 // States of a gauge.

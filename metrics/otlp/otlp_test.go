@@ -14,20 +14,17 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	pb "go.opentelemetry.io/proto/otlp/metrics/v1"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/go-platform/internal/backend"
-	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/otlp"
 )
 
-// go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { rpctest.Main(m) }
 
 // receiver is an OTLP/gRPC server that keeps the newest value of each series.
 type receiver struct {

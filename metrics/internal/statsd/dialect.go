@@ -55,8 +55,15 @@ func (d Dialect) CleanTag(name, value string) (string, string) {
 	if d == Plain {
 		also = "."
 	}
-	return clean(name, maxTag, also), clean(value, maxVal, also)
+	name = clean(name, maxTag, also)
+	if d == Telegraf && name == metricType {
+		name += "_"
+	}
+	return name, clean(value, maxVal, also)
 }
+
+// metricType is a tag that Telegraf adds: one of ours would get lost.
+const metricType = "metric_type"
 
 // Fits tells whether a name with these tags, all cleaned, leaves room for
 // values in a datagram.
