@@ -1,6 +1,8 @@
 package prometheus
 
 import (
+	"sync/atomic"
+
 	prom "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/micro/go-platform/metrics"
@@ -11,6 +13,7 @@ type collector struct {
 	store     *metrics.Store
 	namespace string
 	taken     map[string]owner // names in the exposition; used under Collect
+	left      atomic.Bool      // the registry: it has no way to forget a collector like this
 }
 
 // owner is the metric to which a name belongs.
@@ -31,6 +34,9 @@ func (c *collector) Describe(chan<- *prom.Desc) {}
 
 // Collect implements prom.Collector.
 func (c *collector) Collect(out chan<- prom.Metric) {
+	if c.left.Load() {
+		return
+	}
 	c.store.Collect(func(s *metrics.Series) {
 		l, ok := s.Cache.(*line)
 		if !ok {

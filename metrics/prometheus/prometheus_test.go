@@ -1,7 +1,9 @@
 package prometheus_test
 
 import (
+	"errors"
 	"io"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -10,16 +12,14 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/goleak"
 
-	"github.com/micro/go-platform/internal/leak"
+	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/prometheus"
 )
 
-// go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func scrape(t testing.TB, m *prometheus.Metrics) string {
 	t.Helper()
@@ -148,4 +148,65 @@ func FuzzNames(f *testing.F) {
 			t.Errorf("%d series, want 2: %v", len(points), points)
 		}
 	})
+}
+
+// Two plugins on one registry would write the same series: the second says so.
+func TestOneNamespaceOfARegistryHasOnePlugin(t *testing.T) {
+	registry := prom.NewRegistry()
+	first := prometheus.NewMetrics(prometheus.Registry(registry))
+	first.Counter("jobs").Incr(1)
+	second := prometheus.NewMetrics(prometheus.Registry(registry))
+	const want = `metrics: option Registry: another plugin has the namespace "micro" there`
+	for range 2 {
+		if err := second.Start(); !errors.Is(err, metrics.ErrInvalid) || err.Error() != want {
+			t.Errorf("got %v", err)
+		}
+	}
+	other := prometheus.NewMetrics(prometheus.Registry(registry), metrics.Namespace("other"))
+	other.Counter("jobs").Incr(2)
+	if body := scrape(t, first); !strings.Contains(body, "micro_jobs 1\n") || !strings.Contains(body, "other_jobs 2\n") {
+		t.Errorf("scraped:\n%s", body)
+	}
+	for _, m := range []metrics.Metrics{first, second, other} {
+		if err := m.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	// It has room again.
+	third := prometheus.NewMetrics(prometheus.Registry(registry))
+	third.Counter("jobs").Incr(3)
+	if body := scrape(t, third); !strings.Contains(body, "micro_jobs 3\n") || third.Dropped() != 0 {
+		t.Errorf("%d dropped, scraped:\n%s", third.Dropped(), body)
+	}
+	if err := third.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Series that another collector of the registry has too are in no scrape: that is
+// logged, and counted.
+func TestAScrapeLosesNothingInSilence(t *testing.T) {
+	registry := prom.NewRegistry()
+	theirs := prom.NewCounter(prom.CounterOpts{Name: "micro_jobs"})
+	var said rpctest.Buffer
+	m := prometheus.NewMetrics(prometheus.Registry(registry), metrics.Logger(slog.New(slog.NewTextHandler(&said, nil))))
+	m.Counter("jobs").Incr(1)
+	m.Counter("others").Incr(1)
+	if err := registry.Register(theirs); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if body := scrape(t, m); !strings.Contains(body, "micro_others 1\n") {
+			t.Errorf("scraped:\n%s", body)
+		}
+	}
+	if n := strings.Count(said.String(), "micro_jobs"); n == 0 || strings.Count(said.String(), "level=WARN") != 1 {
+		t.Errorf("logged:\n%s", said.String())
+	}
+	if m.Dropped() != 2 {
+		t.Errorf("%d dropped by two scrapes", m.Dropped())
+	}
+	if err := m.Stop(); err != nil {
+		t.Error(err)
+	}
 }
