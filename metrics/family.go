@@ -17,6 +17,7 @@ type family struct {
 	root     *Series
 	byTags   table[spelled]
 	full     atomic.Bool
+	falls    atomic.Bool // a counter was decremented
 	overflow atomic.Pointer[Series]
 	restTags []Tag // of the overflow series
 

@@ -1,11 +1,13 @@
 // Package prometheus serves metrics to Prometheus: Handler answers /metrics.
 //
-// The name of a metric is namespace_id. What Prometheus does not allow in names
+// The name of a metric is namespace_id, of a counter namespace_id_total, and of a
+// histogram whose id ends in _us, which are microseconds, namespace_id_seconds
+// without that end, in seconds. What Prometheus does not allow in names
 // of metrics and labels becomes '_'; values of labels keep every character but
 // invalid UTF-8, up to 128 bytes. Reserved labels (le, quantile) get a '_'
 // behind them. An id used for two kinds gets the later kind behind its name.
 //
-// Counters have the type untyped, because Decr may take them down; rate() and
+// Counters that were decremented have the type untyped from then on; rate() and
 // increase() treat an untyped series as a counter, so that Decr looks to them
 // like a restart. Histograms have the bounds of the option Buckets.
 package prometheus
@@ -15,6 +17,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	prom "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -34,7 +37,7 @@ type Metrics struct {
 	series   *collector
 	lost     loss.Counter // series that a scrape could not write
 	mu       sync.Mutex
-	said     string // of the last scrape
+	said     time.Time // the last warning of that
 }
 
 // own is what the options of this package set.
@@ -112,8 +115,8 @@ func (c claim) Describe(out chan<- *prom.Desc) {
 func (claim) Collect(chan<- prom.Metric) {}
 
 // Handler serves the registry. A series that cannot be written, because another
-// collector has it too, does not hold back the others: it is logged, once until
-// something else is wrong, and each scrape without it counts as dropped.
+// collector has it too, does not hold back the others: it is logged, at most every
+// five minutes, and each scrape without it counts as dropped.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: complaints{m}})
 }
@@ -129,14 +132,16 @@ func (c complaints) Println(v ...any) {
 		n = len(all)
 	}
 	m.lost.Add(n)
-	text := fmt.Sprint(v...)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.said != text {
-		m.said = text
-		m.Options().Logger.Warn("a scrape lacks series", "error", text)
+	if m.said.IsZero() || time.Since(m.said) > patience {
+		m.said = time.Now()
+		m.Options().Logger.Warn("a scrape lacks series", "error", fmt.Sprint(v...))
 	}
 }
+
+// patience is the time between two warnings.
+const patience = 5 * time.Minute
 
 // Dropped returns how many series scrapes lacked, and how many updates came after
 // Stop.
