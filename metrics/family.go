@@ -17,6 +17,7 @@ type family struct {
 	root     *Series
 	byTags   table[spelled]
 	full     atomic.Bool
+	falls    atomic.Bool // a counter was decremented
 	overflow atomic.Pointer[Series]
 	restTags []Tag // of the overflow series
 
@@ -34,25 +35,42 @@ type spelled struct {
 // newFamily is called with the store's mutex held.
 func newFamily(s *Store, m metric) *family {
 	f := &family{metric: m, store: s}
-	_, tags, _ := s.conf.Clean(m.id, sorted(s.conf.Fields)) // WithFields has checked their size
-	f.root = f.newSeries(sortTags(tags))
+	given := sorted(s.conf.Fields)
+	tags, _ := f.clean(given) // WithFields has checked their size
+	f.root = f.newSeries(tags, given)
 	f.root.bare = true
 	f.restTags = sortTags(append([]Tag{{OverflowField, "true"}}, f.root.Tags...))
-	f.byTags.add(f.root.hash, spelled{f.root.Tags, f.root})
+	f.byTags.add(f.root.hash, spelled{given, f.root})
 	s.all = append(s.all, f.root)
 	return f
 }
 
-func (f *family) newSeries(tags []Tag) *Series {
-	series := &Series{Kind: f.kind, ID: f.id, Tags: tags, family: f}
-	for _, t := range tags {
-		series.hash += f.store.pair(t.Name, t.Value)
-	}
+func (f *family) newSeries(tags, given []Tag) *Series {
+	series := &Series{Kind: f.kind, ID: f.id, Tags: tags, family: f, given: given, hash: f.store.hash(given)}
 	series.since.Store(time.Now().UnixNano())
 	if f.kind == HistogramKind {
 		series.dist = newDistribution(&f.store.conf)
 	}
 	return series
+}
+
+// clean returns the tags as they go to the wire, and whether they fit. Names that
+// clean to one are told apart by a '_' behind them, in the order of the tags.
+func (f *family) clean(given []Tag) (tags []Tag, fits bool) {
+	_, tags, fits = f.store.conf.Clean(f.id, slices.Clone(given))
+	for i := range tags {
+		for slices.ContainsFunc(tags[:i], func(t Tag) bool { return t.Name == tags[i].Name }) {
+			tags[i].Name += "_"
+		}
+	}
+	return sortTags(tags), fits
+}
+
+func (s *Store) hash(tags []Tag) (hash uint64) {
+	for _, t := range tags {
+		hash += s.pair(t.Name, t.Value)
+	}
+	return hash
 }
 
 // pair hashes one tag. The hash of a set is the sum over its tags, so that the
@@ -67,7 +85,7 @@ func (s *Series) with(f Fields) *Series {
 	if s.rest {
 		return s
 	}
-	hash, n := s.hash, len(s.Tags)
+	hash, n := s.hash, len(s.given)
 	for name, value := range f {
 		if name == "" || value == "" {
 			continue
@@ -102,24 +120,24 @@ func (s *Series) spells(tags []Tag, f Fields) bool {
 }
 
 func (s *Series) tag(name string) (string, bool) {
-	for i := range s.Tags {
-		if s.Tags[i].Name == name {
-			return s.Tags[i].Value, true
+	for i := range s.given {
+		if s.given[i].Name == name {
+			return s.given[i].Value, true
 		}
 	}
 	return "", false
 }
 
-// merged returns the tags of s and f, sorted; those of f win.
+// merged returns the tags of s and f as they were spelled, sorted; those of f win.
 func (s *Series) merged(f Fields) []Tag {
-	return sortTags(append(sorted(f), s.Tags...))
+	return sortTags(append(sorted(f), s.given...))
 }
 
 // add finds or makes the series for tags that were not met before, and
 // remembers their spelling.
 func (f *family) add(raw []Tag, hash uint64) *Series {
-	_, tags, ok := f.store.conf.Clean(f.id, slices.Clone(raw))
-	if tags = sortTags(tags); !ok || slices.Equal(tags, f.restTags) {
+	tags, ok := f.clean(raw)
+	if !ok || slices.Equal(tags, f.restTags) {
 		return f.rest()
 	}
 	series := f.lookup(tags)
@@ -133,20 +151,17 @@ func (f *family) add(raw []Tag, hash uint64) *Series {
 			f.full.Store(true)
 			return f.rest()
 		}
-		series = f.insert(tags)
+		series = f.insert(tags, raw)
 	}
 	if !slices.Equal(raw, series.Tags) && f.byTags.count < 4*f.store.conf.MaxSeries && size(raw) <= maxRaw {
-		f.byTags.add(hash, spelled{cloneTags(raw), series})
+		f.byTags.add(hash, spelled{cloneTags(raw), series}) // which may not be how it was first spelled
 	}
 	return series
 }
 
 // lookup finds a series by its cleaned tags.
 func (f *family) lookup(tags []Tag) *Series {
-	var hash uint64
-	for _, t := range tags {
-		hash += f.store.pair(t.Name, t.Value)
-	}
+	hash := f.store.hash(tags)
 	for n := f.byTags.find(hash); n != nil; n = n.next {
 		if n.hash == hash && slices.Equal(n.value.tags, tags) {
 			return n.value.series
@@ -156,9 +171,14 @@ func (f *family) lookup(tags []Tag) *Series {
 }
 
 // insert makes a series. The caller holds the family's mutex.
-func (f *family) insert(tags []Tag) *Series {
-	series := f.newSeries(cloneTags(tags))
-	f.byTags.add(series.hash, spelled{series.Tags, series})
+func (f *family) insert(tags, raw []Tag) *Series {
+	tags = cloneTags(tags)
+	given := tags
+	if size(raw) <= maxRaw && !slices.Equal(raw, tags) {
+		given = cloneTags(raw)
+	}
+	series := f.newSeries(tags, given)
+	f.byTags.add(f.store.hash(tags), spelled{tags, series})
 	f.count++
 	f.publish(series)
 	return series
@@ -176,7 +196,7 @@ func (f *family) rest() *Series {
 	if series := f.overflow.Load(); series != nil {
 		return series
 	}
-	series := f.newSeries(f.restTags)
+	series := f.newSeries(f.restTags, f.restTags)
 	series.rest = true
 	if !f.overflow.CompareAndSwap(nil, series) {
 		return f.overflow.Load()

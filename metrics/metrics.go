@@ -78,8 +78,10 @@ type Gauge interface {
 	WithFields(Fields) Gauge
 }
 
-// Histogram is a distribution of samples. Their unit is the caller's; the
-// wrappers of this package record microseconds.
+// Histogram is a distribution of samples. Their unit is the caller's, but for an
+// id that ends in "_us": these are microseconds, as the wrappers of this package
+// record them, and each plugin sends the unit that its receivers expect under a
+// name without that end: milliseconds for statsd, seconds for Prometheus and OTLP.
 type Histogram interface {
 	// Record adds a sample. The statsd plugins cannot send a negative one:
 	// they drop and count it.

@@ -33,6 +33,7 @@ type telegraf struct {
 // to Telegraf's statsd input with InfluxDB tags, over UDP in datagrams of at
 // most 1432 bytes, to all Collectors: "namespace.id,tag=value:N|c" (g, ms).
 //
+// Histograms whose ids end in "_us" are sent in milliseconds and without that end.
 // Ids and fields keep what is printable; : | , = @ # \ quotes, white space,
 // control characters and invalid UTF-8 become '_'. Ids are cut at 200 bytes,
 // names of fields at 64, values at 128; fields of more than about 1000 bytes in
@@ -144,10 +145,13 @@ func (w *writer) line(s *Series) *statsd.Series {
 	for i, t := range s.Tags {
 		tags[i] = statsd.Tag(t)
 	}
-	name := s.ID
+	name, micros := s.Duration()
+	if !micros {
+		name = s.ID
+	}
 	if w.namespace != "" {
 		name = w.namespace + "." + name
 	}
 	d := w.lines.Dialect
-	return &statsd.Series{Head: d.Head(name, tags), Tail: d.Tail(tags)}
+	return &statsd.Series{Head: d.Head(name, tags), Tail: d.Tail(tags), Micros: micros}
 }

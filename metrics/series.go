@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"math"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -41,7 +42,8 @@ type Series struct {
 	rest  bool // the overflow series
 
 	family *family
-	hash   uint64
+	given  []Tag  // the tags as they were first spelled, sorted by name
+	hash   uint64 // of given
 }
 
 // States of a gauge.
@@ -96,6 +98,17 @@ func (s *Series) Take() (int64, bool) {
 	return s.value.Load(), s.state.Load() == set
 }
 
+// Duration returns the name of a histogram of microseconds, its ID without "_us",
+// and whether the series is one.
+func (s *Series) Duration() (name string, ok bool) {
+	name, ok = strings.CutSuffix(s.ID, "_us")
+	return name, ok && name != "" && s.Kind == HistogramKind
+}
+
+// Falls reports whether a counter of this id was ever decremented: only one that
+// was not is what others call a counter.
+func (s *Series) Falls() bool { return s.family.falls.Load() }
+
 // Since returns when the series began, or was last reset.
 func (s *Series) Since() time.Time { return time.Unix(0, s.since.Load()) }
 
@@ -142,6 +155,9 @@ func (c *counter) Incr(n uint64) {
 func (c *counter) Decr(n uint64) {
 	if c.gate.Load() != open && !(*Series)(c).enter() {
 		return
+	}
+	if !c.family.falls.Load() {
+		c.family.falls.Store(true)
 	}
 	c.value.Add(-int64(min(n, math.MaxInt64)))
 }

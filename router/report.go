@@ -87,11 +87,13 @@ func (r *reporter) turn() {
 func (r *reporter) send(ctx context.Context, items []*pb.ReportRequest) error {
 	remote := r.p.remote
 	_, err := remote.service().Report(ctx, items[0], rpc.Options(callTimeout)...)
-	switch code := call.Code(err); {
+	code := call.Code(err)
+	err = rpcerr.From(ctx, "report to "+ServiceName, err)
+	switch {
 	case err == nil:
 		r.refused = false
 		return nil
-	case code >= 400 && code < 500 && code != 408 && code != 429:
+	case code >= 400 && code < 500 && code != 408 && code != 429, errors.Is(err, rpcerr.ErrInvalid): // the latter also of what cannot be encoded
 		if !r.refused {
 			r.p.set.Logger.Warn("router statistics are refused", "error", err)
 		}
@@ -99,7 +101,7 @@ func (r *reporter) send(ctx context.Context, items []*pb.ReportRequest) error {
 		r.queue.Drop(1)
 		return nil
 	}
-	return errors.Join(rpcerr.From(ctx, "report to "+ServiceName, err), r.publish(ctx, items[0]))
+	return errors.Join(err, r.publish(ctx, items[0]))
 }
 
 // publish feeds the topic, best effort.

@@ -28,7 +28,8 @@ const StartTimeout = time.Minute
 func Main(b Bootable) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log that died does not: the lines are counted, see lossy
 	return Run(ctx, b, os.Args, os.Stdout, os.Stderr)
 }
 
@@ -154,7 +155,29 @@ func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, choiceError("log_level", level, []string{"debug", "info", "warn", "error"})
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+	return slog.New(slog.NewTextHandler(&lossy{w: w}, &slog.HandlerOptions{Level: l})), nil
+}
+
+// lossy counts the lines that could not be written, and says so once others can
+// be. Its handler lets one write at a time.
+type lossy struct {
+	w    io.Writer
+	lost int
+}
+
+func (l *lossy) Write(line []byte) (int, error) {
+	if l.lost > 0 {
+		if _, err := fmt.Fprintf(l.w, "level=WARN msg=\"dropped lines of the log\" dropped=%d\n", l.lost); err != nil {
+			l.lost++
+			return 0, err
+		}
+		l.lost = 0
+	}
+	n, err := l.w.Write(line)
+	if err != nil {
+		l.lost++
+	}
+	return n, err
 }
 
 // choiceError says what a flag of few values takes.

@@ -28,7 +28,7 @@ func Lost(pkg string, n int, item, why string) error {
 // Split parts what errors.Join made of several Stops into the ErrLosts and the
 // rest: a service that stops warns of the former and fails by the latter.
 func Split(err error) (lost, other error) {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what is wrapped further down is one error
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || slices.Contains(joined.Unwrap(), ErrLost) {
 		if errors.Is(err, ErrLost) {
 			return err, nil

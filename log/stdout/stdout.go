@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/micro/go-platform/log"
@@ -33,7 +35,8 @@ func Text() log.OutputOption {
 
 // NewOutput returns the output. A reader of the pipe that hangs costs events, by
 // the policy of log.OutputPolicy, and never the program's time; a write that
-// hangs when the output is closed is given up.
+// hangs when the output is closed is given up. A reader that dies costs events
+// too, and no longer ends the process (SIGPIPE), once the output was opened.
 func NewOutput(opts ...log.OutputOption) log.Output {
 	o := log.NewOutputOptions(opts...)
 	s := &sink{out: os.Stdout}
@@ -60,7 +63,14 @@ func (s *sink) Append(dst []byte, e *log.Event) []byte {
 	return append(dst, '\n')
 }
 
-func (*sink) Open() error { return nil }
+// Open has the process survive a reader of the pipe that dies: what cannot be
+// written then is an error of Write, and counted.
+func (s *sink) Open() error {
+	if s.out == os.Stdout || s.out == os.Stderr {
+		signal.Ignore(syscall.SIGPIPE)
+	}
+	return nil
+}
 
 // Write writes all lines at once. Of a write that failed half way the whole
 // lines count; the torn one is ended and comes again.

@@ -62,6 +62,7 @@ func RunExport(t *testing.T, newMetrics New, b Backend) {
 		{"negative samples", negativeSamples},
 		{"fields", fields},
 		{"hostile names and fields", hostile},
+		{"fields that clean to one name", alikeFields},
 		{"kinds do not mix", kinds},
 		{"cardinality", cardinality},
 		{"vec", vec},
@@ -249,6 +250,33 @@ func hostile(t *testing.T, r *run) {
 	for key := range r.Read(t) {
 		if strings.HasPrefix(key, "forged") {
 			t.Errorf("forged series %q", key)
+		}
+	}
+}
+
+// alikeFields have names that some wires know no difference of, or that a backend
+// has a meaning of its own for: no value may take the place of another.
+func alikeFields(t *testing.T, r *run) {
+	m := r.start(t)
+	c := m.Counter("alike").WithFields(metrics.Fields{"a:b": "1", "a,b": "2", "a=b": "3", "metric_type": "4"})
+	c.Incr(5)
+	c.WithFields(metrics.Fields{"a:b": "6"}).Incr(7)
+	must(t, m.Stop())
+	if total := r.sum(t, "alike", 12); total != 12 {
+		t.Errorf("updates: got %d, want 12", total)
+	}
+	for key := range r.Read(t) {
+		if !strings.HasPrefix(key, "alike") {
+			continue
+		}
+		first := "1"
+		if strings.Contains(key, "6") {
+			first = "6"
+		}
+		for _, value := range []string{first, "2", "3", "4"} {
+			if strings.Count(key, value) != 1 {
+				t.Errorf("the value %s is not once in %s", value, key)
+			}
 		}
 	}
 }

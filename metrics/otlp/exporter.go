@@ -58,7 +58,7 @@ func points(data *metricdata.ResourceMetrics) uint64 {
 				n += len(d.DataPoints)
 			case metricdata.Gauge[int64]:
 				n += len(d.DataPoints)
-			case metricdata.Histogram[int64]:
+			case metricdata.Histogram[float64]:
 				n += len(d.DataPoints)
 			}
 		}

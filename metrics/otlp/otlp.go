@@ -1,8 +1,9 @@
 // Package otlp pushes metrics to OpenTelemetry collectors: OTLP over gRPC, by
 // the OpenTelemetry SDK's periodic reader and exporter.
 //
-// The name of a metric is namespace.id; ids and fields keep every character but
-// invalid UTF-8, cut at 200, 64 and 128 bytes. Counters are sums that may fall,
+// The name of a metric is namespace.id; of a histogram whose id ends in _us, which
+// are microseconds, it has not that end, and the unit s. Ids and fields keep every character but
+// invalid UTF-8, cut at 200, 64 and 128 bytes. Counters are sums, monotonic until they are decremented,
 // histograms have the bounds of the option Buckets; both are cumulative, so
 // that an export that fails loses nothing that the next one does not carry.
 // The resource is the SDK's default: OTEL_SERVICE_NAME and

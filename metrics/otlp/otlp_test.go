@@ -14,20 +14,17 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	pb "go.opentelemetry.io/proto/otlp/metrics/v1"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/go-platform/internal/backend"
-	"github.com/micro/go-platform/internal/leak"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/metrics"
 	"github.com/micro/go-platform/metrics/metricstest"
 	"github.com/micro/go-platform/metrics/otlp"
 )
 
-// go-micro starts a goroutine when it is imported.
-func TestMain(m *testing.M) { leak.Main(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { rpctest.Main(m) }
 
 // receiver is an OTLP/gRPC server that keeps the newest value of each series.
 type receiver struct {
@@ -121,6 +118,8 @@ func TestShape(t *testing.T) {
 	m := otlp.NewMetrics(metrics.Collectors([]string{r.addr}), metrics.Buckets([]int64{10, 100}),
 		otlp.Headers(map[string]string{"x-tenant": "a"}))
 	m.Counter("jobs").Decr(1)
+	m.Counter("done").Incr(1)
+	m.Histogram("spent_us").Record(1_500_000)
 	for _, v := range []int64{10, 11, 1000} {
 		m.Histogram("took").Record(v)
 	}
@@ -133,6 +132,12 @@ func TestShape(t *testing.T) {
 	sum := r.last["micro.jobs"].GetSum()
 	if sum == nil || sum.IsMonotonic || sum.AggregationTemporality != pb.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE {
 		t.Errorf("counter: %v, want a cumulative sum that may fall", sum)
+	}
+	if sum := r.last["micro.done"].GetSum(); sum == nil || !sum.IsMonotonic {
+		t.Errorf("counter: %v, want a monotonic sum", sum)
+	}
+	if spent := r.last["micro.spent"]; spent.GetUnit() != "s" || spent.GetHistogram().GetDataPoints()[0].GetSum() != 1.5 {
+		t.Errorf("durations: %v, want seconds", spent)
 	}
 	h := r.last["micro.took"].GetHistogram().GetDataPoints()
 	if len(h) != 1 || len(h[0].BucketCounts) != 3 || h[0].BucketCounts[0] != 1 || h[0].BucketCounts[1] != 1 || h[0].BucketCounts[2] != 1 {

@@ -57,7 +57,7 @@ func (b *builder) add(s *metrics.Series) {
 	switch s.Kind {
 	case metrics.CounterKind:
 		if value, ok := s.Value(); ok {
-			m := b.metric(s, metricdata.Sum[int64]{Temporality: metricdata.CumulativeTemporality})
+			m := b.metric(s, metricdata.Sum[int64]{Temporality: metricdata.CumulativeTemporality, IsMonotonic: !s.Falls()})
 			sum := m.Data.(metricdata.Sum[int64])
 			sum.DataPoints = append(sum.DataPoints, b.point(s, value))
 			m.Data = sum
@@ -70,16 +70,27 @@ func (b *builder) add(s *metrics.Series) {
 			m.Data = gauge
 		}
 	case metrics.HistogramKind:
-		if bounds, counts, count, sum := s.Buckets(); count > 0 {
-			m := b.metric(s, metricdata.Histogram[int64]{Temporality: metricdata.CumulativeTemporality})
-			h := m.Data.(metricdata.Histogram[int64])
-			h.DataPoints = append(h.DataPoints, metricdata.HistogramDataPoint[int64]{
-				Attributes: attributes(s), StartTime: s.Since(), Time: b.now,
-				Count: count, Bounds: floats(bounds), BucketCounts: counts, Sum: sum,
-			})
-			m.Data = h
-		}
+		b.histogram(s)
 	}
+}
+
+// histogram adds durations in seconds, as OpenTelemetry's conventions want them.
+func (b *builder) histogram(s *metrics.Series) {
+	bounds, counts, count, sum := s.Buckets()
+	if count == 0 {
+		return
+	}
+	unit := 1.0
+	if _, ok := s.Duration(); ok {
+		unit = 1e6
+	}
+	m := b.metric(s, metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality})
+	h := m.Data.(metricdata.Histogram[float64])
+	h.DataPoints = append(h.DataPoints, metricdata.HistogramDataPoint[float64]{
+		Attributes: attributes(s), StartTime: s.Since(), Time: b.now,
+		Count: count, Bounds: floats(bounds, unit), BucketCounts: counts, Sum: float64(sum) / unit,
+	})
+	m.Data = h
 }
 
 // metric returns the metric of a series, beginning with empty data.
@@ -89,7 +100,11 @@ func (b *builder) metric(s *metrics.Series, empty metricdata.Aggregation) *metri
 	if !ok {
 		i = len(b.metrics)
 		b.index[key] = i
-		b.metrics = append(b.metrics, metricdata.Metrics{Name: b.namespace + s.ID, Data: empty})
+		m := metricdata.Metrics{Name: b.namespace + s.ID, Data: empty}
+		if base, ok := s.Duration(); ok {
+			m.Name, m.Unit = b.namespace+base, "s"
+		}
+		b.metrics = append(b.metrics, m)
 	}
 	return &b.metrics[i]
 }
@@ -111,10 +126,10 @@ func attributes(s *metrics.Series) attribute.Set {
 	return set
 }
 
-func floats(bounds []int64) []float64 {
+func floats(bounds []int64, unit float64) []float64 {
 	out := make([]float64, len(bounds))
 	for i, b := range bounds {
-		out[i] = float64(b)
+		out[i] = float64(b) / unit
 	}
 	return out
 }

@@ -1,6 +1,9 @@
 package prometheus
 
 import (
+	"strings"
+	"sync/atomic"
+
 	prom "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/micro/go-platform/metrics"
@@ -11,6 +14,7 @@ type collector struct {
 	store     *metrics.Store
 	namespace string
 	taken     map[string]owner // names in the exposition; used under Collect
+	left      atomic.Bool      // the registry: it has no way to forget a collector like this
 }
 
 // owner is the metric to which a name belongs.
@@ -23,6 +27,7 @@ type owner struct {
 type line struct {
 	desc   *prom.Desc
 	values []string
+	unit   float64 // samples in one of what is exposed
 }
 
 // Describe implements prom.Collector: no descriptions, because series come and
@@ -31,13 +36,17 @@ func (c *collector) Describe(chan<- *prom.Desc) {}
 
 // Collect implements prom.Collector.
 func (c *collector) Collect(out chan<- prom.Metric) {
+	if c.left.Load() {
+		return
+	}
+	types := map[string]prom.ValueType{} // of counters by id: one type in a scrape
 	c.store.Collect(func(s *metrics.Series) {
 		l, ok := s.Cache.(*line)
 		if !ok {
 			l = c.line(s)
 			s.Cache = l
 		}
-		if m, ok := l.metric(s); ok {
+		if m, ok := l.metric(s, types); ok {
 			out <- m
 		}
 	})
@@ -49,14 +58,31 @@ func (c *collector) line(s *metrics.Series) *line {
 		labels[i], values[i] = t.Name, t.Value
 	}
 	name := c.claim(s)
-	return &line{prom.NewDesc(name, s.Kind.String()+" "+s.ID, labels, nil), values}
+	l := &line{prom.NewDesc(name, s.Kind.String()+" "+s.ID, labels, nil), values, 1}
+	if _, ok := s.Duration(); ok {
+		l.unit = 1e6
+	}
+	return l
+}
+
+// conventional returns the name that Prometheus' conventions want: of a counter
+// with _total, of a duration with _seconds.
+func conventional(s *metrics.Series) string {
+	base, duration := s.Duration()
+	switch {
+	case duration:
+		return base + "_seconds"
+	case s.Kind == metrics.CounterKind && !strings.HasSuffix(s.ID, "_total"):
+		return s.ID + "_total"
+	}
+	return s.ID
 }
 
 // claim finds a name that no metric of another kind has, nor one of the names
 // that a histogram takes besides its own.
 func (c *collector) claim(s *metrics.Series) string {
 	me := owner{s.Kind, s.ID}
-	name := c.namespace + s.ID
+	name := c.namespace + conventional(s)
 	if c.namespace == "" && name[0] >= '0' && name[0] <= '9' {
 		name = "_" + name
 	}
@@ -86,7 +112,7 @@ func names(kind metrics.Kind, name string) []string {
 }
 
 // metric returns the series as it is now; false if there is nothing to tell.
-func (l *line) metric(s *metrics.Series) (prom.Metric, bool) {
+func (l *line) metric(s *metrics.Series, types map[string]prom.ValueType) (prom.Metric, bool) {
 	if s.Kind == metrics.HistogramKind {
 		return l.histogram(s)
 	}
@@ -94,9 +120,15 @@ func (l *line) metric(s *metrics.Series) (prom.Metric, bool) {
 	if !ok {
 		return nil, false
 	}
-	kind := prom.UntypedValue
-	if s.Kind == metrics.GaugeKind {
-		kind = prom.GaugeValue
+	kind := prom.GaugeValue
+	if s.Kind == metrics.CounterKind {
+		if types[s.ID] == 0 {
+			types[s.ID] = prom.CounterValue
+			if s.Falls() {
+				types[s.ID] = prom.UntypedValue
+			}
+		}
+		kind = types[s.ID]
 	}
 	m, err := prom.NewConstMetric(l.desc, kind, float64(value), l.values...)
 	return orInvalid(l.desc, m, err), true
@@ -110,9 +142,9 @@ func (l *line) histogram(s *metrics.Series) (prom.Metric, bool) {
 	buckets, below := make(map[float64]uint64, len(bounds)), uint64(0)
 	for i, bound := range bounds {
 		below += counts[i]
-		buckets[float64(bound)] = below
+		buckets[float64(bound)/l.unit] = below
 	}
-	m, err := prom.NewConstHistogram(l.desc, count, float64(sum), buckets, l.values...)
+	m, err := prom.NewConstHistogram(l.desc, count, float64(sum)/l.unit, buckets, l.values...)
 	return orInvalid(l.desc, m, err), true
 }
 

@@ -1,21 +1,28 @@
 // Package prometheus serves metrics to Prometheus: Handler answers /metrics.
 //
-// The name of a metric is namespace_id. What Prometheus does not allow in names
+// The name of a metric is namespace_id, of a counter namespace_id_total, and of a
+// histogram whose id ends in _us, which are microseconds, namespace_id_seconds
+// without that end, in seconds. What Prometheus does not allow in names
 // of metrics and labels becomes '_'; values of labels keep every character but
 // invalid UTF-8, up to 128 bytes. Reserved labels (le, quantile) get a '_'
 // behind them. An id used for two kinds gets the later kind behind its name.
 //
-// Counters have the type untyped, because Decr may take them down; rate() and
+// Counters that were decremented have the type untyped from then on; rate() and
 // increase() treat an untyped series as a counter, so that Decr looks to them
 // like a restart. Histograms have the bounds of the option Buckets.
 package prometheus
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"sync"
+	"time"
 
 	prom "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/micro/go-platform/internal/loss"
 	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/metrics"
 )
@@ -25,6 +32,12 @@ import (
 type Metrics struct {
 	metrics.Plugin
 	registry *prom.Registry
+	shared   bool // with other collectors
+	claimed  claim
+	series   *collector
+	lost     loss.Counter // series that a scrape could not write
+	mu       sync.Mutex
+	said     time.Time // the last warning of that
 }
 
 // own is what the options of this package set.
@@ -39,17 +52,18 @@ func Registry(r *prom.Registry) metrics.Option {
 }
 
 // NewMetrics returns the plugin; String() is "prometheus". Its series appear in
-// the registry from Start on and stay readable after Stop. Start returns an
-// error if the registry refuses them.
+// the registry from Start on, and are readable after Stop unless the registry is
+// the caller's: then they leave it. Of a registry each namespace is for one plugin;
+// Start returns an ErrInvalid for a second one.
 func NewMetrics(opts ...metrics.Option) *Metrics {
 	m := &Metrics{}
 	m.Config = func(o metrics.Options) metrics.StoreConfig {
 		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Buckets: o.Buckets, Clean: clean}
 	}
-	m.Begin = m.register
+	m.Begin, m.End = m.register, m.unregister
 	m.Setup(opts...)
 	m.registry = option.From[own](m.Options().Context).registry
-	if m.registry == nil {
+	if m.shared = m.registry != nil; !m.shared {
 		m.registry = prom.NewRegistry()
 	}
 	return m
@@ -62,14 +76,76 @@ func (m *Metrics) register(o metrics.Options) error {
 	} else {
 		namespace = ""
 	}
-	return m.registry.Register(&collector{store: m.Store, namespace: namespace, taken: map[string]owner{}})
+	m.claimed = claim{namespace}
+	m.series = &collector{store: m.Store, namespace: namespace, taken: map[string]owner{}}
+	err := m.registry.Register(m.claimed)
+	if errors.As(err, &prom.AlreadyRegisteredError{}) {
+		check := option.Of("metrics")
+		check.That(false, "Registry", "another plugin has the namespace %q there", o.Namespace)
+		return check.Err()
+	}
+	if err == nil {
+		err = m.registry.Register(m.series)
+	}
+	if err != nil {
+		return fmt.Errorf("metrics: register at Prometheus' registry: %w", err)
+	}
+	return nil
 }
 
-// Handler serves the registry. A metric that cannot be written does not hold
-// back the others.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+// unregister leaves a registry of the caller's.
+func (m *Metrics) unregister() error {
+	if m.shared {
+		m.series.left.Store(true)
+		m.registry.Unregister(m.claimed)
+	}
+	return nil
 }
+
+// claim stands for a namespace in a registry, which compares descriptions and
+// knows none of our series.
+type claim struct{ namespace string }
+
+// Describe implements prom.Collector.
+func (c claim) Describe(out chan<- *prom.Desc) {
+	out <- prom.NewDesc("go_platform_metrics", "a plugin of go-platform", nil, prom.Labels{"namespace": c.namespace})
+}
+
+// Collect implements prom.Collector.
+func (claim) Collect(chan<- prom.Metric) {}
+
+// Handler serves the registry. A series that cannot be written, because another
+// collector has it too, does not hold back the others: it is logged, at most every
+// five minutes, and each scrape without it counts as dropped.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: complaints{m}})
+}
+
+// complaints is what a Handler logs to.
+type complaints struct{ m *Metrics }
+
+// Println implements promhttp.Logger. The last of its arguments is the error.
+func (c complaints) Println(v ...any) {
+	m := c.m
+	n := 1
+	if all, ok := v[len(v)-1].(prom.MultiError); ok {
+		n = len(all)
+	}
+	m.lost.Add(n)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.said.IsZero() || time.Since(m.said) > patience {
+		m.said = time.Now()
+		m.Options().Logger.Warn("a scrape lacks series", "error", fmt.Sprint(v...))
+	}
+}
+
+// patience is the time between two warnings.
+const patience = 5 * time.Minute
+
+// Dropped returns how many series scrapes lacked, and how many updates came after
+// Stop.
+func (m *Metrics) Dropped() uint64 { return m.Plugin.Dropped() + m.lost.Total() }
 
 // String implements metrics.Metrics.
 func (m *Metrics) String() string { return "prometheus" }

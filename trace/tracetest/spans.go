@@ -44,13 +44,6 @@ func byHand(t *testing.T, newTrace New) {
 		child.Name != "work" || child.Source != self || child.Destination != stock || child.Sampled() != root.Sampled() {
 		t.Errorf("child %q of %q/%q: trace %q, parent %q, name %q, sampled %v", child.Id, root.TraceId, root.Id, child.TraceId, child.ParentId, child.Name, child.Sampled())
 	}
-	begun := time.Now().Add(-time.Minute)
-	first := tr.NewSpan(&trace.Span{Name: "first", ParentId: "0", Debug: true, Timestamp: begun, Duration: time.Second,
-		Annotations: []*trace.Annotation{{Key: "k"}}})
-	if !hex(first.TraceId, 32) || first.ParentId != "" || first.Name != "first" || !first.Debug || !first.Sampled() ||
-		!first.Timestamp.Equal(begun) || first.Duration != time.Second || len(first.Annotations) != 1 {
-		t.Errorf("the first span of a trace: %+v", first)
-	}
 	parent := &trace.Span{TraceId: strings.Repeat("a", 32), Id: strings.Repeat("b", 16), Name: "parent"}
 	if s := tr.NewSpan(parent); s.ParentId != parent.Id || s.TraceId != parent.TraceId || s.Name != "" {
 		t.Errorf("child of a parent made by hand: trace %q, parent %q, name %q", s.TraceId, s.ParentId, s.Name)
@@ -58,6 +51,18 @@ func byHand(t *testing.T, newTrace New) {
 	cut := tr.NewSpan(&trace.Span{TraceId: "abc", ParentId: "def"})
 	if cut.TraceId != strings.Repeat("0", 29)+"abc" || cut.ParentId != strings.Repeat("0", 13)+"def" {
 		t.Errorf("ids without leading zeros: trace %q, parent %q", cut.TraceId, cut.ParentId)
+	}
+}
+
+// firstByHand has no trace to belong to.
+func firstByHand(t *testing.T, newTrace New) {
+	tr := newTrace(t)
+	begun := time.Now().Add(-time.Minute)
+	first := tr.NewSpan(&trace.Span{Name: "first", ParentId: "0", Debug: true, Timestamp: begun, Duration: time.Second,
+		Annotations: []*trace.Annotation{{Key: "k"}}})
+	if !hex(first.TraceId, 32) || first.ParentId != "" || first.Name != "first" || !first.Debug || !first.Sampled() ||
+		!first.Timestamp.Equal(begun) || first.Duration != time.Second || len(first.Annotations) != 1 {
+		t.Errorf("the first span of a trace: %+v", first)
 	}
 }
 

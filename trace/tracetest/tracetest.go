@@ -45,6 +45,7 @@ func Run(t *testing.T, newTrace New) {
 	for name, test := range map[string]func(*testing.T, New){
 		"Spans":             spans,
 		"SpansByHand":       byHand,
+		"FirstSpanByHand":   firstByHand,
 		"Context":           contexts,
 		"HeadersRoundTrip":  headers,
 		"HeadersKeepOthers": headersKeepOthers,

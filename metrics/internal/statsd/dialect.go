@@ -55,8 +55,15 @@ func (d Dialect) CleanTag(name, value string) (string, string) {
 	if d == Plain {
 		also = "."
 	}
-	return clean(name, maxTag, also), clean(value, maxVal, also)
+	name = clean(name, maxTag, also)
+	if d == Telegraf && name == metricType {
+		name += "_"
+	}
+	return name, clean(value, maxVal, also)
 }
+
+// metricType is a tag that Telegraf adds: one of ours would get lost.
+const metricType = "metric_type"
 
 // Fits tells whether a name with these tags, all cleaned, leaves room for
 // values in a datagram.
@@ -137,9 +144,13 @@ func (d Dialect) gauge(value int64) string {
 
 // sample returns the part of a histogram's line between ':' and the tail, for
 // a sample that stands for weight, a power of two: 1/weight is exact, so that
-// the receiver's 1/rate is.
-func (d Dialect) sample(value int64, weight uint64) string {
-	s := strconv.FormatInt(value, 10) + "|ms"
+// the receiver's 1/rate is. Microseconds become what the type says.
+func (d Dialect) sample(value int64, micros bool, weight uint64) string {
+	s := strconv.FormatInt(value, 10)
+	if micros {
+		s = strconv.FormatFloat(float64(value)/1000, 'f', -1, 64)
+	}
+	s += "|ms"
 	if weight > 1 {
 		s += "|@" + strconv.FormatFloat(1/float64(weight), 'f', -1, 64)
 	}

@@ -23,7 +23,10 @@ type Builder struct {
 }
 
 // Series is what a line is about.
-type Series struct{ Head, Tail string }
+type Series struct {
+	Head, Tail string
+	Micros     bool // samples are microseconds
+}
 
 // Counter adds a change, which may be negative.
 func (b *Builder) Counter(s *Series, delta int64) {
@@ -40,7 +43,7 @@ func (b *Builder) Samples(s *Series, samples []int64, weight uint64) {
 			b.dropped += int(weight) // Telegraf refuses a signed timing
 			continue
 		}
-		b.add(s, b.Dialect.sample(v, weight))
+		b.add(s, b.Dialect.sample(v, s.Micros, weight))
 	}
 }
 
