@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,10 +49,12 @@ func openBy(net *rpctest.Net, c client.Client) opener {
 
 func TestPlatformSQLite(t *testing.T) {
 	t.Parallel()
-	eventtest.Run(t, eventtest.Sharing(func(t testing.TB) opener {
+	n := eventtest.Sharing(func(t testing.TB) opener {
 		_, open := boot(t, "sqlite://"+filepath.Join(t.TempDir(), "event.db"))
 		return open
-	}))
+	})
+	eventtest.Run(t, n)
+	eventtest.RunMixedTypes(t, n)
 }
 
 // A user's grpc client is used as it is, with go-micro's bounds of messages.
@@ -97,12 +100,13 @@ func TestPlatformMySQL(t *testing.T) {
 func TestPlatformNATS(t *testing.T) {
 	t.Parallel()
 	server := backend.NATS(t)
-	n := 0
-	eventtest.Run(t, eventtest.Sharing(func(t testing.TB) opener {
-		n++
-		_, open := boot(t, fmt.Sprint(server.URL, "/log", n))
+	var count atomic.Int64
+	n := eventtest.Sharing(func(t testing.TB) opener {
+		_, open := boot(t, fmt.Sprint(server.URL, "/log", count.Add(1)))
 		return open
-	}))
+	})
+	eventtest.Run(t, n)
+	eventtest.RunMixedTypes(t, n)
 }
 
 // briefly runs the suite on event-srv that keeps records for a second.

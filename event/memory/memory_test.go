@@ -12,7 +12,9 @@ import (
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
 func TestMemory(t *testing.T) {
-	eventtest.Run(t, eventtest.Sharing(func(testing.TB) func(...event.Option) event.Event { return memory.NewLog().NewEvent }))
+	n := eventtest.Sharing(func(testing.TB) func(...event.Option) event.Event { return memory.NewLog().NewEvent })
+	eventtest.Run(t, n)
+	eventtest.RunMixedTypes(t, n)
 }
 
 // NewEvent alone has a log of its own.

@@ -82,6 +82,11 @@ func join(ctx context.Context, s *jslog.Stream, m plugin.Membership, f plugin.Fi
 	if err != nil {
 		return nil, false, err
 	}
+	if !switching {
+		if err := mine.turn(ctx, f); err != nil {
+			return nil, false, err
+		}
+	}
 	all, err := mine.open(ctx, begin, f)
 	if err == nil && switching {
 		err = other.remove(ctx) // its members come back to ours
@@ -99,7 +104,7 @@ func (s consumers) open(ctx context.Context, begin jetstream.ConsumerConfig, f p
 		if s.ordered {
 			c.MaxAckPending = 1
 		}
-		c.FilterSubject = s.stream.Filter(f, parts[i])
+		c.FilterSubject, c.Description = s.stream.Filter(f, parts[i]), described(f)
 		c.AckPolicy, c.AckWait, c.MaxDeliver = jetstream.AckExplicitPolicy, time.Duration(s.conf.AckWait), -1
 		var err error
 		if all[i], err = s.stream.Durable(ctx, c); err != nil {

@@ -40,7 +40,9 @@ func stream(t testing.TB) string {
 
 func TestNATS(t *testing.T) {
 	t.Parallel() // it waits, and has a server of its own
-	eventtest.Run(t, on(backend.NATS(t).URL))
+	n := on(backend.NATS(t).URL)
+	eventtest.Run(t, n)
+	eventtest.RunTypesInTurn(t, n)
 }
 
 // purge is retention: it removes everything up to a sequence.

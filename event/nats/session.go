@@ -94,6 +94,7 @@ type session struct {
 	closing  sync.Once
 
 	mu     sync.Mutex
+	known  time.Time // when the consumers were seen to be ours
 	lag    uint64
 	missed uint64 // what retention removed is told up to here
 }
@@ -225,7 +226,7 @@ func (x *session) look(ctx context.Context, c jetstream.Consumer, at *jetstream.
 		return jslog.Wrap(err, x.doing())
 	}
 	*at = info.Delivered
-	return nil
+	return x.displaced(ctx)
 }
 
 // take waits for room and takes what there is, up to a page. The parts of an
@@ -338,6 +339,10 @@ func (x *session) gap(ctx context.Context, meta *jetstream.MsgMetadata, at *jets
 func (x *session) delivery(ctx context.Context, msg jetstream.Msg) (d *pb.Delivery, again bool, _ error) {
 	r, meta, err := jslog.Decode(msg)
 	if err != nil || !x.filter.Match(r.Type) {
+		if displaced := x.displaced(ctx); displaced != nil {
+			_ = msg.Nak() // it is for others; without it it comes to them after AckWait
+			return nil, false, displaced
+		}
 		_ = msg.Term() // else it comes again, and is terminated then
 		return nil, false, nil
 	}

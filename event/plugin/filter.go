@@ -45,7 +45,7 @@ func NewFilter(types ...string) (Filter, error) {
 	return f, nil
 }
 
-// All tells whether every type is selected that is not reserved.
+// All reports whether every type is selected that is not reserved.
 func (f Filter) All() bool { return f.all || len(f.exact) == 0 && len(f.prefixes) == 0 }
 
 // Exact returns the types that are selected by name.
@@ -54,7 +54,34 @@ func (f Filter) Exact() []string { return slices.Sorted(maps.Keys(f.exact)) }
 // Prefixes returns what selected types begin with, the dot included.
 func (f Filter) Prefixes() []string { return f.prefixes }
 
-// Match tells whether records of the type are selected.
+// Union returns the filter of what either selects. It may have more types than
+// NewFilter takes.
+func (f Filter) Union(g Filter) Filter {
+	u := Filter{exact: maps.Clone(f.exact), all: f.All() || g.All()}
+	if u.exact == nil {
+		u.exact = make(map[string]struct{})
+	}
+	maps.Copy(u.exact, g.exact)
+	u.prefixes = slices.Concat(f.prefixes, g.prefixes)
+	slices.Sort(u.prefixes)
+	u.prefixes = slices.Compact(u.prefixes)
+	return u
+}
+
+// Types returns types that NewFilter makes the filter of, in order.
+func (f Filter) Types() []string {
+	types := f.Exact()
+	for _, p := range f.prefixes {
+		types = append(types, p+"*")
+	}
+	if f.All() {
+		types = append(types, "*")
+	}
+	slices.Sort(types)
+	return types
+}
+
+// Match reports whether records of the type are selected.
 func (f Filter) Match(typ string) bool {
 	if f.All() && !strings.HasPrefix(typ, wire.ReservedPrefix) {
 		return true

@@ -32,6 +32,7 @@ func start(ctx context.Context, env *daemon.Env) error {
 	if err := s.refresh(ctx); err != nil {
 		return err
 	}
+	env.Ready("writes", s.ready)
 	h := &handler{state: s, done: env.Done}
 	if err := pb.RegisterConfigHandler(env.Server, h); err != nil {
 		return err
@@ -39,5 +40,5 @@ func start(ctx context.Context, env *daemon.Env) error {
 	j := &judge{handler: h, monitor: mpb.NewMonitorService(monitor.ServiceName, env.Client), log: env.Logger}
 	group := &lifecycle.Group{}
 	env.OnStop(func(context.Context) error { return group.Stop(lifecycle.FlushTimeout) })
-	return group.Start(s.follow, j.loop)
+	return group.Start(s.follow, s.probe, j.loop)
 }

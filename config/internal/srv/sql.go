@@ -53,6 +53,12 @@ func (s *sqlStore) write(ctx context.Context, f func(tx *sql.Tx, revision int64)
 	return revision, nil
 }
 
+// Touch implements store.
+func (s *sqlStore) Touch(ctx context.Context) error {
+	_, err := s.write(ctx, func(*sql.Tx, int64) error { return nil })
+	return err
+}
+
 // Write implements store.
 func (s *sqlStore) Write(ctx context.Context, id string, change func(*doc, int64) (*doc, *entry, error)) (int64, error) {
 	revision, err := s.write(ctx, func(tx *sql.Tx, revision int64) error {

@@ -66,6 +66,8 @@ type store interface {
 	// Inherit makes namespace inherit from parent, unless check, which is given
 	// who inherits from whom, has an error.
 	Inherit(ctx context.Context, namespace, parent string, e *entry, check func(parents map[string]string) error) (int64, error)
+	// Touch writes nothing but a revision, to see whether that can be done.
+	Touch(ctx context.Context) error
 	// Revision returns that of the newest write.
 	Revision(ctx context.Context) (int64, error)
 	// Changed returns the docs that were written after a revision.

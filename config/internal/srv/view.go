@@ -145,6 +145,8 @@ type state struct {
 	log   *slog.Logger
 	now   atomic.Pointer[view]
 	mu    sync.Mutex // of those who replace the view
+
+	trouble atomic.Pointer[error] // why the last write failed; nil: it did not
 }
 
 func newState(s store, log *slog.Logger) *state {

@@ -104,6 +104,7 @@ func (h *handler) room(old, d *doc) error {
 
 // written has watchers of this process hear of a write at once.
 func (h *handler) written(ctx context.Context, revision int64, err error) (int64, error) {
+	h.state.wrote(err)
 	if err != nil {
 		return 0, refuse(err)
 	}

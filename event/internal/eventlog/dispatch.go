@@ -41,6 +41,7 @@ func (s *subscription) dispatch() {
 			return
 		}
 		s.tick(time.Now())
+		s.forgetWants(time.Now())
 		s.deliver()
 		due := s.due() // with the leases of what was just delivered
 		dead := s.dying
@@ -85,7 +86,7 @@ func (s *subscription) idle(ctx context.Context, grown <-chan struct{}, due time
 // was saved.
 func (s *subscription) read(ctx context.Context) error {
 	s.mu.Lock()
-	filter, after, again := s.filter, s.next, len(s.reread) > 0
+	filter, united, after, again := s.filter, s.united, s.next, len(s.reread) > 0
 	if again {
 		after = s.reread[0] - 1
 	}
@@ -96,6 +97,9 @@ func (s *subscription) read(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if united != s.united {
+		return nil // somebody wants more by now: read again
+	}
 	if again {
 		s.readAgain(page)
 	} else {

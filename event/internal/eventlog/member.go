@@ -21,6 +21,7 @@ const maxSubscriptions = 10_000
 type Member struct {
 	sub    *subscription
 	id     string
+	filter plugin.Filter
 	wake   chan struct{}
 	kicked chan struct{} // closed when the member connected anew, or the subscription is removed
 
@@ -127,15 +128,18 @@ func (s *subscription) join(conf *pb.Subscription, id string, credit int, held [
 	case old == nil && len(s.members) >= maxMembers:
 		return nil, fmt.Errorf("%w: %d members already", rpcerr.ErrLimited, maxMembers)
 	}
-	if err := s.configure(conf); err != nil {
+	filter, err := plugin.NewFilter(conf.Types...)
+	if err != nil {
 		return nil, err
 	}
+	s.adopt(conf)
 	m := &Member{
-		sub: s, id: id, credit: credit,
+		sub: s, id: id, filter: filter, credit: credit,
 		wake: make(chan struct{}, 1), kicked: make(chan struct{}),
 		inflight: make(map[uint64]*item),
 	}
 	s.members[id] = m
+	s.unite()
 	s.takeOver(m, old, held)
 	if !s.running {
 		s.running = true
@@ -262,7 +266,8 @@ func (m *Member) Leave(ctx context.Context) error {
 		s.requeue(it)
 	}
 	if s.members[m.id] == m {
-		delete(s.members, m.id)
+		s.gone(m)
+		s.left()
 	}
 	m.detached = true
 	s.log.changed(s)
@@ -288,7 +293,7 @@ func (m *Member) Detach() {
 		}
 	}
 	if len(m.inflight) == 0 && s.members[m.id] == m {
-		delete(s.members, m.id)
+		s.gone(m)
 	}
 	s.poke()
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
@@ -29,7 +31,10 @@ type subscription struct {
 
 	mu      sync.Mutex
 	conf    *pb.Subscription
-	filter  plugin.Filter
+	filter  plugin.Filter       // of all members
+	united  int                 // how often it changed
+	wants   []want              // of members that are gone
+	waiting int                 // of the ready, those that no member with room wants
 	next    uint64              // everything up to here was read
 	reread  []uint64            // unsettled by the saved state, not read again yet
 	tries   map[uint64]int32    // theirs
@@ -83,21 +88,13 @@ func newSubscription(l *Log, conf *pb.Subscription, next uint64) (*subscription,
 		items:   make(map[uint64]*item),
 		members: make(map[string]*Member),
 	}
-	return s, s.configure(conf)
-}
-
-// configure takes over what the newest member asks for.
-func (s *subscription) configure(conf *pb.Subscription) error {
-	filter, err := plugin.NewFilter(conf.Types...)
-	if err != nil {
-		return err
+	var err error
+	if s.filter, err = filterOf(conf.Types); err != nil {
+		return nil, err
 	}
-	reorder := s.keys == nil || s.conf.Ordered != conf.Ordered
-	s.conf, s.filter = conf, filter
-	if reorder {
-		s.reorder()
-	}
-	return nil
+	s.conf = proto.CloneOf(conf)
+	s.reorder()
+	return s, nil
 }
 
 // reorder builds the queues of the keys anew.
@@ -234,7 +231,7 @@ func (s *subscription) release(it *item) {
 	}
 	delete(m.inflight, it.record.Sequence)
 	if m.detached && len(m.inflight) == 0 && s.members[m.id] == m {
-		delete(s.members, m.id)
+		s.gone(m)
 	}
 }
 
@@ -287,21 +284,25 @@ func (s *subscription) wait(it *item, d time.Duration) {
 // deliver hands ready items to members that have room.
 func (s *subscription) deliver() {
 	s.serve(&s.lone, func(m *Member) bool { return m.lone == nil })
-	s.serve(&s.ready, anybody)
+	s.waiting = s.serve(&s.ready, anybody)
 }
 
 func anybody(*Member) bool { return true }
 
-// serve hands items of the line to members that may have one.
-func (s *subscription) serve(line *sequences, may func(*Member) bool) {
-	for len(*line) > 0 {
-		m := s.idlest(may)
-		if m == nil {
-			return
-		}
-		it := s.items[heap.Pop(line).(uint64)]
+// serve hands items of the line to members that may have one and named its type.
+// It returns how many wait for such a one while others have room.
+func (s *subscription) serve(line *sequences, may func(*Member) bool) int {
+	var waiting []uint64
+	for len(*line) > 0 && s.idlest(may) != nil {
+		seq := heap.Pop(line).(uint64)
+		it := s.items[seq]
 		if it == nil || it.phase != ready {
 			continue // settled meanwhile
+		}
+		m := s.idlest(func(m *Member) bool { return may(m) && m.filter.Match(it.record.Type) })
+		if m == nil {
+			waiting = append(waiting, seq)
+			continue
 		}
 		it.try++
 		s.lease(it, m)
@@ -312,6 +313,10 @@ func (s *subscription) serve(line *sequences, may func(*Member) bool) {
 			s.stats.redelivered++
 		}
 	}
+	for _, seq := range waiting {
+		heap.Push(line, seq)
+	}
+	return len(waiting)
 }
 
 func (s *subscription) ackWait() time.Duration { return time.Duration(s.conf.AckWait) }
@@ -330,17 +335,23 @@ func (s *subscription) idlest(may func(*Member) bool) *Member {
 	return best
 }
 
-// due returns when the next lease or delay ends.
+// due returns when the next lease or delay ends, or something is forgotten.
 func (s *subscription) due() time.Time {
-	if len(s.timed) == 0 {
-		return time.Time{}
+	var first time.Time
+	if len(s.timed) > 0 {
+		first = s.timed[0].due
 	}
-	return s.timed[0].due
+	for _, w := range s.wants {
+		if first.IsZero() || w.until.Before(first) {
+			first = w.until
+		}
+	}
+	return first
 }
 
 // tick ends the leases and delays that are due.
 func (s *subscription) tick(now time.Time) {
-	for len(s.timed) > 0 && !s.due().After(now) {
+	for len(s.timed) > 0 && !s.timed[0].due.After(now) {
 		it := s.timed[0]
 		s.timed.drop(it)
 		switch it.phase {
@@ -354,9 +365,9 @@ func (s *subscription) tick(now time.Time) {
 	}
 }
 
-// hungry tells whether more should be read.
+// hungry reports whether more should be read.
 func (s *subscription) hungry() bool {
-	return len(s.ready) == 0 && len(s.items) < window && s.bytes < windowBytes && s.idlest(anybody) != nil
+	return len(s.ready) <= s.waiting && len(s.items) < window && s.bytes < windowBytes && s.idlest(anybody) != nil
 }
 
 func (s *subscription) attached() int {

@@ -192,7 +192,7 @@ func (s *Stream) Durable(ctx context.Context, conf jetstream.ConsumerConfig) (je
 	case err == nil:
 		had := c.CachedInfo().Config
 		conf.DeliverPolicy, conf.OptStartSeq, conf.OptStartTime = had.DeliverPolicy, had.OptStartSeq, had.OptStartTime
-		if had.FilterSubject != conf.FilterSubject || had.AckWait != conf.AckWait {
+		if had.FilterSubject != conf.FilterSubject || had.AckWait != conf.AckWait || had.Description != conf.Description {
 			c, err = s.stream.UpdateConsumer(ctx, conf)
 		}
 	}

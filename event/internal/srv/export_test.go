@@ -15,18 +15,18 @@ import (
 
 // OpenSQL opens the store at the URL as the service does. The returned
 // function closes it.
-func OpenSQL(t *testing.T, url string, log *slog.Logger) (eventlog.Store, func()) {
+func OpenSQL(t testing.TB, url string, log *slog.Logger) (eventlog.Store, func()) {
 	t.Helper()
 	file := databaseFile(url)
 	torn, err := checkWAL(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "event", Migrations: migrations})
+	db, err := sqlstore.Open(context.Background(), url, sqlstore.Schema{Service: "event", Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openSQL(t.Context(), db, file, torn, time.Hour, log)
+	s, err := openSQL(context.Background(), db, file, torn, time.Hour, log)
 	if err != nil {
 		t.Fatal(err)
 	}

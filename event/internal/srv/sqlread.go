@@ -155,37 +155,6 @@ func (s *sqlStore) Find(ctx context.Context, id string) (*pb.Record, error) {
 	return all[0], nil
 }
 
-// Search implements eventlog.Store.
-func (s *sqlStore) Search(ctx context.Context, q eventlog.Query) ([]*pb.Record, bool, error) {
-	var w where
-	order := ""
-	if q.ID != "" {
-		w.and("id = ?", q.ID)
-	}
-	if q.From > 0 {
-		w.and("occurred >= ?", q.From)
-	}
-	if q.To > 0 {
-		w.and("occurred < ?", q.To)
-	}
-	switch {
-	case q.Reverse && q.After > 0:
-		w.and("sequence < ?", q.After)
-	case !q.Reverse && q.After > 0:
-		w.and("sequence > ?", q.After)
-	}
-	if q.Reverse {
-		order = " DESC"
-	}
-	w.types(q.Filter)
-	all, _, cut, err := s.records(ctx, `SELECT sequence, crc, data FROM records`+w.text()+
-		` ORDER BY sequence`+order+` LIMIT ? OFFSET ?`, append(w.args, q.Limit, q.Offset)...)
-	if err != nil {
-		return nil, false, fmt.Errorf("search records: %w", err)
-	}
-	return all, cut, nil
-}
-
 // Erase implements eventlog.Store.
 func (s *sqlStore) Erase(ctx context.Context, id string) (n int, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {

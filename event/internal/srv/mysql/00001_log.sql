@@ -18,7 +18,8 @@ CREATE TABLE records (
     crc      BIGINT         NOT NULL,
     data     MEDIUMBLOB     NOT NULL,
     KEY records_id (id),
-    KEY records_type (type, sequence)
+    KEY records_type (type, sequence),
+    KEY records_occurred (occurred)
 ) ENGINE = InnoDB;
 CREATE TABLE subscriptions (
     name  VARBINARY(128) NOT NULL PRIMARY KEY,

@@ -19,6 +19,7 @@ CREATE TABLE records (
 );
 CREATE INDEX records_id ON records (id);
 CREATE INDEX records_type ON records (type, sequence);
+CREATE INDEX records_occurred ON records (occurred);
 CREATE TABLE subscriptions (
     name  TEXT NOT NULL PRIMARY KEY,
     state BLOB NOT NULL

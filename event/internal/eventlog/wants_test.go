@@ -1,0 +1,67 @@
+package eventlog_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/micro/go-platform/event/plugin"
+)
+
+func types(t ...string) func(*plugin.Membership) {
+	return func(m *plugin.Membership) { m.Conf.Types = t }
+}
+
+// What a member named stays wanted for a while when it is gone, also over a restart
+// of the log, and is passed over then.
+func TestTypesOfTheGoneStayWanted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDisk()
+		l := open(t, d)
+		older, newer := join(t, l, "s", "older", types("a")), join(t, l, "s", "newer", types("a", "b"))
+		fill(t, l, "b", 0, 1)
+		want(t, newer, "its own", "1")
+		ack(newer, 1)
+		if err := newer.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, l, "b", 1, 2)
+		fill(t, l, "a", 2, 3)
+		want(t, older, "what it named", "3")
+		ack(older, 3)
+		if err := l.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, d)
+		older = join(t, l, "s", "older", types("a"))
+		fill(t, l, "a", 3, 4)
+		want(t, older, "what it named, after a restart", "4")
+		ack(older, 4)
+		newer = join(t, l, "s", "newer", types("a", "b"))
+		want(t, newer, "what came while it was away", "2")
+		ack(newer, 2)
+		newer.Detach()
+		fill(t, l, "b", 4, 5)
+		time.Sleep(3 * time.Minute)
+		fill(t, l, "a", 5, 6)
+		want(t, older, "what it named, at last", "6")
+		ack(older, 6)
+		newer = join(t, l, "s", "newer", types("a", "b"))
+		want(t, newer, "nothing of long ago", "")
+	})
+}
+
+// When all have left on purpose those who come next decide anew.
+func TestTypesOfNobodyAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := open(t, newDisk())
+		if err := join(t, l, "s", "one", types("a")).Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		other := join(t, l, "s", "other", types("b"))
+		fill(t, l, "a", 0, 1)
+		fill(t, l, "b", 1, 2)
+		want(t, other, "its own", "2")
+		ack(other, 2)
+		wantStatus(t, l, "floor 2 lag 0 unsettled 0 members 1 delivered 1 redelivered 0 dead 0")
+	})
+}

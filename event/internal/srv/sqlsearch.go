@@ -1,0 +1,210 @@
+package srv
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/micro/go-platform/event/internal/eventlog"
+	pb "github.com/micro/go-platform/event/proto"
+	"github.com/micro/go-platform/internal/sqlstore"
+)
+
+// The planners of the databases know nothing of the log: for a few records of a
+// million they look at all, in order, and for many they sort all. What a search
+// goes by is therefore decided here.
+const (
+	fewRecords = 10_000 // are sorted faster than a part of the log is looked at
+	fewTypes   = 100    // with a prefix are searched one by one
+	fewSorted  = 100_000
+)
+
+// Search implements eventlog.Store.
+func (s *sqlStore) Search(ctx context.Context, q eventlog.Query) ([]*pb.Record, bool, error) {
+	found, cut, err := s.search(ctx, q)
+	if err != nil {
+		return nil, false, fmt.Errorf("search records: %w", err)
+	}
+	return found, cut, nil
+}
+
+func (s *sqlStore) search(ctx context.Context, q eventlog.Query) ([]*pb.Record, bool, error) {
+	var w where
+	if q.ID != "" {
+		w.and("id = ?", q.ID)
+	}
+	if q.From > 0 {
+		w.and("occurred >= ?", q.From)
+	}
+	if q.To > 0 {
+		w.and("occurred < ?", q.To)
+	}
+	hint := ""
+	if q.ID == "" && len(w.all) > 0 {
+		few, err := s.few(ctx, w)
+		if err != nil {
+			return nil, false, err
+		}
+		if few {
+			hint = s.by("records_occurred")
+		} else if found, cut, enough, err := s.near(ctx, q, w); enough || err != nil {
+			return found, cut, err
+		} else if err := s.between(ctx, &w); err != nil {
+			return nil, false, err
+		}
+	}
+	w.after(q)
+	if q.ID == "" && hint == "" && len(q.Filter.Prefixes()) == 1 && len(q.Filter.Exact()) == 0 && !q.Filter.All() {
+		types, err := s.typesOf(ctx, q.Filter.Prefixes()[0])
+		if err != nil || len(types) == 0 {
+			return nil, false, err
+		}
+		if len(types) <= fewTypes && int64(len(types))*(q.Limit+q.Offset) <= fewSorted {
+			return s.byTypes(ctx, q, w, types)
+		}
+	}
+	w.types(q.Filter)
+	all, _, cut, err := s.records(ctx, `SELECT sequence, crc, data FROM records`+hint+w.text()+
+		` ORDER BY sequence`+direction(q)+` LIMIT ? OFFSET ?`, append(w.args, q.Limit, q.Offset)...)
+	return all, cut, err
+}
+
+// after has the search begin where the query says.
+func (w *where) after(q eventlog.Query) {
+	switch {
+	case q.Reverse && q.After > 0:
+		w.and("sequence < ?", q.After)
+	case !q.Reverse && q.After > 0:
+		w.and("sequence > ?", q.After)
+	}
+}
+
+// near looks at the part of the log where the search begins, and reports whether
+// that is enough.
+func (s *sqlStore) near(ctx context.Context, q eventlog.Query, w where) (found []*pb.Record, cut, enough bool, err error) {
+	w = where{slices.Clone(w.all), slices.Clone(w.args)}
+	w.after(q)
+	if q.Reverse {
+		first := s.last.Load() + 1
+		if q.After > 0 {
+			first = q.After
+		}
+		w.and("sequence >= ?", first-min(first, fewRecords))
+	} else {
+		expired, _, err := s.Bounds(ctx)
+		if err != nil {
+			return nil, false, false, err
+		}
+		w.and("sequence <= ?", max(expired, q.After)+fewRecords)
+	}
+	w.types(q.Filter)
+	found, _, cut, err = s.records(ctx, `SELECT sequence, crc, data FROM records`+w.text()+
+		` ORDER BY sequence`+direction(q)+` LIMIT ? OFFSET ?`, append(w.args, q.Limit, q.Offset)...)
+	return found, cut, cut || int64(len(found)) == q.Limit, err
+}
+
+func direction(q eventlog.Query) string {
+	if q.Reverse {
+		return " DESC"
+	}
+	return ""
+}
+
+// by has a statement go by an index.
+func (s *sqlStore) by(index string) string {
+	if s.db.Dialect == sqlstore.MySQL {
+		return " FORCE INDEX (" + index + ")"
+	}
+	return " INDEXED BY " + index
+}
+
+// few reports whether few records are of the time.
+func (s *sqlStore) few(ctx context.Context, w where) (bool, error) {
+	var n int
+	err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT sequence FROM records`+s.by("records_occurred")+w.text()+` LIMIT ?) AS some`,
+		append(w.args, fewRecords)...).Scan(&n)
+	return n < fewRecords, err
+}
+
+// between adds the sequences that the records of the time are between: mostly they
+// are in one part of the log.
+func (s *sqlStore) between(ctx context.Context, w *where) error {
+	var first, last sql.NullInt64
+	err := s.db.QueryRowContext(ctx, `SELECT MIN(sequence), MAX(sequence) FROM records`+s.by("records_occurred")+w.text(), w.args...).Scan(&first, &last)
+	if err == nil {
+		w.and("sequence >= ?", first.Int64)
+		w.and("sequence <= ?", last.Int64)
+	}
+	return err
+}
+
+// typesOf returns the types with a prefix, until they are too many: each costs a
+// look into the index.
+func (s *sqlStore) typesOf(ctx context.Context, prefix string) (types []string, err error) {
+	for last := prefix; len(types) <= fewTypes; {
+		op := ">"
+		if len(types) == 0 {
+			op = ">="
+		}
+		err := s.db.QueryRowContext(ctx, `SELECT type FROM records`+s.by("records_type")+` WHERE type `+op+` ? AND type < ? ORDER BY type LIMIT 1`,
+			last, afterPrefix(prefix)).Scan(&last)
+		if errors.Is(err, sql.ErrNoRows) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, last)
+	}
+	return types, nil
+}
+
+// byTypes takes of each type as many as may be needed, which are in order, and the
+// first of all these.
+func (s *sqlStore) byTypes(ctx context.Context, q eventlog.Query, w where, types []string) ([]*pb.Record, bool, error) {
+	var parts []string
+	var args []any
+	for i, t := range types {
+		one := where{append([]string{"type = ?"}, w.all...), append([]any{t}, w.args...)}
+		parts = append(parts, fmt.Sprintf(`SELECT sequence FROM (SELECT sequence FROM records%s%s ORDER BY sequence%s LIMIT ?) AS t%d`,
+			s.by("records_type"), one.text(), direction(q), i))
+		args = append(append(args, one.args...), q.Limit+q.Offset)
+	}
+	sequences, err := s.sequences(ctx, `SELECT sequence FROM (`+strings.Join(parts, " UNION ALL ")+`) AS all_types ORDER BY sequence`+direction(q)+` LIMIT ? OFFSET ?`,
+		append(args, q.Limit, q.Offset)...)
+	var found []*pb.Record
+	size := 0
+	for len(sequences) > 0 && err == nil {
+		n := min(len(sequences), rows)
+		var some []*pb.Record
+		var cut bool
+		some, _, cut, err = s.records(ctx, `SELECT sequence, crc, data FROM records WHERE sequence IN (?`+strings.Repeat(", ?", n-1)+`) ORDER BY sequence`+direction(q), sequences[:n]...)
+		found, sequences = append(found, some...), sequences[n:]
+		for _, r := range some {
+			size += len(r.Data) + len(r.Binary)
+		}
+		if cut || size > eventlog.MaxPage && len(sequences) > 0 {
+			return found, true, err
+		}
+	}
+	return found, false, err
+}
+
+func (s *sqlStore) sequences(ctx context.Context, text string, args ...any) (all []any, err error) {
+	found, err := s.db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = found.Close() }() // found.Err tells
+	for found.Next() {
+		var sequence uint64
+		if err := found.Scan(&sequence); err != nil {
+			return nil, err
+		}
+		all = append(all, sequence)
+	}
+	return all, found.Err()
+}
