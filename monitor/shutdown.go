@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -128,28 +127,4 @@ func idle(ctx context.Context, what string, count *atomic.Int64) error {
 			return fmt.Errorf("%d %s were still in flight: %w", n, what, ctx.Err())
 		}
 	}
-}
-
-// deregister takes the node out of the registry while the server still serves.
-func (s *Shutdown) deregister() error {
-	o := s.server.Options()
-	services, err := o.Registry.GetService(o.Name)
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("leave the registry: %w", err)
-	}
-	for _, service := range services {
-		for _, node := range service.Nodes {
-			if node.Id != o.Name+"-"+o.Id {
-				continue
-			}
-			gone := &registry.Service{Name: service.Name, Version: service.Version, Nodes: []*registry.Node{node}}
-			if err := leave(o.Registry, gone); err != nil {
-				return fmt.Errorf("leave the registry: %w", err)
-			}
-		}
-	}
-	return nil
 }
