@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/lifecycle"
@@ -74,7 +75,7 @@ func (s *Shutdown) Stop(ctx context.Context) error {
 }
 
 func (s *Shutdown) stop(ctx context.Context) error {
-	errs := []error{s.monitor.Drain(), s.deregister()}
+	errs := []error{s.monitor.Drain(), s.depart()}
 	timer := time.NewTimer(s.Propagation)
 	defer timer.Stop()
 	select {
@@ -127,4 +128,29 @@ func idle(ctx context.Context, what string, count *atomic.Int64) error {
 			return fmt.Errorf("%d %s were still in flight: %w", n, what, ctx.Err())
 		}
 	}
+}
+
+// deregister takes the node out of the registry while the server still serves.
+func (s *Shutdown) deregister() error {
+	o := s.server.Options()
+	o.Registry = leaving{o.Registry}
+	services, err := o.Registry.GetService(o.Name)
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("leave the registry: %w", err)
+	}
+	for _, service := range services {
+		for _, node := range service.Nodes {
+			if node.Id != o.Name+"-"+o.Id {
+				continue
+			}
+			gone := &registry.Service{Name: service.Name, Version: service.Version, Nodes: []*registry.Node{node}}
+			if err := o.Registry.Deregister(gone); err != nil {
+				return fmt.Errorf("leave the registry: %w", err)
+			}
+		}
+	}
+	return nil
 }
