@@ -1,20 +1,42 @@
 package monitor
 
 import (
+	"fmt"
+	"time"
+
 	"github.com/hashicorp/consul/api"
 	"go-micro.dev/v6/registry"
+
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// leave takes a node out of the registry. go-micro's server deregisters it once
-// more when it stops, which Consul alone objects to: there the node's check
-// turns critical instead, so that everybody leaves it, and the server's own
+// depart takes the node out of the registry. One that does not answer is not
+// waited for: the lease there ends by itself.
+func (s *Shutdown) depart() error {
+	left := make(chan error, 1)
+	go func() { left <- s.deregister() }()
+	timer := time.NewTimer(lifecycle.FlushTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-left:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("monitor: leave the registry: no answer within %v", lifecycle.FlushTimeout)
+	}
+}
+
+// leaving is a registry that a node leaves. go-micro's server deregisters it once
+// more when it stops, which Consul alone objects to: there the node's check turns
+// critical instead, so that everybody leaves it, and the server's own
 // deregistration finds it.
-func leave(r registry.Registry, s *registry.Service) error {
-	if c, ok := r.(interface{ Client() *api.Client }); ok {
+type leaving struct{ registry.Registry }
+
+func (l leaving) Deregister(s *registry.Service, opts ...registry.DeregisterOption) error {
+	if c, ok := l.Registry.(interface{ Client() *api.Client }); ok {
 		const ttlCheck = "service:" // of go-micro's registry; a node may have another check, or none
 		if err := c.Client().Agent().FailTTL(ttlCheck+s.Nodes[0].Id, "leaving"); err == nil {
 			return nil
 		}
 	}
-	return r.Deregister(s)
+	return l.Registry.Deregister(s, opts...)
 }

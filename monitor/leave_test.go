@@ -4,7 +4,9 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 	"go-micro.dev/v6/registry"
@@ -59,4 +61,42 @@ func TestShutdownOnConsulLogsNoError(t *testing.T) {
 			t.Errorf("the agent still has %v, %v", left, err)
 		}
 	})
+}
+
+// mute is a registry that does not answer any more.
+type mute struct {
+	registry.Registry
+	asked atomic.Bool
+	until chan struct{}
+}
+
+func (m *mute) GetService(string, ...registry.GetOption) ([]*registry.Service, error) {
+	m.asked.Store(true)
+	<-m.until
+	return nil, registry.ErrNotFound
+}
+
+// A service that stops does not wait for a registry that is out of reach.
+func TestShutdownGoesOnWithoutTheRegistry(t *testing.T) {
+	net := rpctest.New(t)
+	reg := &mute{Registry: net.Registry, until: make(chan struct{})}
+	s := net.Server(rpctest.GRPC, "shop", server.Registry(reg))
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m := recorder.NewMonitor(monitor.Server(s))
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- monitor.NewShutdown(m, s).Stop(t.Context()) }()
+	select {
+	case err := <-stopped:
+		if err == nil || !reg.asked.Load() {
+			t.Errorf("stop: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for the registry")
+	}
+	close(reg.until)
 }

@@ -83,7 +83,7 @@ func (s *Shutdown) Stop(ctx context.Context) error {
 }
 
 func (s *Shutdown) stop(ctx context.Context) error {
-	errs := []error{s.monitor.Drain(), s.deregister()}
+	errs := []error{s.monitor.Drain(), s.depart()}
 	timer := time.NewTimer(s.Propagation)
 	defer timer.Stop()
 	select {
@@ -155,6 +155,7 @@ func idle(ctx context.Context, what string, count *atomic.Int64) error {
 // deregister takes the node out of the registry while the server still serves.
 func (s *Shutdown) deregister() error {
 	o := s.server.Options()
+	o.Registry = leaving{o.Registry}
 	services, err := o.Registry.GetService(o.Name)
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil
@@ -168,7 +169,7 @@ func (s *Shutdown) deregister() error {
 				continue
 			}
 			gone := &registry.Service{Name: service.Name, Version: service.Version, Nodes: []*registry.Node{node}}
-			if err := leave(o.Registry, gone); err != nil {
+			if err := o.Registry.Deregister(gone); err != nil {
 				return fmt.Errorf("monitor: leave the registry: %w", err)
 			}
 		}

@@ -50,11 +50,15 @@ func Measure(all ...time.Duration) *pb.Metrics {
 	return c.wire()
 }
 
+// Dialled reports whether an error is about a connection to the address.
+func Dialled(text, address string) bool { return dialled(text, address) }
+
 // LabelsIn returns the labels of metadata, by name.
-func LabelsIn(md map[string]string, accept []string) map[string]string {
+func LabelsIn(md map[string]string, accept []string) (map[string]string, error) {
+	labels, err := labelsIn(md, accept)
 	found := map[string]string{}
-	for _, l := range labelsIn(md, accept) {
+	for _, l := range labels {
 		found[l.Key] = l.Value
 	}
-	return found
+	return found, err
 }

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -12,35 +13,43 @@ import (
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/router/internal/balance"
 )
 
-// Labels beyond these bounds are not read.
+// A call whose labels are beyond these bounds is refused: without one of them it
+// could go to a node that it must not reach.
 const (
 	maxLabels     = 16
 	maxLabelBytes = 128 // of a name or a value
 )
 
 // labelsIn returns the labels among md that are accepted (nil: all), in lower
-// case and by name.
-func labelsIn(md map[string]string, accept []string) (found []balance.Label) {
+// case and by name, or an ErrInvalid.
+func labelsIn(md map[string]string, accept []string) (found []balance.Label, _ error) {
 	for k, v := range md {
 		name, ok := labelName(k)
-		if !ok || len(v) > maxLabelBytes || accept != nil && !contains(accept, name) {
+		if !ok || accept != nil && !contains(accept, name) {
 			continue
+		}
+		if n := max(len(name), len(v)); n > maxLabelBytes {
+			return nil, fmt.Errorf("router: label %.32q: %w: %d bytes are more than %d", name, ErrInvalid, n, maxLabelBytes)
 		}
 		found = append(found, balance.Label{Key: strings.ToLower(name), Value: strings.ToLower(v)})
 	}
 	slices.SortFunc(found, func(a, b balance.Label) int { return strings.Compare(a.Key+"\x00"+a.Value, b.Key+"\x00"+b.Value) })
 	// Of spellings that differ in case the first value counts.
 	found = slices.CompactFunc(found, func(a, b balance.Label) bool { return a.Key == b.Key })
-	return found[:min(len(found), maxLabels)]
+	if len(found) > maxLabels {
+		return nil, fmt.Errorf("router: labels: %w: %d are more than %d", ErrInvalid, len(found), maxLabels)
+	}
+	return found, nil
 }
 
-// labelName tells whether a metadata key is a label and of which name.
+// labelName reports whether a metadata key is a label and of which name.
 func labelName(key string) (string, bool) {
 	n := len(LabelPrefix)
-	if len(key) <= n || len(key)-n > maxLabelBytes || !strings.EqualFold(key[:n], LabelPrefix) {
+	if len(key) <= n || !strings.EqualFold(key[:n], LabelPrefix) {
 		return "", false
 	}
 	return key[n:], true
@@ -66,7 +75,8 @@ func WithoutFallback() LabelOption { return func(c *labelClient) { c.strict = tr
 // NewLabelWrapper returns c with calls and streams bound to nodes whose
 // metadata match ALL labels of the call, the metadata `X-Micro-Label-<key>:
 // <value>` of its context, compared in lower case. When no node does they go to
-// any node, unless WithoutFallback. It works with every selector, by a filter;
+// any node, unless WithoutFallback. A call with more than 16 labels, or one of more
+// than 128 bytes, fails with code 400. It works with every selector, by a filter;
 // rules and labels kept by router-srv need no such wrapper but ClientWrapper.
 func NewLabelWrapper(c client.Client, opts ...LabelOption) client.Client {
 	l := &labelClient{Client: c}
@@ -83,18 +93,26 @@ type labelClient struct {
 }
 
 func (c *labelClient) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
-	return c.Client.Call(ctx, req, rsp, c.with(ctx, opts)...)
+	opts, err := c.with(ctx, opts)
+	if err != nil {
+		return rpcerr.To(req.Service(), err)
+	}
+	return c.Client.Call(ctx, req, rsp, opts...)
 }
 
 func (c *labelClient) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
-	return c.Client.Stream(ctx, req, c.with(ctx, opts)...)
+	opts, err := c.with(ctx, opts)
+	if err != nil {
+		return nil, rpcerr.To(req.Service(), err)
+	}
+	return c.Client.Stream(ctx, req, opts...)
 }
 
-func (c *labelClient) with(ctx context.Context, opts []client.CallOption) []client.CallOption {
+func (c *labelClient) with(ctx context.Context, opts []client.CallOption) ([]client.CallOption, error) {
 	md, _ := metadata.FromContext(ctx)
-	labels := labelsIn(md, c.accept)
+	labels, err := labelsIn(md, c.accept)
 	if len(labels) == 0 {
-		return opts
+		return opts, err
 	}
 	filter := func(services []*registry.Service) []*registry.Service {
 		if kept := matching(services, labels); len(kept) > 0 || c.strict {
@@ -102,7 +120,7 @@ func (c *labelClient) with(ctx context.Context, opts []client.CallOption) []clie
 		}
 		return services
 	}
-	return append(opts[:len(opts):len(opts)], client.WithSelectOption(selector.WithFilter(filter)))
+	return append(opts[:len(opts):len(opts)], client.WithSelectOption(selector.WithFilter(filter))), nil
 }
 
 // matching returns the services with only the nodes that have all labels.

@@ -3,8 +3,13 @@ package router
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	merrors "go-micro.dev/v6/errors"
 	"go-micro.dev/v6/registry"
@@ -39,16 +44,44 @@ func (p *platform) outcome(ctx context.Context, node *registry.Node, err error) 
 	return balance.Failed
 }
 
-// neverSent tells whether the client could not even connect to the node. The
-// node's address must be in the error: a handler may hand on that it did not
-// reach a node of another service, after it did half of its work.
+// neverSent reports whether the client could not even connect to the node. It
+// must be the node that was dialled: a handler may hand on that it did not reach
+// a node of another service, after it did half of its work.
 func neverSent(e *merrors.Error, node *registry.Node) bool {
-	if e.Id != "go.micro.client" || node == nil || !strings.Contains(e.Detail, "dial tcp "+node.Address+":") {
+	if e.Id != "go.micro.client" || node == nil {
 		return false
 	}
 	rpc := e.Code == 500 && strings.HasPrefix(e.Detail, "connection error: ")
 	grpc := strings.Contains(e.Detail, "transport: Error while dialing")
-	return rpc || grpc
+	return (rpc || grpc) && dialled(e.Detail, node.Address)
+}
+
+// lookupTimeout bounds what it takes to learn which address a name had.
+const lookupTimeout = 200 * time.Millisecond
+
+// dialled reports whether the text is about a connection to the address, whose
+// host may be a name where the text has what it was looked up to be.
+func dialled(text, address string) bool {
+	if strings.Contains(text, "dial tcp "+address+":") {
+		return true
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if _, after, ok := strings.Cut(text, "dial tcp: lookup "+host); ok {
+		return strings.HasPrefix(after, ":") || strings.HasPrefix(after, " on ")
+	}
+	_, after, _ := strings.Cut(text, "dial tcp ")
+	to, _, _ := strings.Cut(after, ": ")
+	got, err := netip.ParseAddrPort(to)
+	if err != nil || strconv.Itoa(int(got.Port())) != port {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return err == nil && slices.ContainsFunc(found, func(a netip.Addr) bool { return a.Unmap() == got.Addr().Unmap() })
 }
 
 // unsent remembers the errors of calls that were never sent on their way from

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -153,15 +154,43 @@ func TestLabelsInMetadata(t *testing.T) {
 		{"accepted", map[string]string{"X-Micro-Label-Env": "a", "X-Micro-Label-Tier": "b"}, []string{"TIER"}, map[string]string{"tier": "b"}},
 		{"none accepted", map[string]string{"X-Micro-Label-Env": "a"}, []string{}, map[string]string{}},
 		{"no name", map[string]string{"X-Micro-Label-": "a"}, nil, map[string]string{}},
-		{"too long", map[string]string{"X-Micro-Label-Env": strings.Repeat("a", 200), "X-Micro-Label-" + strings.Repeat("b", 200): "c"}, nil, map[string]string{}},
+		{"too long, not accepted", map[string]string{"X-Micro-Label-Env": strings.Repeat("a", 200)}, []string{"tier"}, map[string]string{}},
 		{"two spellings", map[string]string{"X-Micro-Label-Env": "b", "x-micro-label-env": "a"}, nil, map[string]string{"env": "a"}},
 	} {
-		if got := router.LabelsIn(c.md, c.accept); fmt.Sprint(got) != fmt.Sprint(c.want) {
-			t.Errorf("%s: %v", c.name, got)
+		if got, err := router.LabelsIn(c.md, c.accept); err != nil || fmt.Sprint(got) != fmt.Sprint(c.want) {
+			t.Errorf("%s: %v, %v", c.name, got, err)
 		}
 	}
-	if n := len(router.LabelsIn(many, nil)); n != 16 {
-		t.Errorf("%d labels are read", n)
+	for name, md := range map[string]map[string]string{
+		"many": many, "long value": {"X-Micro-Label-Env": strings.Repeat("a", 129)}, "long name": {"X-Micro-Label-" + strings.Repeat("b", 129): "c"},
+	} {
+		if got, err := router.LabelsIn(md, nil); !errors.Is(err, router.ErrInvalid) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestDialled(t *testing.T) {
+	for text, address := range map[string]string{
+		"dial tcp 127.0.0.1:80: connect: connection refused":          "127.0.0.1:80",
+		"dial tcp [::1]:80: connect: connection refused":              "[0:0:0:0:0:0:0:1]:80",
+		"dial tcp 127.0.0.1:81: connect: connection refused":          "localhost:81",
+		"dial tcp: lookup shop.invalid: no such host":                 "shop.invalid:80",
+		"dial tcp: lookup shop.invalid on 127.0.0.1:53: no such host": "shop.invalid:80",
+	} {
+		if !router.Dialled(text, address) {
+			t.Errorf("%s: not of %s", text, address)
+		}
+	}
+	for text, address := range map[string]string{
+		"dial tcp 127.0.0.1:80: connect: connection refused": "localhost:8",
+		"dial tcp 10.0.0.9:81: connect: connection refused":  "localhost:81",
+		"dial tcp: lookup shop.invalid: no such host":        "shop:80",
+		"handled, and failed":                                "localhost:80",
+	} {
+		if router.Dialled(text, address) {
+			t.Errorf("%s: of %s", text, address)
+		}
 	}
 }
 
@@ -170,7 +199,11 @@ func FuzzLabels(f *testing.F) {
 	f.Add("x-micro-label-", "", "")
 	f.Add("X-MICRO-LABEL-\x00\xff", "\n", "\x00\xff")
 	f.Fuzz(func(t *testing.T, key, value, accept string) {
-		for k, v := range router.LabelsIn(map[string]string{key: value}, []string{accept}) {
+		labels, err := router.LabelsIn(map[string]string{key: value}, []string{accept})
+		if long := len(value) > 128 || len(key) > 128; err != nil && !long {
+			t.Errorf("%q: %q: %v", key, value, err)
+		}
+		for k, v := range labels {
 			if !strings.EqualFold(k, accept) && strings.ToLower(accept) != k || v != strings.ToLower(value) {
 				t.Errorf("%q: %q became %q: %q", key, value, k, v)
 			}

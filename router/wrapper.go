@@ -95,7 +95,9 @@ func (p *platform) callOption(o *client.CallOptions) {
 // tries again what may be, within the retry budget and in place of go-micro's
 // own retries, whatever client.Retries and client.Retry say. Call options still
 // win: client.WithRetries bounds the tries of one call. The client's selector
-// must be the router. Publish passes through: a message has no node.
+// must be the router. Publish passes through: a message has no node. Where rules
+// ask for labels a call with more than 16 of them, or one of more than 128 bytes,
+// fails with code 400: without it the call could go where it must not.
 //
 // Of a Router that is not of this package it records the tries, no more.
 func ClientWrapper(r Router) client.Wrapper {
@@ -129,7 +131,10 @@ func (w *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, o
 		return w.Client.Call(ctx, req, rsp, w.prepend(opts)...)
 	}
 	s.budget.deposit()
-	opts = w.options(ctx, s, nil, opts)
+	opts, err = w.options(ctx, s, nil, opts)
+	if err != nil {
+		return rpcerr.To(req.Service(), err)
+	}
 	if !s.limits.any.Load() {
 		return w.Client.Call(ctx, req, rsp, opts...)
 	}
@@ -152,14 +157,16 @@ func limited(service string) error { return rpcerr.To(service, ErrLimited) }
 func Limited(err error) bool { return call.Code(err) == 429 }
 
 // options adds what go-micro's client has to know of the call.
-func (w *clientWrapper) options(ctx context.Context, s *service, last *lastNode, opts []client.CallOption) []client.CallOption {
+func (w *clientWrapper) options(ctx context.Context, s *service, last *lastNode, opts []client.CallOption) (_ []client.CallOption, err error) {
 	var c *balance.Call
 	if s.pool.Divided() {
-		c = w.p.call(ctx, s)
+		if c, err = w.p.call(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	all := w.prepend(opts)
 	if c == nil && last == nil {
-		return all
+		return all, nil
 	}
 	carry := &callContext{context.Background(), c, last}
 	return append(all[:len(all):len(all)], client.WithSelectOption(func(o *selector.SelectOptions) {
@@ -167,7 +174,7 @@ func (w *clientWrapper) options(ctx context.Context, s *service, last *lastNode,
 			carry.Context = o.Context
 		}
 		o.Context = carry
-	}))
+	})), nil
 }
 
 // prepend puts the router's option before those of the call.
@@ -180,13 +187,15 @@ func (w *clientWrapper) prepend(opts []client.CallOption) []client.CallOption {
 }
 
 // call returns what of ctx decides where a call goes, nil when nothing does.
-func (p *platform) call(ctx context.Context, s *service) *balance.Call {
+func (p *platform) call(ctx context.Context, s *service) (_ *balance.Call, err error) {
 	key, sticky := ctx.Value(stickyKey{}).(string)
 	var c balance.Call
 	if keyed := s.pool.Keyed(); keyed || !sticky && p.set.StickyBy != "" {
 		md, _ := metadata.FromContext(ctx)
 		if keyed {
-			c.Labels = labelsIn(md, p.set.AcceptLabels)
+			if c.Labels, err = labelsIn(md, p.set.AcceptLabels); err != nil {
+				return nil, err
+			}
 		}
 		if !sticky && p.set.StickyBy != "" {
 			key, sticky = header.Get(md, p.set.StickyBy)
@@ -196,9 +205,9 @@ func (p *platform) call(ctx context.Context, s *service) *balance.Call {
 		c.Sticky, c.Point = true, balance.Point(s.name, key)
 	}
 	if !c.Sticky && len(c.Labels) == 0 {
-		return nil
+		return nil, nil
 	}
-	return &c
+	return &c, nil
 }
 
 // Stream implements client.Client. A stream that could not be opened is tried
@@ -215,7 +224,11 @@ func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...
 	for tries := 0; ; tries++ {
 		last := &lastNode{}
 		begun := w.p.now()
-		stream, err := w.Client.Stream(ctx, req, append(w.options(ctx, s, last, opts), client.WithRetries(0))...)
+		all, err := w.options(ctx, s, last, opts)
+		if err != nil {
+			return nil, rpcerr.To(req.Service(), err)
+		}
+		stream, err := w.Client.Stream(ctx, req, append(all, client.WithRetries(0))...)
 		m := last.member
 		if err != nil {
 			unsent := false

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"context"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"go-micro.dev/v6/selector"
 	"go-micro.dev/v6/server"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
@@ -81,12 +83,19 @@ func asLower(s string) []byte {
 }
 
 // TestADeadNodeCostsNoCall: what was never sent goes to another node, whether
-// or not the method may run twice.
+// or not the method may run twice, and however the dead node's address is spelt.
 func TestADeadNodeCostsNoCall(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {
 		w := newWorld(t, stack)
 		a := w.serve("shop", "v1")
 		w.dead("shop", "v1")
+		_, port, err := net.SplitHostPort(backend.Address(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.register("shop", "v1", &registry.Node{
+			Id: "shop-by-name", Address: net.JoinHostPort("localhost", port), Metadata: map[string]string{"protocol": w.protocol()},
+		})
 		by, failed := w.calls(t.Context(), 200)
 		if failed > 0 {
 			t.Errorf("%d of 200 calls failed: %v", failed, by)
@@ -416,6 +425,7 @@ func TestLabelWrapper(t *testing.T) {
 			"all must match":        {nil, labelled(t.Context(), "ENV", "staging", "Tier", "Gold"), 1, gold.id},
 			"fallback":              {nil, labelled(t.Context(), "env", "staging", "tier", "silver"), 3, ""},
 			"without fallback":      {[]router.LabelOption{router.WithoutFallback()}, labelled(t.Context(), "env", "staging", "tier", "silver"), 0, ""},
+			"too long":              {nil, labelled(t.Context(), "tier", strings.Repeat("x", 129)), 0, ""},
 			"one that is not taken": {[]router.LabelOption{router.OnlyLabels("env")}, labelled(t.Context(), "env", "staging", "tier", "gold"), 2, ""},
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -35,7 +35,7 @@ func Run(t *testing.T, newDiscovery New) {
 	for name, test := range map[string]func(*testing.T, New){
 		"Lifecycle": testLifecycle, "Register": testRegister, "Versions": testVersions, "Metadata": testMetadata,
 		"Endpoints": testEndpoints, "List": testList, "Watch": testWatch, "Copies": testCopies, "Unknown": testUnknown,
-		"Bad": testBad, "Stopped": testStopped, "Concurrent": testConcurrent,
+		"Bad": testBad, "Stopped": testStopped, "Concurrent": testConcurrent, "Moved": testMoved,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newDiscovery) })
 	}
@@ -361,6 +361,23 @@ func testBad(t *testing.T, newDiscovery New) {
 			t.Errorf("option %s: a call: %v", what, err)
 		}
 	}
+}
+
+// testMoved is about a process that dies, and returns elsewhere with the next
+// version, under the id that it had: so does a StatefulSet. No lease ends here.
+func testMoved(t *testing.T, newDiscovery New) {
+	opts := []discovery.Option{discovery.Interval(10 * time.Minute), discovery.Secret("of both")}
+	a, b, reader := start(t, newDiscovery, opts...), start(t, newDiscovery, opts...), start(t, newDiscovery)
+	s := service(t, "v1", "a")
+	register(t, a, s)
+	seen(t, reader, s.Name, "v1:a")
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.Version, s.Nodes[0].Address = "v2", "127.0.0.1:1999"
+	register(t, b, s)
+	seen(t, reader, s.Name, "v2:a")
+	seen(t, start(t, newDiscovery), s.Name, "v2:a")
 }
 
 // testStopped is about what a discovery still does after Stop.

@@ -6,12 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"go-micro.dev/v6/registry"
-	"go-micro.dev/v6/registry/consul"
-
-	"github.com/micro/go-platform/internal/backend"
-	"github.com/micro/go-platform/internal/rpctest"
 )
 
 // TestProgramsInReadmesCompile builds every program that a README shows.
@@ -33,88 +27,18 @@ func TestProgramsInReadmesCompile(t *testing.T) {
 				continue
 			}
 			programs++
-			build(t, readme, code, os.DevNull)
+			file := filepath.Join(t.TempDir(), "main.go")
+			if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("go", "build", "-o", os.DevNull, file)
+			cmd.Dir = root
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", readme, err, out)
+			}
 		}
 	}
 	if programs == 0 {
 		t.Error("no README shows a program")
-	}
-}
-
-func build(t *testing.T, readme, code, to string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("go", "build", "-o", to, file)
-	cmd.Dir = "../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%s: %v\n%s", readme, err, out)
-	}
-}
-
-// greeter builds the service of the first README.
-func greeter(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, _ := strings.Cut(string(text), "```go\n")
-	code, _, _ = strings.Cut(code, "```")
-	program := filepath.Join(t.TempDir(), "greeter")
-	build(t, "README.md", code, program)
-	return program
-}
-
-// TestReadmesServiceRuns runs the service of the first README as it stands, with
-// none of ours to talk to.
-func TestReadmesServiceRuns(t *testing.T) {
-	addr := backend.Consul(t).Addr
-	cmd := exec.Command(greeter(t), "--registry", "consul", "--registry_address", addr)
-	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "GREETER_SECRET=secret")
-	p := rpctest.StartProcess(t, cmd)
-	t.Cleanup(p.Kill)
-	reg := consul.NewConsulRegistry(registry.Addrs(addr))
-	nodes := func() []*registry.Node {
-		found, err := reg.GetService("greeter")
-		if err != nil || len(found) == 0 {
-			return nil
-		}
-		return found[0].Nodes
-	}
-	rpctest.Eventually(t, "it is registered, on the grpc stack", func() bool {
-		all := nodes()
-		return len(all) == 1 && all[0].Metadata["server"] == "grpc"
-	})
-	_ = p.Terminate() // it may tell what it could not deliver
-	if left := nodes(); len(left) > 0 {
-		t.Errorf("it left %v behind", left)
-	}
-	if out := p.Output.String(); strings.Contains(out, "panic") || strings.Contains(out, "deregister error") {
-		t.Error(out)
-	}
-}
-
-// A service that is wired as the README says ends well when nobody is there: no
-// monitor-srv, no trace-srv, no Telegraf. Its log hears of what is lost.
-func TestTheReadmesServiceEndsWell(t *testing.T) {
-	dir := t.TempDir()
-	cmd := exec.Command(greeter(t))
-	cmd.Dir = dir // of its log
-	cmd.Env = append(os.Environ(), "GREETER_SECRET=x", "MICRO_REGISTRY=memory", "MICRO_SERVER_ADDRESS=127.0.0.1:0")
-	p := rpctest.StartProcess(t, cmd)
-	defer p.Kill()
-	rpctest.Eventually(t, "it reports to nobody", func() bool { return strings.Contains(p.Output.String(), "cannot send monitor reports") })
-	if err := p.Terminate(); err != nil {
-		t.Errorf("%v\n%s", err, p.Output.String())
-	}
-	log, err := os.ReadFile(dir + "/log.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(log), `"level":"warn"`) || !strings.Contains(string(log), "monitor: lost ") || strings.Contains(string(log), `"level":"error"`) {
-		t.Errorf("its log:\n%s", log)
 	}
 }

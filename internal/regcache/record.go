@@ -76,6 +76,7 @@ func (c *Cache) event(action string, s *registry.Service) {
 		}
 		delete(r.graves, k)
 		r.nodes[k] = &held{node: n, heard: c.clock, at: time.Now()}
+		r.succeed(k, c.clock)
 	}
 	if action != "delete" && len(s.Nodes) > 0 {
 		r.describe(s)
@@ -106,6 +107,15 @@ func (c *Cache) buried(name, id string) {
 func (r *record) bury(k nodeKey, clock uint64) {
 	r.graves[k] = grave{clock, time.Now(), r.nodes[k]}
 	delete(r.nodes, k)
+}
+
+// succeed buries what the node was under other versions: it came back as this one.
+func (r *record) succeed(by nodeKey, clock uint64) {
+	for k := range r.nodes {
+		if k.id == by.id && k != by {
+			r.bury(k, clock)
+		}
+	}
 }
 
 // describe notes what a version is beside its nodes.
@@ -147,8 +157,15 @@ func (c *Cache) answer(name string, r *record, services []*registry.Service, ask
 // lack drops nodes that answers have lacked for long enough.
 func (c *Cache) lack(name string, r *record, seen map[nodeKey]bool, asked uint64) {
 	now, sure := time.Now(), c.sure.Load()
+	named := make(map[string]bool, len(seen))
+	for k := range seen {
+		named[k.id] = true
+	}
 	for k, h := range r.nodes {
 		switch {
+		case !seen[k] && h.heard <= asked && named[k.id]: // under another version
+			r.bury(k, asked)
+			continue
 		case seen[k] || h.heard > asked || now.Before(h.spared):
 			h.lacking = 0
 			continue

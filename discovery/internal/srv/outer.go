@@ -2,33 +2,91 @@ package srv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/batch"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/lifecycle"
 )
 
 // undertaker takes nodes whose leases ended here out of the other registry,
 // where they are registered too, so that all who read that one learn of it. A
 // node there carries the commitment of its registrant's key: a lease of somebody
 // else's removes nobody.
-func undertaker(env *daemon.Env) *batch.Queue[*lease] {
-	return batch.New(batch.Config[*lease]{
+type undertaker struct {
+	*node
+	registry registry.Registry
+	queue    *batch.Queue[*lease]
+
+	mu     sync.Mutex
+	buried map[leaseKey]*lease // until their lease there is over too
+}
+
+func (n *node) undertaker(env *daemon.Env) *undertaker {
+	u := &undertaker{node: n, registry: env.Registry, buried: make(map[leaseKey]*lease)}
+	u.queue = batch.New(batch.Config[*lease]{
 		Name: "expired nodes", Size: 10, Interval: 50 * time.Millisecond, Logger: env.Logger,
 		Send: func(_ context.Context, dead []*lease) error {
 			for _, l := range dead {
-				if err := remove(env.Registry, l); err != nil {
+				if err := remove(u.registry, l); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
+	})
+	return u
+}
+
+// gone takes a lease that ended.
+func (u *undertaker) gone(l *lease) {
+	if l.owner.key == nil {
+		return
+	}
+	u.mu.Lock()
+	u.buried[l.key] = l
+	u.mu.Unlock()
+	_ = u.queue.Add(l) // refused is counted and logged; its own lease there ends too
+}
+
+// watch looks whether a node is back without its registrant: an agent of Consul
+// restores what others took out of the catalog.
+func (u *undertaker) watch(ctx context.Context) {
+	lifecycle.Every(ctx, time.Second, func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		for k, l := range u.buried {
+			if u.state.has(k) || time.Since(l.renewed) > 2*l.ttl {
+				delete(u.buried, k)
+				continue
+			}
+			s, err := u.outer.Snapshot(k.service)
+			if err == nil && slices.ContainsFunc(s.Services, func(v *registry.Service) bool { return v.Version == k.version && l.among(v) >= 0 }) {
+				_ = u.queue.Add(l) // as above
+			}
+		}
+	})
+}
+
+func (s *state) has(k leaseKey) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases[k] != nil
+}
+
+// among returns the place of the lease's node among those of s, or -1.
+func (l *lease) among(s *registry.Service) int {
+	return slices.IndexFunc(s.Nodes, func(n *registry.Node) bool {
+		return n.Id == l.key.node && n.Metadata[discovery.LeaseKey] == pb.Commitment(l.owner.key)
 	})
 }
 
@@ -38,18 +96,45 @@ func remove(r registry.Registry, l *lease) error {
 		return nil //nolint:nilerr // it is not there, or its own lease ends it
 	}
 	for _, s := range services {
-		i := slices.IndexFunc(s.Nodes, func(n *registry.Node) bool {
-			return n.Id == l.key.node && n.Metadata[discovery.LeaseKey] == pb.Commitment(l.owner.key)
-		})
+		i := l.among(s)
 		if s.Version != l.key.version || i < 0 {
 			continue
 		}
 		s.Nodes = s.Nodes[i : i+1]
-		if err := r.Deregister(s); err != nil {
+		if err := deregister(r, s); err != nil {
 			return fmt.Errorf("deregister %s: %w", l.key.node, err)
 		}
 	}
 	return nil
+}
+
+// deregister takes a node out of the registry, of Consul whichever agent has it:
+// go-micro's asks its own agent, which knows none but those registered there.
+func deregister(r registry.Registry, s *registry.Service) error {
+	c, ok := r.(interface{ Client() *api.Client })
+	if !ok {
+		return r.Deregister(s)
+	}
+	own, err := c.Client().Agent().NodeName()
+	if err != nil {
+		return err
+	}
+	all, _, err := c.Client().Catalog().Service(s.Name, "", nil)
+	if err != nil {
+		return err
+	}
+	id := s.Nodes[0].Id
+	for _, found := range all {
+		switch {
+		case found.ServiceID != id || found.ServiceMeta[discovery.LeaseKey] != s.Nodes[0].Metadata[discovery.LeaseKey]:
+		case found.Node == own:
+			err = errors.Join(err, r.Deregister(s))
+		default:
+			_, failed := c.Client().Catalog().Deregister(&api.CatalogDeregistration{Node: found.Node, ServiceID: id}, nil)
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
 }
 
 // withOuter adds what only the other registry knows.

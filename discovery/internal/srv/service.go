@@ -97,9 +97,11 @@ func start(env *daemon.Env, state *state, set Settings) error {
 		loops = append(loops, func(ctx context.Context) { state.announce(ctx, queue) })
 	}
 	if _, standalone := env.Registry.(*local); !standalone {
-		if err := n.besides(env); err != nil {
+		u, err := n.besides(env)
+		if err != nil {
 			return err
 		}
+		loops = append(loops, u.watch)
 	}
 	env.OnStop(func(context.Context) error { return group.Stop(lifecycle.FlushTimeout) })
 	if err := n.handle(env); err != nil {
@@ -110,20 +112,16 @@ func start(env *daemon.Env, state *state, set Settings) error {
 
 // besides makes what another registry knows part of the answers, and lets it
 // know which nodes are dead.
-func (n *node) besides(env *daemon.Env) error {
+func (n *node) besides(env *daemon.Env) (*undertaker, error) {
 	n.outer = regcache.New(env.Registry, regcache.Logger(env.Logger))
 	env.OnStop(func(context.Context) error { return n.outer.Stop() })
 	if err := n.outer.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	queue := undertaker(env)
-	env.OnStop(func(context.Context) error { return queue.Stop() })
-	n.state.gone = func(l *lease) {
-		if l.owner.key != nil {
-			_ = queue.Add(l) // refused is counted and logged; its own lease there ends too
-		}
-	}
-	return queue.Start()
+	u := n.undertaker(env)
+	env.OnStop(func(context.Context) error { return u.queue.Stop() })
+	n.state.gone = u.gone
+	return u, u.queue.Start()
 }
 
 func (n *node) handle(env *daemon.Env) error {

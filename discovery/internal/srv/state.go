@@ -67,7 +67,7 @@ type grave struct {
 type state struct {
 	epoch string
 	log   *slog.Logger
-	gone  func(*lease) // a lease has expired here; must not block
+	gone  func(*lease) // a lease has expired here, or another took its place; must not block
 
 	mu      sync.Mutex
 	leases  map[leaseKey]*lease
@@ -126,8 +126,20 @@ func (s *state) register(r registration, now time.Time) (uint64, error) {
 		}
 		l.beat = max(l.beat, s.graves[l.key].beat+1)
 		s.put(l)
+		s.succeed(l, now)
 	}
 	return s.events.revision, nil
+}
+
+// succeed ends the leases that the registrant has on this node under other
+// versions: it has come back as another.
+func (s *state) succeed(l *lease, now time.Time) {
+	for k, old := range s.byName[l.key.service] {
+		if k.node == l.key.node && k != l.key && old.owner.is(l.owner) {
+			s.bury(old, old.beat+1, false, now)
+			s.gone(old)
+		}
+	}
 }
 
 func newLease(r registration, n *pb.Node, now time.Time) *lease {
