@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,7 @@ import (
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/rpc"
@@ -55,6 +57,7 @@ func (s Service) service() Service { return s }
 type Issuer struct {
 	Authenticate server.HandlerWrapper // of its callers
 	Identify     client.Wrapper        // gives its own calls its token
+	Identity     tls.Certificate       // by which it proves who it is
 }
 
 // Config is what the common flags say. Registry and Broker are required, but
@@ -95,6 +98,8 @@ type Env struct {
 	following    func() bool
 	subscribe    server.SubscriberWrapper
 	names        auth.Names
+	identity     atomic.Pointer[tls.Certificate] // of an Issuer
+	prove        bool                            // this service is an Issuer
 }
 
 type check struct {
@@ -160,7 +165,22 @@ func Start(ctx context.Context, b Bootable, c Config) (*Running, error) {
 	env := &Env{Config: c, Name: s.Name, Client: caller, Done: life.Done(), admin: http.NewServeMux()}
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
 	env.Handle("/metrics", env.metrics.Handler())
-	env.Server = newServer(s.Name, uuid.NewString(), c,
+	env.prove = s.Issuer != nil && !c.Insecure
+	var more []server.Option
+	if env.prove && c.TLS != nil {
+		c.TLS = env.identified(c.TLS) // of the server; calls are made as the configuration says
+	}
+	if env.prove && c.TLS == nil {
+		l, err := net.Listen("tcp", c.Address)
+		if err != nil {
+			cancel()
+			caller.Close()
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		env.OnStop(func(context.Context) error { _ = l.Close(); return nil }) // the server has closed it if it began
+		more = append(more, mgrpc.Listener(&bilingual{l, env.identified(nil)}))
+	}
+	env.Server = newServer(s.Name, uuid.NewString(), c, more,
 		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber},
 		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)
 	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
@@ -177,8 +197,10 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.env.metrics.Start(); err != nil {
 		return err
 	}
-	if err := canListen(r.env.Address); err != nil { // it would turn out when all it waits for is there
-		return err
+	if !r.env.prove || r.env.TLS != nil { // else it listens
+		if err := canListen(r.env.Address); err != nil { // it would turn out when all it waits for is there
+			return err
+		}
 	}
 	if err := r.authenticated(ctx, s); err != nil {
 		return err

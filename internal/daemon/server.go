@@ -31,7 +31,7 @@ func clientConfig(c Config) rpc.Config {
 }
 
 // newServer returns a server whose handlers are wrapped, the first outermost.
-func newServer(name, id string, c Config, subscribers []server.SubscriberWrapper, wrappers ...server.HandlerWrapper) server.Server {
+func newServer(name, id string, c Config, more []server.Option, subscribers []server.SubscriberWrapper, wrappers ...server.HandlerWrapper) server.Server {
 	opts := []server.Option{
 		server.Name(name),
 		server.Id(id),
@@ -61,7 +61,7 @@ func newServer(name, id string, c Config, subscribers []server.SubscriberWrapper
 	if c.TLS != nil {
 		opts = append(opts, mgrpc.AuthTLS(c.TLS))
 	}
-	return mgrpc.NewServer(opts...)
+	return mgrpc.NewServer(append(opts, more...)...)
 }
 
 // issuerPatience is how long the start of go.micro.srv.auth waits for a registry
