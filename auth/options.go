@@ -25,6 +25,7 @@ type Options struct {
 	Client       client.Client
 	Addresses    []string
 	TLS          *tls.Config
+	Fingerprint  string
 	Logger       *slog.Logger
 	Audience     string
 	Issuer       string
@@ -61,6 +62,13 @@ func Addresses(addresses ...string) Option {
 // TLS sets how to reach go.micro.srv.auth when the client is not a grpc client
 // with settings of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
+
+// Fingerprint sets what go.micro.srv.auth is known by, the second line of the
+// file auth-bootstrap in its data directory: what proves to have this key, whoever
+// the registry names, and nobody else is sent the secret and believed. It is then
+// called with a client of its own, over TLS, of whose other settings TLS adds the
+// certificates to show.
+func Fingerprint(of string) Option { return func(o *Options) { o.Fingerprint = of } }
 
 // Logger sets who is told when the issuer is out of reach and back, by default
 // slog.Default().

@@ -71,6 +71,16 @@ func (p *platform) open(ctx context.Context) error {
 // tokens of callers run out without being renewed.
 func (p *platform) Following() bool { return p.heard.Load() }
 
+// Account returns an ErrInvalidToken while the issuer does not take the service's
+// credentials, for readiness checks: the account was deleted or disabled, or has
+// another secret. Callers may be served meanwhile by what was known before.
+func (p *platform) Account() error {
+	if err := p.own.Err(); errors.Is(err, ErrInvalidToken) {
+		return err
+	}
+	return nil
+}
+
 func (p *platform) close() error {
 	err := p.group.Stop(lifecycle.FlushTimeout)
 	p.remote.held.Close()

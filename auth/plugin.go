@@ -53,6 +53,7 @@ func (o Options) Validate() error {
 		c.That(clean.Name(s, 128), "Scopes", "%.140q is not 1 to 128 printable bytes", s)
 	}
 	c.That(o.SnapshotFile == "" || filepath.IsAbs(o.SnapshotFile), "SnapshotFile", "%.140q is not an absolute path", o.SnapshotFile)
+	c.That(o.Fingerprint == "" || rpc.IsFingerprint(o.Fingerprint), "Fingerprint", "%.80q is not sha256: and 43 characters", o.Fingerprint)
 	for _, a := range o.Addresses {
 		c.That(rpc.IsAddress(a), "Addresses", "%.128q is not host:port", a)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/micro/go-platform/auth/internal/jwt"
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/rpc"
 )
 
@@ -27,7 +28,24 @@ type remote struct {
 func newRemote(o Options) *remote { return &remote{opts: o, servers: rpc.NewAddrs(o.Addresses...)} }
 
 func (r *remote) open() {
-	r.held.Open(func() (client.Client, func()) { return r.servers.Acquire(r.opts.Client, r.opts.TLS) })
+	r.held.Open(func() (client.Client, func()) {
+		if r.opts.Fingerprint == "" {
+			return r.servers.Acquire(r.opts.Client, r.opts.TLS)
+		}
+		return r.pinned()
+	})
+}
+
+// pinned returns a client that speaks to nobody but who has the key.
+func (r *remote) pinned() (client.Client, func()) {
+	conf := rpc.Config{Registry: memreg.New()}
+	if r.opts.Client != nil {
+		o := r.opts.Client.Options()
+		conf.Registry, conf.Logger = o.Registry, o.Logger
+	}
+	conf.TLS, _ = rpc.Pinned(r.opts.TLS, ServiceName, r.opts.Fingerprint) // Validate has seen the fingerprint
+	c := rpc.NewClient(conf)
+	return c, c.Close
 }
 
 func (r *remote) get() (client.Client, error) {

@@ -1,9 +1,13 @@
 package auth_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +45,41 @@ func TestTLS(t *testing.T) {
 			_, err := a.Token()
 			if (err == nil) != c.ok || err != nil && !errors.Is(err, auth.ErrUnavailable) {
 				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// The option Fingerprint decides the same by the key alone, on the same port.
+func TestFingerprint(t *testing.T) {
+	ours := rpctest.NewAuthority(t)
+	cert := ours.Pair("127.0.0.1", time.Now().Add(time.Hour))
+	for name, c := range map[string]*tls.Config{
+		"beside plain text": nil,
+		"beside TLS":        {Certificates: []tls.Certificate{cert}},
+		"beside mutual TLS": {Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.Pool()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			net, dir := rpctest.New(t), t.TempDir()
+			srv := net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard}), func(conf *daemon.Config) {
+				conf.TLS, conf.Insecure, conf.DataDir = c, false, dir
+			})
+			text, err := os.ReadFile(filepath.Join(dir, authsrv.BootstrapFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			right := text[bytes.LastIndex(text, []byte("sha256:")) : len(text)-1]
+			wrong := "sha256:" + strings.Repeat("A", 43)
+			for of, ok := range map[string]bool{string(right): true, wrong: false} {
+				a := auth.NewAuth(auth.Id("admin"), auth.Secret(adminSecret), auth.Addresses(srv.Address()), auth.Fingerprint(of),
+					auth.TLS(&tls.Config{Certificates: []tls.Certificate{cert}}), auth.Logger(net.Logger))
+				_, err := a.Token()
+				if (err == nil) != ok || err != nil && !errors.Is(err, auth.ErrUnavailable) {
+					t.Errorf("%s: %v", of, err)
+				}
+				if err := a.Stop(); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}

@@ -46,7 +46,8 @@ type AccountService interface {
 	Search(ctx context.Context, in *SearchRequest, opts ...client.CallOption) (*SearchResponse, error)
 	// Enrol gives a platform service its account: the secret is the one that
 	// auth-srv left in its data directory at first start. It works once for
-	// each id, and only for ids that begin with "go.micro.srv.".
+	// each id, and only for those of the platform's services; again when the
+	// account was deleted. Like every change of an account it is logged.
 	Enrol(ctx context.Context, in *EnrolRequest, opts ...client.CallOption) (*EnrolResponse, error)
 }
 
@@ -138,7 +139,8 @@ type AccountHandler interface {
 	Search(context.Context, *SearchRequest, *SearchResponse) error
 	// Enrol gives a platform service its account: the secret is the one that
 	// auth-srv left in its data directory at first start. It works once for
-	// each id, and only for ids that begin with "go.micro.srv.".
+	// each id, and only for those of the platform's services; again when the
+	// account was deleted. Like every change of an account it is logged.
 	Enrol(context.Context, *EnrolRequest, *EnrolResponse) error
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"go-micro.dev/v6/client"
@@ -34,6 +33,9 @@ var ErrNoCredentials = errors.New("this service has no account at auth-srv: give
 type Credentials struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret"`
+	// Issuer is the fingerprint of auth-srv's key: what proves to have it, and
+	// nobody else, is sent the secret. Default: what the file Bootstrap says.
+	Issuer string `json:"issuer,omitempty"`
 	// Bootstrap is the file with the secret for enrolling, which auth-srv left
 	// in its data directory. Default: BootstrapFile in the service's own.
 	Bootstrap string `json:"-"`
@@ -51,11 +53,14 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 			return err
 		}
 	}
-	who, err := e.credentials(ctx, bare)
+	who, err := e.credentials(ctx)
 	if err != nil {
 		return err
 	}
-	opts := []auth.Option{auth.Id(who.ID), auth.Secret(who.Secret), auth.Service(e.Name), auth.Client(bare), auth.Logger(e.Logger), auth.Addresses(e.AuthAddresses...)}
+	if who.Issuer == "" && len(e.AuthAddresses) == 0 {
+		e.Logger.Warn("whoever registers as " + auth.ServiceName + " is sent this service's secret: give it --auth_address, or --auth_bootstrap with auth-srv's file")
+	}
+	opts := []auth.Option{auth.Id(who.ID), auth.Secret(who.Secret), auth.Service(e.Name), auth.Client(bare), auth.Logger(e.Logger), auth.Addresses(e.AuthAddresses...), auth.Fingerprint(who.Issuer), auth.TLS(e.TLS)}
 	if e.DataDir != "" {
 		dir, err := filepath.Abs(e.DataDir)
 		if err != nil {
@@ -68,6 +73,7 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 		return err
 	}
 	e.OnStop(func(context.Context) error { return a.Stop() })
+	e.watchAccount(a)
 	e.awaitKeys(ctx, a)
 	if f, ok := a.(interface{ Following() bool }); ok {
 		e.following = f.Following
@@ -78,6 +84,27 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 	e.judge = guard.JudgeOf(a)
 	e.subscribe = auth.SubscriberWrapper(a)
 	return e.join(auth.ClientWrapper(a))
+}
+
+// watchAccount makes the service unready, and says what to do, while auth-srv does
+// not take its credentials. They may be made good without a restart, by an admin
+// who makes the account again with the secret that the file has.
+func (e *Env) watchAccount(a auth.Auth) {
+	checked, ok := a.(interface{ Account() error })
+	if !ok {
+		return
+	}
+	e.Ready("account", func(context.Context) error {
+		err := checked.Account()
+		switch {
+		case err == nil:
+			return nil
+		case e.Credentials.ID != "":
+			return fmt.Errorf("%w: the account %q was deleted or disabled, or has another secret: correct --auth_id and MICRO_AUTH_SECRET", err, e.Credentials.ID)
+		}
+		return fmt.Errorf("%w: the account %s was deleted or disabled, or has another secret: if it was deleted, remove %s.credentials from the data directory "+
+			"and start again with --auth_bootstrap; else write its secret there", err, e.Name, e.short())
+	})
 }
 
 // keysTimeout bounds how long a start waits for what tokens are verified with.
@@ -109,6 +136,7 @@ func (e *Env) issues(self Issuer) error {
 	e.Client = self.Identify(e.Client)
 	e.authenticate = self.Authenticate
 	e.judge = self.Judge
+	e.identity.Store(&self.Identity)
 	e.subscribe = func(server.SubscriberFunc) server.SubscriberFunc {
 		return func(_ context.Context, msg server.Message) error {
 			return fmt.Errorf("%s: %w", msg.Topic(), rpcerr.ErrUnauthenticated)
@@ -153,21 +181,39 @@ func (e *Env) guardSubscriber(next server.SubscriberFunc) server.SubscriberFunc 
 	return e.subscribe(next)
 }
 
+// bootstrapFile is the file to enrol with, "" if there can be none.
+func (e *Env) bootstrapFile() string {
+	switch {
+	case e.Credentials.Bootstrap != "":
+		return e.Credentials.Bootstrap
+	case e.DataDir != "":
+		return filepath.Join(e.DataDir, BootstrapFile)
+	}
+	return ""
+}
+
 // credentials returns those that were configured, else those of an earlier
 // start, else it enrols and stores what it got.
-func (e *Env) credentials(ctx context.Context, c client.Client) (Credentials, error) {
-	if e.Credentials.ID != "" {
-		return e.Credentials, nil
+func (e *Env) credentials(ctx context.Context) (Credentials, error) {
+	if who := e.Credentials; who.ID != "" {
+		if file := e.bootstrapFile(); who.Issuer == "" && file != "" {
+			b, err := readBootstrap(file)
+			if err != nil && (e.Credentials.Bootstrap != "" || !errors.Is(err, os.ErrNotExist)) {
+				return who, fmt.Errorf("fingerprint of %s: %w", auth.ServiceName, err)
+			}
+			who.Issuer = b.fingerprint
+		}
+		return who, nil
 	}
 	if e.DataDir == "" {
-		return e.enrol(ctx, c)
+		return e.enrol(ctx)
 	}
 	file := filepath.Join(e.DataDir, e.short()+".credentials")
 	stored, err := readCredentials(file)
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
 		return stored, err
 	}
-	got, err := e.enrol(ctx, c)
+	got, err := e.enrol(ctx)
 	if err != nil {
 		return Credentials{}, err
 	}
@@ -176,28 +222,24 @@ func (e *Env) credentials(ctx context.Context, c client.Client) (Credentials, er
 
 // enrol waits for auth-srv until ctx ends: at the first start of a machine the
 // services come up in any order.
-func (e *Env) enrol(ctx context.Context, c client.Client) (Credentials, error) {
-	file := e.Credentials.Bootstrap
+func (e *Env) enrol(ctx context.Context) (Credentials, error) {
+	file := e.bootstrapFile()
 	if file == "" {
-		if e.DataDir == "" {
-			return Credentials{}, ErrNoCredentials
-		}
-		file = filepath.Join(e.DataDir, BootstrapFile)
+		return Credentials{}, ErrNoCredentials
 	}
 	wait := backoff.Backoff{Max: 2 * time.Second}
-	servers := rpc.NewAddrs(e.AuthAddresses...)
-	said := false
+	said := ""
 	for {
-		got, err := enrolOnce(ctx, servers, c, e.Name, file)
+		got, err := e.enrolOnce(ctx, file)
 		if err == nil {
 			return got, nil
 		}
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, rpcerr.ErrUnavailable) {
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, rpcerr.ErrUnavailable) && !errors.Is(err, rpcerr.ErrLimited) {
 			return Credentials{}, fmt.Errorf("enrol at auth-srv: %w", err)
 		}
-		if !said {
+		if why := err.Error(); why != said {
 			e.Logger.Info("waiting for auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses, "error", err)
-			said = true
+			said = why
 		}
 		if wait.Wait(ctx) != nil {
 			return Credentials{}, fmt.Errorf("%w: enrol at auth-srv: %w", ErrNoCredentials, err)
@@ -205,21 +247,45 @@ func (e *Env) enrol(ctx context.Context, c client.Client) (Credentials, error) {
 	}
 }
 
-func enrolOnce(ctx context.Context, servers *rpc.Addrs, c client.Client, id, file string) (Credentials, error) {
-	secret, err := os.ReadFile(file)
+// enrolOnce shows the secret to who proves to be auth-srv, and to nobody else.
+func (e *Env) enrolOnce(ctx context.Context, file string) (Credentials, error) {
+	b, err := readBootstrap(file)
 	if err != nil {
 		return Credentials{}, err
 	}
-	req := &authpb.EnrolRequest{Id: id, Secret: strings.TrimSpace(string(secret))}
+	c, err := e.toIssuer(b.fingerprint)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%s: %w", file, err)
+	}
+	defer c.Close()
+	req := &authpb.EnrolRequest{Id: e.Name, Secret: b.secret}
 	var rsp *authpb.EnrolResponse
-	err = servers.Call(ctx, "enrol", rpc.DefaultTimeout, func(opts ...client.CallOption) (err error) {
+	err = rpc.NewAddrs(e.AuthAddresses...).Call(ctx, "enrol", rpc.DefaultTimeout, func(opts ...client.CallOption) (err error) {
 		rsp, err = authpb.NewAccountService(auth.ServiceName, c).Enrol(ctx, req, opts...)
 		return err
 	})
+	if errors.Is(err, rpcerr.ErrExists) {
+		return Credentials{}, fmt.Errorf("%s has an account: copy the file %s.credentials of the instance that enrolled, or, if it is lost, "+
+			"have an admin delete the account and start again: %w", e.Name, e.short(), err)
+	}
 	if err != nil {
 		return Credentials{}, err
 	}
-	return Credentials{ID: rsp.Account.ClientId, Secret: rsp.Account.ClientSecret}, nil
+	return Credentials{ID: rsp.Account.ClientId, Secret: rsp.Account.ClientSecret, Issuer: b.fingerprint}, nil
+}
+
+// toIssuer returns a client that speaks to auth-srv alone.
+func (e *Env) toIssuer(fingerprint string) (*rpc.Client, error) {
+	conf := clientConfig(e.Config)
+	if fingerprint == "" {
+		if len(e.AuthAddresses) == 0 {
+			return nil, errors.New("it has no second line to know auth-srv by, which the registry shall not decide: copy the file anew, or give --auth_address")
+		}
+		return rpc.NewClient(conf), nil
+	}
+	var err error
+	conf.TLS, err = rpc.Pinned(e.TLS, auth.ServiceName, fingerprint)
+	return rpc.NewClient(conf), err
 }
 
 func readCredentials(file string) (c Credentials, err error) {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,7 @@ type Issuer struct {
 	Authenticate server.HandlerWrapper // of its callers
 	Judge        guard.Judge           // of them, too, before their messages are read
 	Identify     client.Wrapper        // gives its own calls its token
+	Identity     tls.Certificate       // by which it proves who it is
 }
 
 // Config is what the common flags say. Registry and Broker are required, but
@@ -101,6 +103,8 @@ type Env struct {
 	following    func() bool
 	subscribe    server.SubscriberWrapper
 	names        auth.Names
+	identity     atomic.Pointer[tls.Certificate] // of an Issuer
+	prove        bool                            // this service is an Issuer
 }
 
 type check struct {
@@ -167,6 +171,10 @@ func Start(ctx context.Context, b Bootable, c Config) (*Running, error) {
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
 	env.Handle("/metrics", env.metrics.Handler())
 	env.conns = guard.NewConnecting(maxConnsOfHost, maxConns, env.refusedConnection)
+	env.prove = s.Issuer != nil && !c.Insecure
+	if env.prove && c.TLS != nil {
+		c.TLS = env.identified(c.TLS) // of the server; calls are made as the configuration says
+	}
 	env.Server = newServer(s.Name, uuid.NewString(), c, env.newGuard(),
 		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber},
 		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)

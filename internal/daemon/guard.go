@@ -49,7 +49,11 @@ func (e *Env) listen() error {
 	if err != nil {
 		return err
 	}
-	if err := e.Server.Init(mgrpc.Listener(e.conns.Listener(l))); err != nil {
+	bounded := e.conns.Listener(l)
+	if e.prove && e.TLS == nil {
+		bounded = &bilingual{bounded, e.identified(nil)}
+	}
+	if err := e.Server.Init(mgrpc.Listener(bounded)); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	if err := e.Server.Start(); err != nil {

@@ -104,6 +104,9 @@ func (r *Renewer[T]) Peek() (T, bool) {
 	return s.value, s.good()
 }
 
+// Err returns the error of the last fetch, nil while it went well.
+func (r *Renewer[T]) Err() error { return r.state.Load().err }
+
 func (s *state[T]) good() bool { return !s.until.IsZero() && time.Now().Before(s.until) }
 
 // Renew asks for a new value because the one at hand was found to be no good.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -33,6 +33,7 @@ func (h *accountHandler) Create(ctx context.Context, req *pb.CreateRequest, rsp 
 		return refuse(err)
 	}
 	rsp.Account, err = h.create(ctx, req.Account)
+	h.audit(ctx, "account created", req.Account.Id, err)
 	return refuse(err)
 }
 
@@ -110,6 +111,7 @@ func (h *accountHandler) Update(ctx context.Context, req *pb.UpdateRequest, rsp 
 	if err != nil {
 		return refuse(err)
 	}
+	h.audit(ctx, "account updated: "+strings.Join(req.Fields, ", "), req.Account.Id, nil)
 	rsp.Account = wireRecord(a)
 	return refuse(h.feed.refresh(ctx))
 }
@@ -154,6 +156,7 @@ func (h *accountHandler) Delete(ctx context.Context, req *pb.DeleteRequest, _ *p
 	if err := h.store.DeleteAccount(ctx, req.Id, now()+1, h.feed.lastExpiry(time.Now())); err != nil {
 		return refuse(err)
 	}
+	h.audit(ctx, "account deleted", req.Id, nil)
 	return refuse(h.feed.refresh(ctx))
 }
 
@@ -172,31 +175,44 @@ func (h *accountHandler) Search(ctx context.Context, req *pb.SearchRequest, rsp 
 	return nil
 }
 
-// platformPrefix begins the ids that may enrol.
-const platformPrefix = "go.micro.srv."
+// enrollable are the platform's services but this one, which may enrol.
+func enrollable() []string {
+	return []string{"config", "db", "discovery", "event", "monitor", "router", "trace"}
+}
 
-// Enrol implements pb.AccountHandler.
+// Enrol implements pb.AccountHandler. No number of wrong secrets is too many:
+// none can be guessed, and looking at one costs nothing.
 func (h *accountHandler) Enrol(ctx context.Context, req *pb.EnrolRequest, rsp *pb.EnrolResponse) error {
-	who := pair{"Account.Enrol", peerHost(ctx)}
-	if h.clients.limited(who, time.Now()) {
-		return refuse(errGuessing)
-	}
 	want, err := h.store.Setting(ctx, settingBootstrap)
 	if err != nil {
 		return refuse(err)
 	}
 	if want == "" || subtle.ConstantTimeCompare([]byte(digest(req.Secret)), []byte(want)) != 1 {
-		h.clients.count(who, 1, time.Now())
 		return refuse(fmt.Errorf("%w: wrong bootstrap secret", rpcerr.ErrUnauthenticated))
 	}
-	if !strings.HasPrefix(req.Id, platformPrefix) || len(req.Id) == len(platformPrefix) || !identifier(req.Id) || req.Id == auth.ServiceName {
-		return refuse(rpcerr.Invalid("id", "want the name of a platform service, %s...", platformPrefix))
+	if short, ok := strings.CutPrefix(req.Id, policy.PlatformPrefix); !ok || !slices.Contains(enrollable(), short) {
+		return refuse(rpcerr.Invalid("id", "want %s and one of %s", policy.PlatformPrefix, strings.Join(enrollable(), ", ")))
 	}
 	rsp.Account, err = h.create(ctx, &pb.Record{
 		Id: req.Id, ClientId: req.Id, Type: "service", Scopes: []string{ScopeService}, Roles: []string{RolePlatform},
 	})
+	h.audit(ctx, "account enrolled", req.Id, err)
 	return refuse(err)
 }
 
+// audit logs who changed which account, and from where. Without a caller it was
+// who has the bootstrap secret.
+func (h *accountHandler) audit(ctx context.Context, what, id string, err error) {
+	by := "bootstrap"
+	if c, ok := callerClaims(ctx); ok {
+		by = c.Subject
+	}
+	if err != nil {
+		h.feed.log.Warn("refused: an "+what, "account", id, "by", by, "from", peerHost(ctx), "error", err)
+		return
+	}
+	h.feed.log.Info(what, "account", id, "by", by, "from", peerHost(ctx))
+}
+
 // RolePlatform is the role of platform services that enrolled, for policies.
-const RolePlatform = "platform"
+const RolePlatform = policy.PlatformRole

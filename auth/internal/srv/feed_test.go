@@ -261,7 +261,8 @@ func TestFirstStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.TrimSpace(string(text))
+		first, _, _ := strings.Cut(string(text), "\n")
+		return first
 	}
 	admin, enrol := read(authsrv.AdminFile), read(authsrv.BootstrapFile)
 	if read("auth.db"); len(admin) < 32 || len(enrol) < 32 || admin == enrol {

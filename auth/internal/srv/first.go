@@ -2,6 +2,7 @@ package srv
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +15,8 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// The files of a first start, in the data directory, each with one line: a
-// secret. Their mode is 0600.
+// The files of a first start, in the data directory. Their first line is a secret,
+// their mode is 0600.
 const (
 	// AdminFile is of the account "admin".
 	AdminFile = "auth-admin"
@@ -26,7 +27,11 @@ const (
 // AdminID is the account, and the client id, that a first start makes.
 const AdminID = "admin"
 
-const settingBootstrap = "bootstrap"
+// The settings that a first start makes.
+const (
+	settingBootstrap = "bootstrap"
+	settingIdentity  = "identity" // the key that this service is known by, PKCS 8, PEM
+)
 
 // first is what a first start needs.
 type first struct {
@@ -55,11 +60,15 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 	if err != nil {
 		return err
 	}
-	undo, err := f.write()
+	key, err := newPrivateKey()
+	if err != nil {
+		return err
+	}
+	undo, err := f.write(key)
 	if err != nil {
 		return errors.Join(err, undo())
 	}
-	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap)})
+	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key})
 	if errors.Is(err, rpcerr.ErrExists) { // another instance was faster
 		return undo()
 	}
@@ -82,7 +91,7 @@ func (f first) tell() {
 }
 
 // write leaves the secrets in files and returns what removes these.
-func (f first) write() (undo func() error, err error) {
+func (f first) write(key string) (undo func() error, err error) {
 	if f.dir == "" {
 		return func() error { return nil }, nil
 	}
@@ -91,7 +100,20 @@ func (f first) write() (undo func() error, err error) {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return undo, fmt.Errorf("data directory: %w", err)
 	}
-	return undo, errors.Join(writeSecret(admin, f.admin), writeSecret(bootstrap, f.bootstrap))
+	_, fingerprint, err := identityOf(key)
+	if err != nil {
+		return undo, err
+	}
+	return undo, errors.Join(writeSecret(admin, f.admin+"\n"), writeSecret(bootstrap, daemon.Bootstrap(f.bootstrap, fingerprint)))
+}
+
+// identityOf returns by what this service proves who it is.
+func identityOf(key string) (tls.Certificate, string, error) {
+	private, err := parseKey(key)
+	if err != nil {
+		return tls.Certificate{}, "", fmt.Errorf("identity: %w", err)
+	}
+	return daemon.Certify(private)
 }
 
 func remove(path string) error {
@@ -102,8 +124,8 @@ func remove(path string) error {
 }
 
 // writeSecret replaces a file by one that nobody else could ever read.
-func writeSecret(path, secret string) error {
-	if err := atomicfile.Write(path, []byte(secret+"\n")); err != nil {
+func writeSecret(path, text string) error {
+	if err := atomicfile.Write(path, []byte(text)); err != nil {
 		return fmt.Errorf("leave a secret: %w", err)
 	}
 	return nil

@@ -281,8 +281,10 @@ func TestEnrol(t *testing.T) {
 		code       int32
 	}{
 		"twice":          {"go.micro.srv.trace", bootstrap, 409},
-		"wrong secret":   {"go.micro.srv.log", "wrong", 401},
-		"no secret":      {"go.micro.srv.log", "", 401},
+		"wrong secret":   {"go.micro.srv.config", "wrong", 401},
+		"no secret":      {"go.micro.srv.config", "", 401},
+		"made up":        {"go.micro.srv.evil", bootstrap, 400},
+		"below one":      {"go.micro.srv.trace.kv", bootstrap, 400},
 		"not ours":       {"com.example.shop", bootstrap, 400},
 		"prefix alone":   {"go.micro.srv.", bootstrap, 400},
 		"auth-srv":       {"go.micro.srv.auth", bootstrap, 400},

@@ -34,18 +34,22 @@ type keyPair struct {
 	pair ed25519.PrivateKey
 }
 
-// newSigningKey makes an Ed25519 key.
-func newSigningKey(slot int64, starts time.Time) (signingKey, error) {
+// newPrivateKey makes an Ed25519 key.
+func newPrivateKey() (string, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return signingKey{}, err
+		return "", err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return signingKey{}, err
+		return "", err
 	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	return signingKey{slot: slot, kid: uuid.NewString(), private: string(text), starts: starts}, nil
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
+}
+
+func newSigningKey(slot int64, starts time.Time) (signingKey, error) {
+	private, err := newPrivateKey()
+	return signingKey{slot: slot, kid: uuid.NewString(), private: private, starts: starts}, err
 }
 
 func newKeyset(stored []signingKey, issuer string) (*keyset, error) {

@@ -2,6 +2,7 @@ package srv
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"sync"
 	"time"
@@ -32,8 +33,8 @@ const maxOwn = 16
 
 // self returns what authenticates callers and gives this service's own calls,
 // those of its registry, a token.
-func (f *feed) self() daemon.Issuer {
-	return daemon.Issuer{Authenticate: f.guard, Judge: f.judge, Identify: auth.ClientWrapper(&self{feed: f})}
+func (f *feed) self(identity tls.Certificate) daemon.Issuer {
+	return daemon.Issuer{Identity: identity, Authenticate: f.guard, Judge: f.judge, Identify: auth.ClientWrapper(&self{feed: f})}
 }
 
 // Token implements auth.Auth.

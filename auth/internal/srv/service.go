@@ -53,6 +53,7 @@ type settings struct {
 	httpAddress     string
 	refreshLifetime time.Duration
 	feed            *feed // once started
+	identity        tls.Certificate
 }
 
 // Service returns the service for daemon.Main.
@@ -75,7 +76,7 @@ func newService(c Config) daemon.Service {
 		Usage:  "keeps accounts and policies, and gives and revokes tokens by OAuth 2",
 		Flags:  s.flags(),
 		Start:  s.start,
-		Issuer: func() daemon.Issuer { return s.feed.self() },
+		Issuer: func() daemon.Issuer { return s.feed.self(s.identity) },
 	}
 }
 
@@ -175,7 +176,13 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	if err := begin.begin(ctx, store, hasher); err != nil {
 		return fmt.Errorf("first start: %w", err)
 	}
-	var err error
+	key, err := store.Setting(ctx, settingIdentity)
+	if err != nil {
+		return err
+	}
+	if s.identity, _, err = identityOf(key); err != nil {
+		return err
+	}
 	s.feed, err = newFeed(ctx, store, env.Logger, s.Issuer, rotation{s.KeyRotation, s.TokenLifetime})
 	if err != nil {
 		return err

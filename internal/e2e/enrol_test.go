@@ -1,0 +1,171 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go-micro.dev/v6/server"
+	mgrpc "go-micro.dev/v6/server/grpc"
+
+	"github.com/micro/go-platform/auth"
+	authpb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpctest"
+	"github.com/micro/go-platform/trace"
+	tracesrv "github.com/micro/go-platform/trace/srv"
+)
+
+// pretenderAccount and pretenderOauth2 are of somebody who registered as
+// go.micro.srv.auth. They count what they are sent.
+type pretenderAccount struct {
+	authpb.AccountHandler
+	called *atomic.Int32
+}
+
+func (p *pretenderAccount) Enrol(context.Context, *authpb.EnrolRequest, *authpb.EnrolResponse) error {
+	p.called.Add(1)
+	return nil
+}
+
+type pretenderOauth2 struct {
+	authpb.Oauth2Handler
+	called *atomic.Int32
+}
+
+func (p *pretenderOauth2) Token(context.Context, *authpb.TokenRequest, *authpb.TokenResponse) error {
+	p.called.Add(1)
+	return nil
+}
+
+// Attack: whoever can write to the registry registers as go.micro.srv.auth, in
+// plain text or over TLS with a key of its own, to be sent the secret that services
+// enrol with, and then those that they have.
+func TestSecretsGoToAuthSrvAlone(t *testing.T) {
+	forged := &tls.Config{Certificates: []tls.Certificate{rpctest.NewAuthority(t).Pair("127.0.0.1", time.Now().Add(time.Hour))}}
+	for name, opts := range map[string][]server.Option{"plain": nil, "TLS": {mgrpc.AuthTLS(forged)}} {
+		t.Run(name, func(t *testing.T) {
+			net, secure := secured(t)
+			called := new(atomic.Int32)
+			for range 2 {
+				s := net.Server(rpctest.GRPC, auth.ServiceName, opts...)
+				if err := errors.Join(authpb.RegisterAccountHandler(s, &pretenderAccount{called: called}), authpb.RegisterOauth2Handler(s, &pretenderOauth2{called: called})); err != nil {
+					t.Fatal(err)
+				}
+				net.Start(s)
+			}
+			for range 3 { // the first call goes to any of them
+				running := net.Boot(tracesrv.New(), secure)
+				if err := running.Stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := called.Load(); n != 0 {
+				t.Errorf("secrets were sent to somebody else %d times", n)
+			}
+		})
+	}
+}
+
+// An account that is gone, or has another secret, is noticed by the service that
+// runs with it and by one that starts, which say what to do.
+func TestAServiceNoticesThatItsAccountIsGone(t *testing.T) {
+	net, secure := secured(t)
+	dir := t.TempDir()
+	var issuer daemon.Config
+	secure(&issuer)
+	boot := func() *daemon.Running {
+		t.Helper()
+		return net.Boot(tracesrv.New(), secure, func(c *daemon.Config) {
+			c.AdminAddr, c.DataDir = "127.0.0.1:0", dir
+			c.Credentials.Bootstrap = filepath.Join(issuer.DataDir, daemon.BootstrapFile)
+		})
+	}
+	_, authed := admin(t, net, secure, rpctest.GRPC)
+	accounts := authpb.NewAccountService(auth.ServiceName, authed)
+	running := boot()
+	rpctest.Eventually(t, "it is ready", func() bool { return readiness(t, running) == "ready" })
+	if _, err := accounts.Update(context.Background(), &authpb.UpdateRequest{
+		Account: &authpb.Record{Id: trace.ServiceName, ClientSecret: "another secret"}, Fields: []string{"client_secret"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	told := func(r *daemon.Running) func() bool {
+		return func() bool {
+			said := readiness(t, r)
+			return strings.HasPrefix(said, "account: ") && strings.Contains(said, "remove trace.credentials")
+		}
+	}
+	rpctest.Eventually(t, "its secret was changed", told(running))
+	if _, err := accounts.Delete(context.Background(), &authpb.DeleteRequest{Id: trace.ServiceName}); err != nil {
+		t.Fatal(err)
+	}
+	if err := running.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	running = boot()
+	rpctest.Eventually(t, "its account was deleted", told(running))
+	if err := running.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// The way back.
+	if err := os.Remove(filepath.Join(dir, "trace.credentials")); err != nil {
+		t.Fatal(err)
+	}
+	running = boot()
+	rpctest.Eventually(t, "it has enrolled again", func() bool { return readiness(t, running) == "ready" })
+}
+
+// readiness returns what /readyz says.
+func readiness(t *testing.T, r *daemon.Running) string {
+	t.Helper()
+	rsp, err := http.Get("http://" + r.AdminAddress() + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rsp.Body.Close() }() // it was read
+	defer http.DefaultClient.CloseIdleConnections()
+	text, err := io.ReadAll(rsp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// A further instance takes the file of the first; without it, it is told to.
+func TestInstancesShareAnAccount(t *testing.T) {
+	net, secure := secured(t)
+	var issuer daemon.Config
+	secure(&issuer)
+	net.Boot(tracesrv.New(), secure)
+	elsewhere := daemon.Config{
+		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, DataDir: t.TempDir(),
+		Credentials: daemon.Credentials{Bootstrap: filepath.Join(issuer.DataDir, daemon.BootstrapFile)},
+	}
+	_, err := daemon.Start(context.Background(), tracesrv.New(), elsewhere)
+	if err == nil || !strings.Contains(err.Error(), "copy the file trace.credentials") || !strings.Contains(err.Error(), "delete the account") {
+		t.Fatalf("a second instance: %v", err)
+	}
+	shared, err := os.ReadFile(filepath.Join(issuer.DataDir, "trace.credentials"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(elsewhere.DataDir, "trace.credentials"), shared, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second, err := daemon.Start(context.Background(), tracesrv.New(), elsewhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Stop(); err != nil {
+		t.Error(err)
+	}
+}
