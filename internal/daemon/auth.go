@@ -169,7 +169,8 @@ func (e *Env) enrol(ctx context.Context, c client.Client) (Credentials, error) {
 	}
 	wait := backoff.Backoff{Max: 2 * time.Second}
 	servers := rpc.NewAddrs(e.AuthAddresses...)
-	said := false
+	waiting := e.Waiting("auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses)
+	defer waiting.Over()
 	for {
 		got, err := enrolOnce(ctx, servers, c, e.Name, file)
 		if err == nil {
@@ -178,10 +179,7 @@ func (e *Env) enrol(ctx context.Context, c client.Client) (Credentials, error) {
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, rpcerr.ErrUnavailable) {
 			return Credentials{}, fmt.Errorf("enrol at auth-srv: %w", err)
 		}
-		if !said {
-			e.Logger.Info("waiting for auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses, "error", err)
-			said = true
-		}
+		waiting.Tell(err)
 		if wait.Wait(ctx) != nil {
 			return Credentials{}, fmt.Errorf("%w: enrol at auth-srv: %w", ErrNoCredentials, err)
 		}

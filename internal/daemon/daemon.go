@@ -33,6 +33,8 @@ type Service struct {
 	Name  string     // as registered: "go.micro.srv.trace"
 	Usage string     // one line for --help
 	Flags []cli.Flag // beside the common ones; their values go to Destinations
+	// Check, if not nil, judges the flags before anything is waited for.
+	Check func(env *Env) error
 	// Registry, when set, makes the registry that the service itself is. It is
 	// used when no other was named.
 	Registry func() registry.Registry
@@ -67,8 +69,10 @@ type Config struct {
 	Advertise   string // to register when it differs from Address
 	AdminAddr   string // of /healthz, /readyz and /metrics; empty: none
 	DatabaseURL string // see sqlstore.Open; empty: a SQLite file in DataDir
-	DataDir     string // for files; empty: the service keeps nothing on disk
-	TLS         *tls.Config
+	// DatabaseWait is how long a start waits for a database that is away.
+	DatabaseWait time.Duration
+	DataDir      string // for files; empty: the service keeps nothing on disk
+	TLS          *tls.Config
 	// DialTLS is asked before each connection to another service; nil: TLS is used.
 	DialTLS     func() *tls.Config
 	Insecure    bool        // serve callers that are not authenticated
@@ -78,6 +82,8 @@ type Config struct {
 	RegisterInterval time.Duration // default DefaultRegisterInterval
 	Version          string
 	Logger           *slog.Logger
+
+	lost *sink // what Logger writes to, nil: it is not ours
 }
 
 // Env is what a Service finds when it starts.
@@ -90,7 +96,8 @@ type Env struct {
 	Done <-chan struct{}
 
 	stops   []func(context.Context) error
-	checks  []check
+	state   *state
+	work    *work
 	admin   *http.ServeMux
 	metrics *prometheus.Metrics
 
@@ -117,7 +124,7 @@ func (e *Env) OnStop(f func(context.Context) error) { e.stops = append(e.stops, 
 
 // Ready adds a condition to /readyz.
 func (e *Env) Ready(name string, fn func(context.Context) error) {
-	e.checks = append(e.checks, check{name, fn})
+	e.state.add(check{name, fn})
 }
 
 // Handle adds an HTTP handler to the admin address.
@@ -162,12 +169,15 @@ func Start(ctx context.Context, b Bootable, c Config) (*Running, error) {
 	caller := rpc.NewClient(clientConfig(c))
 	life, cancel := context.WithCancel(context.Background())
 	env := &Env{Config: c, Name: s.Name, Client: caller, Done: life.Done(), admin: http.NewServeMux()}
+	env.state = &state{}
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
-	env.Handle("/metrics", env.metrics.Handler())
+	env.work = newWork(c.Logger, env.metrics)
+	env.Ready("work", env.work.err)
+	env.Handle("/metrics", env.serveMetrics(env.metrics.Handler()))
 	env.conns = guard.NewConnecting(maxConnsOfHost, maxConns, env.refusedConnection)
 	env.Server = newServer(s.Name, uuid.NewString(), c, env.newGuard(),
-		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber},
-		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)
+		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber, env.watchSubscriber},
+		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard, env.watchHandler)
 	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
 
 	r := &Running{env: env, cancel: cancel}
@@ -182,9 +192,19 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.env.metrics.Start(); err != nil {
 		return err
 	}
+	if s.Check != nil {
+		if err := s.Check(r.env); err != nil {
+			return usageError{err}
+		}
+	}
 	if err := canListen(r.env.Address); err != nil { // it would turn out when all it waits for is there
 		return err
 	}
+	admin, err := serveAdmin(r.env) // which says what is waited for
+	if err != nil {
+		return err
+	}
+	r.admin = admin
 	if err := r.authenticated(ctx, s); err != nil {
 		return err
 	}
@@ -196,9 +216,8 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := registered(ctx, r.env, s.Issuer != nil); err != nil {
 		return err
 	}
-	admin, err := serveAdmin(r.env)
-	r.admin = admin
-	return err
+	r.env.state.serving()
+	return nil
 }
 
 func canListen(address string) error {

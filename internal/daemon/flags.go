@@ -34,6 +34,7 @@ type flags struct {
 	address, advertise        string
 	admin                     string
 	databaseURL, dataDir      string
+	databaseWait              time.Duration
 	insecure                  bool
 	credentials               Credentials
 	authAddress               string
@@ -62,6 +63,7 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("server_advertise", "", "`HOST:PORT` to register when others reach the service at another address", &f.advertise),
 		text("admin_address", "", "`HOST:PORT` of /healthz, /readyz and /metrics; none when empty", &f.admin),
 		text("database_url", "", "`URL` of the database, sqlite:///path/file.db or mysql://user:password@host:3306/name; a file in data_dir when empty", &f.databaseURL),
+		&cli.DurationFlag{Name: "database_wait", Value: DefaultDatabaseWait, Usage: "how long a start waits for a database that is away; 0: not at all", Destination: &f.databaseWait, EnvVars: []string{"MICRO_DATABASE_WAIT"}},
 		text("data_dir", defaultDataDir(), "`DIR` for the service's files", &f.dataDir),
 		&cli.BoolFlag{Name: "insecure", Usage: "serve callers that are not authenticated", Destination: &f.insecure, EnvVars: []string{"MICRO_INSECURE"}},
 		text("auth_address", "", "`HOST:PORT,...` of auth-srv, where the registry shall not be asked for it or wants a token first, as a discovery-srv", &f.authAddress),
@@ -84,7 +86,8 @@ func defaultDataDir() string {
 }
 
 func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
-	log, err := newLogger(stderr, f.logLevel)
+	out := &sink{to: stderr}
+	log, err := newLogger(out, f.logLevel)
 	if err != nil {
 		return Config{}, err
 	}
@@ -95,6 +98,9 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	authAddresses, err := addresses("auth_address", f.authAddress)
 	if err != nil {
 		return Config{}, err
+	}
+	if f.databaseWait < 0 {
+		return Config{}, usageError{fmt.Errorf("--database_wait %v: want 0 or more", f.databaseWait)}
 	}
 	if f.registerInterval < minRegisterInterval || f.registerInterval > maxRegisterInterval {
 		return Config{}, usageError{fmt.Errorf("--register_interval %v: want %v to %v", f.registerInterval, minRegisterInterval, maxRegisterInterval)}
@@ -108,14 +114,14 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 		return Config{}, err
 	}
 	if err := brk.Connect(); err != nil {
-		return Config{}, fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err)
+		return Config{}, redacted{fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err)}
 	}
 	return Config{
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
-		DatabaseURL: f.databaseURL, DataDir: f.dataDir,
+		DatabaseURL: f.databaseURL, DatabaseWait: f.databaseWait, DataDir: f.dataDir,
 		TLS: tlsConfig, DialTLS: dial, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
-		RegisterInterval: f.registerInterval, Version: version(), Logger: log,
+		RegisterInterval: f.registerInterval, Version: version(), Logger: log, lost: out,
 	}, nil
 }
 

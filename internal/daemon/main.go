@@ -18,14 +18,19 @@ import (
 	"go-micro.dev/v6/registry"
 )
 
-// StartTimeout bounds a start, registration and migrations included.
+// StartTimeout bounds a start, registration and migrations included, beside the
+// wait for a database.
 const StartTimeout = time.Minute
+
+// DefaultDatabaseWait is how long a service waits for its database to come.
+const DefaultDatabaseWait = 10 * time.Minute
 
 // Main runs the service until SIGINT or SIGTERM and returns the exit code: 0
 // after a clean stop, 1 after an error, 2 for wrong usage.
 func Main(b Bootable) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	outliveReaders()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return Run(ctx, b, os.Args, os.Stdout, os.Stderr)
 }
@@ -78,7 +83,7 @@ func (f *flags) serve(ctx context.Context, s Service, stderr io.Writer) error {
 		return err
 	}
 	defer takeStrays(c.Logger)()
-	starting, cancel := context.WithTimeout(ctx, StartTimeout)
+	starting, cancel := context.WithTimeout(ctx, StartTimeout+f.databaseWait)
 	defer cancel()
 	running, err := Start(starting, s, c)
 	if err != nil {
