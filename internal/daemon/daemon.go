@@ -21,6 +21,7 @@ import (
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/micro/go-platform/auth/guard"
 	"github.com/micro/go-platform/internal/rpc"
@@ -73,8 +74,8 @@ type Config struct {
 	DatabaseWait time.Duration
 	DataDir      string // for files; empty: the service keeps nothing on disk
 	TLS          *tls.Config
-	// DialTLS is asked before each connection to another service; nil: TLS is used.
-	DialTLS     func() *tls.Config
+	// DialTLS is for connections to other services, TLS unless given.
+	DialTLS     credentials.TransportCredentials
 	Insecure    bool        // serve callers that are not authenticated
 	Credentials Credentials // of the service at auth-srv
 	// AuthAddresses are the "host:port" of auth-srvs; empty: they are looked up.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"go-micro.dev/v6/registry/etcd"
 	natsregistry "go-micro.dev/v6/registry/nats"
 
+	"github.com/micro/go-platform/auth/certs"
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/etcdreg"
 	"github.com/micro/go-platform/internal/memreg"
@@ -91,7 +91,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	tlsConfig, dial, err := f.tlsConfig(log)
+	files, err := f.certificates(log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -105,7 +105,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if f.registerInterval < minRegisterInterval || f.registerInterval > maxRegisterInterval {
 		return Config{}, usageError{fmt.Errorf("--register_interval %v: want %v to %v", f.registerInterval, minRegisterInterval, maxRegisterInterval)}
 	}
-	reg, err := f.newRegistry(s, dial, log)
+	reg, err := f.newRegistry(s, files, log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -116,13 +116,17 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if err := brk.Connect(); err != nil {
 		return Config{}, redacted{fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err)}
 	}
-	return Config{
+	c := Config{
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
 		DatabaseURL: f.databaseURL, DatabaseWait: f.databaseWait, DataDir: f.dataDir,
-		TLS: tlsConfig, DialTLS: dial, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
+		Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
 		RegisterInterval: f.registerInterval, Version: version(), Logger: log, lost: out,
-	}, nil
+	}
+	if files != nil {
+		c.TLS, c.DialTLS = files.Server(), files.Credentials()
+	}
+	return c, nil
 }
 
 // platform is the registry that discovery-srv is.
@@ -130,7 +134,7 @@ const platform = "platform"
 
 // newRegistry returns the registry that the flags name. That of a service which
 // is a registry is the service.
-func (f *flags) newRegistry(s Service, dial func() *tls.Config, log *slog.Logger) (registry.Registry, error) {
+func (f *flags) newRegistry(s Service, files *certs.Certificates, log *slog.Logger) (registry.Registry, error) {
 	switch {
 	case f.registry != platform:
 		return NewRegistry(f.registry, f.registryAddress)
@@ -139,7 +143,7 @@ func (f *flags) newRegistry(s Service, dial func() *tls.Config, log *slog.Logger
 		if err != nil {
 			return nil, err
 		}
-		return newPlatform(all, dial, f.registerInterval, log), nil
+		return newPlatform(all, files, f.registerInterval, log), nil
 	case f.registryAddress != "":
 		return nil, usageError{errors.New("--registry_address: this service is the registry itself; others are named by --peers")}
 	case !f.insecure && f.authAddress == "":

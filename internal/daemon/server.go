@@ -27,7 +27,7 @@ func clientConfig(c Config) rpc.Config {
 		Registry: c.Registry,
 		Broker:   membroker.Shared(c.Broker),
 		TLS:      c.TLS,
-		Renewed:  c.DialTLS,
+		Creds:    c.DialTLS,
 		Logger:   microlog.New(c.Logger),
 	}
 }
