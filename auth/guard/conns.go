@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 )
 
-// Connecting bounds the connections that make no calls: those of one host, and
-// of all. When there are too many the oldest idle one is closed for the newest,
-// so that who opens a thousand and leaves them shuts nobody out, not even
-// another caller from the same host. Those at work are closed for nobody: once
-// they alone are too many a new one is closed.
+// Connecting bounds connections: those of one host, and all. A quarter of them
+// may be idle. When there are too many the oldest idle one is closed for the
+// newest, so that who opens a thousand and leaves them shuts nobody out, not
+// even another caller from the same host. Those at work are closed for nobody:
+// once they alone are too many a new one is closed.
 type Connecting struct {
 	host, all int
 	closed    func() // called for each that is closed; nil: nobody is told
@@ -34,8 +34,8 @@ func NewConnecting(host, all int, closed func()) *Connecting {
 }
 
 // Listener bounds what l accepts. On a grpc server with a Guard a connection is
-// at work for good from the first call that was let in; on an HTTP server State
-// says when it is.
+// at work for good from the first call with a good token, before that while it
+// has calls; on an HTTP server State says when it is.
 func (c *Connecting) Listener(l net.Listener) net.Listener { return &listener{l, c} }
 
 // State is for http.Server's ConnState.
@@ -73,7 +73,8 @@ type conn struct {
 	inHost  *list.Element
 	working bool
 	gone    bool
-	used    atomic.Bool // a call was let in: it is at work for good
+	used    atomic.Bool  // a call had a good token: it is at work for good
+	calls   atomic.Int64 // of strangers
 }
 
 // address is how a guard finds the connection of a call.
@@ -93,10 +94,25 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// markUsed says that a call of a connection was let in.
-func markUsed(at net.Addr) {
-	if a, ok := at.(*address); ok && !a.conn.used.Swap(true) {
-		a.conn.work(true)
+// began says that a call of a connection was let in. One with a good token makes
+// it be at work for good.
+func began(at net.Addr, stranger bool) {
+	a, ok := at.(*address)
+	if !ok {
+		return
+	}
+	if stranger {
+		a.conn.calls.Add(1)
+	} else if a.conn.used.Swap(true) {
+		return
+	}
+	a.conn.work(true)
+}
+
+// over says that a call of a stranger is.
+func over(at net.Addr) {
+	if a, ok := at.(*address); ok && a.conn.calls.Add(-1) == 0 && !a.conn.used.Load() {
+		a.conn.work(false)
 	}
 }
 
@@ -113,9 +129,9 @@ func (c *Connecting) admit(nc net.Conn) net.Conn {
 	made.rest()
 	var over *conn
 	switch {
-	case made.whose.idle.Len()+made.whose.working > c.host:
+	case crowded(made.whose.idle.Len(), made.whose.working, c.host):
 		over = made.whose.idle.Front().Value.(*conn)
-	case c.idle.Len()+c.working > c.all:
+	case crowded(c.idle.Len(), c.working, c.all):
 		over = c.idle.Front().Value.(*conn)
 	}
 	if over != nil {
@@ -130,6 +146,8 @@ func (c *Connecting) admit(nc net.Conn) net.Conn {
 	}
 	return made
 }
+
+func crowded(idle, working, most int) bool { return idle+working > most || idle > (most+3)/4 }
 
 // rest makes c the youngest idle one. It needs the lock.
 func (c *conn) rest() {

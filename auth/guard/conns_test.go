@@ -71,7 +71,7 @@ func TestIdleConnectionsShutNobodyOut(t *testing.T) {
 	if err := <-slow; err != nil {
 		t.Errorf("a request at work was cut off: %v", err)
 	}
-	if n := closed.Load(); n < 180 || n > 192 {
+	if n := closed.Load(); n < 195 || n > 206 { // five may be idle
 		t.Errorf("%d connections were closed", n)
 	}
 	if err := s.Close(); err != nil {

@@ -138,9 +138,8 @@ func (g *Guard) arrive(ctx context.Context, info *tap.Info) (context.Context, er
 	if !c.share.open(g.budgets, at, c.account, c.stranger) {
 		return nil, g.refuse(errInFlight)
 	}
-	if !c.stranger {
-		markUsed(at)
-	}
+	began(at, c.stranger)
+	c.counted = c.stranger
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, callKey{}, c))
 	// A call whose deadline passes at this moment never reaches intercept.
 	c.forget = context.AfterFunc(ctx, c.end)
@@ -175,6 +174,7 @@ type call struct {
 	account  string
 	stranger bool // may call this without a token
 	pending  bool // not judged yet
+	counted  bool // among the strangers' calls of its connection
 	share    share
 	cancel   context.CancelFunc
 	forget   func() bool // reports whether it kept the call from being ended with its context
@@ -220,13 +220,16 @@ func (c *call) settle(ctx context.Context) error {
 		return errInFlight
 	}
 	if !c.stranger {
-		markUsed(at)
+		began(at, false)
 	}
 	return nil
 }
 
 func (c *call) end() {
 	if c.ended.CompareAndSwap(false, true) {
+		if c.counted {
+			over(c.share.at)
+		}
 		c.share.close()
 		c.cancel()
 	}

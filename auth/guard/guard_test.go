@@ -310,3 +310,32 @@ type addr string
 
 func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
+
+// What the guard costs a call, beside the wrapper that judges it again.
+func BenchmarkCall(b *testing.B) {
+	a := memory.NewAuth(name)
+	if err := a.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = a.Stop() }() // it cannot fail
+	for _, c := range []struct {
+		name string
+		opts []server.Option
+	}{
+		{"plain", nil},
+		{"guarded", []server.Option{guard.ServerOption(a)}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			n := rpctest.New(b)
+			n.Serve(rpctest.GRPC, name, append(c.opts, server.WrapHandler(auth.HandlerWrapper(a)))...)
+			svc := echo.NewEchoService(name, n.Client(rpctest.GRPC, auth.ClientWrapper(a)))
+			req := &echo.Request{Text: "hi"}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := svc.Call(b.Context(), req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/guard"
 	"github.com/micro/go-platform/auth/guard/guardtest"
 	authpb "github.com/micro/go-platform/auth/proto"
 	authsrv "github.com/micro/go-platform/auth/srv"
@@ -278,11 +279,31 @@ func TestFaultFloods(t *testing.T) {
 				t.Logf("%-40s %5d calls, p50 %v, p99 %v, peak %d MB", f.name, len(took),
 					took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond), at.status(t, "VmHWM")>>20)
 			}
+			for _, reason := range []string{guard.Unauthenticated, guard.Bytes, guard.Connections} {
+				if body := metricsOf(t, at); !strings.Contains(body, `_srv_refused{reason="`+reason+`"} `) {
+					t.Errorf("its metrics do not tell of %q", reason)
+				}
+			}
 			if peak := at.status(t, "VmHWM"); peak > mostMemory*raceFactor {
 				t.Errorf("it took %d MB", peak>>20)
 			}
 		})
 	}
+}
+
+func metricsOf(t *testing.T, at *running) string {
+	t.Helper()
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	rsp, err := c.Get("http://" + at.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rsp.Body.Close() }() // it was read
+	body, err := io.ReadAll(rsp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // held floods over four connections, and a method that is open without a token

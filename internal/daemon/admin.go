@@ -62,9 +62,14 @@ func (e *Env) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	for _, c := range e.checks {
+	checks, err := e.state.get()
+	if err != nil {
+		http.Error(w, withoutPlaces(err.Error()), http.StatusServiceUnavailable)
+		return
+	}
+	for _, c := range checks {
 		if err := c.fn(ctx); err != nil {
-			http.Error(w, c.name+": "+err.Error(), http.StatusServiceUnavailable)
+			http.Error(w, c.name+": "+withoutPlaces(err.Error()), http.StatusServiceUnavailable)
 			return
 		}
 	}

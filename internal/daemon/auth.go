@@ -228,7 +228,8 @@ func (e *Env) enrol(ctx context.Context) (Credentials, error) {
 		return Credentials{}, ErrNoCredentials
 	}
 	wait := backoff.Backoff{Max: 2 * time.Second}
-	said := ""
+	waiting := e.Waiting("auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses)
+	defer waiting.Over()
 	for {
 		got, err := e.enrolOnce(ctx, file)
 		if err == nil {
@@ -237,10 +238,7 @@ func (e *Env) enrol(ctx context.Context) (Credentials, error) {
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, rpcerr.ErrUnavailable) && !errors.Is(err, rpcerr.ErrLimited) {
 			return Credentials{}, fmt.Errorf("enrol at auth-srv: %w", err)
 		}
-		if why := err.Error(); why != said {
-			e.Logger.Info("waiting for auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses, "error", err)
-			said = why
-		}
+		waiting.Tell(err)
 		if wait.Wait(ctx) != nil {
 			return Credentials{}, fmt.Errorf("%w: enrol at auth-srv: %w", ErrNoCredentials, err)
 		}

@@ -22,6 +22,7 @@ import (
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/guard"
@@ -35,6 +36,8 @@ type Service struct {
 	Name  string     // as registered: "go.micro.srv.trace"
 	Usage string     // one line for --help
 	Flags []cli.Flag // beside the common ones; their values go to Destinations
+	// Check, if not nil, judges the flags before anything is waited for.
+	Check func(env *Env) error
 	// Registry, when set, makes the registry that the service itself is. It is
 	// used when no other was named.
 	Registry func() registry.Registry
@@ -70,10 +73,12 @@ type Config struct {
 	Advertise   string // to register when it differs from Address
 	AdminAddr   string // of /healthz, /readyz and /metrics; empty: none
 	DatabaseURL string // see sqlstore.Open; empty: a SQLite file in DataDir
-	DataDir     string // for files; empty: the service keeps nothing on disk
-	TLS         *tls.Config
-	// DialTLS is asked before each connection to another service; nil: TLS is used.
-	DialTLS     func() *tls.Config
+	// DatabaseWait is how long a start waits for a database that is away.
+	DatabaseWait time.Duration
+	DataDir      string // for files; empty: the service keeps nothing on disk
+	TLS          *tls.Config
+	// DialTLS is for connections to other services, TLS unless given.
+	DialTLS     credentials.TransportCredentials
 	Insecure    bool        // serve callers that are not authenticated
 	Credentials Credentials // of the service at auth-srv
 	// AuthAddresses are the "host:port" of auth-srvs; empty: they are looked up.
@@ -81,6 +86,8 @@ type Config struct {
 	RegisterInterval time.Duration // default DefaultRegisterInterval
 	Version          string
 	Logger           *slog.Logger
+
+	lost *sink // what Logger writes to, nil: it is not ours
 }
 
 // Env is what a Service finds when it starts.
@@ -93,7 +100,8 @@ type Env struct {
 	Done <-chan struct{}
 
 	stops   []func(context.Context) error
-	checks  []check
+	state   *state
+	work    *work
 	admin   *http.ServeMux
 	metrics *prometheus.Metrics
 
@@ -123,7 +131,7 @@ func (e *Env) OnStop(f func(context.Context) error) { e.stops = append(e.stops, 
 
 // Ready adds a condition to /readyz.
 func (e *Env) Ready(name string, fn func(context.Context) error) {
-	e.checks = append(e.checks, check{name, fn})
+	e.state.add(check{name, fn})
 }
 
 // Handle adds an HTTP handler to the admin address.
@@ -168,16 +176,19 @@ func Start(ctx context.Context, b Bootable, c Config) (*Running, error) {
 	caller := rpc.NewClient(clientConfig(c))
 	life, cancel := context.WithCancel(context.Background())
 	env := &Env{Config: c, Name: s.Name, Client: caller, Done: life.Done(), admin: http.NewServeMux()}
+	env.state = &state{}
 	env.metrics = prometheus.NewMetrics(metrics.Namespace(strings.ReplaceAll(shortName(s.Name), "-", "_")), metrics.Logger(c.Logger))
-	env.Handle("/metrics", env.metrics.Handler())
+	env.work = newWork(c.Logger, env.metrics)
+	env.Ready("work", env.work.err)
+	env.Handle("/metrics", env.serveMetrics(env.metrics.Handler()))
 	env.conns = guard.NewConnecting(maxConnsOfHost, maxConns, env.refusedConnection)
 	env.prove = s.Issuer != nil && !c.Insecure
 	if env.prove && c.TLS != nil {
 		c.TLS = env.identified(c.TLS) // of the server; calls are made as the configuration says
 	}
 	env.Server = newServer(s.Name, uuid.NewString(), c, env.newGuard(),
-		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber},
-		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard)
+		[]server.SubscriberWrapper{recoverSubscriber(c), env.guardSubscriber, env.watchSubscriber},
+		recoverHandler(s.Name, c), metrics.HandlerWrapper(env.metrics), env.guard, env.watchHandler)
 	env.OnStop(func(context.Context) error { caller.Close(); return env.metrics.Stop() })
 
 	r := &Running{env: env, cancel: cancel}
@@ -192,9 +203,19 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := r.env.metrics.Start(); err != nil {
 		return err
 	}
+	if s.Check != nil {
+		if err := s.Check(r.env); err != nil {
+			return usageError{err}
+		}
+	}
 	if err := canListen(r.env.Address); err != nil { // it would turn out when all it waits for is there
 		return err
 	}
+	admin, err := serveAdmin(r.env) // which says what is waited for
+	if err != nil {
+		return err
+	}
+	r.admin = admin
 	if err := r.authenticated(ctx, s); err != nil {
 		return err
 	}
@@ -206,9 +227,8 @@ func (r *Running) start(ctx context.Context, s Service) error {
 	if err := registered(ctx, r.env, s.Issuer != nil); err != nil {
 		return err
 	}
-	admin, err := serveAdmin(r.env)
-	r.admin = admin
-	return err
+	r.env.state.serving()
+	return nil
 }
 
 func canListen(address string) error {

@@ -6,26 +6,42 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
 // Database opens the service's database, brings it up to date, makes readiness
-// depend on it and closes it at stop. Without DatabaseURL it is a SQLite file
+// depend on it and closes it at stop. It waits for one that is away as long as
+// DatabaseWait says. Without DatabaseURL it is a SQLite file
 // in DataDir, or in memory when there is none.
 func (e *Env) Database(ctx context.Context, migrations fs.FS) (*sqlstore.DB, error) {
 	url, err := e.DatabaseAt()
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlstore.Open(ctx, url, sqlstore.Schema{Service: e.short(), Migrations: migrations})
+	var db *sqlstore.DB
+	err = e.Await(ctx, "the database", e.DatabaseWait, sqlstore.Away, func(ctx context.Context) (err error) {
+		db, err = sqlstore.Open(ctx, url, sqlstore.Schema{Service: e.short(), Migrations: migrations})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	e.OnStop(func(context.Context) error { return db.Close() })
 	e.Ready("database", db.PingContext)
 	return db, nil
+}
+
+// CheckDatabase judges the URL that was given, if one was, for Service.Check.
+// Other schemes than those of sqlstore are taken without a look.
+func (e *Env) CheckDatabase(others ...string) error {
+	scheme, _, _ := strings.Cut(e.DatabaseURL, ":")
+	if e.DatabaseURL == "" || slices.Contains(others, scheme) {
+		return nil
+	}
+	return sqlstore.Check(e.DatabaseURL)
 }
 
 // DatabaseAt returns the URL that Database opens. The directory of a file is

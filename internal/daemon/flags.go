@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"go-micro.dev/v6/registry/etcd"
 	natsregistry "go-micro.dev/v6/registry/nats"
 
+	"github.com/micro/go-platform/auth/certs"
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/etcdreg"
 	"github.com/micro/go-platform/internal/memreg"
@@ -35,6 +35,7 @@ type flags struct {
 	address, advertise        string
 	admin                     string
 	databaseURL, dataDir      string
+	databaseWait              time.Duration
 	insecure                  bool
 	credentials               Credentials
 	authAddress               string
@@ -64,6 +65,7 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("server_advertise", "", "`HOST:PORT` to register when others reach the service at another address", &f.advertise),
 		text("admin_address", "", "`HOST:PORT` of /healthz, /readyz and /metrics; none when empty", &f.admin),
 		text("database_url", "", "`URL` of the database, sqlite:///path/file.db or mysql://user:password@host:3306/name; a file in data_dir when empty", &f.databaseURL),
+		&cli.DurationFlag{Name: "database_wait", Value: DefaultDatabaseWait, Usage: "how long a start waits for a database that is away; 0: not at all", Destination: &f.databaseWait, EnvVars: []string{"MICRO_DATABASE_WAIT"}},
 		text("data_dir", defaultDataDir(), "`DIR` for the service's files", &f.dataDir),
 		&cli.BoolFlag{Name: "insecure", Usage: "serve callers that are not authenticated", Destination: &f.insecure, EnvVars: []string{"MICRO_INSECURE"}},
 		text("auth_address", "", "`HOST:PORT,...` of auth-srv, where the registry shall not be asked for it or wants a token first, as a discovery-srv", &f.authAddress),
@@ -86,11 +88,12 @@ func defaultDataDir() string {
 }
 
 func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
-	log, err := newLogger(stderr, f.logLevel)
+	out := &sink{to: stderr}
+	log, err := newLogger(out, f.logLevel)
 	if err != nil {
 		return Config{}, err
 	}
-	tlsConfig, dial, err := f.tlsConfig(log)
+	files, err := f.certificates(log)
 	if err != nil {
 		return Config{}, err
 	}
@@ -98,27 +101,34 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	if f.databaseWait < 0 {
+		return Config{}, usageError{fmt.Errorf("--database_wait %v: want 0 or more", f.databaseWait)}
+	}
 	if f.registerInterval < minRegisterInterval || f.registerInterval > maxRegisterInterval {
 		return Config{}, usageError{fmt.Errorf("--register_interval %v: want %v to %v", f.registerInterval, minRegisterInterval, maxRegisterInterval)}
 	}
-	reg, err := f.newRegistry(s, dial, log)
+	reg, err := f.newRegistry(s, files, log)
 	if err != nil {
 		return Config{}, err
 	}
-	brk, err := f.newBroker(reg, tlsConfig)
+	brk, err := f.newBroker(reg, files)
 	if err != nil {
 		return Config{}, err
 	}
 	if err := brk.Connect(); err != nil {
-		return Config{}, fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err)
+		return Config{}, redacted{fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err)}
 	}
-	return Config{
+	c := Config{
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
-		DatabaseURL: f.databaseURL, DataDir: f.dataDir,
-		TLS: tlsConfig, DialTLS: dial, Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
-		RegisterInterval: f.registerInterval, Version: version(), Logger: log,
-	}, nil
+		DatabaseURL: f.databaseURL, DatabaseWait: f.databaseWait, DataDir: f.dataDir,
+		Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
+		RegisterInterval: f.registerInterval, Version: version(), Logger: log, lost: out,
+	}
+	if files != nil {
+		c.TLS, c.DialTLS = files.Server(), files.Credentials()
+	}
+	return c, nil
 }
 
 // platform is the registry that discovery-srv is.
@@ -126,7 +136,7 @@ const platform = "platform"
 
 // newRegistry returns the registry that the flags name. That of a service which
 // is a registry is the service.
-func (f *flags) newRegistry(s Service, dial func() *tls.Config, log *slog.Logger) (registry.Registry, error) {
+func (f *flags) newRegistry(s Service, files *certs.Certificates, log *slog.Logger) (registry.Registry, error) {
 	switch {
 	case f.registry != platform:
 		return NewRegistry(f.registry, f.registryAddress)
@@ -135,7 +145,7 @@ func (f *flags) newRegistry(s Service, dial func() *tls.Config, log *slog.Logger
 		if err != nil {
 			return nil, err
 		}
-		return newPlatform(all, dial, f.registerInterval, log), nil
+		return newPlatform(all, files, f.registerInterval, log), nil
 	case f.registryAddress != "":
 		return nil, usageError{errors.New("--registry_address: this service is the registry itself; others are named by --peers")}
 	case !f.insecure && f.authAddress == "":
@@ -195,7 +205,7 @@ func openPlatform(value string) (registry.Registry, error) {
 
 func brokers() []string { return []string{"memory", "http", "nats"} }
 
-func (f *flags) newBroker(reg registry.Registry, own *tls.Config) (broker.Broker, error) {
+func (f *flags) newBroker(reg registry.Registry, own *certs.Certificates) (broker.Broker, error) {
 	opts := []broker.Option{broker.Registry(reg)}
 	if f.brokerAddress != "" {
 		opts = append(opts, broker.Addrs(strings.Split(f.brokerAddress, ",")...))
@@ -216,31 +226,4 @@ func (f *flags) newBroker(reg registry.Registry, own *tls.Config) (broker.Broker
 		return natsbroker.NewNatsBroker(opts...), nil
 	}
 	return nil, choiceError("broker", f.broker, brokers())
-}
-
-// brokerTLS is how a broker is reached, and how that of http listens.
-func (f *flags) brokerTLS(own *tls.Config) (*tls.Config, error) {
-	switch {
-	case f.broker == "memory":
-		return nil, usageError{errors.New("--broker_ca: the memory broker has no connections")}
-	case f.broker == "http" && own == nil:
-		return nil, usageError{errors.New("--broker_ca: the http broker listens too, and needs --tls_cert and --tls_key")}
-	}
-	pool, err := authorities("broker_ca", f.brokerCA)
-	if err != nil {
-		return nil, err
-	}
-	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	if own != nil {
-		newest := func() (*tls.Certificate, error) {
-			now, err := own.GetConfigForClient(nil)
-			if err != nil {
-				return nil, err
-			}
-			return &now.Certificates[0], nil
-		}
-		c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return newest() }
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return newest() }
-	}
-	return c, nil
 }

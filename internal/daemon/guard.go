@@ -15,11 +15,11 @@ import (
 	"github.com/micro/go-platform/metrics"
 )
 
-// Bounds of the connections without calls, of one host and in all.
+// Bounds of connections, of one host and in all.
 const (
 	maxConnsOfHost = 2048 // as many services may be behind one address
 	maxConns       = 8192
-	maxWebOfHost   = 128
+	maxWebOfHost   = 256
 	maxWeb         = 1000
 )
 

@@ -20,16 +20,20 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// StartTimeout bounds a start, registration and migrations included.
+// StartTimeout bounds a start, registration and migrations included, beside the
+// wait for a database.
 const StartTimeout = time.Minute
+
+// DefaultDatabaseWait is how long a service waits for its database to come.
+const DefaultDatabaseWait = 10 * time.Minute
 
 // Main runs the service until SIGINT or SIGTERM and returns the exit code: 0
 // after a clean stop, 1 after an error, 2 for wrong usage.
 func Main(b Bootable) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
-	signal.Ignore(syscall.SIGPIPE) // a reader of the log that died does not: the lines are counted, see lossy
+	outliveReaders()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return Run(ctx, b, os.Args, os.Stdout, os.Stderr)
 }
 
@@ -81,7 +85,7 @@ func (f *flags) serve(ctx context.Context, s Service, stderr io.Writer) error {
 		return err
 	}
 	defer takeStrays(c.Logger)()
-	starting, cancel := context.WithTimeout(ctx, StartTimeout)
+	starting, cancel := context.WithTimeout(ctx, StartTimeout+f.databaseWait)
 	defer cancel()
 	running, err := Start(starting, s, c)
 	if err != nil {
@@ -155,29 +159,7 @@ func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, choiceError("log_level", level, []string{"debug", "info", "warn", "error"})
 	}
-	return slog.New(slog.NewTextHandler(&lossy{w: w}, &slog.HandlerOptions{Level: l})), nil
-}
-
-// lossy counts the lines that could not be written, and says so once others can
-// be. Its handler lets one write at a time.
-type lossy struct {
-	w    io.Writer
-	lost int
-}
-
-func (l *lossy) Write(line []byte) (int, error) {
-	if l.lost > 0 {
-		if _, err := fmt.Fprintf(l.w, "level=WARN msg=\"dropped lines of the log\" dropped=%d\n", l.lost); err != nil {
-			l.lost++
-			return 0, err
-		}
-		l.lost = 0
-	}
-	n, err := l.w.Write(line)
-	if err != nil {
-		l.lost++
-	}
-	return n, err
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
 }
 
 // choiceError says what a flag of few values takes.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"go-micro.dev/v6/client"
 
+	"github.com/micro/go-platform/auth/certs"
 	"github.com/micro/go-platform/discovery"
 	"github.com/micro/go-platform/internal/memreg"
 	"github.com/micro/go-platform/internal/regcache"
@@ -24,8 +24,12 @@ type platformRegistry struct {
 	joined  bool
 }
 
-func newPlatform(addresses []string, dial func() *tls.Config, interval time.Duration, log *slog.Logger) *platformRegistry {
-	p := &platformRegistry{client: rpc.NewClient(rpc.Config{Registry: memreg.New(), Renewed: dial})} // which looks nothing up
+func newPlatform(addresses []string, files *certs.Certificates, interval time.Duration, log *slog.Logger) *platformRegistry {
+	c := rpc.Config{Registry: memreg.New()} // which looks nothing up
+	if files != nil {
+		c.Creds = files.Credentials()
+	}
+	p := &platformRegistry{client: rpc.NewClient(c)}
 	p.Discovery = discovery.NewDiscovery(discovery.Addresses(addresses...), discovery.Client(p.client), discovery.Interval(interval),
 		discovery.Logger(log), discovery.Wrap(func(c client.Client) client.Client { // not before the first call
 			if p.wrapper == nil {

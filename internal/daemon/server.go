@@ -27,7 +27,7 @@ func clientConfig(c Config) rpc.Config {
 		Registry: c.Registry,
 		Broker:   membroker.Shared(c.Broker),
 		TLS:      c.TLS,
-		Renewed:  c.DialTLS,
+		Creds:    c.DialTLS,
 		Logger:   microlog.New(c.Logger),
 	}
 }
@@ -90,6 +90,8 @@ func registered(ctx context.Context, env *Env, issuer bool) error {
 }
 
 func awaitRegistration(ctx context.Context, env *Env) error {
+	w := env.Waiting("the registry", "registry", env.Registry.String())
+	defer w.Over()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -101,6 +103,7 @@ func awaitRegistration(ctx context.Context, env *Env) error {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case <-ticker.C:
+			w.Tell(err)
 		}
 	}
 }

@@ -7,123 +7,51 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
-	"sync"
-	"time"
+
+	"github.com/micro/go-platform/auth/certs"
 )
 
-// certificates are the files of the TLS flags. They are looked at again when
-// somebody connects, so that renewed ones are taken without a restart.
-type certificates struct {
-	cert, key, ca, clientCA string
-	log                     *slog.Logger
-
-	mu      sync.Mutex
-	looked  time.Time
-	state   string // of the files that were loaded last, or failed to
-	current *tls.Config
-}
-
-// lookAgain bounds how often the files are looked at.
-const lookAgain = time.Second
-
-// config returns a configuration for both sides of connections. A server's
-// handshakes ask it for the newest files, a client asks get.
-func (c *certificates) config() (*tls.Config, error) {
-	first, err := c.load()
-	if err != nil {
-		return nil, err
-	}
-	c.current, c.state, c.looked = first, c.stat(), time.Now()
-	made := first.Clone()
-	made.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.get(), nil }
-	return made, nil
-}
-
-// get returns what the files say now, or said last when they make no sense: a
-// renewal writes one after the other.
-func (c *certificates) get() *tls.Config {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.looked) < lookAgain {
-		return c.current
-	}
-	c.looked = time.Now()
-	state := c.stat()
-	if state == c.state {
-		return c.current
-	}
-	made, err := c.load()
-	if err != nil {
-		c.log.Warn("renewed certificates are not used, the last ones are", "error", err)
-		return c.current
-	}
-	c.current, c.state = made, state
-	c.log.Info("renewed certificates are used", "until", made.Certificates[0].Leaf.NotAfter)
-	return made
-}
-
-// stat is another text when a file is another.
-func (c *certificates) stat() string {
-	var all strings.Builder
-	for _, name := range []string{c.cert, c.key, c.ca, c.clientCA} {
-		if info, err := os.Stat(name); err == nil {
-			fmt.Fprintln(&all, info.ModTime().UnixNano(), info.Size())
-		} else {
-			fmt.Fprintln(&all, "-")
-		}
-	}
-	return all.String()
-}
-
-func (c *certificates) load() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		return nil, fmt.Errorf("--tls_cert: %w", err)
-	}
-	made := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	if made.RootCAs, err = authorities("tls_ca", c.ca); err != nil {
-		return nil, err
-	}
-	if made.ClientCAs, err = authorities("tls_client_ca", c.clientCA); err != nil {
-		return nil, err
-	}
-	if made.ClientCAs != nil {
-		made.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return made, nil
-}
-
-// authorities returns nil when no file is named.
-func authorities(flag, file string) (*x509.CertPool, error) {
-	if file == "" {
+// certificates returns nil when no certificate was given.
+func (f *flags) certificates(log *slog.Logger) (*certs.Certificates, error) {
+	if f.tlsCert == "" && f.tlsKey == "" && f.tlsCA == "" && f.tlsClientCA == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	if f.tlsCert == "" || f.tlsKey == "" {
+		return nil, usageError{errors.New("--tls_cert and --tls_key are needed together, and by --tls_ca and --tls_client_ca")}
+	}
+	c, err := certs.Open(certs.Files{Cert: f.tlsCert, Key: f.tlsKey, CA: f.tlsCA, ClientCA: f.tlsClientCA}, log)
+	var file *certs.FileError
+	if errors.As(err, &file) {
+		flag := map[string]string{"Cert": "tls_cert", "CA": "tls_ca", "ClientCA": "tls_client_ca"}[file.Field]
+		return nil, fmt.Errorf("--%s: %w", flag, file.Err)
+	}
+	return c, err
+}
+
+// brokerTLS is how a broker is reached, and how that of http listens.
+func (f *flags) brokerTLS(own *certs.Certificates) (*tls.Config, error) {
+	switch {
+	case f.broker == "memory":
+		return nil, usageError{errors.New("--broker_ca: the memory broker has no connections")}
+	case f.broker == "http" && own == nil:
+		return nil, usageError{errors.New("--broker_ca: the http broker listens too, and needs --tls_cert and --tls_key")}
+	}
+	pem, err := os.ReadFile(f.brokerCA)
 	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
+		return nil, fmt.Errorf("--broker_ca: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--%s: no certificate in %s", flag, file)
+		return nil, fmt.Errorf("--broker_ca: no certificate in %s", f.brokerCA)
 	}
-	return pool, nil
-}
-
-// tlsConfig returns what to serve with and what to call others with, nil when no
-// certificate was given.
-func (f *flags) tlsConfig(log *slog.Logger) (serve *tls.Config, dial func() *tls.Config, err error) {
-	if f.tlsCert == "" && f.tlsKey == "" && f.tlsCA == "" && f.tlsClientCA == "" {
-		return nil, nil, nil
+	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	if own != nil {
+		c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &own.Current().Certificates[0], nil }
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &own.Current().Certificates[0], nil
+		}
 	}
-	if f.tlsCert == "" || f.tlsKey == "" {
-		return nil, nil, usageError{errors.New("--tls_cert and --tls_key are needed together, and by --tls_ca and --tls_client_ca")}
-	}
-	files := &certificates{cert: f.tlsCert, key: f.tlsKey, ca: f.tlsCA, clientCA: f.tlsClientCA, log: log}
-	if serve, err = files.config(); err != nil {
-		return nil, nil, err
-	}
-	return serve, files.get, nil
+	return c, nil
 }
 
 // WebTLS is TLS for HTTP/1.1 servers whose clients show no certificate: nil where

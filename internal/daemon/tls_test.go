@@ -1,7 +1,6 @@
 package daemon_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -9,12 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go-micro.dev/v6/client"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/memreg"
@@ -66,23 +64,18 @@ type files struct {
 	dir string
 }
 
-func (f files) write(name string, data ...[]byte) {
+func (f files) write(name string, data []byte) {
 	f.t.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, name), bytes.Join(data, nil), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir, name), data, 0o600); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
-func (f files) sign(ca *rpctest.Authority) tls.Certificate {
+func (f files) sign(ca *rpctest.Authority) {
 	f.t.Helper()
 	cert, key := ca.Sign("127.0.0.1", time.Now().Add(time.Hour))
-	f.write("cert", cert) // one after the other, as certbot does
+	f.write("cert", cert)
 	f.write("key", key)
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return pair
 }
 
 // serve runs a service with the flags and returns what it found when it started.
@@ -108,8 +101,8 @@ func (f files) serve(flags ...string) *daemon.Env {
 }
 
 // reach calls a service over a connection of its own.
-func reach(t *testing.T, address string, config func() *tls.Config) error {
-	c := rpc.NewClient(rpc.Config{Registry: memreg.New(), Renewed: config})
+func reach(t *testing.T, address string, creds credentials.TransportCredentials) error {
+	c := rpc.NewClient(rpc.Config{Registry: memreg.New(), Creds: creds})
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -120,7 +113,7 @@ func reach(t *testing.T, address string, config func() *tls.Config) error {
 
 func TestOneWayTLS(t *testing.T) {
 	ca := rpctest.NewAuthority(t)
-	anonymous := func() *tls.Config { return &tls.Config{RootCAs: ca.Pool()} }
+	anonymous := credentials.NewTLS(&tls.Config{RootCAs: ca.Pool()})
 	for _, c := range []struct {
 		flags []string
 		ok    bool
@@ -139,70 +132,9 @@ func TestOneWayTLS(t *testing.T) {
 			if err := reach(t, address, anonymous); (err == nil) != c.ok {
 				t.Errorf("a client without a certificate: %v", err)
 			}
-			own := func() *tls.Config { return env.DialTLS() }
-			if err := reach(t, address, own); (err == nil) != slices.Contains(c.flags, "ca") {
+			if err := reach(t, address, env.DialTLS); (err == nil) != slices.Contains(c.flags, "ca") {
 				t.Errorf("as the service calls others: %v", err)
 			}
 		})
 	}
-}
-
-// Everything is renewed, on both sides, while calls go on.
-func TestRenewedCertificates(t *testing.T) {
-	older, newer := rpctest.NewAuthority(t), rpctest.NewAuthority(t)
-	f := files{t, t.TempDir()}
-	was := f.sign(older)
-	f.write("ca", older.PEM())
-	env := f.serve("cert", "key", "ca", "client_ca")
-	address := env.Server.Options().Address
-
-	stop := make(chan struct{})
-	var calling sync.WaitGroup
-	var calls atomic.Int64
-	for range 2 {
-		calling.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := reach(t, address, env.DialTLS); err != nil {
-					t.Errorf("after %d calls: %v", calls.Load(), err)
-					return
-				}
-				calls.Add(1)
-			}
-		})
-	}
-	shown := func() []byte {
-		pair := was
-		if c := env.DialTLS(); c != nil {
-			pair = c.Certificates[0]
-		}
-		conn, err := tls.Dial("tcp", address, &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = conn.Close() }() // what it showed is all
-		return conn.ConnectionState().PeerCertificates[0].Raw
-	}
-	f.write("ca", older.PEM(), newer.PEM())
-	rpctest.Eventually(t, "both authorities are trusted", func() bool {
-		return len(env.DialTLS().RootCAs.Subjects()) == 2 //nolint:staticcheck // it is right for a pool of one's own
-	})
-	is := f.sign(newer)
-	rpctest.Eventually(t, "the new certificate is shown", func() bool { return bytes.Equal(shown(), is.Certificate[0]) })
-	f.write("ca", newer.PEM())
-	rpctest.Eventually(t, "the older authority is trusted no longer", func() bool {
-		return reach(t, address, func() *tls.Config {
-			return &tls.Config{Certificates: []tls.Certificate{was}, RootCAs: newer.Pool()}
-		}) != nil
-	})
-	f.write("key", []byte("half a renewal"))
-	before := calls.Load()
-	rpctest.Eventually(t, "calls go on", func() bool { return calls.Load() > before+100 })
-	close(stop)
-	calling.Wait()
-	t.Logf("%d calls over connections of their own", calls.Load())
 }

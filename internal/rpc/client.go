@@ -16,16 +16,16 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 )
 
 // Config says what a Client is made of.
 type Config struct {
 	Registry registry.Registry
 	Broker   broker.Broker
-	TLS      *tls.Config // nil: plain text
-	// Renewed is asked for the configuration of each connection, in place of TLS.
-	Renewed func() *tls.Config
-	Logger  logger.Logger
+	TLS      *tls.Config                      // nil: plain text
+	Creds    credentials.TransportCredentials // in place of TLS
+	Logger   logger.Logger
 	// Selector chooses the nodes in place of one of the client's own. Its owner
 	// closes it.
 	Selector selector.Selector
@@ -54,8 +54,8 @@ func NewClient(c Config) *Client {
 		c.Selector = cl.selector
 	}
 	dial := cl.conns.dialOptions()
-	if c.Renewed != nil {
-		dial = append(dial, grpc.WithTransportCredentials(renewed{c.Renewed})) // the last one counts
+	if c.Creds != nil {
+		dial = append(dial, grpc.WithTransportCredentials(c.Creds)) // the last one counts
 	}
 	opts := []client.Option{
 		client.Selector(c.Selector),

@@ -39,6 +39,7 @@ type first struct {
 	admin     string // secrets; "": made
 	bootstrap string
 	out       io.Writer // where the admin's secret is printed, once
+	secretly  bool      // but for the secret itself, when it is in a file
 }
 
 // begin makes the admin's account and the bootstrap secret, if nobody did. The
@@ -81,6 +82,11 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 
 func (f first) tell() {
 	if f.out == nil {
+		return
+	}
+	if f.secretly && f.dir != "" {
+		fmt.Fprintf(f.out, "First start. The account %q may do everything here; its secret is in %s, what platform services enrol with in %s.\n",
+			AdminID, filepath.Join(f.dir, AdminFile), filepath.Join(f.dir, BootstrapFile))
 		return
 	}
 	fmt.Fprintf(f.out, "\nFirst start. The account %q may do everything here; its secret is shown this once:\n\n    %s\n\n", AdminID, f.admin)

@@ -36,6 +36,7 @@ type Config struct {
 	BootstrapSecret string    // for Account.Enrol; made when empty
 	Announce        io.Writer // where a first start prints the admin's secret
 
+	secretly           bool          // Announce is told where the secret is, and not the secret
 	grace, readTimeout time.Duration // shorter in tests
 }
 
@@ -57,7 +58,16 @@ type settings struct {
 }
 
 // Service returns the service for daemon.Main.
-func Service() daemon.Service { return newService(Config{Announce: os.Stderr}) }
+func Service() daemon.Service {
+	return newService(Config{Announce: os.Stderr, secretly: !terminal(os.Stderr)})
+}
+
+// terminal reports whether a person may be reading: a log that is kept is no
+// place for a secret.
+func terminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
 
 // New returns the service for daemon.Start.
 func New(c Config) daemon.Service { return newService(c) }
@@ -75,6 +85,7 @@ func newService(c Config) daemon.Service {
 		Name:   auth.ServiceName,
 		Usage:  "keeps accounts and policies, and gives and revokes tokens by OAuth 2",
 		Flags:  s.flags(),
+		Check:  func(env *daemon.Env) error { return errors.Join(s.validate(), env.CheckDatabase()) },
 		Start:  s.start,
 		Issuer: func() daemon.Issuer { return s.feed.self(s.identity) },
 	}
@@ -122,9 +133,6 @@ func (s *settings) validate() error {
 func (s *settings) secure() bool { return strings.HasPrefix(s.Issuer, "https:") }
 
 func (s *settings) start(ctx context.Context, env *daemon.Env) error {
-	if err := s.validate(); err != nil {
-		return err
-	}
 	listener, err := s.listen(env)
 	if err != nil {
 		return err
@@ -172,7 +180,7 @@ func (s *settings) listen(env *daemon.Env) (net.Listener, error) {
 
 func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, listener net.Listener) error {
 	hasher := newHasher()
-	begin := first{dir: env.DataDir, admin: s.AdminSecret, bootstrap: s.BootstrapSecret, out: s.Announce}
+	begin := first{dir: env.DataDir, admin: s.AdminSecret, bootstrap: s.BootstrapSecret, out: s.Announce, secretly: s.secretly}
 	if err := begin.begin(ctx, store, hasher); err != nil {
 		return fmt.Errorf("first start: %w", err)
 	}

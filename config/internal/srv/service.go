@@ -19,6 +19,7 @@ func Service() daemon.Service {
 	return daemon.Service{
 		Name:  config.ServiceName,
 		Usage: "keeps configurations with their history and streams them to services",
+		Check: func(env *daemon.Env) error { return env.CheckDatabase() },
 		Start: start,
 	}
 }

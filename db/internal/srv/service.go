@@ -70,6 +70,7 @@ func service(s *settings) daemon.Service {
 			boolean("create_tables", "create tables (and keyspaces, indices) at the first write; without it they must be there", &s.createTables),
 			boolean("events", "publish every change to event-srv, not only those of clients that ask for it", &s.events),
 		},
+		Check: s.check,
 		Start: s.start,
 	}
 }
@@ -140,13 +141,11 @@ func (s *settings) addDefault(env *daemon.Env) error {
 	return s.addDatabase(db.DefaultDatabase, url)
 }
 
+func (s *settings) check(env *daemon.Env) error {
+	return errors.Join(errors.Join(s.errs...), s.addDefault(env))
+}
+
 func (s *settings) start(ctx context.Context, env *daemon.Env) error {
-	if err := errors.Join(s.errs...); err != nil {
-		return err
-	}
-	if err := s.addDefault(env); err != nil {
-		return err
-	}
 	r := newRelay(env.Client, env.Logger)
 	d := newDirectory(s, env.Registry, env.Logger, r)
 	var group lifecycle.Group

@@ -49,12 +49,13 @@ func NewService(set Settings) daemon.Service {
 			text("cluster_secret", "what peers must show to be told of leases; the same for all", &set.Secret),
 		},
 		Registry: func() registry.Registry { return newLocal(state) },
-		Start: func(_ context.Context, env *daemon.Env) error {
+		Check: func(*daemon.Env) error {
 			if peers != "" {
 				set.Peers = strings.Split(peers, ",")
 			}
-			return start(env, state, set)
+			return set.validate()
 		},
+		Start: func(_ context.Context, env *daemon.Env) error { return start(env, state, set) },
 	}
 }
 
@@ -75,9 +76,6 @@ func (set Settings) validate() error {
 }
 
 func start(env *daemon.Env, state *state, set Settings) error {
-	if err := set.validate(); err != nil {
-		return err
-	}
 	state.log = env.Logger
 	n := &node{state: state, role: set.Role, secret: set.Secret, done: env.Done, holds: env.Holds}
 	judged := judging{callers: env.CallersCanRenew, judges: n.judges, state: state}

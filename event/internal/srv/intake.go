@@ -45,7 +45,7 @@ func newIntake(log *eventlog.Log, env *daemon.Env) *intake {
 					in.bad.Add(1)
 				}
 			}
-			return err
+			return env.Worked("append records of the topic", err)
 		},
 	})
 	return in

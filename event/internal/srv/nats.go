@@ -1,6 +1,7 @@
 package srv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
@@ -50,6 +52,12 @@ func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) 
 	if err != nil {
 		return nil, err
 	}
+	waiting := env.Waiting("the database")
+	if err := connected(ctx, js.Conn(), waiting.Tell); err != nil {
+		js.Conn().Close()
+		return nil, err
+	}
+	waiting.Over()
 	store, err := connectNATS(ctx, js, jslog.Config{Name: name, MaxAge: s.retention, MaxBytes: s.maxBytes, Window: s.window})
 	if err != nil {
 		js.Conn().Close()
@@ -58,13 +66,22 @@ func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) 
 	return store, nil
 }
 
-func connectNATS(ctx context.Context, js jetstream.JetStream, conf jslog.Config) (*natsStore, error) {
-	for nc := js.Conn(); !nc.IsConnected(); {
+// connected waits for a server, and tells why.
+func connected(ctx context.Context, nc *nats.Conn, tell func(error)) error {
+	for !nc.IsConnected() {
+		tell(cmp.Or(nc.LastError(), nats.ErrNoServers))
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("connect to NATS: %w: %w", ctx.Err(), nc.LastError())
+			return fmt.Errorf("connect to NATS: %w: %w", ctx.Err(), nc.LastError())
 		case <-time.After(20 * time.Millisecond): // it tells nobody
 		}
+	}
+	return nil
+}
+
+func connectNATS(ctx context.Context, js jetstream.JetStream, conf jslog.Config) (*natsStore, error) {
+	if err := connected(ctx, js.Conn(), func(error) {}); err != nil {
+		return nil, err
 	}
 	stream, err := jslog.Open(ctx, js, conf)
 	if err != nil {

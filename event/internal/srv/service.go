@@ -38,6 +38,7 @@ func Service() daemon.Service {
 			&cli.DurationFlag{Name: "dedupe_window", Usage: "how long the log knows an id again", Value: s.window, Destination: &s.window, EnvVars: []string{"MICRO_EVENT_DEDUPE_WINDOW"}},
 			&cli.StringFlag{Name: "topic", Usage: "broker topic that records are also taken from, best effort; none when empty", Value: s.topic, Destination: &s.topic, EnvVars: []string{"MICRO_EVENT_TOPIC"}},
 		},
+		Check: func(env *daemon.Env) error { return errors.Join(s.validate(), env.CheckDatabase("nats")) },
 		Start: s.start,
 	}
 }
@@ -55,9 +56,6 @@ func (s *settings) validate() error {
 }
 
 func (s *settings) start(ctx context.Context, env *daemon.Env) error {
-	if err := s.validate(); err != nil {
-		return err
-	}
 	store, err := s.open(ctx, env)
 	if err != nil {
 		return err

@@ -36,15 +36,16 @@ func Service() daemon.Service {
 			Name: "retention", Value: DefaultRetention, Destination: &retention, EnvVars: []string{"MICRO_RETENTION"},
 			Usage: "how long the history is kept, at least 1m",
 		}},
-		Start: func(ctx context.Context, env *daemon.Env) error {
+		Check: func(env *daemon.Env) error {
 			if retention == 0 { // no flags were parsed: booted inside a process
 				retention = DefaultRetention
 			}
 			if retention < time.Minute {
 				return fmt.Errorf("--retention %v: want at least 1m", retention)
 			}
-			return start(ctx, env, retention)
+			return env.CheckDatabase()
 		},
+		Start: func(ctx context.Context, env *daemon.Env) error { return start(ctx, env, retention) },
 	}
 }
 
@@ -55,7 +56,9 @@ func start(ctx context.Context, env *daemon.Env, retention time.Duration) error 
 	}
 	store := &sqlStore{db}
 	history := batch.New(batch.Config[change]{
-		Name: "history entries", One: "history entry", Interval: storeInterval, Logger: env.Logger, Send: store.Append,
+		Name: "history entries", One: "history entry", Interval: storeInterval, Logger: env.Logger, Send: func(ctx context.Context, all []change) error {
+			return env.Worked("write the history", store.Append(ctx, all))
+		},
 	})
 	record := func(c change) { _ = history.Add(c) } // a full queue counts and logs by itself
 	h := &handler{state: newState(record), store: store, done: env.Done}
@@ -87,8 +90,8 @@ func prune(ctx context.Context, env *daemon.Env, store Store, retention time.Dur
 	ticker := time.NewTicker(min(pruneInterval, retention))
 	defer ticker.Stop()
 	for {
-		if err := store.Prune(ctx, time.Now().Add(-retention)); err != nil && ctx.Err() == nil {
-			env.Logger.Warn("cannot prune the history", "error", err)
+		if err := store.Prune(ctx, time.Now().Add(-retention)); ctx.Err() == nil {
+			_ = env.Worked("prune the history", err) // which tells of it
 		}
 		select {
 		case <-ctx.Done():

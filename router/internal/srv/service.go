@@ -92,6 +92,7 @@ func Service() daemon.Service {
 			&cli.Float64Flag{Name: "retry_ratio", Usage: "retries as a part of calls, 0 to 1, where no limit says otherwise", Value: o.retryRatio, Destination: &o.retryRatio, EnvVars: []string{"MICRO_ROUTER_RETRY_RATIO"}},
 			&cli.StringFlag{Name: "topic", Usage: "broker topic that stats are also taken from", Value: o.topic, Destination: &o.topic, EnvVars: []string{"MICRO_ROUTER_TOPIC"}},
 		},
+		Check: func(env *daemon.Env) error { return errors.Join(o.validate(), env.CheckDatabase()) },
 		Start: o.start,
 	}
 }
@@ -113,9 +114,6 @@ func (o *options) validate() error {
 }
 
 func (o *options) start(ctx context.Context, env *daemon.Env) error {
-	if err := o.validate(); err != nil {
-		return err
-	}
 	db, err := env.Database(ctx, migrations)
 	if err != nil {
 		return err

@@ -370,12 +370,12 @@ func TestTheBinary(t *testing.T) {
 		{[]string{"--help"}, 0, "--min_callers"},
 		{[]string{"--min_caller", "1"}, 2, "did you mean --min_callers?"},
 		{[]string{"serve"}, 2, "unexpected argument"},
-		{[]string{"--window", "1ms"}, 1, "--window"},
-		{[]string{"--min_callers", "0"}, 1, "--min_callers"},
-		{[]string{"--ejection", "1h"}, 1, "--ejection"},
-		{[]string{"--retry_ratio", "2"}, 1, "--retry_ratio"},
-		{[]string{"--retry_ratio", "NaN"}, 1, "--retry_ratio"},
-		{[]string{"--topic", ""}, 1, "--topic"},
+		{[]string{"--window", "1ms"}, 2, "--window"},
+		{[]string{"--min_callers", "0"}, 2, "--min_callers"},
+		{[]string{"--ejection", "1h"}, 2, "--ejection"},
+		{[]string{"--retry_ratio", "2"}, 2, "--retry_ratio"},
+		{[]string{"--retry_ratio", "NaN"}, 2, "--retry_ratio"},
+		{[]string{"--topic", ""}, 2, "--topic"},
 	} {
 		var out rpctest.Buffer
 		args := append([]string{"router-srv", "--insecure", "--registry", "memory", "--broker", "memory", "--data_dir", t.TempDir()}, c.args...)

@@ -36,6 +36,7 @@ func Service() daemon.Service {
 			&cli.Int64Flag{Name: "max_spans", Usage: "how many spans are kept; the oldest go first", Value: s.maxSpans, Destination: &s.maxSpans, EnvVars: []string{"MICRO_TRACE_MAX_SPANS"}},
 			&cli.StringFlag{Name: "topic", Usage: "broker topic that spans are also taken from", Value: s.topic, Destination: &s.topic, EnvVars: []string{"MICRO_TRACE_TOPIC"}},
 		},
+		Check: func(env *daemon.Env) error { return errors.Join(s.validate(), env.CheckDatabase()) },
 		Start: s.start,
 	}
 }
@@ -53,9 +54,6 @@ func (s *settings) validate() error {
 }
 
 func (s *settings) start(ctx context.Context, env *daemon.Env) error {
-	if err := s.validate(); err != nil {
-		return err
-	}
 	db, err := env.Database(ctx, migrations)
 	if err != nil {
 		return err
@@ -92,7 +90,9 @@ func newIntake(st store, env *daemon.Env) *intake {
 		Interval: 100 * time.Millisecond,
 		Capacity: 10_000,
 		Logger:   env.Logger,
-		Send:     st.Insert,
+		Send: func(ctx context.Context, all []*record) error {
+			return env.Worked("write spans of the topic", st.Insert(ctx, all))
+		},
 	})}
 }
 

@@ -1,0 +1,164 @@
+// Package certs takes renewed certificates from their files without a restart,
+// on both sides of a connection.
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// Files are PEM files. Cert and Key are required.
+type Files struct {
+	Cert, Key string // to be shown to the other side
+	CA        string // the authorities of servers; "": the system's
+	ClientCA  string // the authorities of clients, which then must show a certificate
+}
+
+// FileError is an error of one of the Files.
+type FileError struct {
+	Field string // "Cert", "CA" or "ClientCA"
+	Err   error
+}
+
+func (e *FileError) Error() string { return e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Certificates are what the files say. They are looked at again when somebody
+// connects, at most once a second. All methods are safe for concurrent use.
+type Certificates struct {
+	files Files
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	looked  time.Time
+	state   string // of the files that were loaded last
+	current *tls.Config
+}
+
+// lookAgain bounds how often the files are looked at.
+const lookAgain = time.Second
+
+// Open reads the files. The logger, slog.Default() when nil, is told of renewals
+// and of files that make no sense: the last ones that did are used meanwhile, as
+// a renewal writes one after the other.
+func Open(f Files, log *slog.Logger) (*Certificates, error) {
+	if log == nil {
+		log = slog.Default()
+	}
+	c := &Certificates{files: f, log: log, looked: time.Now()}
+	c.state = c.stat()
+	var err error
+	c.current, err = c.load()
+	return c, err
+}
+
+// Server returns a configuration whose handshakes use the newest files, for
+// server/grpc's AuthTLS or an http.Server.
+func (c *Certificates) Server() *tls.Config {
+	made := c.Current().Clone()
+	made.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.Current(), nil }
+	return made
+}
+
+// Credentials are for a grpc client: each of its connections uses the newest
+// files. A tls.Config of a client cannot: its authorities are fixed.
+func (c *Certificates) Credentials() credentials.TransportCredentials { return renewed{c} }
+
+// Current returns what the files say now.
+func (c *Certificates) Current() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.looked) < lookAgain {
+		return c.current
+	}
+	c.looked = time.Now()
+	state := c.stat()
+	if state == c.state {
+		return c.current
+	}
+	made, err := c.load()
+	if err != nil {
+		c.log.Warn("renewed certificates are not used, the last ones are", "error", err)
+		return c.current
+	}
+	c.current, c.state = made, state
+	c.log.Info("renewed certificates are used", "until", made.Certificates[0].Leaf.NotAfter)
+	return made
+}
+
+// stat is another text when a file is another.
+func (c *Certificates) stat() string {
+	var all strings.Builder
+	for _, name := range []string{c.files.Cert, c.files.Key, c.files.CA, c.files.ClientCA} {
+		if info, err := os.Stat(name); err == nil {
+			fmt.Fprintln(&all, info.ModTime().UnixNano(), info.Size())
+		} else {
+			fmt.Fprintln(&all, "-")
+		}
+	}
+	return all.String()
+}
+
+func (c *Certificates) load() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+	if err != nil {
+		return nil, &FileError{"Cert", err}
+	}
+	made := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if made.RootCAs, err = authorities(c.files.CA); err != nil {
+		return nil, &FileError{"CA", err}
+	}
+	if made.ClientCAs, err = authorities(c.files.ClientCA); err != nil {
+		return nil, &FileError{"ClientCA", err}
+	}
+	if made.ClientCAs != nil {
+		made.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return made, nil
+}
+
+// authorities returns nil when no file is named.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("no certificate in %s", file)
+	}
+	return pool, nil
+}
+
+type renewed struct{ of *Certificates }
+
+func (r renewed) ClientHandshake(ctx context.Context, authority string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(r.of.Current()).ClientHandshake(ctx, authority, c)
+}
+
+func (r renewed) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these credentials are for clients")
+}
+
+func (r renewed) Info() credentials.ProtocolInfo { return credentials.NewTLS(&tls.Config{}).Info() }
+
+func (r renewed) Clone() credentials.TransportCredentials { return r }
+
+// OverrideServerName does nothing: grpc deprecated it, and passes the name.
+func (r renewed) OverrideServerName(string) error { return nil }

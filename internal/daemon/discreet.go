@@ -1,0 +1,53 @@
+package daemon
+
+import (
+	"errors"
+	"regexp"
+
+	merrors "go-micro.dev/v6/errors"
+
+	"github.com/micro/go-platform/internal/rpcerr"
+)
+
+// What errors of Go's net package, of drivers and of their URLs say of places: a
+// connection's ends, a name that was looked up, a host with its port, and what a
+// URL has for user and password.
+var (
+	places    = regexp.MustCompile(`(?:\[[0-9a-fA-F:.%\w]+\]|\b(?:[\w-]+\.)*[\w-]+):\d{2,5}\b`)
+	lookups   = regexp.MustCompile(`\blookup [^ :]+`)
+	urls      = regexp.MustCompile(`\b([a-z][a-z0-9+.-]*)://[^\s"']+`)
+	passwords = regexp.MustCompile(`(://[^\s/@:"']*):[^\s/"']*@`)
+)
+
+// discreet takes the addresses of databases and brokers out of an answer that is
+// this service's fault: callers can do nothing with them, and attackers can. The
+// log has them.
+func discreet(id string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *merrors.Error
+	if errors.As(rpcerr.To(id, err), &e); e.Code < 500 {
+		return err
+	}
+	text := withoutPlaces(e.Detail)
+	if text == e.Detail {
+		return err
+	}
+	return &merrors.Error{Id: e.Id, Code: e.Code, Detail: text, Status: e.Status}
+}
+
+func withoutPlaces(text string) string {
+	text = urls.ReplaceAllString(text, "$1://...")
+	text = lookups.ReplaceAllString(text, "lookup ...")
+	return places.ReplaceAllString(text, "...")
+}
+
+// withoutPassword is for errors about URLs.
+func withoutPassword(text string) string { return passwords.ReplaceAllString(text, "$1:...@") }
+
+// redacted is an error whose text holds no password.
+type redacted struct{ error }
+
+func (r redacted) Error() string { return withoutPassword(r.error.Error()) }
+func (r redacted) Unwrap() error { return r.error }

@@ -1,0 +1,154 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	merrors "go-micro.dev/v6/errors"
+	"go-micro.dev/v6/server"
+
+	"github.com/micro/go-platform/internal/rpcerr"
+	"github.com/micro/go-platform/metrics"
+)
+
+// A failure that was not seen again for believed says nothing any more: who is
+// not ready is not asked, and could never show that it works again. While it
+// lasts the log says so every sayAgain.
+const (
+	believed = 10 * time.Second
+	sayAgain = time.Minute
+)
+
+// work knows which of a service's tasks fail for reasons of its own: a full disk,
+// a database that is away. Callers learn it from their answers; this is for the
+// service's log, readiness and metrics.
+type work struct {
+	log     *slog.Logger
+	metrics metrics.Metrics
+	now     func() time.Time
+
+	mu      sync.Mutex
+	failing map[string]*failure
+}
+
+type failure struct {
+	err         error
+	since, last time.Time
+	said        time.Time
+	times       uint64
+}
+
+func newWork(log *slog.Logger, m metrics.Metrics) *work {
+	return &work{log: log, metrics: m, now: time.Now, failing: map[string]*failure{}}
+}
+
+// Worked notes how a task of the service ended that no caller waits for, and
+// returns its error. The name is one of few: it becomes a metric's.
+func (e *Env) Worked(what string, err error) error {
+	e.work.note(what, err)
+	return err
+}
+
+func (w *work) note(what string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.failing[what]
+	if err == nil {
+		if f != nil {
+			delete(w.failing, what)
+			w.log.Info("works again", "what", what, "failed", f.times, "for", w.now().Sub(f.since).Round(time.Millisecond))
+			w.count(what, 0)
+		}
+		return
+	}
+	if f == nil {
+		f = &failure{since: w.now()}
+		w.failing[what] = f
+		w.count(what, 1)
+	}
+	f.err, f.last = reason(err), w.now()
+	f.times++
+	if f.last.Sub(f.said) >= sayAgain {
+		f.said = f.last
+		w.log.Error("cannot do its work", "what", what, "failed", f.times, "error", redacted{f.err})
+	}
+	w.metrics.Counter("work_failed").WithFields(metrics.Fields{"what": what}).Incr(1)
+}
+
+// reason is what an answer says, without its envelope.
+func reason(err error) error {
+	var e *merrors.Error
+	if errors.As(err, &e) {
+		return errors.New(e.Detail)
+	}
+	return err
+}
+
+func (w *work) count(what string, failing int64) {
+	w.metrics.Gauge("work_failing").WithFields(metrics.Fields{"what": what}).Set(failing)
+}
+
+// err is for readiness.
+func (w *work) err(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for what, f := range w.failing {
+		if w.now().Sub(f.last) < believed {
+			all = append(all, fmt.Sprintf("%s failed %d times: %v", what, f.times, f.err))
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+// watchHandler notes how calls end, and keeps addresses of what is behind the service
+// from its callers.
+func (e *Env) watchHandler(next server.HandlerFunc) server.HandlerFunc {
+	return func(ctx context.Context, req server.Request, rsp any) error {
+		err := next(ctx, req, rsp)
+		if own(ctx, err) && !e.stopping() {
+			e.work.note(req.Endpoint(), err)
+		} else if err == nil {
+			e.work.note(req.Endpoint(), nil)
+		}
+		return discreet(e.Name, err)
+	}
+}
+
+// watchSubscriber is watchHandler for messages.
+func (e *Env) watchSubscriber(next server.SubscriberFunc) server.SubscriberFunc {
+	return func(ctx context.Context, msg server.Message) error {
+		err := next(ctx, msg)
+		if err == nil || own(ctx, err) && !e.stopping() {
+			e.work.note(msg.Topic(), err)
+		}
+		return err
+	}
+}
+
+// own reports whether an answer is the service's fault.
+func own(ctx context.Context, err error) bool {
+	if err == nil || ctx.Err() != nil {
+		return false
+	}
+	var e *merrors.Error
+	errors.As(rpcerr.To("", err), &e) // which is what To returns
+	return e.Code >= 500 && e.Code != 501
+}
+
+func (e *Env) stopping() bool {
+	select {
+	case <-e.Done:
+		return true
+	default:
+		return false
+	}
+}

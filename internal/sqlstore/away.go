@@ -1,0 +1,41 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Away reports whether an error of Open is one of a database that cannot be
+// reached, or not yet, and may be there in a moment.
+func Away(err error) bool {
+	var refused *mysql.MySQLError
+	if errors.As(err, &refused) {
+		switch refused.Number {
+		case 1040, 1053, 1203: // too many connections, shutting down, too many of this user
+			return true
+		}
+		return false
+	}
+	var network *net.OpError
+	var name *net.DNSError
+	return errors.As(err, &network) || errors.As(err, &name) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Check judges a URL, and connects to nothing.
+func Check(rawURL string) error {
+	if scheme, rest, _ := strings.Cut(rawURL, ":"); scheme == "sqlite" && strings.TrimPrefix(rest, "//") != "" {
+		return nil // Open makes the file
+	}
+	db, err := options{}.connect(rawURL)
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
