@@ -313,7 +313,7 @@ func (a addr) String() string { return string(a) }
 
 // What the guard costs a call, beside the wrapper that judges it again.
 func BenchmarkCall(b *testing.B) {
-	a := memory.NewAuth(name)
+	a := memory.NewAuth(auth.Service(name))
 	if err := a.Start(); err != nil {
 		b.Fatal(err)
 	}
