@@ -15,6 +15,7 @@ import (
 const (
 	defaultMaxSeries = 1000
 	defaultSamples   = 256
+	defaultIdle      = 10 * time.Minute
 )
 
 var (
@@ -35,6 +36,7 @@ type Options struct {
 	Namespace     string
 	Fields        Fields
 	MaxSeries     int
+	IdleTimeout   time.Duration
 	Samples       int
 	Buckets       []int64
 	Logger        *slog.Logger
@@ -60,6 +62,7 @@ func NewOptions(opts ...Option) Options {
 		BatchInterval: DefaultBatchInterval,
 		Namespace:     DefaultNamespace,
 		MaxSeries:     defaultMaxSeries,
+		IdleTimeout:   defaultIdle,
 		Samples:       defaultSamples,
 		Buckets:       defaultBuckets(),
 		Context:       context.Background(),
@@ -103,6 +106,7 @@ func (o Options) Validate() error {
 		c.That(len(value) <= maxFieldText, "WithFields", "the value of %.80q has %d bytes, more than %d", name, len(value), maxFieldText)
 	}
 	option.AtLeast(c, "MaxSeries", o.MaxSeries, 1)
+	option.AtLeast(c, "IdleTimeout", o.IdleTimeout, time.Second)
 	option.Within(c, "Samples", o.Samples, 2, maxSamples)
 	option.Within(c, "Buckets", len(o.Buckets), 1, maxBuckets)
 	for i := 1; i < len(o.Buckets); i++ {
@@ -149,6 +153,11 @@ func WithFields(f Fields) Option {
 // MaxSeries sets how many sets of fields one id may have, default 1000, at least
 // 1. The rest is collected in one more series with the field "overflow=true".
 func MaxSeries(n int) Option { return func(o *Options) { o.MaxSeries = n } }
+
+// IdleTimeout sets how long a series goes without an update before it makes room
+// for others, default 10 min, at least 1 s. Only ids with MaxSeries lose idle
+// series; a held one that is updated again goes on where it was if there is room.
+func IdleTimeout(d time.Duration) Option { return func(o *Options) { o.IdleTimeout = d } }
 
 // Samples sets how many samples of a histogram's series are kept between two
 // flushes, default 256, from 2 to 1048576; for the plugins that send samples. Of

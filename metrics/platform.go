@@ -51,9 +51,9 @@ func NewMetrics(opts ...Option) Metrics {
 func (t *telegraf) config(o Options) StoreConfig {
 	return StoreConfig{
 		Fields:    o.Fields,
-		MaxSeries: o.MaxSeries,
-		Samples:   o.Samples,
-		Clean:     cleaner(t.dialect),
+		MaxSeries: o.MaxSeries, Idle: o.IdleTimeout,
+		Samples: o.Samples,
+		Clean:   cleaner(t.dialect),
 	}
 }
 

@@ -33,13 +33,14 @@ type Series struct {
 	// called by Collect may touch it.
 	Cache any
 
-	value atomic.Int64
-	gate  atomic.Int32 // whether updates are taken, beside the value: they look at both
-	state atomic.Int32 // of a gauge
-	since atomic.Int64 // unix nanoseconds
-	dist  *distribution
-	bare  bool // made by its id alone, perhaps only on the way to a tagged one
-	rest  bool // the overflow series
+	value   atomic.Int64
+	gate    atomic.Int32 // whether updates are taken, beside the value: they look at both
+	state   atomic.Int32 // of a gauge
+	since   atomic.Int64 // unix nanoseconds
+	touched atomic.Int64 // the same, of an update: the first one, or the first since a sweep
+	dist    *distribution
+	bare    bool // made by its id alone, perhaps only on the way to a tagged one
+	rest    bool // the overflow series
 
 	family *family
 	given  []Tag  // the tags as they were first spelled, sorted by name
@@ -55,20 +56,30 @@ const (
 
 // States of a gate.
 const (
-	unasked int32 = iota // the plugin may have to be started
+	unasked int32 = iota // the plugin may have to be started, or the series was idle
 	open
 	closed
+	gone // idle for too long: its place was needed
 )
 
-// enter reports whether an update is taken, when the gate is not open.
-func (s *Series) enter() bool {
-	store := s.family.store
-	if s.gate.Load() != closed && (store.use == nil || store.use()) {
-		s.gate.CompareAndSwap(unasked, open) // Stop may have closed it
-		return true
+// enter returns the series that takes an update, when the gate is not open: nil
+// after Stop, and another one when the series has lost its place.
+func (s *Series) enter() *Series {
+	for {
+		store := s.family.store
+		switch gate := s.gate.Load(); {
+		case gate == open:
+			return s
+		case gate == closed || store.use != nil && !store.use():
+			store.late.Add(1)
+			return nil
+		case gate == gone:
+			s = s.family.readmit(s)
+		default:
+			s.touched.Store(time.Now().UnixNano())
+			s.gate.CompareAndSwap(unasked, open) // unless Stop closed it, or it went
+		}
 	}
-	store.late.Add(1)
-	return false
 }
 
 // Value returns a counter's total or a gauge's value; false when there is
@@ -146,20 +157,26 @@ func (s *Series) pending() bool {
 type counter Series
 
 func (c *counter) Incr(n uint64) {
-	if c.gate.Load() != open && !(*Series)(c).enter() {
-		return
+	s := (*Series)(c)
+	if s.gate.Load() != open {
+		if s = s.enter(); s == nil {
+			return
+		}
 	}
-	c.value.Add(int64(min(n, math.MaxInt64)))
+	s.value.Add(int64(min(n, math.MaxInt64)))
 }
 
 func (c *counter) Decr(n uint64) {
-	if c.gate.Load() != open && !(*Series)(c).enter() {
-		return
+	s := (*Series)(c)
+	if s.gate.Load() != open {
+		if s = s.enter(); s == nil {
+			return
+		}
 	}
-	if !c.family.falls.Load() {
-		c.family.falls.Store(true)
+	if !s.family.falls.Load() {
+		s.family.falls.Store(true)
 	}
-	c.value.Add(-int64(min(n, math.MaxInt64)))
+	s.value.Add(-int64(min(n, math.MaxInt64)))
 }
 
 func (c *counter) Reset() {
@@ -175,12 +192,15 @@ func (c *counter) WithFields(f Fields) Counter { return (*counter)((*Series)(c).
 type gauge Series
 
 func (g *gauge) Set(value int64) {
-	if g.gate.Load() != open && !(*Series)(g).enter() {
-		return
+	s := (*Series)(g)
+	if s.gate.Load() != open {
+		if s = s.enter(); s == nil {
+			return
+		}
 	}
-	g.value.Store(value)
-	if g.state.Load() != set {
-		g.state.Store(set)
+	s.value.Store(value)
+	if s.state.Load() != set {
+		s.state.Store(set)
 	}
 }
 
@@ -195,9 +215,13 @@ func (g *gauge) WithFields(f Fields) Gauge { return (*gauge)((*Series)(g).with(f
 type histogram Series
 
 func (h *histogram) Record(value int64) {
-	if h.gate.Load() == open || (*Series)(h).enter() {
-		h.dist.record(value)
+	s := (*Series)(h)
+	if s.gate.Load() != open {
+		if s = s.enter(); s == nil {
+			return
+		}
 	}
+	s.dist.record(value)
 }
 
 func (h *histogram) Reset() {

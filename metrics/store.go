@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/micro/go-platform/internal/loss"
 )
@@ -30,10 +31,11 @@ type Tag struct{ Name, Value string }
 
 // StoreConfig says how a Store keeps its series.
 type StoreConfig struct {
-	Fields    Fields  // of every series
-	MaxSeries int     // of one id and kind, default 1000
-	Samples   int     // samples a histogram keeps between two Takes; ignored with Buckets
-	Buckets   []int64 // upper bounds, ascending: histograms count instead of keeping samples
+	Fields    Fields        // of every series
+	MaxSeries int           // of one id and kind, default 1000
+	Idle      time.Duration // after which a series of a full id makes room, default 10 minutes
+	Samples   int           // samples a histogram keeps between two Takes; ignored with Buckets
+	Buckets   []int64       // upper bounds, ascending: histograms count instead of keeping samples
 
 	// Clean makes an id and its tags fit for the wire; false sends the update
 	// to the overflow series. It may change tags, must give the same for what
@@ -57,6 +59,8 @@ type Store struct {
 	families map[metric]*family
 	all      []*Series
 	collect  sync.Mutex
+	swept    time.Time // by Collect
+	told     uint64    // by ReportOverflow
 }
 
 // named is a caller's spelling of an id.
@@ -113,6 +117,9 @@ func (c StoreConfig) filled() StoreConfig {
 	if c.Samples <= 0 {
 		c.Samples = defaultSamples
 	}
+	if c.Idle <= 0 {
+		c.Idle = defaultIdle
+	}
 	if c.Clean == nil {
 		c.Clean = func(id string, tags []Tag) (string, []Tag, bool) { return id, tags, true }
 	}
@@ -143,7 +150,11 @@ func (s *Store) Overflowed() uint64 { return s.overflow.Total() }
 // ReportOverflow logs when look-ups begin to end at an overflow series, and when
 // they no longer do. A plugin calls it at a steady interval, from one goroutine.
 func (s *Store) ReportOverflow(l *slog.Logger) {
-	s.overflow.Report(l, "fields of metrics", "more series than MaxSeries")
+	why := ""
+	if n := s.overflow.Total(); n != s.told {
+		s.told, why = n, s.crowd()
+	}
+	s.overflow.Report(l, "fields of metrics", why)
 }
 
 // Collect calls fn for each series, in the order in which they appeared. One
@@ -152,11 +163,12 @@ func (s *Store) Collect(fn func(*Series)) {
 	s.collect.Lock()
 	defer s.collect.Unlock()
 	s.mu.Lock()
-	all := s.all // only ever appended to
+	all := s.all // appended to, or replaced
 	s.mu.Unlock()
 	for _, series := range all {
 		fn(series)
 	}
+	s.sweep(time.Now())
 }
 
 // Pending returns how many series hold something that was not taken.

@@ -36,6 +36,25 @@ func (t *table[T]) add(hash uint64, value T) {
 	t.count++
 }
 
+// keep removes the entries of which keep returns false.
+func (t *table[T]) keep(keep func(T) bool) {
+	old := t.buckets.Load()
+	if old == nil {
+		return
+	}
+	fresh := make([]atomic.Pointer[node[T]], len(*old))
+	t.count = 0
+	for i := range *old {
+		for n := (*old)[i].Load(); n != nil; n = n.next {
+			if keep(n.value) {
+				link(fresh, n.hash, n.value)
+				t.count++
+			}
+		}
+	}
+	t.buckets.Store(&fresh)
+}
+
 func link[T any](buckets []atomic.Pointer[node[T]], hash uint64, value T) {
 	head := &buckets[hash&uint64(len(buckets)-1)]
 	head.Store(&node[T]{hash: hash, next: head.Load(), value: value})

@@ -121,6 +121,7 @@ func Bad() map[string]metrics.Option {
 		"WithFields":    metrics.WithFields(metrics.Fields{long: "v"}),
 		"MaxSeries":     metrics.MaxSeries(0),
 		"Samples":       metrics.Samples(-1),
+		"IdleTimeout":   metrics.IdleTimeout(time.Millisecond),
 		"Buckets":       metrics.Buckets([]int64{2, 1}),
 	}
 }

@@ -58,7 +58,7 @@ func Registry(r *prom.Registry) metrics.Option {
 func NewMetrics(opts ...metrics.Option) *Metrics {
 	m := &Metrics{}
 	m.Config = func(o metrics.Options) metrics.StoreConfig {
-		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Buckets: o.Buckets, Clean: clean}
+		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Idle: o.IdleTimeout, Buckets: o.Buckets, Clean: clean}
 	}
 	m.Begin, m.End = m.register, m.unregister
 	m.Setup(opts...)

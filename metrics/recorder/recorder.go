@@ -25,7 +25,7 @@ type Metrics struct{ metrics.Plugin }
 func NewMetrics(opts ...metrics.Option) *Metrics {
 	m := &Metrics{}
 	m.Config = func(o metrics.Options) metrics.StoreConfig {
-		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Samples: o.Samples}
+		return metrics.StoreConfig{Fields: o.Fields, MaxSeries: o.MaxSeries, Idle: o.IdleTimeout, Samples: o.Samples}
 	}
 	m.Setup(append([]metrics.Option{metrics.Samples(keep)}, opts...)...)
 	return m
