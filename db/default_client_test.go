@@ -46,7 +46,7 @@ func TestPagesFitADefaultClient(t *testing.T) {
 	for name, x := range map[string]struct {
 		records int
 		make    func(int) db.Record
-	}{"large": {12, large}, "many": {700, many}} {
+	}{"large": {6, large}, "many": {600, many}} {
 		d := db.NewDB(db.Client(c), db.Table(name), db.Timeout(30*time.Second))
 		for i := range x.records {
 			if err := d.Create(x.make(i)); err != nil {

@@ -53,7 +53,10 @@ func Database(name string) Option { return func(o *Options) { o.Database = name 
 func Table(name string) Option { return func(o *Options) { o.Table = name } }
 
 // Client sets the client whose registry leads to db-srv, default
-// client.DefaultClient.
+// client.DefaultClient. A grpc client is used as it is. Of any other the registry,
+// the broker and the wrappers are used in a grpc client of our own: those that it
+// was made with (client.Wrap, client.WrapCall) and those of this platform (auth,
+// trace). Other wrappers put around it, its selector, timeouts and TLS do not apply.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // TLS sets how to reach db-srv, default plain text, when the client is not a grpc client with settings

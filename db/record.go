@@ -2,7 +2,6 @@ package db
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -26,7 +25,7 @@ type Record interface {
 	// Bytes returns the data, which the caller must not change.
 	Bytes() []byte
 	// Scan decodes the data from JSON into v; a *[]byte or *json.RawMessage gets
-	// a copy of it as it is.
+	// a copy of it as it is. The error names the id.
 	Scan(v any) error
 	// ETag names this state of the record, for IfMatch; "" of a NewRecord.
 	ETag() string
@@ -78,10 +77,10 @@ func (r *record) Scan(v any) error {
 		return nil
 	}
 	if len(r.data) == 0 {
-		return errors.New("db: scan: the record has no data")
+		return fmt.Errorf("db: scan %.60q: the record has no data", r.id)
 	}
 	if err := json.Unmarshal(r.data, v); err != nil {
-		return fmt.Errorf("db: scan: %w", err)
+		return fmt.Errorf("db: scan %.60q: %w", r.id, err)
 	}
 	return nil
 }

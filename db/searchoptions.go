@@ -79,7 +79,7 @@ func After(last Record) SearchOption { return option(func(c *call) { c.after = l
 // More sets *more to whether there are further records.
 func More(more *bool) SearchOption { return option(func(c *call) { c.more = more }) }
 
-// Each walks over all records that match, page by page, until one fails.
+// Each walks over all records that match, by pages of MaxLimit, until one fails.
 func Each(d DB, md Metadata, opts ...SearchOption) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var last Record
@@ -88,7 +88,7 @@ func Each(d DB, md Metadata, opts ...SearchOption) iter.Seq2[Record, error] {
 			if last != nil {
 				page = append(page, After(last))
 			}
-			found, err := d.Search(md, 0, 0, page...)
+			found, err := d.Search(md, MaxLimit, 0, page...)
 			if err != nil {
 				yield(nil, err)
 				return

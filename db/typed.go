@@ -1,9 +1,5 @@
 package db
 
-import (
-	"fmt"
-)
-
 // Get reads a record and decodes its data from JSON, or copies it for a T of
 // []byte. Returning gives the record itself, with its etag.
 func Get[T any](d DB, id string, opts ...ReadOption) (T, error) {
@@ -12,10 +8,7 @@ func Get[T any](d DB, id string, opts ...ReadOption) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	if err := r.Scan(&v); err != nil {
-		return v, fmt.Errorf("db: get %.60q: %w", id, err)
-	}
-	return v, nil
+	return v, r.Scan(&v)
 }
 
 // Put stores v as JSON, or as it is when it is a []byte, whether there was a

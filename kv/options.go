@@ -107,7 +107,11 @@ func Timeout(d time.Duration) Option { return func(o *Options) { o.Timeout = d }
 func Suspicion(d time.Duration) Option { return func(o *Options) { o.Suspicion = d } }
 
 // Client sets the client through which members reach each other, default
-// client.DefaultClient. Its wrappers authenticate the calls.
+// client.DefaultClient. Its wrappers authenticate the calls. A grpc client is used
+// as it is. Of any other the registry, the broker and the wrappers are used in a
+// grpc client of our own: those that it was made with (client.Wrap,
+// client.WrapCall) and those of this platform (auth, trace). Other wrappers put
+// around it, its selector, timeouts and TLS do not apply.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // Server sets the server whose instances are the members, default

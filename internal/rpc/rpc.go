@@ -25,9 +25,10 @@ const DefaultTimeout = 5 * time.Second
 // it is: its size limits and TLS settings are its owner's. Any other lends its
 // registry and broker to a grpc client of ours, one per registry and TLS
 // configuration in the whole process, closed when the last holder called
-// release, behind the wrapper that c Carries. A nil client stands for
-// client.DefaultClient; when that finds no node its errors say that no client was
-// given. Acquire does no I/O.
+// release, behind the wrappers that c was made with (client.Wrap,
+// client.WrapCall) and the one that it Carries. What else was put around c
+// nobody can tell from c. A nil client stands for client.DefaultClient; when that
+// finds no node its errors say that no client was given. Acquire does no I/O.
 func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release func()) {
 	if c == nil {
 		made, release := Acquire(client.DefaultClient, tlsConfig)
@@ -40,6 +41,7 @@ func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release f
 	made, release := shared.acquire(key{o.Registry, tlsConfig}, func() *Client {
 		return NewClient(Config{Registry: o.Registry, Broker: o.Broker, TLS: tlsConfig})
 	})
+	made = wrapped(made, o)
 	if w := carried(o); w != nil {
 		made = w(made)
 	}

@@ -117,3 +117,49 @@ type carrying struct {
 }
 
 func (c *carrying) Options() client.Options { return rpc.Carry(c.Client.Options(), c.wrapper) }
+
+// What a client of another stack was made with applies to the calls of plugins.
+func TestWrappersOfAClientApply(t *testing.T) {
+	net := rpctest.New(t)
+	net.Serve(rpctest.GRPC, "go.micro.srv.x")
+	var calls, tries, carries int
+	own := net.Client(rpctest.RPC).Options()
+	user := client.NewClient(client.Registry(own.Registry), client.Selector(own.Selector), client.Broker(own.Broker),
+		client.Wrap(func(c client.Client) client.Client { return &counting{c, &calls} }),
+		client.Wrap(func(c client.Client) client.Client {
+			return &carrying{c, func(c client.Client) client.Client { return &counting{c, &carries} }}
+		}),
+		client.WrapCall(func(next client.CallFunc) client.CallFunc {
+			return func(ctx context.Context, node *registry.Node, req client.Request, rsp any, o client.CallOptions) error {
+				tries++
+				return next(ctx, node, req, rsp, o)
+			}
+		}))
+	c, release := rpc.Acquire(user, nil)
+	defer release()
+	x := echo.NewEchoService("go.micro.srv.x", c)
+	if _, err := x.Call(t.Context(), &echo.Request{}, rpc.Options(5*time.Second)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := rpctest.Converse(t.Context(), x, 2, &echo.Request{End: true}); err != nil {
+		t.Fatal(err)
+	}
+	if calls != 2 || tries != 1 /* go-micro has none for streams */ || carries != 2 {
+		t.Errorf("a call and a stream went %d times through a wrapper, %d through a call wrapper, %d through one that carries itself", calls, tries, carries)
+	}
+}
+
+type counting struct {
+	client.Client
+	n *int
+}
+
+func (c *counting) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	*c.n++
+	return c.Client.Call(ctx, req, rsp, opts...)
+}
+
+func (c *counting) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
+	*c.n++
+	return c.Client.Stream(ctx, req, opts...)
+}

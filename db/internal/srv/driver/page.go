@@ -1,6 +1,7 @@
 package driver
 
-// Size is what a record takes of an answer, about, in bytes.
+// Size is what a record takes of an answer at most, in bytes: a number travels as
+// text, too.
 func (r *Record) Size() int { return len(r.Data) + 3*len(r.Metadata) + len(r.ID) + 128 }
 
 // Page gathers what a search finds.

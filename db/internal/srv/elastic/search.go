@@ -100,9 +100,12 @@ func body(q driver.Query) object {
 		}
 		filters = append(filters, nested(isKey(c.Key), value))
 	}
-	order := "asc"
+	order, beyond := "asc", "gt"
 	if q.Reverse {
-		order = "desc"
+		order, beyond = "desc", "lt"
+	}
+	if q.After != nil && q.Order == "" { // else what lies before the cursor is sorted, too
+		filters[0] = object{"range": object{"id": object{beyond: q.After.ID}}}
 	}
 	sort := []object{{"id": object{"order": order}}}
 	if q.Order != "" {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/micro/go-platform/db"
 	"github.com/micro/go-platform/db/internal/srv/driver"
 	pb "github.com/micro/go-platform/db/proto"
@@ -97,14 +95,14 @@ func collect(ctx context.Context, s driver.Store, table string, q driver.Query, 
 		return err
 	}
 	for i, r := range found {
-		m, err := fromDriver(r)
-		if err != nil {
-			return err
-		}
-		size += proto.Size(m)
+		size += r.Size()
 		if i == limit || i > 0 && size > db.MaxAnswer {
 			rsp.More = true
 			return nil
+		}
+		m, err := fromDriver(r)
+		if err != nil {
+			return err
 		}
 		rsp.Records = append(rsp.Records, m)
 	}
