@@ -273,11 +273,13 @@ func TestAFullDiskIsTold(t *testing.T) {
 			t.Errorf("Ready: %v", err)
 		}
 		time.Sleep(3 * eventlog.LifeSign)
+		synctest.Wait()
 		if n := strings.Count(lines.String(), "level=ERROR"); n != 1 || !strings.Contains(lines.String(), "disk full") {
 			t.Errorf("%d error lines:\n%s", n, lines.String())
 		}
 		d.set(nil)
 		time.Sleep(3 * eventlog.LifeSign)
+		synctest.Wait()
 		if err := l.Ready(); err != nil || !strings.Contains(lines.String(), "written again") {
 			t.Errorf("Ready: %v\n%s", err, lines.String())
 		}

@@ -61,6 +61,8 @@ func TestTornWriteAheadLog(t *testing.T) {
 	// What a process leaves that is killed between the header of a page and the page.
 	unfinished := append(bytes.Clone(wal), wal[32:32+24+4000]...)
 	anotherBoot := bytes.Replace(marker, marker[len(marker)-20:], []byte("another run of it...\n")[1:], 1)
+	// A commit changes five pages: that of the log, of the records and of three indexes.
+	cut := wal[:len(wal)-6*(24+4096)]
 	// The marker is not synced: after a power cut it may be behind.
 	stale := func(sequence int) []byte {
 		return bytes.Replace(anotherBoot, fmt.Appendf(nil, "%020d", n), fmt.Appendf(nil, "%020d", sequence), 1)
@@ -75,12 +77,12 @@ func TestTornWriteAheadLog(t *testing.T) {
 		"torn page":                              {wal[:len(wal)-1000], marker, n - 1, "torn or damaged", n + 1},
 		"torn header":                            {wal[:len(wal)-4100], marker, n - 1, "torn or damaged", n + 1},
 		"flipped bit":                            {flipped, marker, n - 1, "torn or damaged", n + 1},
-		"cut without a trace":                    {wal[:len(wal)-5*(24+4096)], marker, 0, "torn or damaged", n + 1},
+		"cut without a trace":                    {cut, marker, 0, "torn or damaged", n + 1},
 		"unfinished commit":                      {unfinished, marker, n, "not finished", n + 1},
 		"flipped bit, nobody knows":              {flipped, nil, n - 1, "torn or damaged", n + 1<<20},
 		"flipped bit, restarted machine":         {flipped, anotherBoot, n - 1, "torn or damaged", n + 1 + 1<<20},
 		"torn page, stale marker":                {wal[:len(wal)-1000], stale(n - 1), n - 1, "torn or damaged", n + 1<<20},
-		"cut without a trace, stale marker":      {wal[:len(wal)-5*(24+4096)], stale(n - 1), 0, "torn or damaged", n + 1<<20},
+		"cut without a trace, stale marker":      {cut, stale(n - 1), 0, "torn or damaged", n + 1<<20},
 		"unfinished commit, restarted machine":   {unfinished, anotherBoot, n, "torn or damaged", n + 1 + 1<<20},
 		"the marker of another log says nothing": {wal, bytes.Replace(marker, marker[21:30], []byte("another!!"), 1), n, "", n + 1},
 	} {
