@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 )
@@ -30,6 +31,14 @@ disable_update_check = true
 connect { enabled = false }
 performance { raft_multiplier = 1 }
 `
+
+// WipeConsul removes what a server of Consul that was killed has kept.
+func WipeConsul(tb testing.TB, s *Server) {
+	tb.Helper()
+	if err := os.RemoveAll(s.own(tb, "Wipe").place.dir + "/data"); err != nil {
+		tb.Fatal(err)
+	}
+}
 
 func consulCommand(p *place) []string {
 	return []string{

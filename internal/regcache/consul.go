@@ -106,6 +106,7 @@ type checkKey struct{ node, id string }
 // checks compares the health checks.
 func (f *consul) checks() query {
 	known := map[checkKey]*api.HealthCheck{}
+	var index uint64
 	return func(q *api.QueryOptions, lost bool) (uint64, bool, error) {
 		all, meta, err := f.client().Health().State(api.HealthAny, q)
 		if err != nil {
@@ -113,15 +114,21 @@ func (f *consul) checks() query {
 		}
 		fresh := make(map[checkKey]*api.HealthCheck, len(all))
 		checked := make(map[string]bool)
-		kept := false
+		same, other := 0, 0
 		for _, check := range all {
 			if check.ServiceID == "" {
 				continue // of the machine
 			}
 			k := checkKey{check.Node, check.CheckID}
 			fresh[k], checked[check.ServiceName] = check, true
-			kept = kept || known[k] != nil && known[k].CreateIndex == check.CreateIndex
+			if old := known[k]; old != nil && old.CreateIndex == check.CreateIndex {
+				same++
+			} else if old != nil {
+				other++
+			}
 		}
+		kept := same > other && meta.LastIndex >= index // what a check was created at may be the same by chance
+		index = meta.LastIndex
 		f.checked.Store(&checked)
 		if lost && len(known) > 0 {
 			f.doubts.broke = time.Now()
@@ -145,6 +152,8 @@ func (f *consul) compare(known, fresh map[checkKey]*api.HealthCheck) {
 		case check.Status != api.HealthCritical:
 			f.cache.touched(check.ServiceName, check.ServiceID)
 		case old != nil && old.Status == api.HealthCritical:
+		case old == nil && time.Since(f.doubts.broke) > f.cache.opts.beat: // born so, until it is first renewed
+			f.cache.buried(check.ServiceName, check.ServiceID)
 		default:
 			turned[k] = check
 		}
@@ -174,14 +183,14 @@ func (f *consul) catalog() query {
 			_, old := known[name]
 			kept = kept || old && name != "consul"
 		}
-		if !lost || kept {
+		if !lost { // else those may be missing that have not come back to a Consul that lost its state
 			for name := range known {
 				if _, left := fresh[name]; !left {
 					f.cache.buried(name, "")
 				}
 			}
-			f.changed(known, fresh)
 		}
+		f.changed(known, fresh)
 		known = fresh
 		return meta.LastIndex, kept, nil
 	}

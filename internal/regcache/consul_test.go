@@ -92,3 +92,41 @@ func TestConsulAwayForLongerThanALease(t *testing.T) {
 	}
 	eventually(t, c, "shop", "a", "b")
 }
+
+// A Consul that lost everything is told of one service after the other. Those that
+// are not there yet have not left.
+func TestConsulRestartedEmpty(t *testing.T) {
+	srv := backend.Consul(t)
+	reg := consul.NewConsulRegistry(registry.Addrs(srv.Addr))
+	shop, bank := service("shop", "v1", "a"), service("bank", "v1", "b")
+	for range 20 { // it has lived, as its indexes show
+		register(t, reg, bank, registry.RegisterTTL(time.Minute))
+		deregister(t, reg, bank)
+	}
+	for _, s := range []*registry.Service{shop, bank} {
+		register(t, reg, s, registry.RegisterTTL(time.Minute))
+	}
+	c := start(t, consul.NewConsulRegistry(registry.Addrs(srv.Addr)), regcache.Resync(time.Hour))
+	eventually(t, c, "shop", "a")
+	eventually(t, c, "bank", "b")
+	srv.Kill(t)
+	backend.WipeConsul(t, srv)
+	away := time.Now().Add(6 * time.Second) // so that the cache does not ask all the time
+	rpctest.Eventually(t, "Consul was away", func() bool { return time.Now().After(away) })
+	srv.Restart(t)
+	fresh := consul.NewConsulRegistry(registry.Addrs(srv.Addr))
+	rpctest.Eventually(t, "bank is registered again", func() bool {
+		found, err := fresh.GetService("bank")
+		return fresh.Register(bank, registry.RegisterTTL(time.Minute)) == nil && err == nil && len(found) > 0
+	})
+	if left, err := reg.GetService("shop"); err == nil && len(left) > 0 {
+		t.Fatalf("Consul still knows %v", left)
+	}
+	for until := time.Now().Add(6 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		if c.Known("shop") == nil {
+			t.Fatal("the cache lost a service that nobody took away")
+		}
+	}
+	register(t, consul.NewConsulRegistry(registry.Addrs(srv.Addr)), shop, registry.RegisterTTL(time.Minute))
+	eventually(t, c, "shop", "a")
+}

@@ -29,7 +29,8 @@
 // Consul is followed by two blocking queries (checks and catalog) whatever the
 // number of services. A check that turns critical or vanishes is a tombstone,
 // as is a service that vanishes from the catalog, unless Consul lost its state:
-// its index went back, or nothing known before is left after a reconnect. Checks
+// its index went back, or most of what was known before is new after a reconnect.
+// Checks
 // that turn critical in a mass, or when Consul is back from an outage in which
 // nobody could renew them, are no tombstones for a while ([Beat]). As long as it
 // is followed without such a loss, three answers over a second suffice to drop a
