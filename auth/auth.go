@@ -76,7 +76,8 @@ type Auth interface {
 	// Authorized returns the token in ctx (see FromContext) with what is verified
 	// of it, if it is good and its account may make req. A server asks it about its caller; a client about a token of its own
 	// choice, put there with NewContext, to learn beforehand what the server
-	// would say.
+	// would say. Where services are told their own rules alone, as by auth-srv,
+	// that is ErrUnavailable unless the account is an admin's.
 	//
 	// It makes no call. Only of an Auth that was just started, and that knows no
 	// keys yet, it waits for the first answer of the issuer, two seconds at most.

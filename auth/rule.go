@@ -1,8 +1,10 @@
 package auth
 
 // Rule allows or denies calls. Of the rules that match a call the one with the
-// highest Priority decides; of equal ones a denial. Without any rule a good token
-// may call everything; as soon as there is one, what none matches is denied.
+// highest Priority decides; of equal ones a denial. Without any rule, but for those
+// that auth-srv has from its first start, a good token may call everything but the
+// platform's services, "go.micro.srv.*"; as soon as there is one, what none matches
+// is denied.
 //
 // A rule whose Services begin with "name:" is about names and no calls: who may
 // register nodes of the service, and exchange tokens that were sent to it. It

@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/micro/go-platform/auth/internal/jwt"
@@ -18,7 +19,7 @@ type state struct {
 	keys       *jwt.Keys
 	jwks       []byte
 	rules      *policy.Set
-	wire       []*pb.Rule
+	wire       *pb.Rules
 	revoked    *revocations
 }
 
@@ -62,9 +63,12 @@ func (v *verifier) fill(made *state, change *pb.WatchResponse) (err error) {
 		return errNothing
 	}
 	if made.rules == nil || change.Rules != nil {
-		made.wire = change.Rules.GetRules()
-		if made.rules, err = policy.Compile(made.wire); err != nil {
+		made.wire = change.Rules
+		if made.rules, err = policy.Compile(made.wire.GetRules()); err != nil {
 			return fmt.Errorf("rules: %w", err)
+		}
+		if made.wire.GetClosed() {
+			made.rules = made.rules.Closed()
 		}
 	}
 	if len(change.Revocations) > 0 {
@@ -93,9 +97,16 @@ func (v *verifier) forget(raw string) {
 	_ = v.apply(&pb.WatchResponse{Revocations: []*pb.Revocation{r}}) // nothing in it can be wrong
 }
 
+// follows reports whether the rules about a service are known: the issuer tells
+// each service its own.
+func (s *state) follows(service string) bool {
+	all := s.wire.GetServices()
+	return len(all) == 0 || slices.Contains(all, service)
+}
+
 // export is the state as a watcher would get it first.
 func (s *state) export() *pb.WatchResponse {
-	return &pb.WatchResponse{Reset_: true, Issuer: s.issuer, Jwks: s.jwks, Rules: &pb.Rules{Rules: s.wire}, Revocations: s.revoked.list}
+	return &pb.WatchResponse{Reset_: true, Issuer: s.issuer, Jwks: s.jwks, Rules: s.wire, Revocations: s.revoked.list}
 }
 
 // revocations is an immutable set.

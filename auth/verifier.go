@@ -72,6 +72,9 @@ func (v *verifier) verify(accessToken string, req Request) (*Token, error) {
 	}
 	call := good.call
 	call.Service, call.Method = req.Service(), req.Method()
+	if !s.follows(call.Service) {
+		return nil, fmt.Errorf("decide a call of %.256q: %w: its rules are told to that service alone, ask Policy.Check", call.Service, ErrUnavailable)
+	}
 	if d := s.rules.Decide(&call); !d.Allowed {
 		return nil, forbidden(&call, d.Reason)
 	}

@@ -96,7 +96,7 @@ func (r *remote) watch(ctx context.Context, c client.Client) (s *stream, first *
 		s = &stream{}
 		s.ctx, s.cancel = context.WithCancel(ctx)
 		s.dead = time.AfterFunc(rpc.DefaultTimeout, s.cancel) // longer once it lives
-		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, &pb.WatchRequest{}, opts...)
+		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, &pb.WatchRequest{Services: []string{r.opts.Service}}, opts...)
 		if err == nil {
 			first, err = s.recv()
 		}

@@ -1397,8 +1397,9 @@ func (x *KeysResponse) GetIssuer() string {
 }
 
 // Rule allows or denies calls. Of the rules that match a call the one with the
-// highest priority decides; of equal ones a deny. As soon as there is a rule,
-// what none matches is denied.
+// highest priority decides; of equal ones a deny. What none matches is denied at
+// the platform's services (go.micro.srv.*), and everywhere as soon as there is a
+// rule besides the starting ones.
 type Rule struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1419,7 +1420,11 @@ type Rule struct {
 	Comment  string   `protobuf:"bytes,9,opt,name=comment,proto3" json:"comment,omitempty"`
 	// When it was last changed, as WatchResponse.revision counts. An Update that
 	// gives one is refused with 412 unless it is the rule's; 0 does not compare.
-	Revision      uint64 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
+	// One of those that a first start made: telemetry, registration, the platform
+	// among itself, the admin. It can be changed and deleted like any other, and
+	// stays one. What a request says here is ignored.
+	Starting      bool `protobuf:"varint,11,opt,name=starting,proto3" json:"starting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1522,6 +1527,13 @@ func (x *Rule) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *Rule) GetStarting() bool {
+	if x != nil {
+		return x.Starting
+	}
+	return false
 }
 
 type PolicyCreateRequest struct {
@@ -2369,7 +2381,10 @@ func (x *Change) GetAfter() *Decision {
 }
 
 type WatchRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose rules are wanted; the caller must hold these names. None is the
+	// caller's own account. With the scope "admin" it is told all there are.
+	Services      []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2404,11 +2419,18 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 	return file_auth_proto_auth_proto_rawDescGZIP(), []int{42}
 }
 
+func (x *WatchRequest) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
 type WatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`      // rises with every change; not comparable between servers
 	Jwks          []byte                 `protobuf:"bytes,2,opt,name=jwks,proto3" json:"jwks,omitempty"`               // the whole JWK set, if it changed
-	Rules         *Rules                 `protobuf:"bytes,3,opt,name=rules,proto3" json:"rules,omitempty"`             // all of them, if any changed
+	Rules         *Rules                 `protobuf:"bytes,3,opt,name=rules,proto3" json:"rules,omitempty"`             // all that were asked for, if any of these changed
 	Revocations   []*Revocation          `protobuf:"bytes,4,rep,name=revocations,proto3" json:"revocations,omitempty"` // to add
 	Reset_        bool                   `protobuf:"varint,5,opt,name=reset,proto3" json:"reset,omitempty"`            // what is here replaces everything the watcher had
 	Issuer        string                 `protobuf:"bytes,6,opt,name=issuer,proto3" json:"issuer,omitempty"`           // the iss of tokens; in the first message
@@ -2491,6 +2513,8 @@ func (x *WatchResponse) GetIssuer() string {
 type Rules struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rules         []*Rule                `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	Services      []string               `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"` // those that these rules are about; none: all
+	Closed        bool                   `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"`    // there are rules besides the starting ones, perhaps about others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2530,6 +2554,20 @@ func (x *Rules) GetRules() []*Rule {
 		return x.Rules
 	}
 	return nil
+}
+
+func (x *Rules) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *Rules) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
 }
 
 // Revocation ends tokens: those with this jti, or this sid (the family that a
@@ -2715,7 +2753,7 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\vKeysRequest\":\n" +
 	"\fKeysResponse\x12\x12\n" +
 	"\x04jwks\x18\x01 \x01(\fR\x04jwks\x12\x16\n" +
-	"\x06issuer\x18\x02 \x01(\tR\x06issuer\"\x80\x02\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\"\x9c\x02\n" +
 	"\x04Rule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06effect\x18\x02 \x01(\tR\x06effect\x12\x1a\n" +
@@ -2727,7 +2765,8 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\amethods\x18\b \x03(\tR\amethods\x12\x18\n" +
 	"\acomment\x18\t \x01(\tR\acomment\x12\x1a\n" +
 	"\brevision\x18\n" +
-	" \x01(\x04R\brevision\"A\n" +
+	" \x01(\x04R\brevision\x12\x1a\n" +
+	"\bstarting\x18\v \x01(\bR\bstarting\"A\n" +
 	"\x13PolicyCreateRequest\x12*\n" +
 	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"B\n" +
 	"\x14PolicyCreateResponse\x12*\n" +
@@ -2773,17 +2812,20 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x06Change\x12*\n" +
 	"\x04call\x18\x01 \x01(\v2\x16.go.platform.auth.CallR\x04call\x122\n" +
 	"\x06before\x18\x02 \x01(\v2\x1a.go.platform.auth.DecisionR\x06before\x120\n" +
-	"\x05after\x18\x03 \x01(\v2\x1a.go.platform.auth.DecisionR\x05after\"\x0e\n" +
-	"\fWatchRequest\"\xdc\x01\n" +
+	"\x05after\x18\x03 \x01(\v2\x1a.go.platform.auth.DecisionR\x05after\"*\n" +
+	"\fWatchRequest\x12\x1a\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\"\xdc\x01\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
 	"\x04jwks\x18\x02 \x01(\fR\x04jwks\x12-\n" +
 	"\x05rules\x18\x03 \x01(\v2\x17.go.platform.auth.RulesR\x05rules\x12>\n" +
 	"\vrevocations\x18\x04 \x03(\v2\x1c.go.platform.auth.RevocationR\vrevocations\x12\x14\n" +
 	"\x05reset\x18\x05 \x01(\bR\x05reset\x12\x16\n" +
-	"\x06issuer\x18\x06 \x01(\tR\x06issuer\"5\n" +
+	"\x06issuer\x18\x06 \x01(\tR\x06issuer\"i\n" +
 	"\x05Rules\x12,\n" +
-	"\x05rules\x18\x01 \x03(\v2\x16.go.platform.auth.RuleR\x05rules\"\x81\x01\n" +
+	"\x05rules\x18\x01 \x03(\v2\x16.go.platform.auth.RuleR\x05rules\x12\x1a\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\x12\x16\n" +
+	"\x06closed\x18\x03 \x01(\bR\x06closed\"\x81\x01\n" +
 	"\n" +
 	"Revocation\x12\x10\n" +
 	"\x03jti\x18\x01 \x01(\tR\x03jti\x12\x10\n" +

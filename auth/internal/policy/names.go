@@ -30,7 +30,7 @@ func trimNames(services []string) []string {
 // decides, else whose it is by Owns. Of c Service is the name.
 func (s *Set) Holds(c *Call) Decision {
 	if s.names != nil {
-		if d := s.names.Decide(c); d.Rule != "" {
+		if d := s.names.match(c); d.Rule != "" {
 			return d
 		}
 	}

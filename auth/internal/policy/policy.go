@@ -45,6 +45,7 @@ type Set struct {
 	scopes   map[string]list // by the first that a rule needs
 	unscoped list
 	names    *Set // of the rules about names; nil if there are none
+	open     bool // there are none but starting rules
 }
 
 type rule struct {
@@ -71,11 +72,13 @@ func Compile(rules []*pb.Rule) (*Set, error) {
 		seen[r.Id] = true
 	}
 	s, names := newSet(), newSet()
+	s.open = true
 	for _, r := range slices.SortedFunc(slices.Values(rules), Compare) {
 		if IsNames(r) {
 			names.add(r)
 		} else {
 			s.add(r)
+			s.open = s.open && r.Starting
 		}
 	}
 	s.link()
@@ -138,16 +141,49 @@ func orAny(names []string) []string {
 	return names
 }
 
+// Closed returns s for who knows that there are other rules besides: what none
+// matches is denied.
+func (s *Set) Closed() *Set {
+	closed := *s
+	closed.open = false
+	return &closed
+}
+
+// IsOpen reports whether there are none but starting rules.
+func (s *Set) IsOpen() bool { return s.open }
+
+// About reports whether a rule may decide calls of a service, or who holds its
+// name.
+func About(r *pb.Rule, service string) bool {
+	for _, pattern := range orAny(trimNames(r.Services)) {
+		if begin, ok := prefix(pattern); pattern == service || ok && strings.HasPrefix(service, begin) {
+			return true
+		}
+	}
+	return false
+}
+
 // Len returns the number of rules about calls.
 func (s *Set) Len() int { return len(s.rules) }
 
-// Decide returns what becomes of a call. Without any rule about calls everything
-// is allowed.
-// It takes no lock and, up to eight roles and eight scopes, no memory.
+// Decide returns what becomes of a call. What no rule matches is allowed while
+// there are none but starting ones, but at the platform's services. It takes no
+// lock and, up to eight roles and eight scopes, no memory.
 func (s *Set) Decide(c *Call) Decision {
-	if len(s.rules) == 0 {
+	d := Decision{Reason: noMatch}
+	if len(s.rules) > 0 {
+		d = s.match(c)
+	}
+	if d.Rule == "" && s.open && !strings.HasPrefix(c.Service, PlatformPrefix) {
 		return Decision{Allowed: true, Reason: "there are no rules"}
 	}
+	return d
+}
+
+const noMatch = "no rule matches"
+
+// match returns the decision of the first rule that matches.
+func (s *Set) match(c *Call) Decision {
 	var services, methods, who, scopes [10]cursor
 	sv := s.services.find(services[:0], c.Service)
 	me := s.methods.find(methods[:0], c.Method)
@@ -173,7 +209,7 @@ func (s *Set) Decide(c *Call) Decision {
 			}
 		}
 	}
-	return Decision{Reason: "no rule matches"}
+	return Decision{Reason: noMatch}
 }
 
 // held reports whether scopes has all that the rule needs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,60 @@ type snapshot struct {
 type ruleset struct {
 	list    []*pb.Rule // in the order in which they decide
 	decider *policy.Set
+
+	mu    sync.Mutex
+	views map[string]*pb.Rules // by view.key
+}
+
+// maxViews bounds the views that are kept; others are made each time.
+const maxViews = 10_000
+
+// view is which rules a watcher is told.
+type view struct {
+	services []string // nil: all
+	key      string
+}
+
+func newView(services []string) view {
+	return view{services: services, key: strings.Join(services, "\n")}
+}
+
+// of returns the rules of a view, made once for all who have it.
+func (s *ruleset) of(v view) *pb.Rules {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept := s.views[v.key]; kept != nil {
+		return kept
+	}
+	made := &pb.Rules{Services: v.services, Closed: s.decider != nil && !s.decider.IsOpen()}
+	for _, r := range s.list {
+		if v.has(r) {
+			made.Rules = append(made.Rules, r)
+		}
+	}
+	if len(s.views) < maxViews {
+		s.views[v.key] = made
+	}
+	return made
+}
+
+// has reports whether a rule is about a service of the view. Who keeps the
+// registry is asked about all names.
+func (v view) has(r *pb.Rule) bool {
+	if v.services == nil {
+		return true
+	}
+	if policy.IsNames(r) && slices.Contains(v.services, policy.PlatformPrefix+"discovery") {
+		return true
+	}
+	return slices.ContainsFunc(v.services, func(s string) bool { return policy.About(r, s) })
+}
+
+// same reports whether a watcher of a need not be told of b.
+func same(a, b *pb.Rules) bool {
+	return a == b || a.Closed == b.Closed && slices.EqualFunc(a.Rules, b.Rules, func(x, y *pb.Rule) bool {
+		return x.Id == y.Id && x.Revision == y.Revision
+	})
 }
 
 // feed follows the store: what is in force now, and who is told.
@@ -49,7 +104,7 @@ type feed struct {
 // newFeed reads the store and makes the first key if there is none.
 func newFeed(ctx context.Context, s Store, log *slog.Logger, issuer string, r rotation) (*feed, error) {
 	f := &feed{store: s, log: log, issuer: issuer, rotation: r, revoked: newRevoked()}
-	f.now.Store(&snapshot{keys: &keyset{}, rules: &ruleset{}, changed: make(chan struct{})})
+	f.now.Store(&snapshot{keys: &keyset{}, rules: &ruleset{views: map[string]*pb.Rules{}}, changed: make(chan struct{})})
 	if err := f.refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -93,7 +148,7 @@ func newRuleset(rules []*pb.Rule) (*ruleset, error) {
 		return nil, err
 	}
 	slices.SortFunc(rules, policy.Compare)
-	return &ruleset{list: rules, decider: decider}, nil
+	return &ruleset{list: rules, decider: decider, views: map[string]*pb.Rules{}}, nil
 }
 
 // unexpired returns old and fresh without what hits no token any more. Readers
@@ -168,7 +223,7 @@ func (f *feed) tell(err error) {
 
 // message tells a watcher at was what it needs to be at is; nil is one that
 // knows nothing.
-func (is *snapshot) message(was *snapshot, issuer string) *pb.WatchResponse {
+func (is *snapshot) message(was *snapshot, v view, issuer string) *pb.WatchResponse {
 	if was != nil && was.revision == is.revision {
 		return &pb.WatchResponse{}
 	}
@@ -179,8 +234,8 @@ func (is *snapshot) message(was *snapshot, issuer string) *pb.WatchResponse {
 	if was == nil || was.keys != is.keys {
 		m.Jwks = is.keys.jwks
 	}
-	if was == nil || was.rules != is.rules {
-		m.Rules = &pb.Rules{Rules: is.rules.list}
+	if was == nil || was.rules != is.rules && !same(was.rules.of(v), is.rules.of(v)) {
+		m.Rules = is.rules.of(v)
 	}
 	for _, r := range is.revocations {
 		if was == nil || r.revision > was.revision {

@@ -77,12 +77,12 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(e.as(ann))
 	w := e.watch(ctx)
 	w.saw(t, "the first message", func(m *pb.WatchResponse) bool {
-		return m.Reset_ && len(m.Jwks) > 0 && len(m.Rules.GetRules()) == 1 && m.Issuer == e.url && m.Revision > 0
+		return m.Reset_ && len(m.Jwks) > 0 && len(ids(m.Rules)) == 1 && m.Issuer == e.url && m.Revision > 0
 	})
 	if _, err := e.policy.Create(e.admin(), &pb.PolicyCreateRequest{Rule: &pb.Rule{Id: "after", Effect: "deny"}}); err != nil {
 		t.Fatal(err)
 	}
-	w.saw(t, "a rule", func(m *pb.WatchResponse) bool { return !m.Reset_ && len(m.Rules.GetRules()) == 2 && len(m.Jwks) == 0 })
+	w.saw(t, "a rule", func(m *pb.WatchResponse) bool { return !m.Reset_ && len(ids(m.Rules)) == 2 && len(m.Jwks) == 0 })
 	jti := payload(t, ann)["jti"].(string)
 	if _, err := e.oauth.Revoke(e.as(ann), &pb.RevokeRequest{AccessToken: ann}); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.saw(t, "no rules", func(m *pb.WatchResponse) bool { return m.Rules != nil && len(m.Rules.Rules) == 0 })
+	w.saw(t, "no rules", func(m *pb.WatchResponse) bool { return m.Rules != nil && len(ids(m.Rules)) == 0 })
 	cancel()
 	<-w.done
 	watchUntilStop(t, e)
@@ -136,7 +136,7 @@ func TestSlowWatcher(t *testing.T) {
 		}
 	}
 	m := follower.Difference(t)
-	if m.Reset_ || len(m.Rules.GetRules()) != 50 {
+	if m.Reset_ || len(ids(m.Rules)) != 50 {
 		t.Errorf("difference %v", m)
 	}
 }
@@ -209,7 +209,7 @@ func TestInstances(t *testing.T) {
 	if _, err := a.policy.Create(a.admin(), &pb.PolicyCreateRequest{Rule: &pb.Rule{Id: "r", Effect: "allow"}}, a.here()...); err != nil {
 		t.Fatal(err)
 	}
-	w.saw(t, "a's rule at b", func(m *pb.WatchResponse) bool { return len(m.Rules.GetRules()) == 1 })
+	w.saw(t, "a's rule at b", func(m *pb.WatchResponse) bool { return len(ids(m.Rules)) == 1 })
 }
 
 // Two instances that start at once on an empty database make one admin, one

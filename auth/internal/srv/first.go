@@ -69,7 +69,7 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 	if err != nil {
 		return errors.Join(err, undo())
 	}
-	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key})
+	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key}, startingRules())
 	if errors.Is(err, rpcerr.ErrExists) { // another instance was faster
 		return undo()
 	}

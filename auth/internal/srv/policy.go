@@ -16,6 +16,7 @@ import (
 // policyHandler is Policy.
 type policyHandler struct {
 	feed     *feed
+	insecure bool
 	done     <-chan struct{}
 	watchers watchers
 }
@@ -109,6 +110,9 @@ func (h *policyHandler) Diff(_ context.Context, req *pb.PolicyDiffRequest, rsp *
 	replaced := slices.Clone(req.Remove)
 	for _, r := range req.Put {
 		replaced = append(replaced, r.GetId())
+		if i := slices.IndexFunc(is.list, func(old *pb.Rule) bool { return old.Id == r.GetId() }); r != nil {
+			r.Starting = i >= 0 && is.list[i].Starting
+		}
 	}
 	would := slices.DeleteFunc(slices.Clone(is.list), func(r *pb.Rule) bool { return slices.Contains(replaced, r.Id) })
 	would = append(would, req.Put...)

@@ -13,6 +13,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
@@ -123,11 +124,16 @@ func (s *sqlStore) Setting(ctx context.Context, name string) (value string, err 
 }
 
 // Begin implements Store.
-func (s *sqlStore) Begin(ctx context.Context, admin *account, settings map[string]string) error {
-	return s.change(ctx, "first start", func(tx *sql.Tx, _ uint64) error {
+func (s *sqlStore) Begin(ctx context.Context, admin *account, settings map[string]string, rules []*pb.Rule) error {
+	return s.change(ctx, "first start", func(tx *sql.Tx, revision uint64) error {
 		for name, value := range settings {
 			if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?)`, name, value); err != nil {
 				return taken(err)
+			}
+		}
+		for _, r := range rules {
+			if err := writeRule(ctx, tx, r, revision); err != nil {
+				return err
 			}
 		}
 		return insertAccount(ctx, tx, admin)

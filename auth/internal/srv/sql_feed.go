@@ -30,16 +30,20 @@ func (s *sqlStore) PutRule(ctx context.Context, r *pb.Rule, update bool, check f
 		if err := check(kept); err != nil {
 			return err
 		}
-		text, err := protojson.Marshal(r)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `REPLACE INTO rules (id, rule, revision) VALUES (?, ?, ?)`, r.Id, string(text), revision); err != nil {
-			return err
-		}
-		r.Revision = revision
-		return rulesChanged(ctx, tx, revision)
+		return writeRule(ctx, tx, r, revision)
 	})
+}
+
+func writeRule(ctx context.Context, tx *sql.Tx, r *pb.Rule, revision uint64) error {
+	text, err := protojson.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `REPLACE INTO rules (id, rule, revision) VALUES (?, ?, ?)`, r.Id, string(text), revision); err != nil {
+		return err
+	}
+	r.Revision = revision
+	return rulesChanged(ctx, tx, revision)
 }
 
 // put returns all rules with r among them.
@@ -61,6 +65,7 @@ func put(all []*pb.Rule, r *pb.Rule, update bool) ([]*pb.Rule, error) {
 	case update && r.Revision != 0 && r.Revision != old.Revision:
 		return nil, fmt.Errorf("%w: revision is %d now", rpcerr.ErrConflict, old.Revision)
 	}
+	r.Starting = old.GetStarting()
 	return append(kept, r), nil
 }
 

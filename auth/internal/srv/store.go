@@ -105,9 +105,9 @@ type Store interface {
 
 	// Setting returns "" when there is none.
 	Setting(ctx context.Context, name string) (string, error)
-	// Begin makes the first account and settings, once: later on it is
+	// Begin makes the first account, settings and rules, once: later on it is
 	// ErrExists.
-	Begin(ctx context.Context, admin *account, settings map[string]string) error
+	Begin(ctx context.Context, admin *account, settings map[string]string, rules []*pb.Rule) error
 	// Prune removes what expired before now.
 	Prune(ctx context.Context, now time.Time) error
 }

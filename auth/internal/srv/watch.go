@@ -3,9 +3,11 @@ package srv
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -19,13 +21,17 @@ type watchers struct{ atomic.Int64 }
 
 // Watch implements pb.PolicyHandler. A watcher that is slow is told less often
 // and never wrongly: it gets the difference between what it knows and what is.
-func (h *policyHandler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Policy_WatchStream) error {
+func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Policy_WatchStream) error {
+	v, err := h.viewOf(ctx, req.Services)
+	if err != nil {
+		return refuse(err)
+	}
 	defer h.watchers.Add(-1)
 	if h.watchers.Add(1) > maxWatchers {
 		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
 	}
 	known := h.feed.now.Load()
-	if err := stream.Send(known.message(nil, h.feed.issuer)); err != nil {
+	if err := stream.Send(known.message(nil, v, h.feed.issuer)); err != nil {
 		return err
 	}
 	alive := time.NewTicker(lifeSign)
@@ -40,9 +46,37 @@ func (h *policyHandler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb
 		case <-known.changed:
 		}
 		is := h.feed.now.Load()
-		if err := stream.Send(is.message(known, h.feed.issuer)); err != nil {
+		if err := stream.Send(is.message(known, v, h.feed.issuer)); err != nil {
 			return err
 		}
 		known = is
 	}
+}
+
+// maxViewed bounds the services whose rules one watcher is told.
+const maxViewed = 16
+
+// viewOf returns which rules a caller is told: those about names that are its own.
+func (h *policyHandler) viewOf(ctx context.Context, services []string) (view, error) {
+	c, known := callerClaims(ctx)
+	everything := h.insecure || known && c.has(ScopeAdmin)
+	switch {
+	case len(services) > maxViewed:
+		return view{}, rpcerr.Invalid("services", "%d, more than %d", len(services), maxViewed)
+	case everything: // it may read all of them anyway
+		return newView(nil), nil
+	case !known:
+		return view{}, errToken
+	case len(services) == 0:
+		return newView([]string{c.Subject}), nil
+	}
+	services = slices.Sorted(slices.Values(services))
+	decider := h.feed.now.Load().rules.decider
+	for _, s := range services {
+		d := decider.Holds(&policy.Call{Account: c.Subject, Roles: c.Roles, Scopes: c.scopes(), Service: s})
+		if !d.Allowed && s != c.Subject { // its own, whatever role it lacks
+			return view{}, fmt.Errorf("%w: %.128q may not have the rules of %.256q: %s", rpcerr.ErrForbidden, c.Subject, s, d.Reason)
+		}
+	}
+	return newView(services), nil
 }
