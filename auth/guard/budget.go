@@ -13,6 +13,10 @@ const (
 	idleStream   = 4 << 10
 )
 
+// connWindow is what a client may send on a connection before the server has
+// seen it.
+const connWindow = 16 << 20
+
 // limits are in bytes.
 type limits struct{ all, peer, conn, strangers int64 }
 

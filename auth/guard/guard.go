@@ -82,6 +82,9 @@ func (g *Guard) ServerOptions() []grpc.ServerOption {
 		// Windows that grow with the bandwidth would let each stream hold 16 MB
 		// that nobody asked for. A message that is being read gets what it needs.
 		grpc.InitialWindowSize(streamWindow),
+		// That of a connection is given back when bytes arrive, whoever reads them:
+		// it bounds no memory, but 64 KB for a round trip would bound all calls.
+		grpc.InitialConnWindowSize(connWindow),
 		grpc.MaxRecvMsgSize(g.o.maxMessage),
 		grpc.MaxSendMsgSize(g.o.maxMessage),
 	}
