@@ -28,8 +28,8 @@ import (
 // dbPlatform is db-srv and event-srv as processes, and clients of both.
 type dbPlatform struct {
 	t       *testing.T
-	dbSrv   *process
-	events  *process
+	dbSrv   *rpctest.Program
+	events  *rpctest.Program
 	db      db.DB
 	history eventpb.EventService
 }
@@ -57,8 +57,8 @@ func startDB(t *testing.T, database string) *dbPlatform {
 	t.Cleanup(c.Close)
 	p := &dbPlatform{
 		t:       t,
-		events:  startProcess(t, filepath.Join(dir, "event-srv"), args()...),
-		dbSrv:   startProcess(t, filepath.Join(dir, "db-srv"), args("--database_url", database)...),
+		events:  rpctest.StartProgram(t, filepath.Join(dir, "event-srv"), args()...),
+		dbSrv:   rpctest.StartProgram(t, filepath.Join(dir, "db-srv"), args("--database_url", database)...),
 		db:      db.NewDB(db.Client(c), db.Table("orders"), db.Events(true), db.Timeout(2*time.Second)),
 		history: eventpb.NewEventService(event.ServiceName, c),
 	}
@@ -207,7 +207,7 @@ func TestFaultChangesAreToldOnce(t *testing.T) {
 
 func killDBSrv(t *testing.T, p *dbPlatform) {
 	kills := 4
-	if long() {
+	if rpctest.Long() {
 		kills = 40
 	}
 	acknowledged := make(map[string]int64) // the last step
@@ -216,14 +216,14 @@ func killDBSrv(t *testing.T, p *dbPlatform) {
 		w.more(1 + rand.IntN(100)) // when it dies is the point
 		if round%2 == 1 {
 			// From here on what is committed cannot be published.
-			p.events.kill()
+			p.events.Kill()
 			w.more(1 + rand.IntN(20))
 		}
-		p.dbSrv.kill()
+		p.dbSrv.Kill()
 		if round%2 == 1 {
-			p.events.start()
+			p.events.Start()
 		}
-		p.dbSrv.start()
+		p.dbSrv.Start()
 		w.more(1)
 		for _, c := range w.stop() {
 			acknowledged[c.id] = max(acknowledged[c.id], c.step)

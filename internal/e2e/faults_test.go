@@ -2,8 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -32,29 +30,6 @@ import (
 	tracepb "github.com/micro/go-platform/trace/proto"
 )
 
-// phase is how long each part of a fault test lasts: short in make test, long
-// in make faults.
-func phase() time.Duration {
-	if long() {
-		return 20 * time.Second
-	}
-	return 2 * time.Second
-}
-
-func long() bool { return os.Getenv("FAULTS") != "" }
-
-// process is a service's binary.
-type process struct {
-	t    *testing.T
-	path string
-	args []string
-	env  []string // nil: ours
-	// piped, when set, gets the process's standard input.
-	piped *io.Closer
-	cmd   *exec.Cmd
-	run   *rpctest.Process
-}
-
 func buildServices(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -64,50 +39,6 @@ func buildServices(t *testing.T) string {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return dir
-}
-
-func startProcess(t *testing.T, path string, args ...string) *process {
-	t.Helper()
-	p := &process{t: t, path: path, args: args}
-	t.Cleanup(p.kill)
-	p.start()
-	return p
-}
-
-func (p *process) start() {
-	p.t.Helper()
-	p.launch()
-	p.run.Serving()
-}
-
-func (p *process) launch() {
-	p.t.Helper()
-	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Env = p.env
-	if p.piped != nil {
-		in, err := p.cmd.StdinPipe()
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		*p.piped = in
-	}
-	p.run = rpctest.StartProcess(p.t, p.cmd)
-}
-
-// stop is SIGTERM, and waits for a clean end.
-func (p *process) stop() {
-	p.t.Helper()
-	if err := p.run.Terminate(); err != nil {
-		p.t.Errorf("%s: %v\n%s", filepath.Base(p.path), err, &p.run.Output)
-	}
-}
-
-// kill is kill -9; nothing happens when the process is gone already, or never
-// came up.
-func (p *process) kill() {
-	if p.run != nil {
-		p.run.Kill()
-	}
 }
 
 // shop is a service and its caller in this process, wired with the default
@@ -175,7 +106,7 @@ func (s *shop) load(t *testing.T, d time.Duration) (calls, failed int, p99 time.
 	t.Helper()
 	const callers, pace = 10, 10 * time.Millisecond
 	bound := 10 * time.Second
-	if long() { // alone on the machine
+	if rpctest.Long() { // alone on the machine
 		bound = time.Second
 	}
 	var mu sync.Mutex
@@ -211,32 +142,32 @@ func TestFaultPlatformServersKilled(t *testing.T) {
 	addr := backend.Consul(t).Addr
 	dir, data := buildServices(t), t.TempDir()
 	flags := []string{"--registry", "consul", "--registry_address", addr, "--broker", "memory", "--insecure"}
-	traceSrv := startProcess(t, filepath.Join(dir, "trace-srv"), append(flags, "--data_dir", data)...)
-	monitorSrv := startProcess(t, filepath.Join(dir, "monitor-srv"), append(flags, "--database_url", "sqlite::memory:")...)
+	traceSrv := rpctest.StartProgram(t, filepath.Join(dir, "trace-srv"), append(flags, "--data_dir", data)...)
+	monitorSrv := rpctest.StartProgram(t, filepath.Join(dir, "monitor-srv"), append(flags, "--database_url", "sqlite::memory:")...)
 
 	reg := consul.NewConsulRegistry(registry.Addrs(addr))
 	s := openShop(t, reg)
-	s.load(t, phase()/2) // connections open
-	calls, failed, before := s.load(t, phase())
+	s.load(t, rpctest.Phase()/2) // connections open
+	calls, failed, before := s.load(t, rpctest.Phase())
 	if failed > 0 {
 		t.Fatalf("%d of %d calls failed before any fault", failed, calls)
 	}
 
-	traceSrv.kill()
-	monitorSrv.kill()
+	traceSrv.Kill()
+	monitorSrv.Kill()
 	killed := time.Now()
-	calls, failed, during := s.load(t, phase())
+	calls, failed, during := s.load(t, rpctest.Phase())
 	t.Logf("%d calls, %d failed; p99 %v before, %v with both servers dead", calls, failed, before, during)
 	if failed*1000 > calls {
 		t.Errorf("%d of %d calls failed while the platform was dead, want less than one in a thousand", failed, calls)
 	}
 	// Other tests share the machine in make test; the floor is the scheduler's.
-	if long() && during > 2*before && during > 20*time.Millisecond {
+	if rpctest.Long() && during > 2*before && during > 20*time.Millisecond {
 		t.Errorf("p99 rose from %v to %v", before, during)
 	}
 
-	traceSrv.start()
-	monitorSrv.start()
+	traceSrv.Start()
+	monitorSrv.Start()
 	asker := rpc.NewClient(rpc.Config{Registry: reg})
 	defer asker.Close()
 	traces, back := tracepb.NewTraceService(trace.ServiceName, asker), time.Now()
@@ -246,7 +177,7 @@ func TestFaultPlatformServersKilled(t *testing.T) {
 	for arrived := false; !arrived; {
 		rsp, err := traces.Search(context.Background(), last, rpc.Options(5*time.Second)...)
 		arrived = err == nil && len(rsp.Spans) == 1
-		if !arrived && time.Since(back) > 10*time.Second+5*phase() {
+		if !arrived && time.Since(back) > 10*time.Second+5*rpctest.Phase() {
 			t.Fatalf("the spans of the outage did not all arrive; last answer: %v", err)
 		}
 		time.Sleep(20 * time.Millisecond) // between two questions

@@ -6,6 +6,7 @@ import (
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/netcut"
+	"github.com/micro/go-platform/internal/rpctest"
 	locks "github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/consul"
 	"github.com/micro/go-platform/sync/etcd"
@@ -31,7 +32,7 @@ func holdRounds(t *testing.T, server *backend.Server, newSync func(...locks.Opti
 		Rounds: 30, TTL: ttl, PauseOneIn: 10, RestartEvery: 20,
 		Restart: func() { server.Kill(t); server.Restart(t) },
 	}
-	if long() {
+	if rpctest.Long() {
 		rounds.Rounds, rounds.PauseOneIn, rounds.RestartEvery = 2000, 50, 100
 	}
 	for range 3 {

@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -28,21 +27,7 @@ import (
 	tracerecorder "github.com/micro/go-platform/trace/recorder"
 )
 
-func TestMain(m *testing.M) {
-	// The processes of tests are this binary.
-	for env, run := range map[string]func(string) error{subscriberEnv: subscribe, kvMemberEnv: kvMember} {
-		spec := os.Getenv(env)
-		if spec == "" {
-			continue
-		}
-		if err := run(spec); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, err) // the exit code tells too
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	rpctest.Main(m)
-}
+func TestMain(m *testing.M) { rpctest.Main(m) }
 
 // wired is one service with the recorder plugin of each feature.
 type wired struct {

@@ -30,7 +30,7 @@ type estate struct {
 	*yard
 	data                       string
 	registry, issuer, events   string // addresses
-	discovery, auth, event     *process
+	discovery, auth, event     *rpctest.Program
 	registryFlags, issuerFlags []string
 }
 
@@ -38,7 +38,7 @@ type estate struct {
 func TestAuthenticatedRegistry(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command("go", "build", "-o", dir, "./discovery/discovery-srv", "./auth/auth-srv", "./event/event-srv")
-	cmd.Dir = "../.."
+	cmd.Dir = "../../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -60,16 +60,16 @@ func newEstate(t *testing.T, dir string) *estate {
 }
 
 // run starts a process and does not wait for it to serve.
-func (e *estate) run(name, address string, args ...string) *process {
+func (e *estate) run(name, address string, args ...string) *rpctest.Program {
 	e.t.Helper()
-	p := &process{t: e.t, path: filepath.Join(e.dir, name), args: append([]string{
+	p := &rpctest.Program{TB: e.t, Path: filepath.Join(e.dir, name), Args: append([]string{
 		"--server_address", address, "--broker", "memory", "--register_interval", beat().String(),
 	}, args...)}
-	p.launch()
+	p.Launch()
 	e.t.Cleanup(func() {
-		p.kill()
+		p.Kill()
 		if e.t.Failed() {
-			e.t.Logf("%s:\n%s", name, p.run.Output.String())
+			e.t.Logf("%s:\n%s", name, p.Run.Output.String())
 		}
 	})
 	return p
@@ -83,8 +83,8 @@ func (e *estate) start() {
 	e.discovery = e.run("discovery-srv", e.registry, e.registryFlags...)
 	e.auth = e.run("auth-srv", e.issuer, e.onIt(e.issuerFlags...)...)
 	e.event = e.run("event-srv", e.events, e.onIt(e.registryFlags...)...)
-	for _, p := range []*process{e.discovery, e.auth, e.event} {
-		p.run.Serving()
+	for _, p := range []*rpctest.Program{e.discovery, e.auth, e.event} {
+		p.Run.Serving()
 	}
 }
 
@@ -152,8 +152,8 @@ func (e *estate) testRegistryFirst() {
 	rpctest.Eventually(t, "event-srv knows the keys", admitted)
 	refused()
 
-	e.auth.kill()
-	for end := time.Now().Add(phase()); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	e.auth.Kill()
+	for end := time.Now().Add(rpctest.Phase()); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if got := read(known); got != 0 {
 			t.Fatalf("a known token without auth-srv: %d", got)
 		}
@@ -161,19 +161,19 @@ func (e *estate) testRegistryFirst() {
 	refused()
 	// The registry without auth-srv, whose keys come from its snapshot, and a
 	// service that has no token until auth-srv is back.
-	e.discovery.kill()
-	e.discovery.start()
-	e.event.kill()
-	e.event.launch()
-	e.auth.start()
-	e.event.run.Serving()
+	e.discovery.Kill()
+	e.discovery.Start()
+	e.event.Kill()
+	e.event.Launch()
+	e.auth.Start()
+	e.event.Run.Serving()
 	rpctest.Eventually(t, "a service that waited is found", func() bool { return registered() && admitted() })
 	refused()
 
-	for _, p := range []*process{e.discovery, e.auth, e.event} {
-		p.stop()
-		p.start()
-		rpctest.Eventually(t, "found after a restart of "+filepath.Base(p.path), func() bool { return registered() && admitted() })
+	for _, p := range []*rpctest.Program{e.discovery, e.auth, e.event} {
+		p.Stop()
+		p.Start()
+		rpctest.Eventually(t, "found after a restart of "+filepath.Base(p.Path), func() bool { return registered() && admitted() })
 		refused()
 	}
 }
@@ -182,12 +182,12 @@ func (e *estate) testRegistryFirst() {
 func (e *estate) testIssuerFirst() {
 	t := e.t
 	e.auth = e.run("auth-srv", e.issuer, e.onIt(e.issuerFlags...)...)
-	e.auth.run.Serving()
-	if out := e.auth.run.Output.String(); strings.Contains(out, "registered route") {
+	e.auth.Run.Serving()
+	if out := e.auth.Run.Output.String(); strings.Contains(out, "registered route") {
 		t.Errorf("lines of a library:\n%s", out)
 	}
 	e.discovery = e.run("discovery-srv", e.registry, e.registryFlags...)
-	e.discovery.run.Serving()
+	e.discovery.Run.Serving()
 	_, d := e.admin()
 	rpctest.Eventually(t, "auth-srv is found", func() bool {
 		s, err := d.GetService(auth.ServiceName)

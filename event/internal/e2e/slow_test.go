@@ -70,7 +70,7 @@ func bulk(t *testing.T, e event.Event, mb int) (ids map[string]bool) {
 func TestFaultEventSlowConsumer(t *testing.T) {
 	// The test's own lists of ids count too, so the records are as many on any machine.
 	still, size, small, most, own := 2*time.Second, 64, 5000, 110, 24
-	if long() {
+	if rpctest.Long() {
 		still, size, small, most, own = time.Minute, 1024, 100_000, 200, 64
 	}
 	srv := startEventSrv(t)
@@ -115,7 +115,7 @@ func TestFaultEventSlowConsumer(t *testing.T) {
 		t.Errorf("the slow consumer handled %d", len(slow.ids))
 	}
 	slow.mu.Unlock()
-	server, client := peakMemory(t, srv.cmd.Process.Pid), heap()-before
+	server, client := peakMemory(t, srv.Cmd.Process.Pid), heap()-before
 	if server > most || client > own {
 		t.Errorf("%d MB of records: the server took up to %d MB, this process %d MB more", size, server, client)
 	}

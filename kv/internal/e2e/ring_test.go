@@ -22,6 +22,7 @@ import (
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/internal/rpc"
+	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/kv"
 )
 
@@ -66,7 +67,7 @@ type kvRing struct {
 }
 
 type kvProcess struct {
-	*process
+	*rpctest.Program
 	link  *netcut.Proxy
 	stdin io.Closer
 }
@@ -83,9 +84,9 @@ func (r *kvRing) join() *kvProcess {
 	r.t.Helper()
 	own := backend.Address(r.t)
 	m := &kvProcess{link: netcut.New(r.t, own)}
-	m.process = &process{t: r.t, path: os.Args[0], args: []string{"-test.run", "^$"}, env: append(os.Environ(), fmt.Sprintf("%s=%s %s %s", kvMemberEnv, r.reg, own, m.link.Addr)), piped: &m.stdin}
-	m.start()
-	r.t.Cleanup(m.kill)
+	m.Program = &rpctest.Program{TB: r.t, Path: os.Args[0], Args: []string{"-test.run", "^$"}, Env: append(os.Environ(), fmt.Sprintf("%s=%s %s %s", kvMemberEnv, r.reg, own, m.link.Addr)), Piped: &m.stdin}
+	m.Start()
+	r.t.Cleanup(m.Kill)
 	r.members = append(r.members, m)
 	return m
 }
@@ -236,7 +237,7 @@ func (l *kvLoad) check(r *kvRing, faults int) {
 
 func kvSizes(t *testing.T, test func(t *testing.T, r *kvRing)) {
 	sizes := []int{3}
-	if long() {
+	if rpctest.Long() {
 		sizes = []int{3, 5}
 	}
 	for _, n := range sizes {
@@ -248,15 +249,15 @@ func kvSizes(t *testing.T, test func(t *testing.T, r *kvRing)) {
 func TestFaultKVKilled(t *testing.T) {
 	kvSizes(t, func(t *testing.T, r *kvRing) {
 		l := startKVLoad(r, kvClients)
-		<-time.After(phase() / 2)
-		r.members[0].kill()
-		<-time.After(2 * phase()) // longer than the suspicion
+		<-time.After(rpctest.Phase() / 2)
+		r.members[0].Kill()
+		<-time.After(2 * rpctest.Phase()) // longer than the suspicion
 		r.join()
-		<-time.After(phase())
+		<-time.After(rpctest.Phase())
 		if err := r.members[1].stdin.Close(); err != nil {
 			t.Error(err)
 		}
-		<-time.After(phase())
+		<-time.After(rpctest.Phase())
 		l.check(r, 3)
 	})
 }
@@ -265,13 +266,13 @@ func TestFaultKVKilled(t *testing.T) {
 func TestFaultKVPartition(t *testing.T) {
 	kvSizes(t, func(t *testing.T, r *kvRing) {
 		l := startKVLoad(r, kvClients)
-		for _, cut := range []time.Duration{500 * time.Millisecond, max(4*time.Second, phase()/2)} {
-			<-time.After(phase() / 2)
+		for _, cut := range []time.Duration{500 * time.Millisecond, max(4*time.Second, rpctest.Phase()/2)} {
+			<-time.After(rpctest.Phase() / 2)
 			r.members[0].link.Cut()
 			<-time.After(cut)
 			r.members[0].link.Heal()
 		}
-		<-time.After(phase())
+		<-time.After(rpctest.Phase())
 		l.check(r, 2)
 	})
 }

@@ -26,7 +26,7 @@ import (
 )
 
 func rounds() int {
-	if long() {
+	if rpctest.Long() {
 		return 100
 	}
 	return 5
@@ -34,7 +34,7 @@ func rounds() int {
 
 // eventSrv is the process and how to reach it.
 type eventSrv struct {
-	*process
+	*rpctest.Program
 	consul string
 	data   string
 }
@@ -45,12 +45,12 @@ func startEventSrv(t *testing.T) *eventSrv {
 	t.Helper()
 	dir := t.TempDir()
 	build := exec.Command("go", "build", "-o", dir, "./event/event-srv")
-	build.Dir = "../.."
+	build.Dir = "../../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	s := &eventSrv{consul: backend.Consul(t).Addr, data: t.TempDir()}
-	s.process = startProcess(t, filepath.Join(dir, "event-srv"), "--registry", "consul", "--registry_address", s.consul,
+	s.Program = rpctest.StartProgram(t, filepath.Join(dir, "event-srv"), "--registry", "consul", "--registry_address", s.consul,
 		"--broker", "memory", "--insecure", "--server_address", backend.Address(t), "--data_dir", s.data)
 	return s
 }
@@ -231,8 +231,8 @@ func TestFaultEventSrvKilled(t *testing.T) {
 	l := startLoad(publisher, 8, time.Millisecond)
 	for range rounds() {
 		time.Sleep(100*time.Millisecond + rand.N(200*time.Millisecond)) // a random moment
-		srv.kill()
-		srv.start()
+		srv.Kill()
+		srv.Start()
 	}
 	acked := l.end()
 	arrive(t, "follower", acked, follower)
@@ -257,7 +257,7 @@ func TestFaultEventTornEnd(t *testing.T) {
 	for range count {
 		rpctest.Eventually(t, "a record is acknowledged", func() bool { return e.Publish(t.Context(), &event.Record{}) == nil })
 	}
-	srv.kill()
+	srv.Kill()
 	wal := filepath.Join(srv.data, "event.db-wal")
 	info, err := os.Stat(wal)
 	if err == nil {
@@ -266,8 +266,8 @@ func TestFaultEventTornEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.start()
-	if out := srv.run.Output.String(); !strings.Contains(out, "torn or damaged") || !strings.Contains(out, "ERROR") {
+	srv.Start()
+	if out := srv.Run.Output.String(); !strings.Contains(out, "torn or damaged") || !strings.Contains(out, "ERROR") {
 		t.Errorf("event-srv says only: %s", out)
 	}
 	r := &event.Record{}

@@ -26,7 +26,7 @@ import (
 
 // beat is the interval of heartbeats in these tests.
 func beat() time.Duration {
-	if long() {
+	if rpctest.Long() {
 		return 2 * time.Second
 	}
 	return time.Second // five of them a machine does not stall
@@ -54,23 +54,23 @@ func TestFaultDiscovery(t *testing.T) {
 func buildDiscovery(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir, "./discovery/discovery-srv", "./internal/e2e/discoverynode")
-	cmd.Dir = "../.."
+	cmd := exec.Command("go", "build", "-o", dir, "./discovery/discovery-srv", "./discovery/internal/e2e/discoverynode")
+	cmd.Dir = "../../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return dir
 }
 
-func (y *yard) server(address string, args ...string) *process {
+func (y *yard) server(address string, args ...string) *rpctest.Program {
 	y.t.Helper()
-	return startProcess(y.t, filepath.Join(y.dir, "discovery-srv"),
+	return rpctest.StartProgram(y.t, filepath.Join(y.dir, "discovery-srv"),
 		append([]string{"--server_address", address, "--broker", "memory", "--insecure"}, args...)...)
 }
 
-func (y *yard) nodes(prefix string, n int, addresses string, args ...string) *process {
+func (y *yard) nodes(prefix string, n int, addresses string, args ...string) *rpctest.Program {
 	y.t.Helper()
-	return startProcess(y.t, filepath.Join(y.dir, "discoverynode"), append([]string{
+	return rpctest.StartProgram(y.t, filepath.Join(y.dir, "discoverynode"), append([]string{
 		"-addresses", addresses, "-prefix", prefix, "-nodes", fmt.Sprint(n), "-interval", beat().String(),
 	}, args...)...)
 }
@@ -161,32 +161,32 @@ func testKilled(t *testing.T, y *yard) {
 	d := y.reader(all...)
 	y.within(d, "node0", "node1", "victim0")
 
-	victim.kill()
+	victim.Kill()
 	took := y.within(d, "node0", "node1")
 	t.Logf("a killed service is gone after %.1f intervals", took.Seconds()/beat().Seconds())
 	bound := 5*beat() + 5*time.Second
-	if long() { // alone on the machine
+	if rpctest.Long() { // alone on the machine
 		bound = 3*beat() + time.Second
 	}
 	if took > bound {
 		t.Errorf("a killed service was there for %v", took)
 	}
-	first.kill()
+	first.Kill()
 	y.within(y.reader(all...), "node0", "node1")
-	y.hold(d, phase()/2, "node0", "node1")
-	writer.kill()
-	y.hold(d, phase()/2, "node0", "node1")
+	y.hold(d, rpctest.Phase()/2, "node0", "node1")
+	writer.Kill()
+	y.hold(d, rpctest.Phase()/2, "node0", "node1")
 	y.within(y.reader(all...), "node0", "node1") // from the replica
-	second.kill()
-	y.hold(d, phase()+5*beat(), "node0", "node1")
+	second.Kill()
+	y.hold(d, rpctest.Phase()+5*beat(), "node0", "node1")
 
-	for _, p := range []*process{writer, first, second} {
-		p.start()
+	for _, p := range []*rpctest.Program{writer, first, second} {
+		p.Start()
 	}
 	back := time.Now()
 	y.within(y.reader(w), "node0", "node1")
 	t.Logf("registered again after %.1f intervals", time.Since(back).Seconds()/beat().Seconds())
-	y.hold(d, phase()/2, "node0", "node1")
+	y.hold(d, rpctest.Phase()/2, "node0", "node1")
 	y.nodes("late", 1, strings.Join(all, ","))
 	y.within(d, "late0", "node0", "node1")
 }
@@ -197,7 +197,7 @@ func testHeartbeatsLost(t *testing.T, y *yard) {
 	y.server(w)
 	y.nodes("n", 40, w, "-clients", "40", "-lost", "0.6")
 	status := y.status(w)
-	for end := time.Now().Add(2*phase() + 2*discovery.TTLIntervals*beat()); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2*rpctest.Phase() + 2*discovery.TTLIntervals*beat()); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if s := status(); s != nil && s.Expired > 0 {
 			t.Fatalf("%d leases expired", s.Expired)
 		}
@@ -218,7 +218,7 @@ func testScaleIn(t *testing.T, y *yard) {
 	y.nodes("left", 10, w)
 	leaving := y.nodes("gone", 10, w)
 	rpctest.Eventually(t, "all are there", func() bool { s := status(); return s != nil && s.Leases == 21 })
-	leaving.kill()
+	leaving.Kill()
 	killed := time.Now()
 	rpctest.Eventually(t, "it preserves them", func() bool { s := status(); return s != nil && s.Preserving })
 	y.patient("it believes that they were taken away", 60*beat()+10*time.Second, func() bool {
@@ -233,7 +233,7 @@ func testScaleIn(t *testing.T, y *yard) {
 func testCrowd(t *testing.T, y *yard) {
 	const services, watchers = 1000, 200
 	clients := 50
-	if long() {
+	if rpctest.Long() {
 		clients = 1000
 	}
 	w := backend.Address(t)
@@ -269,21 +269,21 @@ func testCrowd(t *testing.T, y *yard) {
 	y.nodes("new", 10, w)
 	rpctest.Eventually(t, "every watcher heard of each", func() bool { return heard.Load() >= 10*watchers })
 	t.Logf("10 changes reached %d watchers within %v", watchers, time.Since(begun).Round(time.Millisecond))
-	time.Sleep(phase()) // what it costs to be there
+	time.Sleep(rpctest.Phase()) // what it costs to be there
 	t.Logf("discovery-srv: %d services, %d watchers, %d clients: %s resident, %.1f %% of one core",
 		services, watchers, clients, resident(t, srv), 100*(cpu(t, srv)-before)/time.Since(begun).Seconds())
 
-	srv.kill()
-	srv.start()
+	srv.Kill()
+	srv.Start()
 	back := time.Now()
 	y.patient("all are back", 30*time.Second+20*beat(), func() bool { s := status(); return s != nil && s.Services == services+2 })
 	t.Logf("%d clients with %d services are back after %v", clients, services, time.Since(back).Round(time.Millisecond))
 }
 
 // cpu returns the seconds that the process has used.
-func cpu(t *testing.T, p *process) float64 {
+func cpu(t *testing.T, p *rpctest.Program) float64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,9 +300,9 @@ func cpu(t *testing.T, p *process) float64 {
 	return ticks / 100 // USER_HZ
 }
 
-func resident(t *testing.T, p *process) string {
+func resident(t *testing.T, p *rpctest.Program) string {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}

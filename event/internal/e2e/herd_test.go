@@ -26,7 +26,7 @@ type one struct {
 func TestFaultEventHerd(t *testing.T) {
 	const clients = 8
 	count := 200
-	if long() {
+	if rpctest.Long() {
 		count = 1000
 	}
 	srv := startEventSrv(t)
@@ -86,9 +86,9 @@ func TestFaultEventHerd(t *testing.T) {
 		}
 	}
 	arrives(publish(), time.Minute)
-	srv.kill()
-	time.Sleep(phase()) // the outage: everybody notices and waits
-	srv.start()
+	srv.Kill()
+	time.Sleep(rpctest.Phase()) // the outage: everybody notices and waits
+	srv.Start()
 	back := time.Now()
 	mark.Store(publish() + 1)
 	arrives(publish(), 30*time.Second)

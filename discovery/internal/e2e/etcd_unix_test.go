@@ -41,13 +41,13 @@ func openEtcdYard(t *testing.T) *etcdYard {
 	return &etcdYard{&yard{t, buildDiscovery(t)}, srv, eye}
 }
 
-func (y *etcdYard) node(id string, stdin *io.Closer) *process {
+func (y *etcdYard) node(id string, stdin *io.Closer) *rpctest.Program {
 	y.t.Helper()
-	p := &process{t: y.t, path: filepath.Join(y.dir, "discoverynode"), piped: stdin, args: []string{
+	p := &rpctest.Program{TB: y.t, Path: filepath.Join(y.dir, "discoverynode"), Piped: stdin, Args: []string{
 		"-etcd", y.srv.Addr, "-prefix", id, "-interval", beat().String(), fmt.Sprintf("-drain=%t", stdin != nil),
 	}}
-	y.t.Cleanup(p.kill)
-	p.start()
+	y.t.Cleanup(p.Kill)
+	p.Start()
 	return p
 }
 
@@ -109,13 +109,13 @@ func TestFaultDiscoveryOnEtcd(t *testing.T) {
 	rpctest.Eventually(t, "all are registered", func() bool { return len(y.nodes()) == 4 })
 
 	slack := 2*beat() + 3*time.Second // until etcd has looked for leases that ended, and of the machine
-	dead.kill()
+	dead.Kill()
 	y.within(ttl*beat()+slack, "a killed process leaves", "draining0", "hung0", "steady0")
-	if err := hung.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := hung.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	y.within(ttl*beat()+slack, "a process that hangs leaves", "draining0", "steady0")
-	if err := hung.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := hung.Cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	y.within(2*beat()+slack, "and is back when it goes on", "draining0", "hung0", "steady0")
@@ -133,9 +133,9 @@ func TestFaultDiscoveryOnEtcd(t *testing.T) {
 	y.within(2*beat()+slack, "all are back after an outage", "draining0-", "hung0", "steady0")
 	y.hold("draining0-", "hung0", "steady0")
 
-	for id, p := range map[string]*process{"steady": steady, "hung": hung, "draining": draining} {
-		if lines := strings.Count(p.run.Output.String(), "\n"); lines > 10 {
-			t.Errorf("%s wrote %d lines:\n%s", id, lines, &p.run.Output)
+	for id, p := range map[string]*rpctest.Program{"steady": steady, "hung": hung, "draining": draining} {
+		if lines := strings.Count(p.Run.Output.String(), "\n"); lines > 10 {
+			t.Errorf("%s wrote %d lines:\n%s", id, lines, &p.Run.Output)
 		}
 	}
 }

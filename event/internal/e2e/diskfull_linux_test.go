@@ -22,14 +22,14 @@ func TestFaultEventDiskFull(t *testing.T) {
 	rpctest.Eventually(t, "records are acknowledged", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.acked) > 100 })
 	// No file may grow beyond 1 MB from now on.
 	var had unix.Rlimit
-	if err := unix.Prlimit(srv.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: unix.RLIM_INFINITY}, &had); err != nil {
+	if err := unix.Prlimit(srv.Cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: unix.RLIM_INFINITY}, &had); err != nil {
 		t.Fatal(err)
 	}
 	failed := func() error {
 		return e.Publish(context.Background(), &event.Record{Data: strings.Repeat("x", 500_000)})
 	}
 	rpctest.Eventually(t, "publishers are told", func() bool { return errors.Is(failed(), event.ErrUnavailable) })
-	if err := unix.Prlimit(srv.cmd.Process.Pid, unix.RLIMIT_FSIZE, &had, nil); err != nil {
+	if err := unix.Prlimit(srv.Cmd.Process.Pid, unix.RLIMIT_FSIZE, &had, nil); err != nil {
 		t.Fatal(err)
 	}
 	rpctest.Eventually(t, "it goes on", func() bool { return failed() == nil })
