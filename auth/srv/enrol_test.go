@@ -1,4 +1,4 @@
-package e2e_test
+package srv_test
 
 import (
 	"context"
@@ -89,7 +89,7 @@ func TestAServiceNoticesThatItsAccountIsGone(t *testing.T) {
 			c.Credentials.Bootstrap = filepath.Join(issuer.DataDir, daemon.BootstrapFile)
 		})
 	}
-	_, authed := admin(t, net, secure, rpctest.GRPC)
+	authed := admin(t, net, secure)
 	accounts := authpb.NewAccountService(auth.ServiceName, authed)
 	running := boot()
 	rpctest.Eventually(t, "it is ready", func() bool { return readiness(t, running) == "ready" })

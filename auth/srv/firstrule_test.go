@@ -1,4 +1,4 @@
-package e2e_test
+package srv_test
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func TestTheFirstRuleDoesNotBlindThePlatform(t *testing.T) {
 	net, secure := secured(t)
 	net.Boot(tracesrv.New(), secure)
 	net.Boot(configsrv.New(), secure)
-	_, authed := admin(t, net, secure, rpctest.GRPC)
+	authed := admin(t, net, secure)
 	accounts, policies := authpb.NewAccountService(auth.ServiceName, authed), authpb.NewPolicyService(auth.ServiceName, authed)
 	member := func(id string) (auth.Auth, client.Client) {
 		t.Helper()

@@ -1,4 +1,4 @@
-package e2e_test
+package srv_test
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func TestANameBelongsToItsAccount(t *testing.T) {
 	srv := net.Boot(discoverysrv.New(), secure, func(c *daemon.Config) {
 		c.Registry, c.AuthAddresses = nil, []string{issuer.Address()}
 	})
-	_, authed := admin(t, net, secure, rpctest.GRPC)
+	authed := admin(t, net, secure)
 	accounts, policies := authpb.NewAccountService(auth.ServiceName, authed), authpb.NewPolicyService(auth.ServiceName, authed)
 	rule := func(r *authpb.Rule) {
 		t.Helper()
