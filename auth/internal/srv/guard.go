@@ -73,24 +73,33 @@ func about(ctx context.Context, token string, all bool) (*claims, bool) {
 // not bind it: an admin whose policies lock everybody out can still mend them.
 func (f *feed) guard(next server.HandlerFunc) server.HandlerFunc {
 	return func(ctx context.Context, req server.Request, rsp any) error {
-		need := needs(req.Endpoint())
-		if need == needNothing {
+		if needs(req.Endpoint()) == needNothing {
 			return next(ctx, req, rsp)
 		}
 		raw, err := bearer(ctx)
 		if err != nil {
 			return refuse(err)
 		}
-		c, err := f.verify(raw)
-		if err != nil || need != needAny && !c.isFor(auth.ServiceName) {
-			return refuse(errToken)
-		}
-		if need != needAny && need != needToken && !(need == needAdmin && c.has(ScopeAdmin)) {
-			return refuse(fmt.Errorf("%w: %s needs the scope %q", rpcerr.ErrForbidden, req.Endpoint(), ScopeAdmin))
+		c, err := f.decide(req.Endpoint(), raw)
+		if err != nil {
+			return refuse(err)
 		}
 		ctx = context.WithValue(ctx, claimsKey{}, &shown{c, raw})
 		return next(auth.WithToken(ctx, c.token(raw)), req, rsp)
 	}
+}
+
+// decide returns the claims of a token that may call the method.
+func (f *feed) decide(method, raw string) (*claims, error) {
+	need := needs(method)
+	c, err := f.verify(raw)
+	switch {
+	case err != nil, need != needAny && !c.isFor(auth.ServiceName):
+		return nil, errToken
+	case need == needAny, need == needToken, need == needAdmin && c.has(ScopeAdmin):
+		return c, nil
+	}
+	return nil, fmt.Errorf("%w: %s needs the scope %q", rpcerr.ErrForbidden, method, ScopeAdmin)
 }
 
 // bearer returns the token of the call's metadata. Two spellings of the header
