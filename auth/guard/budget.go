@@ -47,7 +47,8 @@ func newBudgets(l limits) *budgets {
 // share is what one call has of the budgets. Its methods may be called by
 // several goroutines; what was closed takes nothing more.
 type share struct {
-	budgets  *budgets // nil: closed
+	budgets  *budgets // nil: not opened
+	closed   bool     // guarded by the budgets' lock
 	at       net.Addr
 	peer     peerKey
 	stranger bool
@@ -108,7 +109,7 @@ func (s *share) drop() {
 	if s.whose.calls--; s.whose.calls == 0 {
 		delete(s.budgets.peers, s.peer)
 	}
-	s.budgets = nil
+	s.closed = true
 }
 
 // read takes the bytes of a message in place of those of the one before.
@@ -119,6 +120,9 @@ func (s *share) read(n int64) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.closed {
+		return false
+	}
 	s.give(s.message)
 	s.message = 0
 	if !s.take(n) {
@@ -131,11 +135,14 @@ func (s *share) read(n int64) bool {
 // settled says that the first message was read.
 func (s *share) settled() {
 	b := s.budgets
-	if b == nil || s.stream == idleStream {
+	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.closed || s.stream == idleStream {
+		return
+	}
 	s.give(s.stream - idleStream)
 	s.stream = idleStream
 }
@@ -148,7 +155,9 @@ func (s *share) close() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s.drop()
+	if !s.closed {
+		s.drop()
+	}
 }
 
 // HostOf names who is behind an address: IPv6 gives a host 2^64 of them.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/micro/go-platform/auth"
+	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	pb "github.com/micro/go-platform/auth/proto"
 )
 
@@ -280,6 +281,20 @@ func TestTokenExchange(t *testing.T) {
 	}
 	if e.active(ends.Token.AccessToken) {
 		t.Error("an exchanged token outlives its family")
+	}
+}
+
+// Who was called by an admin may speak for the admin, but not rule in its place.
+func TestAnExchangedTokenDoesNotAdministrate(t *testing.T) {
+	e := start(t)
+	e.create(&pb.Record{Id: "orders", Type: "service"})
+	got, err := e.exchange("orders", e.tokenFor(authsrv.AdminID, adminSecret, "orders"), nil, auth.ServiceName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := e.as(got.Token.AccessToken)
+	if _, err := e.account.Create(ctx, &pb.CreateRequest{Account: &pb.Record{Id: "mine", ClientSecret: "secret of mine"}}, e.here()...); code(err) != 403 {
+		t.Errorf("an account was made: %v", err)
 	}
 }
 

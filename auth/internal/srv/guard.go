@@ -96,7 +96,11 @@ func (f *feed) decide(method, raw string) (*claims, error) {
 	switch {
 	case err != nil, need != needAny && !c.isFor(auth.ServiceName):
 		return nil, errToken
-	case need == needAny, need == needToken, need == needAdmin && c.has(ScopeAdmin):
+	case need == needAny, need == needToken:
+		return c, nil
+	case need == needAdmin && c.has(ScopeAdmin) && c.Actor != nil:
+		return nil, fmt.Errorf("%w: %s is for an admin's own token, not for one that a service exchanged", rpcerr.ErrForbidden, method)
+	case need == needAdmin && c.has(ScopeAdmin):
 		return c, nil
 	}
 	return nil, fmt.Errorf("%w: %s needs the scope %q", rpcerr.ErrForbidden, method, ScopeAdmin)
