@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/auth/certs"
 	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
 )
 
@@ -82,5 +84,47 @@ func TestFingerprint(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// auth-srv proves who it is beside certificates of its machine, which are renewed
+// while it runs.
+func TestAuthSrvTakesRenewedCertificates(t *testing.T) {
+	ours, files := rpctest.NewAuthority(t), certs.Files{Cert: filepath.Join(t.TempDir(), "cert.pem"), Key: filepath.Join(t.TempDir(), "key.pem")}
+	renew := func() {
+		cert, key := ours.Sign("127.0.0.1", time.Now().Add(time.Hour))
+		for name, data := range map[string][]byte{files.Cert: cert, files.Key: key} {
+			if err := os.WriteFile(name, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	renew()
+	net := rpctest.New(t)
+	opened, err := certs.Open(files, net.Logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard}), func(conf *daemon.Config) {
+		conf.TLS, conf.Insecure, conf.DataDir = opened.Server(), false, t.TempDir()
+	})
+	shown := func() string {
+		c, err := tls.Dial("tcp", srv.Address(), &tls.Config{RootCAs: ours.Pool(), ServerName: "127.0.0.1", NextProtos: []string{"h2"}})
+		if err != nil {
+			return err.Error()
+		}
+		defer func() { _ = c.Close() }() // it was only looked at
+		return rpc.Fingerprint(c.ConnectionState().PeerCertificates[0])
+	}
+	first := shown()
+	renew()
+	rpctest.Eventually(t, "the renewed certificate is shown", func() bool { return shown() != first })
+	pinned, err := rpc.Pinned(opened.Server(), "peer", "sha256:"+strings.Repeat("A", 43))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := pinned.GetClientCertificate(nil)
+	if err != nil || rpc.Fingerprint(mine.Leaf) != shown() {
+		t.Errorf("a pinned client shows %v, %v", mine, err)
 	}
 }

@@ -7,11 +7,14 @@ import (
 
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/registry"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/micro/go-platform/auth"
 	authpb "github.com/micro/go-platform/auth/proto"
 	authsrv "github.com/micro/go-platform/auth/srv"
 	"github.com/micro/go-platform/discovery"
+	discoverypb "github.com/micro/go-platform/discovery/proto"
 	discoverysrv "github.com/micro/go-platform/discovery/srv"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpc"
@@ -36,9 +39,9 @@ func TestANameBelongsToItsAccount(t *testing.T) {
 		}
 	}
 	rule(&authpb.Rule{Id: "registry", Effect: "allow", Services: []string{discovery.ServiceName}, Methods: []string{"Registry.*"}})
+	const secret = "a secret of a test"
 	as := func(id string) func(name string) error {
 		t.Helper()
-		const secret = "a secret of a test"
 		if _, err := accounts.Create(context.Background(), &authpb.CreateRequest{Account: &authpb.Record{Id: id, Type: "service", ClientSecret: secret}}, rpc.Options(rpc.DefaultTimeout)...); err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +65,16 @@ func TestANameBelongsToItsAccount(t *testing.T) {
 		if err := low(name); !errors.Is(err, auth.ErrForbidden) {
 			t.Errorf("another's %s: %v", name, err)
 		}
+	}
+	a := auth.NewAuth(auth.Id("low"), auth.Secret(secret), auth.Addresses(issuer.Address()), auth.Logger(net.Logger))
+	t.Cleanup(func() { _ = a.Stop() }) // the test is over
+	stream, err := discoverypb.NewRegistryService(discovery.ServiceName, auth.ClientWrapper(a)(net.Client(rpctest.GRPC))).
+		Replicate(t.Context(), &discoverypb.ReplicateRequest{}, client.WithAddress(srv.Address()))
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a low account is told the leases with their keys: %v", err)
 	}
 	rule(&authpb.Rule{Id: "low-orders", Effect: "allow", Accounts: []string{"low"}, Services: []string{"name:orders"}})
 	rpctest.Eventually(t, "a rule grants the name", func() bool { return low("orders") == nil })

@@ -48,19 +48,30 @@ func (e *Env) identified(base *tls.Config) *tls.Config {
 		c = base.Clone()
 	}
 	c.NextProtos = []string{"h2"}
-	own := c.Clone()
-	own.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if cert := e.identity.Load(); cert != nil {
-			return cert, nil
-		}
-		return nil, fmt.Errorf("not started: %w", auth.ErrUnavailable)
-	}
-	own.Certificates = nil
+	newest := c.GetConfigForClient
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if hello.ServerName == auth.ServiceName {
-			return own, nil
+		var now *tls.Config // nil: as c says
+		if newest != nil {
+			var err error
+			if now, err = newest(hello); err != nil {
+				return nil, err
+			}
 		}
-		return nil, nil // those of base
+		if hello.ServerName != auth.ServiceName {
+			return now, nil
+		}
+		own := c.Clone()
+		if now != nil {
+			own = now.Clone()
+		}
+		own.NextProtos, own.Certificates, own.GetConfigForClient = []string{"h2"}, nil, nil
+		own.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if cert := e.identity.Load(); cert != nil {
+				return cert, nil
+			}
+			return nil, fmt.Errorf("not started: %w", auth.ErrUnavailable)
+		}
+		return own, nil
 	}
 	return c
 }

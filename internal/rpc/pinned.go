@@ -53,5 +53,14 @@ func Pinned(base *tls.Config, name, fingerprint string) (*tls.Config, error) {
 	if base != nil {
 		c.Certificates, c.GetClientCertificate = base.Certificates, base.GetClientCertificate
 	}
+	if base != nil && base.GetClientCertificate == nil && base.GetConfigForClient != nil { // of a server whose files are renewed
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			now, err := base.GetConfigForClient(&tls.ClientHelloInfo{})
+			if err != nil || now == nil || len(now.Certificates) == 0 {
+				return &tls.Certificate{}, err
+			}
+			return &now.Certificates[0], nil
+		}
+	}
 	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"time"
 
+	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -18,6 +19,9 @@ const (
 func (h *registryHandler) Replicate(ctx context.Context, req *pb.ReplicateRequest, stream pb.Registry_ReplicateStream) error {
 	if subtle.ConstantTimeCompare([]byte(req.Secret), []byte(h.secret)) != 1 {
 		return refuse(rpcerr.ErrForbidden)
+	}
+	if err := h.holds(ctx, discovery.ServiceName); err != nil { // a lease comes with what proves whose it is
+		return refuse(err)
 	}
 	pace := time.NewTicker(replicatePace)
 	defer pace.Stop()
