@@ -280,7 +280,7 @@ func TestFaultFloods(t *testing.T) {
 					took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond), at.status(t, "VmHWM")>>20)
 			}
 			for _, reason := range []string{guard.Unauthenticated, guard.Bytes, guard.Connections} {
-				if body := metricsOf(t, at); !strings.Contains(body, `_srv_refused{reason="`+reason+`"} `) {
+				if body := metricsOf(t, at); !strings.Contains(body, `_srv_refused_total{reason="`+reason+`"} `) {
 					t.Errorf("its metrics do not tell of %q", reason)
 				}
 			}

@@ -71,7 +71,7 @@ func TestFailingWork(t *testing.T) {
 	if code, body := get(t, at+"/readyz"); code != 503 || !strings.Contains(body, "work: Echo.Call failed 3 times: ") {
 		t.Errorf("after three failures: %d %s", code, body)
 	}
-	if _, body := get(t, at+"/metrics"); !strings.Contains(body, `test_srv_work_failed{what="Echo.Call"} 3`) || !strings.Contains(body, `test_srv_work_failing{what="Echo.Call"} 1`) {
+	if _, body := get(t, at+"/metrics"); !strings.Contains(body, `test_srv_work_failed_total{what="Echo.Call"} 3`) || !strings.Contains(body, `test_srv_work_failing{what="Echo.Call"} 1`) {
 		t.Errorf("the metrics do not show it:\n%s", body)
 	}
 	if n := strings.Count(log.String(), `"cannot do its work" `); n != 1 || !strings.Contains(log.String(), "what=Echo.Call failed=1 error=") {
