@@ -48,11 +48,13 @@ func TestAuthenticatedRegistryOverMutualTLS(t *testing.T) {
 		rpctest.Eventually(t, "its flags are read", func() bool { return errs.String() != "" })
 		return errs
 	}
+	known := service(nil)
+	known.Name = "go.micro.srv.trace" // others do not enrol
 	on := []string{"--registry", "platform", "--registry_address", registry}
 	logs := []*rpctest.Buffer{
 		run(discoverysrv.New(), "--server_address", registry, "--auth_address", issuer),
 		run(authsrv.New(authsrv.Config{}), append(on, "--server_address", issuer, "--http_address", "")...),
-		run(service(nil), append(on, "--auth_address", issuer)...),
+		run(known, append(on, "--auth_address", issuer)...),
 	}
 	for _, log := range logs {
 		rpctest.Eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "msg=serving") })
