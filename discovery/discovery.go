@@ -35,7 +35,7 @@ const (
 var (
 	// ErrNotFound is returned for a service that is not known; it is go-micro's.
 	ErrNotFound = registry.ErrNotFound
-	// ErrInvalid is returned for services and options that cannot be.
+	// ErrInvalid is returned for bad services and options.
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrForbidden is returned for a node whose lease another registrant holds.
 	ErrForbidden = rpcerr.ErrForbidden
