@@ -143,7 +143,7 @@ func TestNameWithKV(t *testing.T) {
 }
 
 // A client asks what the other side would say of its own token; what somebody
-// else sent for another service is no question of that kind.
+// else sent for another service is not a question of that kind.
 func TestAuthorizedForAnotherService(t *testing.T) {
 	w := newWorld(t).up()
 	a := w.started()

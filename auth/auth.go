@@ -48,14 +48,14 @@ type Token struct {
 	TokenType    string // "Bearer"
 	ExpiresAt    time.Time
 	Scopes       []string
-	// Audience is whom the token is for, one service or topic: whoever else is
-	// sent it refuses it. It is empty when that is not known.
+	// Audience names the one service or topic that the token is for; all others
+	// refuse it. It is empty when the audience is not known.
 	Audience []string
 	// Metadata of a verified token holds what the issuer keeps of the account,
 	// and under these names, which nobody else can set: sub (account id),
 	// client_id, type ("service" or "user"), roles (space separated), iss, jti,
 	// sid, and act, who acts for the account, if there is somebody. What the
-	// requester of the token wrote is under "request.": it is no identity.
+	// requester of the token wrote is under "request.": it is not an identity.
 	Metadata map[string]string
 }
 
@@ -73,25 +73,27 @@ type Request interface {
 // What says that it verifies does so fully, and without a token fails: no method
 // ever falls back to the service's own token.
 type Auth interface {
-	// Authorized returns the token in ctx (see FromContext) with what is verified
-	// of it, if it is good and its account may make req. A server asks it about its caller; a client about a token of its own
-	// choice, put there with NewContext, to learn beforehand what the server
-	// would say. Where services are told their own rules alone, as by auth-srv,
-	// that is ErrUnavailable unless the account is an admin's.
+	// Authorized verifies the token in ctx (see FromContext). If the token is
+	// good and its account may make req, it returns the token with what was
+	// verified of it. A server asks about its caller. A client asks about a
+	// token that it put there with NewContext, to learn beforehand what the
+	// server would say; where each service is told only its own rules, as by
+	// auth-srv, the answer about another service is ErrUnavailable unless the
+	// account of this Auth is an admin's.
 	//
-	// It makes no call. Only of an Auth that was just started, and that knows no
-	// keys yet, it waits for the first answer of the issuer, two seconds at most.
-	// It returns ErrInvalidToken,
-	// ErrForbidden with the rule that said so, or, while nothing is known to
-	// verify tokens with, ErrUnavailable. After Stop it goes on by what was
-	// known then.
+	// Authorized makes no call and does not block, except on an Auth that was
+	// just started and knows no keys yet: there it waits up to two seconds for
+	// the first answer of the issuer. It returns ErrInvalidToken, ErrForbidden
+	// with the rule that denied the call, or ErrUnavailable while nothing is
+	// known to verify tokens with. After Stop it decides by what was known at
+	// Stop.
 	Authorized(ctx context.Context, req Request) (*Token, error)
-	// Token returns the service's own token, which is for the issuer itself
-	// where tokens are for one service each: see Source. It is kept fresh in the
-	// background; only while there is none, Token waits for the request under
-	// way, a few seconds at most. It fails with ErrInvalidToken when the
-	// issuer does not take the credentials, with ErrUnavailable or ErrLimited
-	// when it does not answer, and with ErrStopped after Stop. It heals.
+	// Token returns the service's own token. Where each token is for one
+	// service, this one is for the issuer alone: see Source. The token is kept
+	// fresh in the background; while there is none, Token waits a few seconds
+	// at most for the request under way. It returns ErrInvalidToken when the
+	// issuer rejects the credentials, ErrUnavailable or ErrLimited when the
+	// issuer does not answer, and ErrStopped after Stop. It recovers by itself.
 	Token() (*Token, error)
 	// Introspect verifies the token in ctx and asks its issuer, who alone
 	// knows of a revocation at once. While the issuer cannot be reached the
@@ -104,20 +106,20 @@ type Auth interface {
 	// verified one of the caller (WithToken), else that of the metadata. It
 	// verifies nothing.
 	FromContext(ctx context.Context) (*Token, bool)
-	// NewContext returns a context that carries t. ClientWrapper sends it with
-	// calls instead of the service's own token, or what it was exchanged for
-	// when it is not for the service that is called: see Exchanger.
+	// NewContext returns a context that carries t. ClientWrapper sends t with
+	// calls in place of the service's own token. A t that is for another
+	// service than the one called is exchanged first: see Exchanger.
 	NewContext(ctx context.Context, t *Token) context.Context
 	// FromHeader returns the token of the one authorization header, in any
 	// letter case. Two of them are refused as none is. It verifies nothing.
 	FromHeader(header map[string]string) (*Token, bool)
-	// NewHeader writes t into header, which it makes when nil, as its only
-	// authorization, keeps all other entries and returns it. It writes none when
-	// t is nil or holds what no token can.
+	// NewHeader sets t as the only authorization of header, in place, keeps all
+	// other entries and returns header. It makes a new map when header is nil.
+	// It sets no authorization when t is nil or holds what no token can.
 	NewHeader(header map[string]string, t *Token) map[string]string
-	// Start begins to work, which the first call does too. It returns an error
-	// for bad options, and an ErrStopped after Stop. It needs no server to be
-	// there and is idempotent.
+	// Start starts the background work, as the first call does too. It returns
+	// an error for bad options, and an ErrStopped after Stop. It needs no
+	// server to be there and is idempotent.
 	Start() error
 	// Stop ends the background work within two seconds. It is idempotent.
 	Stop() error

@@ -24,7 +24,8 @@ func (p *platform) fetchOwn(ctx context.Context, audience string) (*ownToken, ti
 	return &ownToken{t, c.marks()}, lifetime, nil
 }
 
-// identified returns why there is no own token to be had.
+// identified returns an error unless the plugin runs and has an account for own
+// tokens.
 func (p *platform) identified() error {
 	if err := p.Use(context.Background()); err != nil {
 		return err
@@ -50,7 +51,7 @@ func (p *platform) TokenFor(audience string) (*Token, error) {
 	return own.Token, nil
 }
 
-// aim is the audience that tokens are asked for.
+// aim returns the audience to ask tokens for: the shared one, if there is one.
 func (p *platform) aim(audience string) string {
 	if p.opts.Audience != "" && audience != ServiceName {
 		return p.opts.Audience
@@ -58,7 +59,8 @@ func (p *platform) aim(audience string) string {
 	return audience
 }
 
-// RenewFor has the own token for an audience replaced: somebody refused it.
+// RenewFor replaces the own token for an audience, because a receiver refused
+// it. It does not wait.
 func (p *platform) RenewFor(audience string) {
 	if audience == ServiceName {
 		p.own.Renew()

@@ -23,11 +23,11 @@ type platform struct {
 	opts   Options
 	remote *remote
 	own    *renew.Renewer[*ownToken] // for go.micro.srv.auth
-	owns   *renew.Keyed[*ownToken]   // for whom is called
+	owns   *renew.Keyed[*ownToken]   // by audience: the services and topics in use
 	swaps  *renew.Memo[*Token]
 	group  lifecycle.Group
 	heard  atomic.Bool   // the stream of keys, rules and revocations is up
-	tried  chan struct{} // closed when something, or that nobody answers, was heard
+	tried  chan struct{} // closed by the first answer, or the first failure to get one
 	saved  *snapshot
 }
 
@@ -45,7 +45,7 @@ func newPlatform(opts []Option) *platform {
 
 func (p *platform) String() string { return "platform" }
 
-// ServiceName is the service that the wrappers decide for.
+// ServiceName returns the service that the wrappers decide for.
 func (p *platform) ServiceName() string { return p.opts.Service }
 
 func (p *platform) open(ctx context.Context) error {
@@ -67,13 +67,14 @@ func (p *platform) open(ctx context.Context) error {
 	return p.group.Start(loops...)
 }
 
-// Following reports whether auth-srv can be heard of now: while it cannot, the
-// tokens of callers run out without being renewed.
+// Following reports whether the stream from auth-srv is up. While it is down,
+// the tokens of callers may expire without being renewed.
 func (p *platform) Following() bool { return p.heard.Load() }
 
-// Account returns an ErrInvalidToken while the issuer does not take the service's
-// credentials, for readiness checks: the account was deleted or disabled, or has
-// another secret. Callers may be served meanwhile by what was known before.
+// Account returns an ErrInvalidToken while the issuer rejects the service's
+// credentials: the account was deleted or disabled, or has another secret. It
+// is for readiness checks; callers may still be served by what was known
+// before.
 func (p *platform) Account() error {
 	if err := p.own.Err(); errors.Is(err, ErrInvalidToken) {
 		return err
@@ -102,11 +103,11 @@ func (p *platform) Verify(ctx context.Context, accessToken string, req Request) 
 const firstWait = 2 * time.Second
 
 // begin starts the plugin and waits for its first keys, or until the first
-// attempt to get them has failed: who was just started shall not refuse those
-// who call already.
+// attempt to get them has failed: a service that has just started must not
+// refuse callers that it can verify a moment later.
 func (p *platform) begin(ctx context.Context) {
 	if p.Use(ctx) != nil {
-		return // what was stopped, or cannot start, knows no keys
+		return // it gets no keys when it is stopped or cannot start
 	}
 	timer := time.NewTimer(firstWait)
 	defer timer.Stop()
@@ -166,7 +167,8 @@ func (p *platform) Introspect(ctx context.Context) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The wrappers have judged whom a caller's token is for, which may be a topic.
+	// The wrappers have already checked the audience of a caller's token, which
+	// may be a topic.
 	if caller, ok := TokenFromContext(ctx); (!ok || caller.AccessToken != token) && !p.isMeant(good, own(p.opts.Service)) && good.client != p.opts.Id {
 		return nil, p.other(own(p.opts.Service))
 	}

@@ -19,7 +19,8 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 )
 
-// NewOptions returns the defaults with opts applied, which Validate judges.
+// NewOptions returns the defaults with opts applied. It checks nothing: see
+// Validate.
 func NewOptions(opts ...Option) Options {
 	o := Options{Context: context.Background(), now: time.Now}
 	for _, opt := range opts {
@@ -63,17 +64,17 @@ func (o Options) Validate() error {
 // Verifier is an Auth that can judge a token that is not in a context. The
 // wrappers prefer it: it saves a context for each call.
 type Verifier interface {
-	// Verify is Authorized for what was sent as an access token: anything. What
-	// it may wait for is over when ctx ends.
+	// Verify is Authorized for accessToken, which may hold any bytes. It waits
+	// no longer than until ctx ends.
 	Verify(ctx context.Context, accessToken string, req Request) (*Token, error)
 }
 
 // Names is an Auth that knows who may hold the name of a service.
 type Names interface {
-	// Holds returns an ErrForbidden unless the account of a verified token may
-	// hold the name of a service: it is its own or below it ("greeter",
-	// "greeter.kv"), or a rule grants it. It returns ErrUnavailable while no rules
-	// are known.
+	// Holds returns nil if the account of the verified token t may hold the
+	// name of a service: the name is the account's id or below it ("greeter",
+	// "greeter.kv"), or a rule grants it. Otherwise it returns an ErrForbidden,
+	// or an ErrUnavailable while no rules are known.
 	Holds(t *Token, name string) error
 }
 
@@ -130,9 +131,8 @@ func (Carrier) NewHeader(md map[string]string, t *Token) map[string]string {
 	return md
 }
 
-// IsFor reports whether a token that is about to be sent is for the audience, as
-// far as can be seen without a key: a token that does not say, as one that is no
-// JWT, may be for anybody.
+// IsFor reports whether t may be for the audience, without verifying t. It is
+// true for a token that names no audience, such as one that is not a JWT.
 func IsFor(t *Token, audience string) bool {
 	if len(t.Audience) > 0 {
 		return slices.Contains(t.Audience, audience)

@@ -36,7 +36,7 @@ func (r *remote) open() {
 	})
 }
 
-// pinned returns a client that speaks to nobody but who has the key.
+// pinned returns a client that speaks only to the server with the key.
 func (r *remote) pinned() (client.Client, func()) {
 	conf := rpc.Config{Registry: memreg.New()}
 	if r.opts.Client != nil {
@@ -79,8 +79,8 @@ func (r *remote) fetchToken(ctx context.Context, audience string) (*Token, time.
 // accessTokenType is that of RFC 8693, section 3.
 const accessTokenType = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // not a secret
 
-// exchange gets the token with which the service acts at the audience for whom
-// another one speaks.
+// exchange gets a token with which the service acts at the audience for the
+// account of another token.
 func (r *remote) exchange(ctx context.Context, token, audience string) (*Token, time.Duration, error) {
 	return r.ask(ctx, "another token", audience, &pb.TokenRequest{
 		GrantType: "urn:ietf:params:oauth:grant-type:token-exchange", SubjectToken: token, SubjectTokenType: accessTokenType,

@@ -1,16 +1,16 @@
 package auth
 
 // Rule allows or denies calls. Of the rules that match a call the one with the
-// highest Priority decides; of equal ones a denial. Without any rule, but for those
-// that auth-srv has from its first start, a good token may call everything but the
-// platform's services, "go.micro.srv.*"; as soon as there is one, what none matches
-// is denied.
+// highest Priority decides; of equal ones a denial. While there are only the
+// starting rules of auth-srv, a good token may call everything but the
+// platform's services, "go.micro.srv.*". As soon as there is another rule, a
+// call that no rule matches is denied.
 //
-// A rule whose Services begin with "name:" is about names and no calls: who may
-// register nodes of the service, and exchange tokens that were sent to it. It
-// has no Methods. Where none matches, names belong to the account of that id, and
-// those below it too ("greeter", "greeter.kv"); "go.micro.srv.*" need the role
-// "platform" besides.
+// A rule whose Services begin with "name:" is about names, not about calls: it
+// says which accounts may register nodes of the service, and exchange tokens
+// that were sent to it. It has no Methods. A name that no rule matches belongs
+// to the account of that id, as do the names below it ("greeter",
+// "greeter.kv"); "go.micro.srv.*" need the role "platform" besides.
 type Rule struct {
 	Id       string // 1 to 128 printable bytes, no other rule's
 	Effect   string // "allow" or "deny"

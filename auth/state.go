@@ -97,8 +97,8 @@ func (v *verifier) forget(raw string) {
 	_ = v.apply(&pb.WatchResponse{Revocations: []*pb.Revocation{r}}) // nothing in it can be wrong
 }
 
-// follows reports whether the rules about a service are known: the issuer tells
-// each service its own.
+// follows reports whether the rules about a service are known: the issuer sends
+// each service only its own.
 func (s *state) follows(service string) bool {
 	all := s.wire.GetServices()
 	return len(all) == 0 || slices.Contains(all, service)

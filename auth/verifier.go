@@ -26,7 +26,7 @@ type verifier struct {
 type verified struct {
 	token  *Token
 	call   policy.Call // what the token says of it
-	client string      // who was given it
+	client string      // the account that was given it
 	claims marks
 	key    *jwt.Key
 	until  time.Time // its end and the leeway, by the monotonic clock
@@ -81,9 +81,9 @@ func (v *verifier) verify(accessToken string, req Request) (*Token, error) {
 	return good.token, nil
 }
 
-// other is the error of a token that is for somebody else. It says who asks: a
-// service that is registered under a name that its option Service does not have
-// sees nothing else.
+// other returns the error of a token for another audience. It names the
+// audience that was wanted, the only hint for a service that is registered
+// under another name than its option Service.
 func (v *verifier) other(req Request) error {
 	name := v.service
 	if aimed, ok := req.(Aimed); ok {
@@ -92,20 +92,21 @@ func (v *verifier) other(req Request) error {
 	return fmt.Errorf("%w: for another audience than %.256q", ErrInvalidToken, name)
 }
 
-// isMeant reports whether a token was made to be shown where it was.
+// isMeant reports whether the audience of a token fits req.
 func (v *verifier) isMeant(good *verified, req Request) bool {
 	audience := good.token.Audience
 	if aimed, ok := req.(Aimed); ok {
 		return v.isFor(audience, aimed.Audience())
 	}
-	// What a caller writes into a request counts for tokens alone that nobody but
-	// this service was given: it asks what the other side would say.
+	// The service that req names counts only for a token that was given to this
+	// service, which asks what the other side would say. Else a caller could
+	// name any service.
 	return v.isFor(audience, v.service) || v.id != "" && good.client == v.id && v.isFor(audience, req.Service())
 }
 
-// isFor reports whether a token for audience is good at name, which is a service
-// or a topic. What a plugin of kv serves beside a server of the rpc stack has
-// the server's name with ".kv", and is behind the same wrappers.
+// isFor reports whether a token for audience is good at name, which is a
+// service or a topic. A kv plugin beside a server of the rpc stack serves under
+// the server's name with ".kv", behind the same wrappers.
 func (v *verifier) isFor(audience []string, name string) bool {
 	for _, a := range audience {
 		if a == name || v.shared != "" && a == v.shared || strings.HasPrefix(a, name) && a[len(name):] == ".kv" && !IsTopicAudience(a) {
@@ -150,7 +151,8 @@ func (v *verifier) check(raw string) (*state, *verified, error) {
 	return s, good, nil
 }
 
-// still returns an error if s has an objection to a token whose signature is good.
+// still returns an error if a token with a good signature has expired, was
+// revoked, or is of a key that s does not trust.
 func (v *verifier) still(s *state, good *verified) error {
 	if time.Now().After(good.until) {
 		return errExpired
@@ -189,7 +191,7 @@ func (v *verifier) examine(s *state, raw string) (*verified, error) {
 	return good, nil
 }
 
-// isRevoked reports whether a token with these marks was taken back.
+// isRevoked reports whether a token with these marks was revoked.
 func (v *verifier) isRevoked(m marks) bool {
 	s := v.state.Load()
 	return s != nil && s.revoked.has(m)

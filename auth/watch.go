@@ -43,7 +43,7 @@ func (p *platform) watch(ctx context.Context) {
 	}
 }
 
-// settle ends the waiting of those who came before the first answer.
+// settle lets the calls go on that wait for the first answer.
 func (p *platform) settle() {
 	select {
 	case <-p.tried:

@@ -22,12 +22,12 @@ type wrapperOptions struct {
 	service  string
 }
 
-// Forward has ClientWrapper send the verified token of the caller on, where a
-// handler makes calls for it, exchanged for one for whom is called if the Auth
-// can (see Exchanger): whoever is called can then act as that caller, through
-// another exchange, for as long as the token lives. The token of a message is
-// exchanged for none: calls that its subscriber makes go without. Where there is
-// no caller the service's own token is sent.
+// Forward makes ClientWrapper send the verified token of the caller on when a
+// handler makes calls for that caller. If the Auth can (see Exchanger), the
+// token is exchanged for one for the service that is called, which can then act
+// as the caller, through another exchange, for as long as the token lives. The
+// token of a message cannot be exchanged: calls that its subscriber makes go
+// without. Where there is no caller the service's own token is sent.
 func Forward() WrapperOption { return func(o *wrapperOptions) { o.forward = true } }
 
 // Open names methods ("Handler.Method", "Handler.*") and, for SubscriberWrapper,
@@ -43,8 +43,8 @@ func Identity(headers ...string) WrapperOption {
 	return func(o *wrapperOptions) { o.identity = append(o.identity, headers...) }
 }
 
-// As is the name that HandlerWrapper and SubscriberWrapper decide for, where the
-// plugin knows none (NewAuth has the option Service).
+// As sets the name that HandlerWrapper and SubscriberWrapper decide for. The
+// default is that of the plugin (NewAuth has the option Service).
 func As(service string) WrapperOption { return func(o *wrapperOptions) { o.service = service } }
 
 func newWrapperOptions(opts []WrapperOption) wrapperOptions {
@@ -57,10 +57,10 @@ func newWrapperOptions(opts []WrapperOption) wrapperOptions {
 
 // ClientWrapper sends a token with every Call, Stream and Publish: the one that
 // NewContext put into the context, else with Forward the caller's, else the
-// service's own. It is one for the service that is called, or for the topic of
-// the message, if the Auth has such: see Source and Exchanger. While there is
-// none the call goes without, so that what needs no token works before the issuer
-// does. All other metadata is kept. An
+// service's own. If the Auth has tokens for one audience each (see Source and
+// Exchanger), the token is for the service that is called, or for the topic of
+// the message. While there is no token the call goes without one, so that methods
+// that need none work before the issuer does. All other metadata is kept. An
 // authorization that is in the metadata never leaves: go-micro would pass a
 // caller's on to whomever its handler calls.
 //
@@ -143,8 +143,8 @@ func (w *clientWrapper) Publish(ctx context.Context, msg client.Message, opts ..
 
 // whose says which token went with a call.
 type whose struct {
-	own string // the audience of the own token, if that went
-	err error  // why none did
+	own string // the audience of the own token, if it was sent
+	err error  // why none was
 }
 
 // outgoing returns ctx with metadata that holds one authorization or none.
@@ -191,7 +191,8 @@ func (w *clientWrapper) mine(audience string) (*Token, error) {
 	return w.auth.Token()
 }
 
-// others returns somebody else's token, exchanged for one for whom it is sent to.
+// others returns the value for somebody else's token, exchanged for one for the
+// receiver.
 func (w *clientWrapper) others(ctx context.Context, t *Token, to target) (string, whose) {
 	if _, ok := format(t); !ok {
 		return "", whose{err: ErrInvalidToken}

@@ -35,7 +35,7 @@ const (
 var (
 	// ErrNotFound is returned for a service that is not known; it is go-micro's.
 	ErrNotFound = registry.ErrNotFound
-	// ErrInvalid is returned for services and options that cannot be.
+	// ErrInvalid is returned for bad services and options.
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrForbidden is returned for a node whose lease another registrant holds.
 	ErrForbidden = rpcerr.ErrForbidden
@@ -53,18 +53,19 @@ var (
 // The first call starts it. After Stop each returns an ErrStopped, but what is
 // known can still be read.
 //
-// Register returns when the registry has the nodes. Whatever it returns but
-// ErrInvalid and ErrStopped, the nodes are remembered, and until Stop
-// each is registered and its lease renewed again and again until Deregister,
-// also by a registry that lost its memory. RegisterTTL has no effect: a lease is
-// 5 intervals long and a node that misses its heartbeats is gone in less than
-// three. Nodes that nobody deregistered leave when their lease ends after Stop,
-// as if the process had died.
+// Register returns nil when the registry has the nodes. After any error but an
+// ErrInvalid or ErrStopped the nodes are remembered all the same. Until Deregister
+// or Stop each remembered node is registered and its lease renewed again and
+// again, also at a registry that lost its memory. RegisterTTL has no effect: a
+// lease is 5 intervals long, and a node that misses its heartbeats is gone in less
+// than three. Nodes that nobody deregistered leave when their lease ends after
+// Stop, as if the process had died.
 //
-// GetService reads a cache and returns a copy the caller may change, but for the
-// request and response types of endpoints. Warm it
-// never waits; it returns what was last known when everything behind it is dead.
-// It leaves out nodes that are draining, for which Watch tells a delete.
+// GetService reads a cache and returns a copy that the caller may change, except
+// the request and response types of endpoints. For a service that the cache has
+// it never waits: it returns what was last known, also when everything behind the
+// cache is dead. It leaves out nodes that are draining, which Watch reports as
+// deleted.
 // ListServices asks the registry, and returns what is known when that does not
 // answer.
 //
@@ -80,8 +81,8 @@ type Discovery interface {
 	// they get no new calls; they stay marked until they are deregistered.
 	Drain(nodes ...string) error
 	// Start begins to renew leases and to follow the registry. It is idempotent
-	// and needs no server to be there. An option that cannot be fails it, and each
-	// call, with an ErrInvalid.
+	// and needs no server to be there. With a bad option it returns an ErrInvalid,
+	// as does each call.
 	Start() error
 	// Stop ends all background work within two seconds, for good. It is
 	// idempotent.

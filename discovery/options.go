@@ -25,11 +25,11 @@ const (
 	maxSecret = 256 // bytes
 )
 
-// Option changes the Options of a Discovery that is being made.
+// Option sets one of the Options.
 type Option func(*Options)
 
-// Options are what a Discovery is made of. The functions of the same names set
-// them, and say what they are for.
+// Options are the options of a Discovery. The functions of the same names set
+// and document them.
 type Options struct {
 	Client          client.Client
 	Wrappers        []client.Wrapper // set by Wrap, the first outermost
@@ -45,7 +45,7 @@ type Options struct {
 	Context context.Context
 }
 
-// NewOptions returns the defaults as opts change them. Plugins begin with it.
+// NewOptions returns the defaults with opts applied. Plugins begin with it.
 func NewOptions(opts ...Option) Options {
 	o := Options{Interval: DefaultInterval, EnableDiscovery: true, Context: context.Background()}
 	for _, opt := range opts {
@@ -63,7 +63,7 @@ func NewOptions(opts ...Option) Options {
 	return o
 }
 
-// Validate returns an ErrInvalid that names each option that cannot be.
+// Validate returns an ErrInvalid that names each option with a bad value.
 func (o Options) Validate() error {
 	c := option.Of("discovery")
 	option.Within(c, "Interval", o.Interval, MinInterval, MaxInterval)
@@ -75,26 +75,27 @@ func (o Options) Validate() error {
 	return c.Err()
 }
 
-// Client sets what go.micro.srv.discovery is called with, default
-// client.DefaultClient; standalone a client of the plugin's own.
+// Client sets the client that calls go.micro.srv.discovery. The default is
+// client.DefaultClient; standalone it is a client of the plugin's own.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// Wrap adds a wrapper that the calls of go.micro.srv.discovery, and of nobody
-// else, pass through: auth.ClientWrapper(a) gives them a token. Of several the
-// first one is the outermost.
+// Wrap adds a wrapper around the calls of go.micro.srv.discovery, and no
+// others: auth.ClientWrapper(a) gives them a token. Of several the first is the
+// outermost.
 func Wrap(w client.Wrapper) Option { return func(o *Options) { o.Wrappers = append(o.Wrappers, w) } }
 
-// Interval sets how often leases are renewed, at the latest, default 30 s, from
-// 10 ms to one hour.
+// Interval sets the longest time between renewals of a lease, from 10 ms to one
+// hour. The default is 30 s.
 func Interval(d time.Duration) Option { return func(o *Options) { o.Interval = d } }
 
-// Registry sets what to run on top of: nodes are registered there and found
-// there. The default without Addresses is registry.DefaultRegistry.
+// Registry sets the registry to run on top of: nodes are registered and found
+// there. The default is registry.DefaultRegistry, unless Addresses are given,
+// which exclude a Registry.
 func Registry(r registry.Registry) Option { return func(o *Options) { o.Registry = r } }
 
 // EnableDiscovery sets whether go.micro.srv.discovery keeps leases beside the
 // registry, so that a dead node is gone sooner than the registry's own lease
-// ends, default true. Standalone it has no effect.
+// ends. The default is true. Standalone it has no effect.
 func EnableDiscovery(b bool) Option { return func(o *Options) { o.EnableDiscovery = b } }
 
 // Addresses adds the "host:port" of discovery-srvs that are the registry
@@ -107,15 +108,16 @@ func Addresses(addresses ...string) Option {
 // process can start while everything else is dead. The default is none.
 func SnapshotFile(path string) Option { return func(o *Options) { o.SnapshotFile = path } }
 
-// Secret sets what proves to discovery-srv that this process may speak for its
-// nodes, at most 256 bytes. The default is random: a process that returns under
-// the same node id can take over its lease at once only with the same secret.
+// Secret sets the secret by which discovery-srv knows that this process may
+// speak for its nodes, at most 256 bytes. The default is random: a process that
+// returns under the same node id can take over its lease at once only with the
+// same secret.
 func Secret(s string) Option { return func(o *Options) { o.Secret = s } }
 
-// TLS sets how discovery-srv is reached when no grpc client with settings of its
-// own was given. The default is plain text.
+// TLS sets the TLS settings for discovery-srv. The default is plain text. It
+// has no effect when Client is a grpc client with settings of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger sets what is told of servers that cannot be reached and of recovery,
-// default slog.Default().
+// Logger sets the logger that hears of servers that cannot be reached and of
+// recovery. The default is slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }

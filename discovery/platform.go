@@ -50,7 +50,7 @@ func newPlatform(opts []Option) *platform {
 	return p
 }
 
-// use is what a call begins with. Opening waits for nobody.
+// use begins each call: it starts the plugin, which does not block.
 func (p *platform) use() error { return p.Use(context.Background()) }
 
 func (p *platform) open(context.Context) error {
@@ -156,8 +156,8 @@ func (p *platform) ListServices(opts ...registry.ListOption) ([]*registry.Servic
 	return all, p.told("list services", err)
 }
 
-// told names what a registry below did not do. What is of this package says so,
-// and who looks a service up may compare with registry.ErrNotFound itself.
+// told wraps an error of the registry below. Errors of this package pass
+// unchanged, so that a caller may compare one with registry.ErrNotFound itself.
 func (p *platform) told(doing string, err error) error {
 	if err == nil || p.under == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrStopped) || errors.Is(err, ErrInvalid) {
 		return err

@@ -466,7 +466,7 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// A client without a broker cannot publish, which is no reason to panic.
+// A client without a broker cannot publish, which is not a reason to panic.
 func TestClientWithoutBroker(t *testing.T) {
 	c := rpc.NewClient(rpc.Config{Registry: memreg.New()})
 	t.Cleanup(c.Close)

@@ -99,7 +99,7 @@ type watcher struct {
 	results []*pb.Result // heard and not told yet
 }
 
-// someEpoch is no server's: whoever names it is told first of all that left of
+// someEpoch is not a server's: whoever names it is told first of all that left of
 // late.
 const someEpoch = "unknown"
 

@@ -150,7 +150,7 @@ func (c *check) overdue(r *run) {
 	}
 }
 
-// record takes a result and tells whether the status changed. The caller holds
+// record takes a result and reports whether the status changed. The caller holds
 // the mutex.
 func (c *check) record(results map[string]string, err error) (changed bool) {
 	c.results, c.err, c.at = results, err, time.Now()

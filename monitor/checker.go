@@ -148,7 +148,7 @@ func (c *checker) checks() []*check {
 	return all
 }
 
-// started tells whether every critical startup check has passed.
+// started reports whether every critical startup check has passed.
 func (c *checker) started() bool {
 	for _, s := range c.states() {
 		if s.Kind == Startup && s.Critical && s.Status != CheckOK {
@@ -200,7 +200,7 @@ func (c *checker) beginDue(ctx context.Context, now time.Time) time.Duration {
 	return wait
 }
 
-// passed tells whether this is a startup check that need not run again.
+// passed reports whether this is a startup check that need not run again.
 func (e *entry) passed() bool {
 	return e.check.opts.Kind == Startup && e.check.state().Status == CheckOK
 }

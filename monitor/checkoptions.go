@@ -33,7 +33,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", int32(k))
 }
 
-// CheckOptions are what a check is made of. Make them with NewCheckOptions.
+// CheckOptions are the options of a check. Make them with NewCheckOptions.
 type CheckOptions struct {
 	Kind      Kind
 	Critical  bool
@@ -46,11 +46,11 @@ type CheckOptions struct {
 // CheckOption sets one of the CheckOptions.
 type CheckOption func(*CheckOptions)
 
-// OfKind sets what a failure means, default Ready.
+// OfKind sets what a failure means. The default is Ready.
 func OfKind(k Kind) CheckOption { return func(o *CheckOptions) { o.Kind = k } }
 
 // Critical sets whether a failure has consequences (see Kind) or is only
-// reported, default true.
+// reported. The default is true.
 func Critical(yes bool) CheckOption { return func(o *CheckOptions) { o.Critical = yes } }
 
 // Every sets how often the check runs, give or take a tenth, from 100 ms to one
@@ -61,16 +61,16 @@ func Every(d time.Duration) CheckOption { return func(o *CheckOptions) { o.Every
 // or the check's interval when that is shorter.
 func Within(d time.Duration) CheckOption { return func(o *CheckOptions) { o.Within = d } }
 
-// FailAfter sets how many runs in a row must fail before the check is in error, 1
-// to 100, default 1.
+// FailAfter sets how many runs in a row must fail before the check is in error,
+// from 1 to 100. The default is 1.
 func FailAfter(n int) CheckOption { return func(o *CheckOptions) { o.FailAfter = n } }
 
 // PassAfter sets how many runs in a row must pass before a check that was in
-// error is well again, 1 to 100, default 1.
+// error is well again, from 1 to 100. The default is 1.
 func PassAfter(n int) CheckOption { return func(o *CheckOptions) { o.PassAfter = n } }
 
-// NewCheckOptions returns the defaults in a monitor with the interval, with opts
-// applied.
+// NewCheckOptions returns the options of a check in a monitor with the
+// interval: the defaults with opts applied.
 func NewCheckOptions(interval time.Duration, opts ...CheckOption) CheckOptions {
 	o := CheckOptions{Critical: true, FailAfter: 1, PassAfter: 1}
 	for _, opt := range opts {

@@ -24,7 +24,7 @@ func (s Status) String() string {
 	return names[s]
 }
 
-// after tells whether a service may go from t to s: only forward.
+// after reports whether a service may go from t to s: only forward.
 func (s Status) after(t Status) bool {
 	rank := [...]int{StatusUnknown: 0, StatusStarted: 1, StatusRunning: 2, StatusDraining: 3, StatusStopped: 4}
 	return rank[s] > rank[t]
@@ -64,7 +64,7 @@ type Health struct {
 	Checks   []CheckState // ordered by id
 }
 
-// Ready tells whether the node should get calls: it runs, and no critical ready
+// Ready reports whether the node should get calls: it runs, and no critical ready
 // check is in error. One that has not run yet does not count.
 func (h Health) Ready() bool { return len(h.NotReady) == 0 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// depart takes the node out of the registry. One that does not answer is not
-// waited for: the lease there ends by itself.
+// depart takes the node out of the registry. It waits FlushTimeout for the
+// registry at most: the lease there ends by itself.
 func (s *Shutdown) depart() error {
 	left := make(chan error, 1)
 	go func() { left <- s.deregister() }()
@@ -25,10 +25,10 @@ func (s *Shutdown) depart() error {
 	}
 }
 
-// leaving is a registry that a node leaves. go-micro's server deregisters it once
-// more when it stops, which Consul alone objects to: there the node's check turns
-// critical instead, so that everybody leaves it, and the server's own
-// deregistration finds it.
+// leaving is a registry that a node leaves before its server stops. go-micro's
+// server then deregisters the node once more, which only Consul refuses: there
+// Deregister turns the check of the node critical instead, so that callers
+// leave it and the second deregistration finds it.
 type leaving struct{ registry.Registry }
 
 func (l leaving) Deregister(s *registry.Service, opts ...registry.DeregisterOption) error {

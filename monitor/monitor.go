@@ -30,11 +30,12 @@ var (
 	// ErrNotAvailable is returned for a check that is not registered, and by
 	// the Status of a check that has not run yet.
 	ErrNotAvailable = errors.New("not available")
-	// ErrInvalid is returned for checks and options that cannot be.
+	// ErrInvalid is returned for bad checks and options.
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned after Stop.
 	ErrStopped = lifecycle.ErrStopped
-	// ErrLost is wrapped by what Stop says of reports that did not arrive.
+	// ErrLost is matched by the error of a Stop that could not deliver all
+	// reports.
 	ErrLost = lifecycle.ErrLost
 	// ErrTimeout is the error of a check that did not end before its deadline.
 	ErrTimeout = errors.New("no result within the deadline")
@@ -50,14 +51,14 @@ var (
 // The service is STARTED from Start on, RUNNING once every startup check has
 // passed (at once when there is none), DRAINING from Drain on and STOPPED at
 // Stop. Each of these transitions is reported at once and acknowledged; what
-// could not be delivered is kept until it can, and what Stop had to give up is
-// named by its error.
+// could not be delivered is kept until it can be, and what Stop had to give up is
+// counted in its error.
 type Monitor interface {
 	Checker
 	Stats
 	// Health returns the state of the service as it is known in the process.
 	Health() Health
-	// NotReady tells whether the node of this registry id is known to be not
+	// NotReady reports whether the node of this registry id is known to be not
 	// ready for calls. It never waits. The first use begins to watch; what is
 	// known ages out 15 s after the last word from go.micro.srv.monitor.
 	NotReady(node string) bool
@@ -90,7 +91,7 @@ type Checker interface {
 	NewHealthChecker(id, desc string, fn HealthCheck, opts ...CheckOption) HealthChecker
 	// Register begins to run the check, a foreign one with the default options
 	// around its Run. It returns ErrAlreadyExists for an id that is taken,
-	// ErrInvalid for a check that cannot be, and ErrStopped after Stop.
+	// ErrInvalid for a bad check, and ErrStopped after Stop.
 	Register(HealthChecker) error
 	// Deregister ends it. It returns ErrNotAvailable when the id is not
 	// registered and ErrStopped after Stop.

@@ -25,7 +25,7 @@ const (
 	MaxChecks           = 128
 )
 
-// Options are what monitors of this package are made of. Make them with
+// Options are the options of the monitors of this package. Make them with
 // NewOptions.
 type Options struct {
 	Interval     time.Duration
@@ -86,38 +86,39 @@ func (o Options) Validate() error {
 	return c.Err()
 }
 
-// Interval sets how often the monitor reports and, unless an option of theirs
-// says otherwise, how often checks run. The default is one minute, from 100 ms to
-// one hour. Three missed reports make the service UNKNOWN.
+// Interval sets how often the monitor reports and, unless Every says otherwise,
+// how often checks run, from 100 ms to one hour. The default is one minute.
+// Three missed reports make the service UNKNOWN.
 func Interval(d time.Duration) Option { return func(o *Options) { o.Interval = d } }
 
-// Client sets what reports are sent with, default client.DefaultClient.
+// Client sets the client that sends reports. The default is
+// client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// Server sets the server whose node the monitor speaks for, default
+// Server sets the server whose node the monitor speaks for. The default is
 // server.DefaultServer.
 func Server(s server.Server) Option { return func(o *Options) { o.Server = s } }
 
-// TLS sets how go.micro.srv.monitor is reached, default in plain text. The
-// monitor takes no notice of it when its Client is a grpc client, which has
-// settings of its own.
+// TLS sets the TLS settings for go.micro.srv.monitor. The default is plain
+// text. It has no effect when Client is a grpc client, which has settings of
+// its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger sets where loss and recovery are reported, default, and with nil,
-// slog.Default().
+// Logger sets the logger that hears of loss and recovery. The default, also
+// with nil, is slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 // WithReporter sends reports elsewhere than to go.micro.srv.monitor. The
 // monitor then knows of no nodes that are not ready.
 func WithReporter(r plugin.Reporter) Option { return func(o *Options) { o.Reporter = r } }
 
-// MaxEndpoints bounds the endpoints that stats tell apart, 1 to 512, default
-// 256; each costs about 25 KB while it is in use.
+// MaxEndpoints bounds the endpoints that stats tell apart, from 1 to 512. The
+// default is 256. Each costs about 25 KB while it is in use.
 func MaxEndpoints(n int) Option { return func(o *Options) { o.MaxEndpoints = n } }
 
-// WatchLoss publishes what d dropped, as "dropped.NAME" in the info of the
-// service's status: for the trace, log and metrics plugins of the process. There
-// may be 32.
+// WatchLoss publishes how much d dropped, as "dropped.NAME" in the service's
+// status: for the trace, log and metrics plugins of the process, 32 of them at
+// most.
 func WatchLoss(name string, d Dropper) Option {
 	return func(o *Options) { o.Losses = append(slices.Clip(o.Losses), Loss{name, d}) }
 }

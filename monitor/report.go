@@ -46,7 +46,7 @@ func (m *platform) wireStatus(s Status, at time.Time, seq uint64) *pb.Status {
 	}
 }
 
-// details tells what the plugins of the process dropped so far.
+// details returns how much the plugins of the process dropped so far.
 func (m *platform) details() map[string]string {
 	info := make(map[string]string, len(m.opts.Losses)+1)
 	for _, l := range m.opts.Losses {
@@ -56,7 +56,7 @@ func (m *platform) details() map[string]string {
 	return info
 }
 
-// summary is what details say as one text.
+// summary returns details as one text.
 func summary(details map[string]string) string {
 	parts := make([]string, 0, len(details))
 	for _, k := range slices.Sorted(maps.Keys(details)) {
@@ -65,7 +65,8 @@ func summary(details map[string]string) string {
 	return strings.Join(parts, ", ")
 }
 
-// dropped is what the Dropper says, which is a user's: 0 when it panics.
+// dropped returns the count of the Dropper, which is a user's code: 0 when it
+// panics.
 func (l Loss) dropped() (n uint64) {
 	defer func() {
 		if p := recover(); p != nil {

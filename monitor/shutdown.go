@@ -30,8 +30,9 @@ type Shutdown struct {
 	// Propagation is DefaultPropagation unless set. It should exceed the time
 	// that the registry's watchers take.
 	Propagation time.Duration
-	// Logger is told what the functions and the monitor lost, slog.Default() unless
-	// set. What it writes to is to be stopped after Stop has returned.
+	// Logger hears what the functions and the monitor lost. The default is
+	// slog.Default(). Stop the log that it writes to only after Stop has
+	// returned.
 	Logger *slog.Logger
 	// Leave is called, unless nil, when nothing but streams is left in flight,
 	// while the server still serves. What other nodes need of this one is handed
@@ -74,9 +75,9 @@ func (s *Shutdown) HandlerWrapper() server.HandlerWrapper {
 func (s *Shutdown) InFlight() int64 { return s.calls.Load() + s.streams.Load() }
 
 // Stop ends the service. When ctx ends it waits no longer, but still does all
-// the rest. It is idempotent. Its error joins those of all steps. What telemetry
-// lost, an ErrLost, is a warning in the log and no error: that nobody takes the
-// metrics is no reason for a service to fail.
+// the rest. It is idempotent. Its error joins those of all steps but for each
+// ErrLost, which is logged as a warning: a service must not fail because nobody
+// takes its metrics.
 func (s *Shutdown) Stop(ctx context.Context) error {
 	s.once.Do(func() { s.err = s.stop(ctx) })
 	return s.err

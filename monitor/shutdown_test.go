@@ -96,7 +96,7 @@ func restartUnderLoad(t *testing.T, times int) {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				calls.Add(1)
-				// The calls outlive the load: an end of theirs is no failure.
+				// The calls outlive the load: their end is not a failure.
 				if _, err := svc.Call(context.Background(), &echo.Request{Text: "hi", SleepMs: 3}); err != nil {
 					failed.Add(1)
 					first.CompareAndSwap(nil, &err)

@@ -73,7 +73,7 @@ func (r *remote) watch(ctx context.Context) {
 // errRevision asks for a new snapshot.
 var errRevision = errors.New("a change was missed")
 
-// follow reads one stream to its end and tells whether it said anything.
+// follow reads one stream to its end and reports whether it said anything.
 func (r *remote) follow(ctx context.Context, forget *time.Timer) (heard bool, _ error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

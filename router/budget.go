@@ -43,7 +43,7 @@ func (b *budget) deposit() {
 	}
 }
 
-// withdraw tells whether there may be one more retry.
+// withdraw reports whether there may be one more retry.
 func (b *budget) withdraw() bool {
 	for {
 		n := b.tokens.Load()

@@ -152,7 +152,7 @@ func (w *world) register(name, version string, n *registry.Node) {
 
 func (w *world) lost(err error) bool { return rpctest.Lost(w.stack, err) }
 
-// whole tells whether no try was lost so far.
+// whole reports whether no try was lost so far.
 func (w *world) whole() bool { return w.losses.Load() == 0 }
 
 // calls makes n calls and returns who answered and how many failed.

@@ -91,7 +91,7 @@ type permit struct {
 	begun   int64
 }
 
-// admit tells whether a call may begin now.
+// admit reports whether a call may begin now.
 func (l *limits) admit(now int64) (permit, bool) {
 	var got permit
 	got.begun = now

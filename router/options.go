@@ -97,7 +97,7 @@ func optionsOf(o *selector.Options) Options {
 	}
 }
 
-// NewOptions returns the defaults as opts change them; options of other packages
+// NewOptions returns the defaults with opts applied; options of other packages
 // are ignored. Plugins begin with it.
 func NewOptions(opts ...selector.Option) Options {
 	var o selector.Options
@@ -118,7 +118,7 @@ func newOptions(o *selector.Options) Options {
 	return s
 }
 
-// Validate returns an ErrInvalid that names each option that cannot be.
+// Validate returns an ErrInvalid that names each option with a bad value.
 func (o Options) Validate() error {
 	c := option.Of("router")
 	option.Within(c, "Interval", o.Interval, MinInterval, MaxInterval)
@@ -157,8 +157,8 @@ func (r Rate) check(c *option.Checks, name string) {
 
 func (r Rate) valid() bool { return r.PerSecond > 0 && r.Burst >= 1 }
 
-// ratio is what retries may be of calls: the option's, else that of router-srv,
-// else the default.
+// ratio returns the share of calls that may be retries: that of the option,
+// else that of router-srv, else the default.
 func (o Options) ratio(central float64) float64 {
 	switch {
 	case o.RetryRatio >= 0:
@@ -169,68 +169,71 @@ func (o Options) ratio(central float64) float64 {
 	return DefaultRetryRatio
 }
 
-// Client sets what go.micro.srv.router is called with, default a client of the
-// plugin's own on the selector's registry.
+// Client sets the client that calls go.micro.srv.router. The default is a
+// client of the plugin's own on the selector's registry.
 func Client(c client.Client) selector.Option { return set(func(s *Options) { s.Client = c }) }
 
 // Server sets the server of the calling service, whose name and id go into the
-// statistics, default server.DefaultServer.
+// statistics. The default is server.DefaultServer.
 func Server(srv server.Server) selector.Option { return set(func(s *Options) { s.Server = srv }) }
 
-// TLS sets how go.micro.srv.router is reached when the client is not a grpc
-// client with settings of its own. The default is plain text.
+// TLS sets the TLS settings for go.micro.srv.router. The default is plain text.
+// It has no effect when Client is a grpc client with settings of its own.
 func TLS(c *tls.Config) selector.Option { return set(func(s *Options) { s.TLS = c }) }
 
-// Logger sets what is told of loss and recovery, default slog.Default().
+// Logger sets the logger that hears of loss and recovery. The default is
+// slog.Default().
 func Logger(l *slog.Logger) selector.Option { return set(func(s *Options) { s.Logger = l }) }
 
-// Interval sets how often statistics are reported, default 5 s, from 100 ms to
-// 10 s.
+// Interval sets how often statistics are reported, from 100 ms to 10 s. The
+// default is 5 s.
 func Interval(d time.Duration) selector.Option { return set(func(s *Options) { s.Interval = d }) }
 
 // Standalone keeps the router from looking for go.micro.srv.router.
 func Standalone() selector.Option { return set(func(s *Options) { s.Standalone = true }) }
 
-// Strategy sets how a node is chosen, default PeakEWMA. A go-micro strategy set
-// with selector.SetStrategy wins over it.
+// Strategy sets how a node is chosen. The default is PeakEWMA. A go-micro
+// strategy set with selector.SetStrategy wins over it.
 func Strategy(b Balance) selector.Option {
 	return set(func(s *Options) { s.Strategy = b })
 }
 
-// Zone sets where the caller runs, at most 128 bytes. Nodes whose metadata "zone" equals it are
-// preferred while at least half of them are well and, but for RoundRobin and
-// Random, while they do not cost three times as much as others.
+// Zone sets the zone of the caller, at most 128 bytes. Nodes whose metadata
+// "zone" equals it are preferred while at least half of them are well and, but
+// for RoundRobin and Random, while they do not cost three times as much as
+// others.
 func Zone(name string) selector.Option { return set(func(s *Options) { s.Zone = name }) }
 
-// Decay sets how fast a peak of latency is forgotten, default 10 s, from 10 ms to
-// one hour: after d 37 % of it are left.
+// Decay sets how fast a peak of latency is forgotten: after d 37 % of it are
+// left. It is from 10 ms to one hour; the default is 10 s.
 func Decay(d time.Duration) selector.Option { return set(func(s *Options) { s.Decay = d }) }
 
-// Eject sets when and how long a node that fails gets no calls: after so many
-// failures in a row (default 5), for first (2 s) and twice as long each time up
-// to most (1 min), give or take a fifth. From 1 to 1000 failures, and from 10 ms
-// to one hour.
+// Eject sets when a failing node is ejected, and for how long it gets no calls:
+// after the given failures in a row (from 1 to 1000, by default 5), for first
+// and then twice as long each time up to most, give or take a fifth. Both are
+// from 10 ms to one hour; the defaults are 2 s and 1 min.
 func Eject(failures int, first, most time.Duration) selector.Option {
 	return set(func(s *Options) {
 		s.Failures, s.Ejection, s.MaxEjection = failures, first, most
 	})
 }
 
-// NotReady sets what reports whether a node says that it is not ready:
-// monitor.NotReady of a Monitor. They get no calls unless that would leave fewer than half of the
-// nodes. It is asked ten times a second, not for each call.
+// NotReady sets a function that reports whether a node says that it is not
+// ready, such as the NotReady of a Monitor. Such nodes get no calls unless
+// fewer than half of the nodes would be left. The function is asked ten times a
+// second, not for each call.
 func NotReady(f func(node string) bool) selector.Option {
 	return set(func(s *Options) { s.NotReady = f })
 }
 
-// Retries sets how often one call is tried again at most, default 2, from 0 to
-// 10.
+// Retries sets how often one call is tried again at most, from 0 to 10. The
+// default is 2.
 func Retries(n int) selector.Option { return set(func(s *Options) { s.Retries = n }) }
 
 // RetryBudget bounds retries to a ratio of the calls of a service, from 0 to 1,
-// and lets burst come at once, up to 1000. The defaults are 0.2 and 10. The burst is no addition: it is
-// lent, and the first calls pay it back. The ratio wins over that of
-// go.micro.srv.router.
+// and lets burst come at once, up to 1000. The defaults are 0.2 and 10. The
+// burst does not add to the ratio: it is lent, and the first calls pay it back.
+// The ratio wins over that of go.micro.srv.router.
 func RetryBudget(ratio float64, burst int) selector.Option {
 	return set(func(s *Options) { s.RetryRatio, s.RetryBurst = ratio, burst })
 }
@@ -250,12 +253,12 @@ func AcceptLabels(names ...string) selector.Option {
 	return set(func(s *Options) { s.AcceptLabels = append([]string{}, names...) })
 }
 
-// StickyBy sets the metadata whose value is a call's sticky key when its
+// StickyBy sets the metadata key whose value is a call's sticky key when its
 // context has none (WithKey).
 func StickyBy(key string) selector.Option { return set(func(s *Options) { s.StickyBy = key }) }
 
-// MaxServices bounds the services that are followed at a time, default 1000,
-// from 1 to 1000.
+// MaxServices bounds the services that are followed at a time, from 1 to 1000.
+// The default is 1000.
 func MaxServices(n int) selector.Option { return set(func(s *Options) { s.MaxServices = n }) }
 
 // ClientRate limits the calls of a service, or with "" of each service that has

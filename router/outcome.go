@@ -59,8 +59,9 @@ func neverSent(e *merrors.Error, node *registry.Node) bool {
 // lookupTimeout bounds what it takes to learn which address a name had.
 const lookupTimeout = 200 * time.Millisecond
 
-// dialled reports whether the text is about a connection to the address, whose
-// host may be a name where the text has what it was looked up to be.
+// dialled reports whether the text is about a connection to the address. Where
+// the host of the address is a name, the text may have the IP that it was
+// resolved to.
 func dialled(text, address string) bool {
 	if strings.Contains(text, "dial tcp "+address+":") {
 		return true

@@ -158,7 +158,7 @@ func (p *platform) close() error {
 // Close implements Router.
 func (p *platform) Close() error { return p.Stop() }
 
-// use is what a call begins with. Opening waits for nobody.
+// use begins each call: it starts the plugin, which does not block.
 func (p *platform) use() error { return p.Use(context.Background()) }
 
 // Dropped implements Router.

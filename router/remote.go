@@ -115,7 +115,7 @@ func (r *remote) known() (all []*pb.Known) {
 	return all
 }
 
-// follow reads one stream to its end and tells whether it said anything.
+// follow reads one stream to its end and reports whether it said anything.
 func (r *remote) follow(ctx context.Context) (heard bool, err error) {
 	reopen, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

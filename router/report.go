@@ -45,7 +45,8 @@ func (r *reporter) start() error {
 	return r.queue.Start()
 }
 
-// stop sends the last window. It returns an ErrLost for those that nobody took.
+// stop sends the last window. It returns an ErrLost for windows that were not
+// acknowledged.
 func (r *reporter) stop() error {
 	if r.p.remote == nil {
 		return nil

@@ -24,7 +24,7 @@ func (p *platform) retryIdempotent(ctx context.Context, req client.Request, _ in
 	return p.again(ctx, req, err, p.unsent.take(err), true), nil
 }
 
-// again tells whether a call that ended with err may be made once more: it was
+// again reports whether a call that ended with err may be made once more: it was
 // never sent, or it failed and may run twice; there is time left for it; and
 // the budget has room.
 func (p *platform) again(ctx context.Context, req client.Request, err error, unsent, idempotent bool) bool {
@@ -44,7 +44,7 @@ func (p *platform) again(ctx context.Context, req client.Request, err error, uns
 	return s.budget.withdraw()
 }
 
-// retriable tells whether another node may do better. A deadline that passed is
+// retriable reports whether another node may do better. A deadline that passed is
 // not tried again: on the rpc stack the first try may still write into the
 // response.
 func retriable(err error) bool {
@@ -56,7 +56,7 @@ func retriable(err error) bool {
 	}
 }
 
-// idempotent tells whether the call may run twice.
+// idempotent reports whether the call may run twice.
 func (p *platform) idempotent(ctx context.Context, req client.Request) bool {
 	if marked, _ := ctx.Value(idempotentKey{}).(bool); marked {
 		return true

@@ -55,7 +55,7 @@ var errPanic = errors.New("panicked")
 // one. Nodes are shared and must not be changed.
 //
 // Mark ends the call to a node that Next named, as go-micro's client does. An
-// error below 500 other than 408 is the caller's fault and no failure of the
+// error below 500 other than 408 is the caller's fault, not a failure of the
 // node, 429 makes it less popular, a call that the caller cancelled means
 // nothing. A nil or unknown node is ignored. Reset forgets what is known of a
 // service's nodes but not the nodes.
@@ -69,7 +69,7 @@ type Router interface {
 	Stats() ([]*Stats, error)
 	// Record notes that a call took d and ended with err. Use it for calls that
 	// do not pass the wrappers, which record by themselves; Mark does not know
-	// durations. A stream is no measure of its node's speed.
+	// durations. A stream is not a measure of its node's speed.
 	Record(r Request, node *registry.Node, d time.Duration, err error)
 	// Explain returns where the calls of a service go and why, with the rules,
 	// ejections, weights and zones behind it. It returns ErrNotFound for a
@@ -78,11 +78,11 @@ type Router interface {
 	// Dropped returns how many windows of statistics were lost.
 	Dropped() uint64
 	// Start begins to follow go.micro.srv.router. It is idempotent and needs no
-	// server to be there. An option that cannot be fails it, and each call, with
-	// an ErrInvalid.
+	// server to be there. With a bad option it returns an ErrInvalid, as
+	// does each call.
 	Start() error
 	// Stop ends all background work within two seconds, for good, and sends the
-	// last statistics: an ErrLost says how much of them nobody took. It is
+	// last statistics: an ErrLost says how many were not acknowledged. It is
 	// idempotent; Close is the same.
 	Stop() error
 }

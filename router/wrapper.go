@@ -99,7 +99,7 @@ func (p *platform) callOption(o *client.CallOptions) {
 // ask for labels a call with more than 16 of them, or one of more than 128 bytes,
 // fails with code 400: without it the call could go where it must not.
 //
-// Of a Router that is not of this package it records the tries, no more.
+// For a Router of another package it only records the tries.
 func ClientWrapper(r Router) client.Wrapper {
 	p, ours := r.(*platform)
 	if !ours {
@@ -152,7 +152,7 @@ func (w *clientWrapper) Call(ctx context.Context, req client.Request, rsp any, o
 // limited is the error of a call that a limit refused.
 func limited(service string) error { return rpcerr.To(service, ErrLimited) }
 
-// Limited tells whether err says that a limit refused the call, here or at the
+// Limited reports whether err says that a limit refused the call, here or at the
 // server: 429.
 func Limited(err error) bool { return call.Code(err) == 429 }
 

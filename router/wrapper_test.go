@@ -287,7 +287,7 @@ func limitsTheClient(t *testing.T, stack string) (whole bool) {
 	if _, err := w.echo("shop").Stream(t.Context()); !router.Limited(err) {
 		t.Errorf("stream: %v", err)
 	}
-	// Its own refusals are no failures of the node.
+	// Its own refusals are not failures of the node.
 	e, err := w.router.Explain("shop")
 	if err != nil || e.Limited != 46 || e.Nodes[0].Success != 1 || len(e.Nodes[0].Reasons) > 0 {
 		t.Errorf("%+v, %v", e, err)

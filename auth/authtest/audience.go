@@ -42,7 +42,8 @@ func newEntrance(t *testing.T, a auth.Auth) *entrance {
 	return e
 }
 
-// code returns what a call, or a message, with a token is answered: 0 is let in.
+// code returns the code that a call, or a message, with the token ends with; 0
+// means that it was let in.
 func (e *entrance) code(token string, topic bool) int32 {
 	md := metadata.Metadata{"authorization": "Bearer " + token}
 	ctx := metadata.NewContext(context.Background(), md)

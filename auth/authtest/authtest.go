@@ -25,7 +25,8 @@ type Fixture struct {
 	// Token returns a good access token of a new account with the scopes, for the
 	// service.
 	Token func(t testing.TB, account string, scopes ...string) string
-	// TokenFor returns one for another audience, for RunAudience.
+	// TokenFor returns a good access token for another audience, for
+	// RunAudience.
 	TokenFor func(t testing.TB, account, audience string) string
 	// SetRules replaces the rules, for RunPolicy.
 	SetRules func(t testing.TB, rules ...auth.Rule)
@@ -47,7 +48,7 @@ func (f *Fixture) authorize(token, method string) (*auth.Token, error) {
 	return f.Auth.Authorized(ctx, request{Service, method})
 }
 
-// own returns the own token that the service itself would be sent.
+// own returns the own token for the service itself.
 func (f *Fixture) own() (*auth.Token, error) {
 	if s, ok := f.Auth.(auth.Source); ok {
 		return s.TokenFor(Service)

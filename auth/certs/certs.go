@@ -1,5 +1,5 @@
-// Package certs takes renewed certificates from their files without a restart,
-// on both sides of a connection.
+// Package certs loads renewed certificates from their files without a restart,
+// for servers and clients.
 package certs
 
 import (
@@ -18,9 +18,9 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// Files are PEM files. Cert and Key are required.
+// Files names PEM files. Cert and Key are required.
 type Files struct {
-	Cert, Key string // to be shown to the other side
+	Cert, Key string // shown to the other side
 	CA        string // the authorities of servers; "": the system's
 	ClientCA  string // the authorities of clients, which then must show a certificate
 }
@@ -36,8 +36,9 @@ func (e *FileError) Error() string { return e.Field + ": " + e.Err.Error() }
 // Unwrap returns Err.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Certificates are what the files say. They are looked at again when somebody
-// connects, at most once a second. All methods are safe for concurrent use.
+// Certificates holds what the files contain. The files are checked for changes
+// when a connection is made, at most once a second. All methods are safe for
+// concurrent use.
 type Certificates struct {
 	files Files
 	log   *slog.Logger
@@ -51,9 +52,10 @@ type Certificates struct {
 // lookAgain bounds how often the files are looked at.
 const lookAgain = time.Second
 
-// Open reads the files. The logger, slog.Default() when nil, is told of renewals
-// and of files that make no sense: the last ones that did are used meanwhile, as
-// a renewal writes one after the other.
+// Open reads the files. It returns a *FileError for a file that cannot be used.
+// The logger, slog.Default() when nil, hears of renewals, and of renewed files
+// that cannot be used: then the last good ones stay in use, because a renewal
+// writes one file after the other.
 func Open(f Files, log *slog.Logger) (*Certificates, error) {
 	if log == nil {
 		log = slog.Default()
@@ -73,11 +75,12 @@ func (c *Certificates) Server() *tls.Config {
 	return made
 }
 
-// Credentials are for a grpc client: each of its connections uses the newest
-// files. A tls.Config of a client cannot: its authorities are fixed.
+// Credentials returns the credentials of a grpc client, each of whose
+// connections uses the newest files. The tls.Config of a client could not: its
+// authorities are fixed.
 func (c *Certificates) Credentials() credentials.TransportCredentials { return renewed{c} }
 
-// Current returns what the files say now.
+// Current returns the configuration of the newest files that can be used.
 func (c *Certificates) Current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,7 +102,7 @@ func (c *Certificates) Current() *tls.Config {
 	return made
 }
 
-// stat is another text when a file is another.
+// stat returns a text that changes when a file does.
 func (c *Certificates) stat() string {
 	var all strings.Builder
 	for _, name := range []string{c.files.Cert, c.files.Key, c.files.CA, c.files.ClientCA} {

@@ -44,8 +44,8 @@ func newBudgets(l limits) *budgets {
 	return &budgets{limits: l, conns: map[net.Addr]*account{}, peers: map[peerKey]*account{}}
 }
 
-// share is what one call has of the budgets. Its methods may be called by
-// several goroutines; what was closed takes nothing more.
+// share is the part of the budgets that one call holds. Its methods may be
+// called by several goroutines. A closed share takes nothing more.
 type share struct {
 	budgets  *budgets // nil: not opened
 	closed   bool     // guarded by the budgets' lock
@@ -58,7 +58,8 @@ type share struct {
 	whose    *account
 }
 
-// open begins a call's share, unless it would be too much.
+// open begins the share of a call. It returns false if a budget would be
+// exceeded.
 func (s *share) open(b *budgets, at net.Addr, name string, stranger bool) bool {
 	key := peerKey{HostOf(at), name}
 	b.mu.Lock()
@@ -112,7 +113,8 @@ func (s *share) drop() {
 	s.closed = true
 }
 
-// read takes the bytes of a message in place of those of the one before.
+// read takes the bytes of a message in place of those of the message before. It
+// returns false if a budget would be exceeded.
 func (s *share) read(n int64) bool {
 	b := s.budgets
 	if b == nil {
@@ -132,7 +134,7 @@ func (s *share) read(n int64) bool {
 	return true
 }
 
-// settled says that the first message was read.
+// settled notes that the first message was read.
 func (s *share) settled() {
 	b := s.budgets
 	if b == nil {
@@ -147,7 +149,7 @@ func (s *share) settled() {
 	s.stream = idleStream
 }
 
-// close gives back all of it.
+// close gives back all that the share holds.
 func (s *share) close() {
 	b := s.budgets
 	if b == nil {
@@ -160,7 +162,8 @@ func (s *share) close() {
 	}
 }
 
-// HostOf names who is behind an address: IPv6 gives a host 2^64 of them.
+// HostOf returns the host behind an address: its IP, of IPv6 the network of 64
+// bits, all of whose addresses one host may have.
 func HostOf(at net.Addr) string {
 	if at == nil {
 		return ""

@@ -8,14 +8,15 @@ import (
 	"sync/atomic"
 )
 
-// Connecting bounds connections: those of one host, and all. A quarter of them
-// may be idle. When there are too many the oldest idle one is closed for the
-// newest, so that who opens a thousand and leaves them shuts nobody out, not
-// even another caller from the same host. Those at work are closed for nobody:
-// once they alone are too many a new one is closed.
+// Connecting bounds the connections of each host and those of all hosts
+// together. A quarter of either bound may be idle. When there are too many, the
+// oldest idle connection is closed for the newest, so that a client that opens
+// a thousand and leaves them shuts nobody out, not even another caller at the
+// same host. Connections at work are never closed: once they alone reach the
+// bound, a new one is closed.
 type Connecting struct {
 	host, all int
-	closed    func() // called for each that is closed; nil: nobody is told
+	closed    func() // called for each that is closed; may be nil
 	mu        sync.Mutex
 	idle      list.List // of *conn, the oldest first
 	hosts     map[string]*hostConns
@@ -27,18 +28,19 @@ type hostConns struct {
 	working int
 }
 
-// NewConnecting returns bounds for the connections of one host and for those of
-// all. The function, which may be nil, is called for each that is closed.
+// NewConnecting returns a Connecting with bounds for the connections of one
+// host and of all. The function, which may be nil, is called for each
+// connection that a bound closes.
 func NewConnecting(host, all int, closed func()) *Connecting {
 	return &Connecting{host: host, all: all, closed: closed, hosts: map[string]*hostConns{}}
 }
 
-// Listener bounds what l accepts. On a grpc server with a Guard a connection is
-// at work for good from the first call with a good token, before that while it
-// has calls; on an HTTP server State says when it is.
+// Listener returns a listener that bounds what l accepts. On a grpc server with
+// a Guard a connection is at work while it has calls, and for good after its
+// first call with a good token. On an HTTP server State decides.
 func (c *Connecting) Listener(l net.Listener) net.Listener { return &listener{l, c} }
 
-// State is for http.Server's ConnState.
+// State is for the ConnState of an http.Server.
 func (c *Connecting) State(nc net.Conn, s http.ConnState) {
 	if nc, ok := nc.(*conn); ok {
 		switch s {
@@ -94,8 +96,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// began says that a call of a connection was let in. One with a good token makes
-// it be at work for good.
+// began notes that a call was let in. A call with a good token keeps its
+// connection at work for good.
 func began(at net.Addr, stranger bool) {
 	a, ok := at.(*address)
 	if !ok {
@@ -109,7 +111,7 @@ func began(at net.Addr, stranger bool) {
 	a.conn.work(true)
 }
 
-// over says that a call of a stranger is.
+// over notes that a stranger's call has ended.
 func over(at net.Addr) {
 	if a, ok := at.(*address); ok && a.conn.calls.Add(-1) == 0 && !a.conn.used.Load() {
 		a.conn.work(false)

@@ -1,7 +1,7 @@
 // Package guard judges the callers of a grpc server before it works for them:
 // the token when the headers arrive, the size of a message before it is read.
-// HandlerWrapper of auth sees a call when its message was read already: whoever
-// may not call could fill the memory until then.
+// HandlerWrapper of auth sees a call only after its message was read: until
+// then a caller without any right could fill the memory.
 package guard
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// Why something was refused, as Observe is told.
+// The reasons of refusals that Observe reports.
 const (
 	Unauthenticated = "unauthenticated" // 401
 	Forbidden       = "forbidden"       // 403
@@ -37,11 +37,11 @@ const (
 	Connections     = "connections"     // closed: too many that never made a call
 )
 
-// Judge returns the account that may make a call to a method with an access
-// token, which is "" when the caller sent none. No account and no error means
-// that the method is open to callers without a token. A judge whose ctx has
-// ended must not wait: it returns ErrUnavailable or the error of ctx when it
-// cannot tell now, and is asked again with a context that lives.
+// Judge returns the account of an access token if it may call a method. The
+// token is "" when the caller sent none. No account and no error means that the
+// method is open to callers without a token. A Judge whose ctx has ended must
+// not wait: if it cannot decide now, it returns ErrUnavailable or the error of
+// ctx, and is asked again with a ctx that has not ended.
 type Judge func(ctx context.Context, method, accessToken string) (account string, err error)
 
 // Guard watches over one grpc server. Make it with New.
@@ -52,8 +52,9 @@ type Guard struct {
 	budgets *budgets
 }
 
-// New returns a guard that judges callers with a. A nil Auth lets everybody in
-// and bounds what they send.
+// New returns a guard that judges callers with a, or with the Judge of By.
+// Without either everybody may call, and what they send is bounded all the
+// same.
 func New(a auth.Auth, opts ...Option) *Guard {
 	o := newOptions(opts)
 	ended, cancel := context.WithCancel(context.Background())
@@ -65,16 +66,17 @@ func New(a auth.Auth, opts ...Option) *Guard {
 	return g
 }
 
-// ServerOption guards a server of go-micro's grpc stack. It takes the place of
-// server/grpc's Options: other grpc options go through Server. Keep
-// auth.HandlerWrapper, which gives handlers the token of their caller.
+// ServerOption returns an option that guards a server of go-micro's grpc stack.
+// It takes the place of server/grpc's Options: other grpc options go through
+// Server. Keep auth.HandlerWrapper, which gives handlers the token of their
+// caller.
 func ServerOption(a auth.Auth, opts ...Option) server.Option {
 	g := New(a, opts...)
 	return mgrpc.Options(append(g.ServerOptions(), g.o.server...)...)
 }
 
-// ServerOptions returns what a grpc server is made with. Its limit of message
-// sizes is that of the guard, see MaxMessage.
+// ServerOptions returns the options of a guarded grpc server, among them its
+// limit of message sizes, see MaxMessage.
 func (g *Guard) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.InTapHandle(g.arrive),
@@ -196,7 +198,8 @@ func (c *call) decide(ctx context.Context) error {
 	return err
 }
 
-// patience is how long a call waits for what tokens are verified with.
+// patience is how long a call waits for keys and rules to verify its token
+// with.
 const patience = 2 * time.Second
 
 // settle judges a call that could not be judged when it arrived.

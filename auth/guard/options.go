@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Option changes a Guard that is being made.
+// Option sets an option of a Guard.
 type Option func(*options)
 
 type options struct {
@@ -27,27 +27,28 @@ func Open(methods ...string) Option {
 	return func(o *options) { o.open = append(o.open, methods...) }
 }
 
-// As is the name of the service in rules, where the plugin knows none (NewAuth
-// has the option Service).
+// As sets the name of the service in rules. The default is that of the plugin
+// (auth.NewAuth has the option Service).
 func As(service string) Option { return func(o *options) { o.service = service } }
 
-// By has j judge in place of an auth.Auth.
+// By sets j as the Judge, in place of an auth.Auth.
 func By(j Judge) Option { return func(o *options) { o.judge = j } }
 
-// Observe has f called with the reason of each refusal. It must not block and is
-// called by several goroutines at a time.
+// Observe sets a function that is called with the reason of each refusal. It
+// must not block and must be safe for concurrent use.
 func Observe(f func(reason string)) Option { return func(o *options) { o.observe = f } }
 
-// MaxMessage bounds a message that is received or sent, in bytes: 4 MB unless
-// given, as go-micro's grpc server has it. It takes the place of its MaxMsgSize.
+// MaxMessage sets the largest message that is received or sent, in bytes. The
+// default is 4 MB, as with go-micro's grpc server, whose MaxMsgSize it
+// replaces.
 func MaxMessage(bytes int) Option { return func(o *options) { o.maxMessage = bytes } }
 
 // InFlight bounds the bytes of all messages that are being received or worked
-// on. An account at a host, or a host where there is no account, has a quarter of
-// it, a connection an eighth, callers without a token together a quarter; none
-// less than one message. Reading and decoding a message takes up to three times
-// its size. Unless given it is an eighth of the process's memory limit
-// (GOMEMLIMIT), 512 MB without one.
+// on. A quarter of it is the bound of an account at a host, of a host for
+// callers without an account, and of all callers without a token together; an
+// eighth is that of a connection. No bound is less than one message. Reading
+// and decoding a message takes up to three times its size. The default is an
+// eighth of the process's memory limit (GOMEMLIMIT), or 512 MB without one.
 func InFlight(bytes int64) Option { return func(o *options) { o.limits.all = bytes } }
 
 // Server adds other options of the grpc server, for ServerOption.

@@ -96,7 +96,8 @@ func (r *reader) receive(m any) error {
 	return r.decode(data, m)
 }
 
-// reserve has a message of n bytes allowed, or refused before it is read.
+// reserve takes the budget of a message of n bytes, or refuses the message
+// before it is read.
 func (r *reader) reserve(n int) error {
 	limit := r.call.guard.o.maxMessage
 	if n > limit {
@@ -127,7 +128,7 @@ func (r *reader) decode(data mem.BufferSlice, m any) error {
 	return nil
 }
 
-// decompress takes the budget of what comes out, too.
+// decompress first takes the budget of the largest message that may come out.
 func (r *reader) decompress(data mem.BufferSlice) (mem.BufferSlice, error) {
 	name := r.frames.RecvCompress()
 	c := encoding.GetCompressor(name)
@@ -189,7 +190,7 @@ func (r *reader) seen(err error) error {
 	return status.FromContextError(err).Err()
 }
 
-// alarm ends the call unless silence is called for within d.
+// alarm ends the call unless silence is called within d.
 func (r *reader) alarm(d time.Duration) {
 	if r.timer == nil {
 		r.timer = time.AfterFunc(d, func() {

@@ -40,10 +40,10 @@ type swap struct{ token, audience string }
 type issued struct {
 	token   *auth.Token
 	account Account
-	client  string // who was given it
+	client  string // the account that was given it
 }
 
-// Account is whom a token speaks for.
+// Account is an account that tokens are issued for.
 type Account struct {
 	ID     string
 	Type   string // "service" or "user"; empty: "service"
@@ -147,7 +147,7 @@ func (a *Auth) Stop() error { return a.life.Stop() }
 // String implements auth.Auth.
 func (a *Auth) String() string { return "memory" }
 
-// ServiceName is the service that the wrappers decide for.
+// ServiceName returns the service that the wrappers decide for.
 func (a *Auth) ServiceName() string { return a.opts.Service }
 
 // Token implements auth.Auth.
@@ -177,7 +177,8 @@ func (a *Auth) TokenFor(audience string) (*auth.Token, error) {
 // maxOwn bounds the audiences of own tokens.
 const maxOwn = 1024
 
-// RenewFor has an own token replaced: somebody refused it.
+// RenewFor replaces the own token for an audience, because a receiver refused
+// it.
 func (a *Auth) RenewFor(audience string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -230,7 +231,7 @@ var (
 	errOther = fmt.Errorf("%w: for another audience", auth.ErrInvalidToken)
 )
 
-// isFor reports whether a token was made to be shown where it was.
+// isFor reports whether the audience of a token fits req.
 func (a *Auth) isFor(one *issued, req auth.Request) bool {
 	if aimed, ok := req.(auth.Aimed); ok {
 		return slices.Contains(one.token.Audience, aimed.Audience())

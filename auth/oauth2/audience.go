@@ -22,7 +22,8 @@ func (a *Auth) TokenFor(audience string) (*auth.Token, error) {
 	return a.each.Get(audience)
 }
 
-// RenewFor has an own token replaced: somebody refused it.
+// RenewFor replaces the own token for an audience, because a receiver refused
+// it. It does not wait.
 func (a *Auth) RenewFor(audience string) {
 	if a.opts.resource == nil {
 		a.mine.Renew()
@@ -31,7 +32,7 @@ func (a *Auth) RenewFor(audience string) {
 	a.each.Renew(audience)
 }
 
-// resource is what the provider calls an audience.
+// resource returns the provider's name for an audience.
 func (a *Auth) resource(audience string) string {
 	if a.opts.resource == nil || audience == a.opts.Service {
 		return a.opts.Audience
@@ -39,8 +40,8 @@ func (a *Auth) resource(audience string) string {
 	return a.opts.resource(audience)
 }
 
-// Exchange implements auth.Exchanger. Without the option Resource tokens are not
-// for one service each, and t is returned as it is.
+// Exchange implements auth.Exchanger. Without the option Resource a token is
+// for all services, and t is returned as it is.
 func (a *Auth) Exchange(ctx context.Context, t *auth.Token, audience string) (*auth.Token, error) {
 	if a.opts.resource == nil {
 		return t, nil
@@ -89,8 +90,9 @@ func (a *Auth) exchange(ctx context.Context, token, resource string) (*auth.Toke
 
 var errOther = fmt.Errorf("%w: for another audience", auth.ErrInvalidToken)
 
-// isFor reports whether a token was made to be shown where it was. One whose
-// audience the provider did not tell is for this service: it was asked about it.
+// isFor reports whether the audience of a token fits req. A token whose
+// audience the provider does not tell fits: the provider was asked about it by
+// this service.
 func (a *Auth) isFor(good *verified, req auth.Request) bool {
 	audience := good.token.Audience
 	if a.opts.resource == nil || len(audience) == 0 {

@@ -28,7 +28,7 @@ type claims struct {
 	Kind   string `json:"typ"`
 }
 
-// actor is who acts for the subject (RFC 8693, section 4.1).
+// actor is the party that acts for the subject (RFC 8693, section 4.1).
 type actor struct {
 	Subject string `json:"sub"`
 }
@@ -50,7 +50,7 @@ func (w *words) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// isAccess tells whether these can be claims of an access token.
+// isAccess reports whether these can be claims of an access token.
 func (c *claims) isAccess() bool {
 	return c.Nonce == "" && c.AtHash == "" && c.CHash == "" && (c.Kind == "" || strings.EqualFold(c.Kind, auth.Bearer))
 }

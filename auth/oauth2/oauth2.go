@@ -45,8 +45,8 @@ const (
 
 // NewAuth returns an Auth for the provider with the URL of the option
 // auth.Issuer, exactly as the provider writes it. Tokens must be for
-// auth.Audience, which has no default. auth.Client, auth.Addresses, auth.TLS and
-// auth.SnapshotFile have no meaning here: see HTTPClient.
+// auth.Audience, which has no default. auth.Client, auth.Addresses, auth.TLS,
+// auth.Fingerprint and auth.SnapshotFile have no effect: see HTTPClient.
 func NewAuth(opts ...auth.Option) *Auth {
 	o := newOptions(opts)
 	a := &Auth{opts: o, cache: jwt.NewCache[*verified](cacheSize), asking: make(chan struct{}, maxAsking)}
@@ -71,7 +71,7 @@ func (a *Auth) Stop() error { return a.life.Stop() }
 // String implements auth.Auth.
 func (a *Auth) String() string { return "oauth2" }
 
-// ServiceName is the service that the wrappers decide for.
+// ServiceName returns the service that the wrappers decide for.
 func (a *Auth) ServiceName() string { return a.opts.Service }
 
 func (a *Auth) open(ctx context.Context) error {
@@ -141,7 +141,8 @@ func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The wrappers have judged whom a caller's token is for, which may be a topic.
+	// The wrappers have already checked the audience of a caller's token, which
+	// may be a topic.
 	if caller, ok := auth.TokenFromContext(ctx); (!ok || caller.AccessToken != token) && !a.isFor(good, self(a.opts.Service)) {
 		return nil, errOther
 	}

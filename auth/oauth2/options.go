@@ -35,7 +35,8 @@ type own struct {
 
 type ownKey struct{}
 
-// change has an option edit what is in the context of auth's.
+// change returns an option that edits what this plugin keeps in the Context of
+// the Options.
 func change(edit func(*own)) auth.Option {
 	return func(o *auth.Options) {
 		before, _ := o.Context.Value(ownKey{}).(own) // without any it is the zero value
@@ -56,20 +57,22 @@ func Param(key, value string) auth.Option {
 	})
 }
 
-// Resource has a token asked for each service that is called, by a parameter of
-// the request that the provider knows, "resource" (RFC 8707) or "audience", with
-// what of returns for the name of the service or auth.TopicAudience of a topic: how
-// the provider writes it. auth.Audience is then what it writes for this service.
-// Without this option the own token is one for all: auth.Audience of the services
-// that are called, each of whom can use it with the others. It needs a provider
-// that exchanges tokens (RFC 8693) where auth.Forward sends the caller's.
+// Resource makes the plugin ask for a token for each service that is called.
+// parameter is the parameter of the request that the provider knows, "resource"
+// (RFC 8707) or "audience". Its value is what of returns for the name of a
+// service, or for auth.TopicAudience of a topic: the provider's name for it.
+// auth.Audience is then the provider's name for this service.
+//
+// Without Resource there is one own token, for auth.Audience, and each service
+// that is called can use it at the others. Where auth.Forward sends the tokens
+// of callers, Resource needs a provider that exchanges tokens (RFC 8693).
 func Resource(parameter string, of func(audience string) string) auth.Option {
 	return change(func(o *own) { o.parameter, o.resource = parameter, of })
 }
 
-// Types sets the typ headers of access tokens, "at+jwt" (RFC 9068) unless given.
-// Some providers write "JWT", which their id tokens do as well: those are then
-// told by their claims.
+// Types sets the typ headers of access tokens. The default is "at+jwt" (RFC
+// 9068). Some providers write "JWT", into their id tokens as well: the two are
+// then told apart by their claims.
 func Types(types ...string) auth.Option {
 	return change(func(o *own) {
 		o.types = make([]string, len(types))
@@ -79,24 +82,27 @@ func Types(types ...string) auth.Option {
 	})
 }
 
-// Algorithms sets those that may sign, of EdDSA, ES256, RS256 and PS256: all of
-// them unless given. What the provider announces narrows them further.
+// Algorithms sets the algorithms that may sign, of EdDSA, ES256, RS256 and
+// PS256. The default is all of them. What the provider announces narrows them
+// further.
 func Algorithms(algs ...string) auth.Option { return change(func(o *own) { o.algs = algs }) }
 
-// Rules sets what decides calls, as those of go.micro.srv.auth do; without any, every good
-// token may do everything.
+// Rules sets the rules that decide calls, as those of go.micro.srv.auth do.
+// Without any, a good token may call everything but the platform's services,
+// "go.micro.srv.*".
 func Rules(rules ...auth.Rule) auth.Option { return change(func(o *own) { o.rules = rules }) }
 
-// Introspection has the provider asked about each token (RFC 7662), and its
-// answer believed for as long: one second to an hour. It is the only way to
-// verify tokens that are no JWTs, and to hear of revocations. A call whose token
-// is new, or was not asked about for so long, waits for the answer.
+// Introspection makes the plugin ask the provider about each token (RFC 7662)
+// and believe the answer for the given time, from one second to an hour. It is
+// the only way to verify tokens that are not JWTs, and to hear of revocations.
+// A call whose token is new, or was not asked about for that long, waits for
+// the answer.
 func Introspection(believe time.Duration) auth.Option {
 	return change(func(o *own) { o.introspect = believe })
 }
 
-// HTTPClient sets what the provider is called with; unless given, one with a timeout
-// that follows no redirects.
+// HTTPClient sets the client that calls the provider. The default has a timeout
+// and follows no redirects.
 func HTTPClient(c *http.Client) auth.Option { return change(func(o *own) { o.http = c }) }
 
 func newOptions(opts []auth.Option) options {

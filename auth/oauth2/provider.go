@@ -153,8 +153,8 @@ func (a *Auth) do(req *http.Request, into any) error {
 	return nil
 }
 
-// fetchToken gets the service's own token by client_credentials, for one audience
-// or, with none, for whom the provider thinks.
+// fetchToken gets the service's own token by client_credentials, for one
+// audience or, when that is empty, for the provider's default.
 func (a *Auth) fetchToken(ctx context.Context, audience string) (*auth.Token, time.Duration, error) {
 	p, err := a.provider.Get()
 	if err != nil {

@@ -47,7 +47,7 @@ func (a *Auth) check(ctx context.Context, raw string) (*verified, error) {
 	return a.verify(ctx, p, raw, good)
 }
 
-// current tells whether what was remembered needs no new question.
+// current reports whether what was remembered needs no new question.
 func (a *Auth) current(v *verified) bool {
 	return a.opts.introspect == 0 || time.Since(v.asked) < a.opts.introspect
 }

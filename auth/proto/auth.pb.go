@@ -959,7 +959,7 @@ type TokenRequest struct {
 	CodeVerifier     string                 `protobuf:"bytes,9,opt,name=code_verifier,json=codeVerifier,proto3" json:"code_verifier,omitempty"`
 	SubjectToken     string                 `protobuf:"bytes,10,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"` // of a token exchange
 	SubjectTokenType string                 `protobuf:"bytes,11,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
-	// For whom the token is to be: one service, or "topic:" and a topic. Unless
+	// The audience of the token: one service, or "topic:" and a topic. Unless
 	// one is named it is auth-srv, or that of the token that is exchanged.
 	Audience      []string `protobuf:"bytes,12,rep,name=audience,proto3" json:"audience,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1413,7 +1413,7 @@ type Rule struct {
 	Scopes []string `protobuf:"bytes,6,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// What: both must match; empty is everything. "go.micro.srv.*" and "Account.*"
 	// are prefixes, "*" is everything. Services that begin with "name:" make a rule
-	// about names, without methods, which is none about calls: who may register
+	// about names and not about calls, without methods: it says who may register
 	// nodes of such services, and exchange tokens that were sent to them.
 	Services []string `protobuf:"bytes,7,rep,name=services,proto3" json:"services,omitempty"`
 	Methods  []string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty"`
@@ -2382,7 +2382,7 @@ func (x *Change) GetAfter() *Decision {
 
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whose rules are wanted; the caller must hold these names. None is the
+	// The services whose rules are wanted; the caller must hold the names. None is the
 	// caller's own account. With the scope "admin" it is told all there are.
 	Services      []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -345,7 +345,7 @@ type PolicyService interface {
 	Diff(ctx context.Context, in *PolicyDiffRequest, opts ...client.CallOption) (*PolicyDiffResponse, error)
 	// Watch is what services need to decide by themselves. The first message
 	// holds everything, later ones what changed, an empty one every keep-alive.
-	// Any valid token may watch, the rules about names that it holds.
+	// Any valid token may watch the rules of services whose names its account holds.
 	Watch(ctx context.Context, in *WatchRequest, opts ...client.CallOption) (Policy_WatchService, error)
 }
 
@@ -501,7 +501,7 @@ type PolicyHandler interface {
 	Diff(context.Context, *PolicyDiffRequest, *PolicyDiffResponse) error
 	// Watch is what services need to decide by themselves. The first message
 	// holds everything, later ones what changed, an empty one every keep-alive.
-	// Any valid token may watch, the rules about names that it holds.
+	// Any valid token may watch the rules of services whose names its account holds.
 	Watch(context.Context, *WatchRequest, Policy_WatchStream) error
 }
 

@@ -1078,7 +1078,7 @@ type WatchRequest struct {
 	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	Snapshot      bool                   `protobuf:"varint,4,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // begin with all that is there unless revision is known
 	Batches       bool                   `protobuf:"varint,5,opt,name=batches,proto3" json:"batches,omitempty"`   // the asker reads results
-	Signs         bool                   `protobuf:"varint,6,opt,name=signs,proto3" json:"signs,omitempty"`       // the asker reads messages without any result
+	Signs         bool                   `protobuf:"varint,6,opt,name=signs,proto3" json:"signs,omitempty"`       // the caller reads messages without any result
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

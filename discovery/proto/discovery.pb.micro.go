@@ -45,7 +45,7 @@ type RegistryService interface {
 	ListServices(ctx context.Context, in *ListServicesRequest, opts ...client.CallOption) (*ListServicesResponse, error)
 	// Watch streams changes in order: those since a revision when it is still
 	// known, else the nodes that left of late (and, if asked for, all that are
-	// there), then what comes. An asker who says so gets signs of life too, the
+	// there), then what comes. With signs the caller gets signs of life too, the
 	// first one at once: messages without a result.
 	Watch(ctx context.Context, in *WatchRequest, opts ...client.CallOption) (Registry_WatchService, error)
 	// Replicate streams all leases and their renewals to another discovery-srv.
@@ -237,7 +237,7 @@ type RegistryHandler interface {
 	ListServices(context.Context, *ListServicesRequest, *ListServicesResponse) error
 	// Watch streams changes in order: those since a revision when it is still
 	// known, else the nodes that left of late (and, if asked for, all that are
-	// there), then what comes. An asker who says so gets signs of life too, the
+	// there), then what comes. With signs the caller gets signs of life too, the
 	// first one at once: messages without a result.
 	Watch(context.Context, *WatchRequest, Registry_WatchStream) error
 	// Replicate streams all leases and their renewals to another discovery-srv.

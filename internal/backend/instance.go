@@ -32,7 +32,7 @@ type instance struct {
 
 	mu   sync.Mutex
 	proc *process
-	down bool // killed by the test: its death is no surprise
+	down bool // killed by the test: its death is not a surprise
 }
 
 // portTaken is what the servers print when somebody outside took a port between our choice and their bind.

@@ -86,7 +86,7 @@ func asCurrentUser() []string {
 func rootOn(addr string) *mysql.Config {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Net, cfg.Addr, cfg.ParseTime = "root", "tcp", addr, true
-	cfg.Logger = &mysql.NopLogger{} // a server that is not up yet is no news
+	cfg.Logger = &mysql.NopLogger{} // a server that is not up yet is not news
 	return cfg
 }
 

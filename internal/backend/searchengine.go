@@ -46,7 +46,7 @@ func configureSearchEngine(p *place, name string) error {
 		"network.host: 127.0.0.1",
 		"transport.port: "+p.port(1),
 		"discovery.type: single-node",
-		// A disk that is nearly full is no concern of a test.
+		// A disk that is nearly full is not a concern of a test.
 		"cluster.routing.allocation.disk.threshold_enabled: false",
 	); err != nil {
 		return err

@@ -21,7 +21,8 @@ import (
 )
 
 var (
-	// ErrFull is returned by Add when the item was dropped for want of room.
+	// ErrFull is returned by Add when the item was dropped because the queue
+	// was full.
 	ErrFull = errors.New("queue full")
 	// ErrNever is wrapped by the error of a Send that will fail again however
 	// often it is tried. The queue then sends the items in halves, until it knows
@@ -75,7 +76,7 @@ type Queue[T any] struct {
 
 	pending  []T          // the batch in flight, owned by the sender
 	progress bool         // a batch was sent since the last look, owned by the sender
-	never    loss.Counter // items of which the server, or their encoding, will have nothing
+	never    loss.Counter // items that can never be sent
 	inFlight atomic.Int64 // its length, until it arrived or was counted as lost: a Stop gives a slow sender up
 
 	failure atomic.Pointer[error] // of the last Send, nil when it succeeded
@@ -435,7 +436,7 @@ func (q *Queue[T]) call(ctx context.Context, items []T) (err error) {
 	return q.conf.Send(ctx, items)
 }
 
-// take makes one batch pending, unless one still is, and tells whether there
+// take makes one batch pending, unless one still is, and reports whether there
 // is any.
 func (q *Queue[T]) take() bool {
 	if len(q.pending) > 0 {

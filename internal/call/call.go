@@ -40,8 +40,8 @@ func (r Result) String() string {
 
 // Of classifies the error of a call or a handler. The normal end of a stream,
 // io.EOF or go-micro's "EOS", is a success. An error whose methods panic, as
-// those of a nil pointer in an error may, is a Failure: it is its maker's fault,
-// and ours would be to end the process.
+// those of a nil pointer in an error may, is a Failure: it must not end the
+// process.
 func Of(err error) (result Result) {
 	if err == nil {
 		return Success
@@ -63,7 +63,7 @@ func Of(err error) (result Result) {
 	return Failure
 }
 
-// Ended tells whether err is the normal end of a stream.
+// Ended reports whether err is the normal end of a stream.
 func Ended(err error) bool {
 	return errors.Is(err, io.EOF) || err != nil && err.Error() == "EOS"
 }

@@ -18,7 +18,7 @@ const (
 	MaxBytes = 8 << 10
 )
 
-// Name tells whether s can identify something: 1 to limit bytes of printable
+// Name reports whether s can identify something: 1 to limit bytes of printable
 // UTF-8.
 func Name(s string, limit int) bool {
 	if s == "" || len(s) > limit || !utf8.ValidString(s) {
@@ -49,9 +49,8 @@ func Text(s string, limit int) string {
 // takes as a string.
 func UTF8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// Error returns the Text of what err says, "" for nil. Errors are made by
-// strangers, a nil pointer in an error among them: one whose Error panics says
-// so, and ends nothing.
+// Error returns the Text of err.Error(), "" for nil. When Error panics, as that
+// of a nil pointer may, the text says so.
 func Error(err error, limit int) (text string) {
 	if err == nil {
 		return ""
@@ -64,7 +63,7 @@ func Error(err error, limit int) (text string) {
 	return Text(err.Error(), limit)
 }
 
-// Value is Error for what a panic was called with.
+// Value is Error for the value of a panic.
 func Value(v any, limit int) (text string) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -102,7 +102,7 @@ func (a *agents) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
-// gaveUp tells whether a request ended by its caller, who may be in a hurry, and
+// gaveUp reports whether a request ended by its caller, who may be in a hurry, and
 // not by the bound of an answer.
 func gaveUp(ctx context.Context) bool {
 	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), lifecycle.ErrNoAnswer)

@@ -33,8 +33,9 @@ var ErrNoCredentials = errors.New("this service has no account at auth-srv: give
 type Credentials struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret"`
-	// Issuer is the fingerprint of auth-srv's key: what proves to have it, and
-	// nobody else, is sent the secret. Default: what the file Bootstrap says.
+	// Issuer is the fingerprint of auth-srv's key: the secret is sent only to a
+	// server that proves to have that key. The default is what the file
+	// Bootstrap says.
 	Issuer string `json:"issuer,omitempty"`
 	// Bootstrap is the file with the secret for enrolling, which auth-srv left
 	// in its data directory. Default: BootstrapFile in the service's own.
@@ -145,8 +146,8 @@ func (e *Env) issues(self Issuer) error {
 	return e.join(self.Identify)
 }
 
-// Holds returns an error unless the caller whose context this is may hold the name
-// of a service, see auth.Names. An insecure service lets everybody.
+// Holds returns an error unless the caller of ctx may hold the name of a
+// service, see auth.Names. An insecure service lets everybody.
 func (e *Env) Holds(ctx context.Context, name string) error {
 	if e.Insecure {
 		return nil
@@ -181,7 +182,7 @@ func (e *Env) guardSubscriber(next server.SubscriberFunc) server.SubscriberFunc 
 	return e.subscribe(next)
 }
 
-// bootstrapFile is the file to enrol with, "" if there can be none.
+// bootstrapFile returns the file to enrol with, "" if there can be none.
 func (e *Env) bootstrapFile() string {
 	switch {
 	case e.Credentials.Bootstrap != "":
@@ -245,7 +246,7 @@ func (e *Env) enrol(ctx context.Context) (Credentials, error) {
 	}
 }
 
-// enrolOnce shows the secret to who proves to be auth-srv, and to nobody else.
+// enrolOnce sends the secret only to a server that proves to be auth-srv.
 func (e *Env) enrolOnce(ctx context.Context, file string) (Credentials, error) {
 	b, err := readBootstrap(file)
 	if err != nil {

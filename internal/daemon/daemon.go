@@ -59,9 +59,9 @@ func (s Service) service() Service { return s }
 // Issuer is a service that makes tokens.
 type Issuer struct {
 	Authenticate server.HandlerWrapper // of its callers
-	Judge        guard.Judge           // of them, too, before their messages are read
+	Judge        guard.Judge           // the same, before their messages are read
 	Identify     client.Wrapper        // gives its own calls its token
-	Identity     tls.Certificate       // by which it proves who it is
+	Identity     tls.Certificate       // by which it proves that it is auth-srv
 }
 
 // Config is what the common flags say. Registry and Broker are required, but
@@ -120,7 +120,7 @@ type check struct {
 	fn   func(context.Context) error
 }
 
-// CallersCanRenew tells whether callers can have their tokens renewed now, as far
+// CallersCanRenew reports whether callers can have their tokens renewed now, as far
 // as this service knows: not while auth-srv is out of reach. Who then falls
 // silent may only have been refused.
 func (e *Env) CallersCanRenew() bool { return e.following == nil || e.following() }

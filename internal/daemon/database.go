@@ -35,7 +35,7 @@ func (e *Env) Database(ctx context.Context, migrations fs.FS) (*sqlstore.DB, err
 }
 
 // CheckDatabase judges the URL that was given, if one was, for Service.Check.
-// Other schemes than those of sqlstore are taken without a look.
+// The schemes in others are accepted unchecked.
 func (e *Env) CheckDatabase(others ...string) error {
 	scheme, _, _ := strings.Cut(e.DatabaseURL, ":")
 	if e.DatabaseURL == "" || slices.Contains(others, scheme) {

@@ -9,9 +9,9 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// What errors of Go's net package, of drivers and of their URLs say of places: a
-// connection's ends, a name that was looked up, a host with its port, and what a
-// URL has for user and password.
+// What errors of Go's net package, of drivers and of their URLs reveal: the
+// ends of a connection, a name that was looked up, a host with its port, and
+// the user and password of a URL.
 var (
 	places    = regexp.MustCompile(`(?:\[[0-9a-fA-F:.%\w]+\]|\b(?:[\w-]+\.)*[\w-]+):\d{2,5}\b`)
 	lookups   = regexp.MustCompile(`\blookup [^ :]+`)
@@ -43,7 +43,7 @@ func withoutPlaces(text string) string {
 	return places.ReplaceAllString(text, "...")
 }
 
-// withoutPassword is for errors about URLs.
+// withoutPassword returns text without the passwords of the URLs in it.
 func withoutPassword(text string) string { return passwords.ReplaceAllString(text, "$1:...@") }
 
 // redacted is an error whose text holds no password.

@@ -23,7 +23,8 @@ const (
 	maxWeb         = 1000
 )
 
-// newGuard returns what judges callers before their messages are read.
+// newGuard returns the guard that judges callers before their messages are
+// read.
 func (e *Env) newGuard() *guard.Guard {
 	opts := []guard.Option{guard.As(e.Name), guard.MaxMessage(rpc.MaxMessage), guard.Observe(e.refused)}
 	if !e.Insecure {
@@ -62,8 +63,8 @@ func (e *Env) listen() error {
 	return nil
 }
 
-// Web bounds the connections of an HTTP server and returns the listener to serve
-// on. Those that send nothing are closed for others, and counted.
+// Web bounds the connections of an HTTP server and returns the listener to
+// serve on. Idle connections are closed for new ones, and counted.
 func (e *Env) Web(s *http.Server, l net.Listener) net.Listener {
 	c := guard.NewConnecting(maxWebOfHost, maxWeb, e.refusedConnection)
 	s.ConnState = c.State

@@ -20,8 +20,8 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 )
 
-// Certify returns a certificate for a key by which go.micro.srv.auth is known,
-// and the fingerprint of the key. Nobody looks at the certificate's dates.
+// Certify returns a certificate for the key of go.micro.srv.auth, and the
+// fingerprint of the key. Nobody looks at the dates of the certificate.
 func Certify(key ed25519.PrivateKey) (tls.Certificate, string, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: auth.ServiceName}, DNSNames: []string{auth.ServiceName},
@@ -39,8 +39,8 @@ func Certify(key ed25519.PrivateKey) (tls.Certificate, string, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}, rpc.Fingerprint(cert), nil
 }
 
-// identified returns the settings of a server that proves to who asks for the
-// name of go.micro.srv.auth that it is just that, and shows others the
+// identified returns the TLS settings of a server that shows its identity to
+// clients that ask for the name of go.micro.srv.auth, and to others the
 // certificates of base, which may be nil.
 func (e *Env) identified(base *tls.Config) *tls.Config {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -90,7 +90,8 @@ func (l *bilingual) Accept() (net.Conn, error) {
 	return &eitherConn{Conn: c, config: l.config}, nil
 }
 
-// eitherConn finds out at its first byte, within the deadline that grpc sets.
+// eitherConn chooses between TLS and plain text by the first byte that it
+// reads, within the deadline that grpc sets.
 type eitherConn struct {
 	net.Conn
 	config *tls.Config

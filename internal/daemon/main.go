@@ -24,7 +24,7 @@ import (
 // wait for a database.
 const StartTimeout = time.Minute
 
-// DefaultDatabaseWait is how long a service waits for its database to come.
+// DefaultDatabaseWait is how long a start waits for a database that is away.
 const DefaultDatabaseWait = 10 * time.Minute
 
 // Main runs the service until SIGINT or SIGTERM and returns the exit code: 0

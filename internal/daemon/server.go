@@ -108,7 +108,7 @@ func awaitRegistration(ctx context.Context, env *Env) error {
 	}
 }
 
-// lookup tells whether the registry knows the server.
+// lookup returns an error unless the registry knows the server.
 func lookup(env *Env) error {
 	o := env.Server.Options()
 	services, err := o.Registry.GetService(o.Name)

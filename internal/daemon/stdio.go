@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// outliveReaders has writes to a standard output or error that nobody reads any
-// more fail, where Go would end the process.
+// outliveReaders makes writes to a standard output or error that nobody reads
+// any more fail, where Go would end the process.
 func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
 // sink counts what could not be written, and goes on.
@@ -25,7 +25,8 @@ func (s *sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// serveMetrics brings what is counted elsewhere up to date.
+// serveMetrics updates the metrics of what is counted elsewhere before it
+// serves them.
 func (e *Env) serveMetrics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if e.lost != nil {

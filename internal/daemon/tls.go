@@ -28,7 +28,8 @@ func (f *flags) certificates(log *slog.Logger) (*certs.Certificates, error) {
 	return c, err
 }
 
-// brokerTLS is how a broker is reached, and how that of http listens.
+// brokerTLS returns the TLS settings of connections to a broker, with which the
+// http broker listens too.
 func (f *flags) brokerTLS(own *certs.Certificates) (*tls.Config, error) {
 	switch {
 	case f.broker == "memory":
@@ -54,8 +55,8 @@ func (f *flags) brokerTLS(own *certs.Certificates) (*tls.Config, error) {
 	return c, nil
 }
 
-// WebTLS is TLS for HTTP/1.1 servers whose clients show no certificate: nil where
-// TLS is.
+// WebTLS returns the settings of HTTP/1.1 servers, whose clients show no
+// certificate. It is nil when TLS is.
 func (c *Config) WebTLS() *tls.Config {
 	if c.TLS == nil {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/micro/go-platform/internal/backoff"
 )
 
-// Waiting is something that a start waits for. Why is told in the log when it
-// changes, and always by /readyz. Its methods are safe for concurrent use.
+// Waiting is something that a start waits for. The reason is logged when it
+// changes, and /readyz always says it. Its methods are safe for concurrent use.
 type Waiting struct {
 	env   *Env
 	what  string
@@ -19,12 +19,13 @@ type Waiting struct {
 	begun time.Time
 }
 
-// Waiting begins to wait. The arguments are those of a line of the log.
+// Waiting returns a new Waiting. The arguments are those of its lines in the
+// log.
 func (e *Env) Waiting(what string, args ...any) *Waiting {
 	return &Waiting{env: e, what: what, args: args, begun: time.Now()}
 }
 
-// Tell says why the wait is not over.
+// Tell sets the reason why the wait is not over.
 func (w *Waiting) Tell(why error) {
 	w.env.state.begin(w.what, why)
 	if text := fmt.Sprint(why); text != w.told {
@@ -33,7 +34,7 @@ func (w *Waiting) Tell(why error) {
 	}
 }
 
-// Over says that it is, and in the log if anybody was told of the wait.
+// Over ends the wait, and logs that if the wait was logged.
 func (w *Waiting) Over() {
 	w.env.state.begin("", nil)
 	if w.told != "" {
@@ -41,8 +42,8 @@ func (w *Waiting) Over() {
 	}
 }
 
-// Await has try called until it succeeds, limit is over, ctx ends, or passes
-// says that its error will not pass. It returns the last error.
+// Await calls try until it succeeds, limit is over, ctx ends, or passes returns
+// false for its error. It returns the last error.
 func (e *Env) Await(ctx context.Context, what string, limit time.Duration, passes func(error) bool, try func(context.Context) error) error {
 	until, w := time.Now().Add(limit), e.Waiting(what)
 	wait := backoff.Backoff{Max: time.Second}

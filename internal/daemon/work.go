@@ -16,9 +16,9 @@ import (
 	"github.com/micro/go-platform/metrics"
 )
 
-// A failure that was not seen again for believed says nothing any more: who is
-// not ready is not asked, and could never show that it works again. While it
-// lasts the log says so every sayAgain.
+// A failure that was not seen again for believed no longer counts: a service
+// that is not ready is not asked, and could never show that it works again.
+// While a failure lasts it is logged every sayAgain.
 const (
 	believed = 10 * time.Second
 	sayAgain = time.Minute
@@ -48,7 +48,7 @@ func newWork(log *slog.Logger, m metrics.Metrics) *work {
 }
 
 // Worked notes how a task of the service ended that no caller waits for, and
-// returns its error. The name is one of few: it becomes a metric's.
+// returns err. The names are few: each becomes a field of a metric.
 func (e *Env) Worked(what string, err error) error {
 	e.work.note(what, err)
 	return err
@@ -80,7 +80,7 @@ func (w *work) note(what string, err error) {
 	w.metrics.Counter("work_failed").WithFields(metrics.Fields{"what": what}).Incr(1)
 }
 
-// reason is what an answer says, without its envelope.
+// reason returns the detail of a go-micro error, or another error as it is.
 func reason(err error) error {
 	var e *merrors.Error
 	if errors.As(err, &e) {
@@ -93,7 +93,7 @@ func (w *work) count(what string, failing int64) {
 	w.metrics.Gauge("work_failing").WithFields(metrics.Fields{"what": what}).Set(failing)
 }
 
-// err is for readiness.
+// err returns the failures that count now, for readiness.
 func (w *work) err(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

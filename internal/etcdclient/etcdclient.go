@@ -20,7 +20,8 @@ import (
 	"github.com/micro/go-platform/internal/option"
 )
 
-// User is who asks. It travels in the Options.Context of a feature.
+// User is the user that a client authenticates as. It travels in the
+// Options.Context of a feature.
 type User struct{ Name, Password string }
 
 // WithUser returns ctx with a User in it.
@@ -28,7 +29,7 @@ func WithUser(ctx context.Context, name, password string) context.Context {
 	return option.With(ctx, func(u *User) { *u = User{name, password} })
 }
 
-// Client is a client of etcd that is yet to be made.
+// Client makes a client of etcd when it is first needed.
 type Client struct {
 	config clientv3.Config
 	cancel context.CancelFunc
@@ -52,8 +53,8 @@ func New(options context.Context, servers []string, c *tls.Config, timeout time.
 	}}
 }
 
-// Get returns the client. All who ask before there is one share the attempt, each
-// waits as long as its context does.
+// Get returns the client. Callers that ask before there is one share the
+// attempt to make it; each waits until its ctx ends.
 func (c *Client) Get(ctx context.Context) (*clientv3.Client, error) {
 	if made := c.made.Load(); made != nil {
 		return made, nil

@@ -84,7 +84,7 @@ func (c *edited) make() {
 	}
 }
 
-// dropped tells whether an edit, from one on, removes key.
+// dropped reports whether an edit, from one on, removes key.
 func (c *edited) dropped(key string, from int) bool {
 	for _, e := range c.edits[from:] {
 		if e.editor != nil && index(e.editor.drop, key) >= 0 {

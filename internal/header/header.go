@@ -53,7 +53,7 @@ func Merge(ctx context.Context, pairs ...string) context.Context {
 }
 
 // Pick looks up all keys in one pass: values[i] becomes that of keys[i] in any
-// letter case, the exact one first. It tells whether there was any.
+// letter case, the exact one first. It reports whether there was any.
 func Pick(md map[string]string, keys, values []string) (found bool) {
 	for k, v := range md {
 		i := index(keys, k)
@@ -114,7 +114,7 @@ func (v View) Of(ctx context.Context) metadata.Metadata {
 	return md
 }
 
-// Is tells whether key is the one that metadata is asked for with.
+// Is reports whether key is the one that metadata is asked for with.
 func (v View) Is(key any) bool { return v.key != nil && key == v.key }
 
 type learner struct {

@@ -53,7 +53,7 @@ func (g *Group) Start(loops ...func(context.Context)) error {
 	return nil
 }
 
-// Running tells whether Start was called and Stop was not.
+// Running reports whether Start was called and Stop was not.
 func (g *Group) Running() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -25,8 +25,8 @@ func Lost(pkg string, n int, item, why string) error {
 	return fmt.Errorf("%s: %w %d %ss: %s", pkg, ErrLost, n, item, why)
 }
 
-// Split parts what errors.Join made of several Stops into the ErrLosts and the
-// rest: a service that stops warns of the former and fails by the latter.
+// Split separates the ErrLosts from the other errors of several joined Stops: a
+// service that stops warns of the former and fails by the latter.
 func Split(err error) (lost, other error) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || slices.Contains(joined.Unwrap(), ErrLost) {

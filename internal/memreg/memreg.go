@@ -95,7 +95,7 @@ func (r *Registry) Register(s *registry.Service, opts ...registry.RegisterOption
 	return nil
 }
 
-// put stores one node and tells whether watchers should know.
+// put stores one node and reports whether watchers should know.
 func (r *Registry) put(s *registry.Service, held *service, n *registry.Node, ttl time.Duration) (changed bool) {
 	old, known := held.nodes[n.Id]
 	if known && old.lease != nil {

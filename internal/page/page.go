@@ -11,7 +11,7 @@ const (
 )
 
 // Check refuses what is negative, and makes the limit the size of the page: a
-// larger one is no error, its query gets less.
+// larger one is not an error, its query gets less.
 func Check(limit, offset *int64) error {
 	switch {
 	case *limit < 0:

@@ -25,7 +25,7 @@ type doubts struct {
 	until  map[checkKey]time.Time // the nodes in doubt are kept
 }
 
-// patience is how long a query may wait: a doubt ends in time.
+// patience returns how long a query may wait, so that a doubt ends in time.
 func (f *consul) patience(loop int) time.Duration {
 	wait := consulWait
 	if loop == 0 {

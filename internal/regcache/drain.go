@@ -13,7 +13,7 @@ const (
 	Draining  = "DRAINING"
 )
 
-// IsDraining tells whether the node wants no new calls.
+// IsDraining reports whether the node wants no new calls.
 func IsDraining(n *registry.Node) bool { return n.Metadata[StatusKey] == Draining }
 
 // Drain returns a copy of the node that is marked as draining.

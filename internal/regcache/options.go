@@ -27,22 +27,24 @@ type options struct {
 	logger                      *slog.Logger
 }
 
-// Confirm is how long answers must lack a node that has no tombstone before it
-// is dropped. Default 90 s, at least 10 ms: three intervals of a registration, so that a
-// registry that lost its memory is told of everybody meanwhile.
+// Confirm sets how long answers must lack a node that has no tombstone before
+// the node is dropped, at least 10 ms. The default is 90 s: three intervals of
+// a registration, so that a registry that lost its memory hears of everybody
+// meanwhile.
 func Confirm(d time.Duration) Option { return func(o *options) { o.confirm = d } }
 
-// Beat sets how often nodes renew their registrations, default 30 s, at least 10
-// ms: what many of them miss together is not believed for a number of these.
+// Beat sets how often nodes renew their registrations, at least 10 ms. The
+// default is 30 s. What many nodes miss together is not believed for a number
+// of these intervals.
 func Beat(d time.Duration) Option { return func(o *options) { o.beat = d } }
 
 // File keeps a copy of the records in a file of mode 0600, replaced at most
 // once a second, from which Start boots while the registry is dead.
 func File(path string) Option { return func(o *options) { o.file = path } }
 
-// Before sets what a read calls while the cache does not run: it may start the
-// cache. What is held is read all the same when it fails, anything else fails
-// with its error.
+// Before sets a function that reads call while the cache does not run: it may
+// start the cache. When it fails, what is held is read all the same; other
+// reads return its error.
 func Before(f func() error) Option { return func(o *options) { o.before = f } }
 
 // Logger is told of trouble with the registry, slog.Default() unless given.

@@ -30,13 +30,12 @@
 // number of services. A check that turns critical or vanishes is a tombstone,
 // as is a service that vanishes from the catalog, unless Consul lost its state:
 // its index went back, or most of what was known before is new after a reconnect.
-// Checks
-// that turn critical in a mass, or when Consul is back from an outage in which
-// nobody could renew them, are no tombstones for a while ([Beat]). As long as it
-// is followed without such a loss, three answers over a second suffice to drop a
-// node that was heard of in that time, also empty ones: so go nodes without a
-// check (registered without a TTL) and those that came and went between two
-// queries. Any other registry is asked for the services held every
+// Checks that turn critical in a mass, or when Consul is back from an outage in
+// which nobody could renew them, are not tombstones for a while ([Beat]). As long
+// as Consul is followed without such a loss, three answers over a second, also
+// empty ones, suffice to drop a node that was heard of in that time. In this way
+// nodes go that have no check (registered without a TTL) or that came and went
+// between two queries. Any other registry is asked for the services held every
 // [Poll].
 package regcache
 

@@ -26,7 +26,7 @@ type Snapshot struct {
 	Revision uint64
 }
 
-// Draining tells whether any node is.
+// Draining reports whether any node is.
 func (s *Snapshot) Draining() bool {
 	total := 0
 	for _, version := range s.Services {

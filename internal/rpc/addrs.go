@@ -25,7 +25,7 @@ type Addrs struct {
 // NewAddrs returns the servers at the addresses.
 func NewAddrs(addresses ...string) *Addrs { return &Addrs{all: addresses} }
 
-// IsAddress tells whether an address is host:port.
+// IsAddress reports whether an address is host:port.
 func IsAddress(address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	return err == nil && host != "" && port != ""
@@ -74,15 +74,15 @@ func (a *Addrs) At() string {
 	return a.all[int(a.last.Load())%len(a.all)]
 }
 
-// Leave has the next address tried first, unless another than the given one is
-// already: the stream to it ended.
+// Leave makes the next address the first to be tried, because the stream to the
+// given one ended. It does nothing when another is the first already.
 func (a *Addrs) Leave(address string) {
 	if at := a.last.Load(); address != "" && address == a.At() {
 		a.last.CompareAndSwap(at, (at+1)%int64(len(a.all)))
 	}
 }
 
-// unreached tells whether another server may do better.
+// unreached reports whether another server may do better.
 func unreached(err error) bool {
 	return errors.Is(err, rpcerr.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }

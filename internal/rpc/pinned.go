@@ -15,7 +15,8 @@ import (
 // fingerprintPrefix begins a fingerprint.
 const fingerprintPrefix = "sha256:"
 
-// Fingerprint returns what a peer's public key is known by (RFC 7469, section 2.4).
+// Fingerprint returns the fingerprint of a peer's public key (RFC 7469, section
+// 2.4).
 func Fingerprint(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 	return fingerprintPrefix + base64.RawURLEncoding.EncodeToString(sum[:])
@@ -28,14 +29,14 @@ func IsFingerprint(s string) bool {
 	return ok && err == nil && len(sum) == sha256.Size
 }
 
-// ErrNotThePeer is the cause of a connection to somebody who has not the key
-// that was expected.
+// ErrNotThePeer is the cause of a connection that failed because the server
+// does not have the expected key.
 var ErrNotThePeer = errors.New("this is not who it pretends to be: its key is another one")
 
-// Pinned returns settings by which a connection is made to the server that goes
-// by name and proves to have the key with the fingerprint, and to nobody else,
-// whoever signed its certificate. The certificates to show are those of base, which
-// may be nil.
+// Pinned returns TLS settings that connect only to a server that proves to have
+// the key with the fingerprint, whoever signed its certificate. The client asks
+// for the server by name. The certificates that it shows are those of base,
+// which may be nil.
 func Pinned(base *tls.Config, name, fingerprint string) (*tls.Config, error) {
 	if !IsFingerprint(fingerprint) {
 		return nil, fmt.Errorf("fingerprint %.80q: %w: want %s and 43 characters", fingerprint, rpcerr.ErrInvalid, fingerprintPrefix)

@@ -12,9 +12,10 @@ import (
 // ErrNoBroker is returned by Publish for a client that has none.
 var ErrNoBroker = errors.New("the client has no broker")
 
-// Publish feeds a topic by a client of the user's, best effort: topics are for
-// those who asked for a broker. It is called in the background, where a client
-// that panics, as go-micro's does without a broker, would end the process.
+// Publish publishes m by a user's client, best effort. A client without a
+// broker is an ErrNoBroker. A client that panics, as go-micro's does without a
+// broker, is an error too: Publish is called in the background, where a panic
+// would end the process.
 func Publish(ctx context.Context, c client.Client, topic string, m proto.Message) (err error) {
 	if c == nil || c.Options().Broker == nil {
 		return ErrNoBroker

@@ -25,10 +25,11 @@ const DefaultTimeout = 5 * time.Second
 // it is: its size limits and TLS settings are its owner's. Any other lends its
 // registry and broker to a grpc client of ours, one per registry and TLS
 // configuration in the whole process, closed when the last holder called
-// release, behind the wrappers that c was made with (client.Wrap,
-// client.WrapCall) and the one that it Carries. What else was put around c
-// nobody can tell from c. A nil client stands for client.DefaultClient; when that
-// finds no node its errors say that no client was given. Acquire does no I/O.
+// release. That client is behind the wrappers that c was made with
+// (client.Wrap, client.WrapCall) and the one that c Carries; other wrappers
+// around c cannot be seen in c. A nil client stands for client.DefaultClient;
+// when that finds no node its errors say that no client was given. Acquire does
+// no I/O.
 func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release func()) {
 	if c == nil {
 		made, release := Acquire(client.DefaultClient, tlsConfig)

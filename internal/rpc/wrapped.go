@@ -7,8 +7,8 @@ import (
 	"go-micro.dev/v6/client"
 )
 
-// wrapped puts the wrappers around made that another client was made with. Those
-// that carry themselves are left to that: they would do their work twice.
+// wrapped returns made within the wrappers that another client was made with.
+// Wrappers that carry themselves are left out: they would do their work twice.
 func wrapped(made client.Client, o client.Options) client.Client {
 	if len(o.CallOptions.CallWrappers) > 0 {
 		made = &callWrapped{made, client.WithCallWrapper(o.CallOptions.CallWrappers...)}

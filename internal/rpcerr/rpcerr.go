@@ -78,8 +78,8 @@ func To(id string, err error) error {
 	return merrors.New(id, err.Error(), 500)
 }
 
-// unencoded is in what grpc says of a request that it cannot encode, a string
-// that is not UTF-8 above all: it can never be sent.
+// unencoded is part of the error of grpc for a request that it cannot encode,
+// above all for a string that is not UTF-8: the request can never be sent.
 const unencoded = "error while marshaling"
 
 // From wraps what a call to a platform service returned with what was being

@@ -6,9 +6,9 @@ import (
 	"github.com/micro/go-platform/internal/call"
 )
 
-// Lost tells whether go-micro's rpc stack lost a call, which says nothing about
+// Lost reports whether go-micro's rpc stack lost a call, which says nothing about
 // us: one of some thousands, more under the race detector, stalls and ends with
-// 408. What an Echo was told to end with is no such.
+// 408. What an Echo was told to end with is not such an error.
 func Lost(stack string, err error) bool {
 	if stack != RPC || err == nil {
 		return false

@@ -28,7 +28,7 @@ func Away(err error) bool {
 		errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// Check judges a URL, and connects to nothing.
+// Check returns an error for a URL that cannot be used. It does not connect.
 func Check(rawURL string) error {
 	if scheme, rest, _ := strings.Cut(rawURL, ":"); scheme == "sqlite" && strings.TrimPrefix(rest, "//") != "" {
 		return nil // Open makes the file

@@ -208,7 +208,7 @@ func testHungAtStop(t *testing.T, newMonitor New) {
 	release()
 }
 
-// What comes after the deadline is no sign of health.
+// What comes after the deadline is not a sign of health.
 func testLate(t *testing.T, newMonitor New) {
 	m := newMonitor(t)                 // not started: only Run runs it
 	t.Cleanup(func() { _ = m.Stop() }) // the test looked at it, or has failed

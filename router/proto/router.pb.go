@@ -447,7 +447,7 @@ type SelectRequest struct {
 	// SelectStream, so that one stream serves all services in use (at most
 	// 1000): open it anew, with what is known, when one comes to use.
 	Known []*Known `protobuf:"bytes,3,rep,name=known,proto3" json:"known,omitempty"`
-	// The asker of a SelectStream reads messages without services: signs of life,
+	// The caller of a SelectStream reads messages without services: signs of life,
 	// and answers on services without nodes.
 	Signs         bool `protobuf:"varint,4,opt,name=signs,proto3" json:"signs,omitempty"`
 	unknownFields protoimpl.UnknownFields

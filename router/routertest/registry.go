@@ -18,7 +18,7 @@ type Registries struct {
 	Kill     func() // ends the servers behind it
 }
 
-// RunRegistry tells whether a router follows a registry other than that in
+// RunRegistry checks that a router follows a registry other than that in
 // memory: nodes that come, move, drain and leave, and a registry that dies. Run
 // does not depend on which one there is.
 func RunRegistry(t *testing.T, newRouter New, on Registries) {

@@ -238,7 +238,7 @@ func testStats(t *testing.T, newRouter New) {
 	if len(s.Selected) != 1 || s.Selected[0].Node.Id != node.Id {
 		t.Fatalf("selected %+v", s.Selected)
 	}
-	// What the caller did wrong is no error of the node.
+	// What the caller did wrong is not an error of the node.
 	if n := s.Selected[0]; n.Success.Count != 3 || n.Errors.Count != 1 || n.Dropped.Count != 1 {
 		t.Errorf("node %+v", n)
 	}

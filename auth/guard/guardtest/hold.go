@@ -1,5 +1,5 @@
-// Package guardtest floods a grpc server as somebody without scruples would, for
-// tests of what bounds it.
+// Package guardtest floods a grpc server as an attacker would, for tests of its
+// bounds.
 package guardtest
 
 import (
@@ -48,7 +48,7 @@ type held struct {
 	over   bool
 }
 
-// Hold begins an attack, which lasts until Close or until the server has enough.
+// Hold begins an attack, which lasts until Close or until the server ends it.
 func Hold(a Attack) (*Holder, error) {
 	d := net.Dialer{Timeout: 5 * time.Second}
 	if a.Local != "" {

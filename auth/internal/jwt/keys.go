@@ -53,7 +53,7 @@ type Key struct {
 	method gojwt.SigningMethod
 }
 
-// Equal tells whether two keys verify the same signatures.
+// Equal reports whether two keys verify the same signatures.
 func (k *Key) Equal(other *Key) bool {
 	if k == nil || other == nil || k.Alg != other.Alg {
 		return false

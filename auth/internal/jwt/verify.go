@@ -42,7 +42,7 @@ func (k *Keys) Verify(token string, claims Registered) (*Key, error) {
 	return key, k.expect.check(claims.registered())
 }
 
-// UnknownKey tells whether the token was refused because its key is not known.
+// UnknownKey reports whether the token was refused because its key is not known.
 func UnknownKey(err error) bool { return errors.Is(err, errKey) }
 
 // Peek decodes the claims of a token without verifying anything: of one's own

@@ -8,8 +8,8 @@ import (
 	pb "github.com/micro/go-platform/auth/proto"
 )
 
-// NamePrefix begins the services of rules about names: who may hold the name of
-// a service, which no call is.
+// NamePrefix begins the services of rules about names, which say who may hold
+// the name of a service. No call has such a service.
 const NamePrefix = "name:"
 
 // IsNames reports whether a rule is about names.
@@ -27,7 +27,7 @@ func trimNames(services []string) []string {
 
 // Holds decides whether an account may hold a service's name: register nodes of
 // it, and exchange the tokens that were sent to it. A rule about the name
-// decides, else whose it is by Owns. Of c Service is the name.
+// decides; without one Owns does. c.Service is the name.
 func (s *Set) Holds(c *Call) Decision {
 	if s.names != nil {
 		if d := s.names.match(c); d.Rule != "" {

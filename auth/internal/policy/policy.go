@@ -141,15 +141,15 @@ func orAny(names []string) []string {
 	return names
 }
 
-// Closed returns s for who knows that there are other rules besides: what none
-// matches is denied.
+// Closed returns s as a part of more rules: a call that no rule matches is
+// denied.
 func (s *Set) Closed() *Set {
 	closed := *s
 	closed.open = false
 	return &closed
 }
 
-// IsOpen reports whether there are none but starting rules.
+// IsOpen reports whether all rules are starting rules.
 func (s *Set) IsOpen() bool { return s.open }
 
 // About reports whether a rule may decide calls of a service, or who holds its
@@ -166,9 +166,9 @@ func About(r *pb.Rule, service string) bool {
 // Len returns the number of rules about calls.
 func (s *Set) Len() int { return len(s.rules) }
 
-// Decide returns what becomes of a call. What no rule matches is allowed while
-// there are none but starting ones, but at the platform's services. It takes no
-// lock and, up to eight roles and eight scopes, no memory.
+// Decide returns the decision on a call. A call that no rule matches is allowed
+// while all rules are starting rules, except at the platform's services. Decide
+// takes no lock and, up to eight roles and eight scopes, no memory.
 func (s *Set) Decide(c *Call) Decision {
 	d := Decision{Reason: noMatch}
 	if len(s.rules) > 0 {

@@ -15,7 +15,7 @@ import (
 
 // KeyedConfig says what a Keyed keeps.
 type KeyedConfig[T any] struct {
-	Name string // for the log and errors: "token for"
+	Name string // for errors: "token for"
 	// Fetch returns a new value of a key and for how long it is good.
 	Fetch   func(ctx context.Context, key string) (T, time.Duration, error)
 	Timeout time.Duration // of a fetch, and of what Get waits. Default 3 s
@@ -164,7 +164,7 @@ func (k *Keyed[T]) drop(which func(*entry[T]) bool) {
 	}
 }
 
-// fetch begins one; the lock is held.
+// fetch begins a fetch; the lock is held.
 func (k *Keyed[T]) fetch(key string, e *entry[T]) {
 	old := e.state.Load()
 	begun := &state[T]{value: old.value, until: old.until, err: old.err, pending: make(chan struct{})}
@@ -212,7 +212,7 @@ func (k *Keyed[T]) Renew(key string) {
 	}
 }
 
-// RenewIf is Renew for the keys whose value bad is true of.
+// RenewIf is Renew for each key whose value is bad.
 func (k *Keyed[T]) RenewIf(bad func(T) bool) {
 	for key, e := range *k.entries.Load() {
 		if s := e.state.Load(); s.good() && bad(s.value) {
@@ -237,7 +237,8 @@ func (k *Keyed[T]) Loop(ctx context.Context) {
 	}
 }
 
-// patience is for how long a value that nobody could have is tried again.
+// patience is how long after it was last asked for a value that could not be
+// had is tried again.
 const patience = time.Minute
 
 // wanted reports whether somebody used the value, or could not have it, lately.
@@ -245,7 +246,7 @@ func (e *entry[T]) wanted(now time.Time) bool {
 	return e.used.Load() || e.state.Load().err != nil && now.Sub(e.asked) < patience
 }
 
-// turn fetches what is due and returns how long nothing else is.
+// turn fetches what is due and returns the time until something else is.
 func (k *Keyed[T]) turn() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -30,15 +30,16 @@ func NewMemo[T any](size int, timeout time.Duration) *Memo[T] {
 	return &Memo[T]{timeout: timeout, cache: jwt.NewCache[*kept[T]](size)}
 }
 
-// Get returns the value of a key, fetched once however many ask, for which each
-// waits until its context ends. Errors are not remembered.
+// Get returns the value of a key. It is fetched once however many ask; each
+// waits for it until its context ends. Errors are not remembered.
 func (m *Memo[T]) Get(ctx context.Context, key string, fetch func(context.Context) (T, time.Duration, error)) (T, error) {
 	if k, ok := m.cache.Get(key); ok && time.Now().Before(k.until) {
 		return k.value, nil
 	}
 	var none T
 	done := m.flight.DoChan(key, func() (any, error) {
-		// The others who share this must not fail because the first went away.
+		// The callers that share the fetch must not fail because the first one
+		// went away.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.timeout)
 		defer cancel()
 		begun := time.Now()

@@ -119,7 +119,7 @@ func TestRenewIsBounded(t *testing.T) {
 	}
 }
 
-// What has expired is no value and no success, whether the next fetch hangs or
+// What has expired is neither a value nor a success, whether the next fetch hangs or
 // the loop has not come to it yet.
 func TestExpiredIsAnError(t *testing.T) {
 	s := &source{lifetime: time.Millisecond}

@@ -175,13 +175,13 @@ func (h *accountHandler) Search(ctx context.Context, req *pb.SearchRequest, rsp 
 	return nil
 }
 
-// enrollable are the platform's services but this one, which may enrol.
+// enrollable returns the platform's services that may enrol: all but this one.
 func enrollable() []string {
 	return []string{"config", "db", "discovery", "event", "monitor", "router", "trace"}
 }
 
-// Enrol implements pb.AccountHandler. No number of wrong secrets is too many:
-// none can be guessed, and looking at one costs nothing.
+// Enrol implements pb.AccountHandler. It does not limit wrong secrets: the
+// right one cannot be guessed, and checking one costs nothing.
 func (h *accountHandler) Enrol(ctx context.Context, req *pb.EnrolRequest, rsp *pb.EnrolResponse) error {
 	want, err := h.store.Setting(ctx, settingBootstrap)
 	if err != nil {
@@ -200,8 +200,8 @@ func (h *accountHandler) Enrol(ctx context.Context, req *pb.EnrolRequest, rsp *p
 	return refuse(err)
 }
 
-// audit logs who changed which account, and from where. Without a caller it was
-// who has the bootstrap secret.
+// audit logs the caller that changed an account, and its address. A change
+// without a caller was made with the bootstrap secret.
 func (h *accountHandler) audit(ctx context.Context, what, id string, err error) {
 	by := "bootstrap"
 	if c, ok := callerClaims(ctx); ok {

@@ -134,7 +134,7 @@ func (c *clients) proof(clientID, secret, kept string) (sum [32]byte) {
 	return [32]byte(m.Sum(sum[:0]))
 }
 
-// limited tells whether there were too many wrong secrets.
+// limited reports whether there were too many wrong secrets.
 func (c *clients) limited(who pair, now time.Time) bool {
 	if c.pairs.add(who, 0, now) >= guessesOfPair {
 		return true

@@ -77,8 +77,8 @@ func (p *provider) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.T
 	}), nil
 }
 
-// exchangeable returns an error unless the kinds of tokens are those we have. Who acts is
-// the client: another actor's token is not taken.
+// exchangeable returns an error unless the kinds of tokens are those we have.
+// The client acts: another actor's token is not accepted.
 func exchangeable(q *oidc.TokenExchangeRequest) error {
 	for _, t := range []oidc.TokenType{q.SubjectTokenType, q.RequestedTokenType} {
 		if t != "" && t != oidc.AccessTokenType && t != oidc.JWTTokenType {
@@ -91,9 +91,9 @@ func exchangeable(q *oidc.TokenExchangeRequest) error {
 	return nil
 }
 
-// mayExchange lets those exchange a token to whom it was given, or whom it was
-// shown to as the service that it is for: who came by it otherwise, as the
-// subscribers of a topic do, gets nothing for it.
+// mayExchange returns nil if a token was given to the account, or is for a
+// service whose name the account holds. Whoever came by it otherwise, as the
+// subscribers of a topic do, must not exchange it.
 func (p *provider) mayExchange(a *account, shown *claims) error {
 	if shown.ClientID == a.clientID {
 		return nil
@@ -111,9 +111,9 @@ func (p *provider) owns(a *account, name string) bool {
 	return p.feed.now.Load().rules.decider.Holds(&policy.Call{Account: a.id, Roles: a.roles, Scopes: a.scopes, Service: name}).Allowed
 }
 
-// audienceOf returns whom a token is asked for, empty if nobody is named: by
-// resource (RFC 8707) or audience (RFC 8693). It is one: what is good at two
-// services can be taken by each to the other.
+// audienceOf returns the audience that a token is asked for, by resource (RFC
+// 8707) or audience (RFC 8693). It is empty when none is named. Two are
+// refused: each of the services could use the token at the other.
 func audienceOf(form url.Values) (string, error) {
 	asked := slices.Concat(form["resource"], form["audience"])
 	slices.Sort(asked)

@@ -36,7 +36,7 @@ type request struct {
 func (r request) Endpoint() string { return r.method }
 func (r request) Method() string   { return r.method }
 
-// Guard calls a method of a started service and tells whether the call passed
+// Guard calls a method of a started service and reports whether the call passed
 // its guard.
 func Guard(ctx context.Context, t testing.TB, s daemon.Service, method string) (passed bool, err error) {
 	t.Helper()

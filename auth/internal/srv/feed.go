@@ -41,7 +41,7 @@ type ruleset struct {
 // maxViews bounds the views that are kept; others are made each time.
 const maxViews = 10_000
 
-// view is which rules a watcher is told.
+// view is the part of the rules that a watcher is sent.
 type view struct {
 	services []string // nil: all
 	key      string
@@ -51,7 +51,7 @@ func newView(services []string) view {
 	return view{services: services, key: strings.Join(services, "\n")}
 }
 
-// of returns the rules of a view, made once for all who have it.
+// of returns the rules of a view, made once for all watchers that have it.
 func (s *ruleset) of(v view) *pb.Rules {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,8 +70,8 @@ func (s *ruleset) of(v view) *pb.Rules {
 	return made
 }
 
-// has reports whether a rule is about a service of the view. Who keeps the
-// registry is asked about all names.
+// has reports whether a rule belongs to the view. discovery-srv gets all rules
+// about names, because it is asked about any name.
 func (v view) has(r *pb.Rule) bool {
 	if v.services == nil {
 		return true

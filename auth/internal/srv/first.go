@@ -113,7 +113,8 @@ func (f first) write(key string) (undo func() error, err error) {
 	return undo, errors.Join(writeSecret(admin, f.admin+"\n"), writeSecret(bootstrap, daemon.Bootstrap(f.bootstrap, fingerprint)))
 }
 
-// identityOf returns by what this service proves who it is.
+// identityOf returns the certificate by which this service proves its identity,
+// and the fingerprint.
 func identityOf(key string) (tls.Certificate, string, error) {
 	private, err := parseKey(key)
 	if err != nil {

@@ -97,7 +97,7 @@ func verifierFits(verifier, challenge string) bool {
 	return subtle.ConstantTimeCompare([]byte(oidc.NewSHACodeChallenge(verifier)), []byte(challenge)) == 1
 }
 
-// idToken tells the client who logged in. It is no access token: its type is
+// idToken tells the client who logged in. It is not an access token: its type is
 // another one, and no verifier of access tokens takes it.
 func (p *provider) idToken(c *claims, nonce string) (string, error) {
 	raw, err := p.feed.now.Load().keys.sign(time.Now(), "JWT", map[string]any{

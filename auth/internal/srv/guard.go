@@ -18,7 +18,7 @@ type need int
 const (
 	needNobody  need = iota // not in the table: refused to all
 	needNothing             // the request carries credentials of its own
-	needAny                 // a good token, for whomever: see about
+	needAny                 // a good token for any audience: see about
 	needToken
 	needAdmin
 )
@@ -57,10 +57,10 @@ func callerClaims(ctx context.Context) (*claims, bool) {
 	return s.claims, true
 }
 
-// about reports whether the caller shows the very token that it asks about:
-// whoever has one, as the service that it is for, may learn whether it is good
-// and end it. With all = false those for topics do not count, which every
-// subscriber has.
+// about returns the claims of the caller's token if that is the very token
+// which the caller asks about: the service that a token is for may learn
+// whether it is good, and end it. With all = false tokens for topics do not
+// count: every subscriber has those.
 func about(ctx context.Context, token string, all bool) (*claims, bool) {
 	s, ok := ctx.Value(claimsKey{}).(*shown)
 	if !ok || s.raw != token || !all && s.forTopic() {

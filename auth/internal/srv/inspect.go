@@ -47,8 +47,9 @@ func (i inquirer) may(scope string) bool {
 	return false
 }
 
-// owns reports whether a token is the inquirer's own: made for it, or through it.
-// Who acts for another owns what it got for the same one only.
+// owns reports whether a token is the inquirer's own: made for it, or through
+// it. An inquirer that acts for another account owns only what it got for that
+// account.
 func (i inquirer) owns(subject, client string) bool {
 	if i.direct {
 		return subject == i.account || client == i.client

@@ -105,7 +105,7 @@ func key(secret string, salt []byte) []byte {
 	return argon2.IDKey([]byte(secret), salt, hashPasses, hashMemory, 1, hashSize)
 }
 
-// verify tells whether kept is of the secret. An empty one is of none, and
+// verify reports whether kept is of the secret. An empty one is of none, and
 // takes as long.
 func (h *hasher) verify(ctx context.Context, l *lane, kept, secret string) (ok bool, err error) {
 	if kept == "" {

@@ -21,7 +21,7 @@ type self struct {
 	own map[string]minted // by audience
 }
 
-// minted is a token and until when it is fresh.
+// minted is a token and the time until which it is fresh.
 type minted struct {
 	token *auth.Token
 	fresh time.Time

@@ -62,8 +62,8 @@ func Service() daemon.Service {
 	return newService(Config{Announce: os.Stderr, secretly: !terminal(os.Stderr)})
 }
 
-// terminal reports whether a person may be reading: a log that is kept is no
-// place for a secret.
+// terminal reports whether a person may be reading: a secret must not be in a
+// log that is kept.
 func terminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
@@ -129,7 +129,7 @@ func (s *settings) validate() error {
 	return nil
 }
 
-// secure tells whether browsers reach us over TLS.
+// secure reports whether browsers reach us over TLS.
 func (s *settings) secure() bool { return strings.HasPrefix(s.Issuer, "https:") }
 
 func (s *settings) start(ctx context.Context, env *daemon.Env) error {

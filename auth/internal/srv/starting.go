@@ -5,7 +5,8 @@ import (
 	pb "github.com/micro/go-platform/auth/proto"
 )
 
-// startPriority is below that of rules that say none: they overrule these.
+// startPriority is below the default priority, so that the rules of users
+// overrule the starting ones.
 const startPriority = -1000
 
 // startingRules are those of a first start: without them the first rule of a new

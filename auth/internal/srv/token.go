@@ -56,7 +56,7 @@ func (c *claims) scopes() []string { return strings.Fields(c.Scope) }
 
 func (c *claims) has(scope string) bool { return slices.Contains(c.scopes(), scope) }
 
-// direct tells whether the token was made for its subject itself, not for a
+// direct reports whether the token was made for its subject itself, not for a
 // client or an actor that works for it.
 func (c *claims) direct(a *account) bool { return c.Actor == nil && c.ClientID == a.clientID }
 

@@ -53,10 +53,11 @@ func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream 
 	}
 }
 
-// maxViewed bounds the services whose rules one watcher is told.
+// maxViewed bounds the services whose rules one watcher is sent.
 const maxViewed = 16
 
-// viewOf returns which rules a caller is told: those about names that are its own.
+// viewOf returns the part of the rules that a caller is sent: those of the
+// services that it asks for, whose names it must hold.
 func (h *policyHandler) viewOf(ctx context.Context, services []string) (view, error) {
 	c, known := callerClaims(ctx)
 	everything := h.insecure || known && c.has(ScopeAdmin)

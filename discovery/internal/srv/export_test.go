@@ -24,7 +24,7 @@ func (s State) Register(service, node, secret string, interval time.Duration, be
 	return err
 }
 
-// Renew tells whether the lease is there and the secret's.
+// Renew reports whether the lease is there and the secret's.
 func (s State) Renew(service, node, secret string, beat uint64, now time.Time) bool {
 	return s.renew(leaseKey{service, "v1", node}, owner{host: "127.0.0.1", key: pb.Key(secret)}, beat, now) == renewed
 }

@@ -47,7 +47,7 @@ func peerAddr(ctx context.Context) netip.Addr {
 	return addr.Unmap()
 }
 
-// registrant returns who calls.
+// registrant returns the owner for which a call registers.
 func registrant(ctx context.Context, secret string) (owner, error) {
 	if len(secret) > maxSecret {
 		return owner{}, rpcerr.Invalid("secret", "%d bytes, more than %d", len(secret), maxSecret)
@@ -70,7 +70,8 @@ func (h *registryHandler) Register(ctx context.Context, req *pb.RegisterRequest,
 	if err := checkService(req.Service, peerAddr(ctx)); err != nil {
 		return refuse(err)
 	}
-	// Who registers a name is sent what was meant for others.
+	// Whoever registers a name is sent what is meant for the service of that
+	// name.
 	if err := h.holds(ctx, req.Service.Name); err != nil {
 		return refuse(err)
 	}

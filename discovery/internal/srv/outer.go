@@ -47,7 +47,7 @@ func (n *node) undertaker(env *daemon.Env) *undertaker {
 	return u
 }
 
-// gone takes a lease that ended.
+// gone has the node of a lease that ended removed.
 func (u *undertaker) gone(l *lease) {
 	if l.owner.key == nil {
 		return
@@ -58,8 +58,9 @@ func (u *undertaker) gone(l *lease) {
 	_ = u.queue.Add(l) // refused is counted and logged; its own lease there ends too
 }
 
-// watch looks whether a node is back without its registrant: an agent of Consul
-// restores what others took out of the catalog.
+// watch looks for removed nodes that are back without their registrant, and has
+// them removed again: an agent of Consul restores what others took out of the
+// catalog.
 func (u *undertaker) watch(ctx context.Context) {
 	lifecycle.Every(ctx, time.Second, func() {
 		u.mu.Lock()
@@ -83,7 +84,7 @@ func (s *state) has(k leaseKey) bool {
 	return s.leases[k] != nil
 }
 
-// among returns the place of the lease's node among those of s, or -1.
+// among returns the index of the lease's node in s, or -1.
 func (l *lease) among(s *registry.Service) int {
 	return slices.IndexFunc(s.Nodes, func(n *registry.Node) bool {
 		return n.Id == l.key.node && n.Metadata[discovery.LeaseKey] == pb.Commitment(l.owner.key)
@@ -108,8 +109,9 @@ func remove(r registry.Registry, l *lease) error {
 	return nil
 }
 
-// deregister takes a node out of the registry, of Consul whichever agent has it:
-// go-micro's asks its own agent, which knows none but those registered there.
+// deregister takes a node out of the registry, at Consul out of the agent that
+// has it: go-micro's registry asks its own agent, which knows only nodes
+// registered there.
 func deregister(r registry.Registry, s *registry.Service) error {
 	c, ok := r.(interface{ Client() *api.Client })
 	if !ok {

@@ -37,7 +37,7 @@ type node struct {
 
 func (n *node) writes() bool { return n.role != roleRead }
 
-// judges tells whether missed heartbeats count. A read replica hears of them
+// judges reports whether missed heartbeats count. A read replica hears of them
 // from a write node.
 func (n *node) judges() bool {
 	if n.writes() {

@@ -147,7 +147,7 @@ func (s *state) adopt(k leaseKey, r *pb.Record, now time.Time) {
 	}
 	interval, ttl, err := checkTimes(r.IntervalMs, r.TtlMs)
 	if err != nil || len(s.leases) >= maxLeases {
-		return // the other one has bounds too: this is no peer of ours
+		return // the other one has bounds too: this is not a peer of ours
 	}
 	l := newLease(registration{
 		service: r.Service, owner: owner{r.Key, r.Host, r.Account},

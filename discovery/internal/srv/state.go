@@ -30,7 +30,7 @@ const (
 // leaseKey names one node of one version of a service.
 type leaseKey struct{ service, version, node string }
 
-// owner is who may speak for a lease.
+// owner is the registrant that may speak for a lease.
 type owner struct {
 	key     []byte // of the registrant's secret; nil when it gave none
 	host    string // of the peer that registered
@@ -164,7 +164,7 @@ func newLease(r registration, n *pb.Node, now time.Time) *lease {
 	return l
 }
 
-// admit tells whether the registrant may speak for the node.
+// admit reports whether the registrant may speak for the node.
 func (s *state) admit(l *lease) error {
 	old := s.leases[l.key]
 	if old == nil {
@@ -176,7 +176,7 @@ func (s *state) admit(l *lease) error {
 	return nil
 }
 
-// is tells whether other has shown to be o: by the secret when o gave one, else
+// is reports whether other has shown to be o: by the secret when o gave one, else
 // by its host, which is all that can be told of registrants without a secret.
 func (o owner) is(other owner) bool {
 	if o.account != other.account {
@@ -188,7 +188,7 @@ func (o owner) is(other owner) bool {
 	return o.host == other.host
 }
 
-// room tells whether the leases fit within the bounds.
+// room reports whether the leases fit within the bounds.
 func (s *state) room(fresh []*lease) error {
 	leases, host, bytes := len(s.leases), 0, s.bytes
 	for _, l := range fresh {

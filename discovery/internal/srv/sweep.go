@@ -102,7 +102,7 @@ func (s *state) pause(now time.Time) {
 	}
 }
 
-// preserved tells whether nothing may expire now.
+// preserved reports whether nothing may expire now.
 func (s *state) preserved(all int, lossy float64, longest time.Duration, now time.Time) bool {
 	many := s.late > max(1, all*maxLatePart/100) || s.late > 0 && lossy*100 > float64(all*maxLatePart)
 	switch {
@@ -136,7 +136,7 @@ func (s *state) sweeps(ctx context.Context, judge func(now time.Time) bool) {
 // have new tokens: plugins of auth try every ten seconds.
 const renewGrace = 15 * time.Second
 
-// judging tells whether missed heartbeats count. They do not while auth-srv is
+// judging reports whether missed heartbeats count. They do not while auth-srv is
 // out of reach: heartbeats are refused as tokens run out, and all nodes of a
 // platform would seem to die one after the other.
 type judging struct {

@@ -21,7 +21,7 @@ func (n *node) subscribe(s server.Server) error {
 }
 
 // heard renews a lease. Anybody can publish, so the heartbeat has to prove that
-// it knows the key of the lease, and that it is no older one sent again. A
+// it knows the key of the lease, and that it is not an older one sent again. A
 // lease that was registered without a secret believes any: so do the plugins
 // that know no secrets.
 func (n *node) heard(_ context.Context, h *pb.Heartbeat) error {

@@ -121,8 +121,8 @@ func (h *registryHandler) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// tell sends a view, or a sign of life to those who read such. The revision goes with the last message:
-// a watcher that is cut off begins again.
+// tell sends a view, or a sign of life to a watcher that asked for signs. The
+// revision goes with the last message: a watcher that is cut off begins again.
 func tell(stream pb.Registry_WatchStream, req *pb.WatchRequest, epoch string, v view, sign bool) error {
 	results := v.results
 	if req.Service != "" {

@@ -40,8 +40,8 @@ func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.Repor
 	return refuse(h.state.report(req, reporter(ctx), time.Now()))
 }
 
-// reporter names the caller: by its account, under which a node may come back on
-// another host, and where accounts do not exist by its host.
+// reporter returns the name of the caller: its account, under which a node may
+// come back on another host, or its host where there are no accounts.
 func reporter(ctx context.Context) string {
 	if t, ok := auth.TokenFromContext(ctx); ok && t.Account() != "" {
 		return "account " + t.Account()

@@ -41,7 +41,7 @@ type node struct {
 
 func (n *node) id() string { return n.service.Nodes[0].Id }
 
-// silent tells whether the node missed three reports.
+// silent reports whether the node missed three reports.
 func (n *node) silent(now time.Time) bool { return now.Sub(n.heard) > missed*n.interval }
 
 // state is how everything is now.

@@ -45,7 +45,7 @@ func verdicts(nodes []node, now time.Time) []*pb.Verdict {
 }
 
 // judge is the verdict of a service by its own nodes. Nodes that leave do not
-// count unless there are no others: a rolling restart is no trouble.
+// count unless there are no others: a rolling restart is not trouble.
 func judge(name string, nodes []node, now time.Time) *pb.Verdict {
 	v := &pb.Verdict{Service: name, Dependencies: dependencies(name, nodes)}
 	silent, gone := 0, 0

@@ -74,7 +74,7 @@ func (r *route) pick(p *Pool, tried []*Member) (*Member, error) {
 	return l.pick(p, nil), nil
 }
 
-// lane returns who takes the call.
+// lane returns the lane that takes the call.
 func (r *route) lane(p *Pool) *lane {
 	line := r.plan.line(r.sticky)
 	if len(line) == 1 {
@@ -122,8 +122,9 @@ func (t *table) planFor(labels []Label, point float64, p *Pool) *plan {
 	return pl
 }
 
-// signature is what of the labels makes a difference: the rules that apply and
-// the label rules that bind, with the values of those that take any.
+// signature appends to key what of the labels makes a difference: the rules
+// that apply and the label rules that bind, with the values of those that take
+// any.
 func (t *table) signature(key []byte, labels []Label, point float64) []byte {
 	for i := range t.policy.Rules {
 		if r := &t.policy.Rules[i]; r.Key != "" && r.applies(labels) {
@@ -264,7 +265,8 @@ func (s *set) twoChoices(p *Pool, tried []*Member) *Member {
 	return a
 }
 
-// scan is up to how many nodes LeastConnections looks at all of them.
+// scan is the number of nodes up to which LeastConnections looks at all of
+// them.
 const scan = 8
 
 // least looks at all nodes, from a random one on so that equals take turns.
@@ -305,7 +307,7 @@ func (s *set) next() int {
 	return s.alias.cumulative(turn * golden)
 }
 
-// sample is a place by weight.
+// sample returns an index, drawn by weight.
 func (s *set) sample(r uint64) int {
 	if s.alias != nil {
 		return s.alias.sample(r)

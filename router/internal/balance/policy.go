@@ -71,7 +71,7 @@ func (r *Rule) applies(labels []Label) bool {
 	return slices.ContainsFunc(labels, func(l Label) bool { return l.Key == r.Key && (r.Value == "" || r.Value == l.Value) })
 }
 
-// binding returns the place of the label rule that binds calls with this label
+// binding returns the index of the label rule that binds calls with this label
 // and point, or -1. Of those for the label the last decides.
 func (p *Policy) binding(l Label, point float64) int {
 	for i := len(p.Labels) - 1; i >= 0; i-- {

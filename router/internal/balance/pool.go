@@ -177,7 +177,7 @@ func (p *Pool) fresh(members []*Member) []*Member {
 // Find returns the member of a node id, or nil.
 func (p *Pool) Find(id string) *Member { return p.table.Load().byID[id] }
 
-// Known tells whether the pool has any node, draining or not.
+// Known reports whether the pool has any node, draining or not.
 func (p *Pool) Known() bool { return len(p.table.Load().byID) > 0 }
 
 // Each calls do for every node, draining or not.
@@ -191,10 +191,10 @@ func (p *Pool) Each(do func(*Member)) {
 // slice and all it points to must not be changed.
 func (p *Pool) Services() []*registry.Service { return p.table.Load().services }
 
-// Keyed tells whether a policy looks at labels.
+// Keyed reports whether a policy looks at labels.
 func (p *Pool) Keyed() bool { return p.table.Load().keyed }
 
-// Divided tells whether a sticky key matters.
+// Divided reports whether a sticky key matters.
 func (p *Pool) Divided() bool {
 	t := p.table.Load()
 	return t.keyed || len(t.versions) > 1
@@ -231,7 +231,7 @@ func (p *Pool) Done(m *Member, o Outcome, d time.Duration, now int64) {
 // Stream counts streams that are open (+1) and closed (-1).
 func (p *Pool) Stream(m *Member, n int32) { m.Load.streams.Add(n) }
 
-// Tell tells the outcome of something that is no call in flight. Now counts
+// Tell tells the outcome of something that is not a call in flight. Now counts
 // only with a duration.
 func (p *Pool) Tell(m *Member, o Outcome, d time.Duration, now int64) {
 	l := m.Load
@@ -245,7 +245,7 @@ func (p *Pool) Tell(m *Member, o Outcome, d time.Duration, now int64) {
 			l.streak.Store(0)
 		}
 	case Failed, Unreached:
-		if d > 0 { // failing fast is no merit
+		if d > 0 { // failing fast is not a merit
 			if latency, _ := unpack(l.latency.Load()); latency > 0 && float32(d) > latency {
 				l.observe(now, d, p.conf.Decay)
 			}

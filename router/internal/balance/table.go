@@ -103,14 +103,14 @@ func (t *table) note(m *Member, p *Pool) {
 	}
 }
 
-// View is where a call may go that takes only some nodes of a pool.
+// View is a pool for a call that takes only some of its nodes.
 type View struct {
 	pool  *Pool
 	route route
 }
 
-// Only returns where the call may go among the nodes that keep says yes to, nil
-// when there is none.
+// Only returns the View of the nodes for which keep returns true, or nil when
+// there is none.
 func (p *Pool) Only(c *Call, keep func(*Member) bool) *View {
 	whole := p.table.Load()
 	t := &table{versions: whole.versions, policy: whole.policy, keyed: whole.keyed, usable: make([]*Member, 0, len(whole.usable))}

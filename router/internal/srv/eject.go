@@ -73,7 +73,7 @@ func lowSuccess(seen []sight) float64 {
 	return mean - successRateFactor*math.Sqrt(max(square/n-mean*mean, 0))
 }
 
-// quorum tells whether the callers may eject the node: there are enough of
+// quorum reports whether the callers may eject the node: there are enough of
 // them, and most of their machines are for it, two at least, so that none that
 // lies decides alone. On loopback, as in development, each caller counts as a
 // machine.

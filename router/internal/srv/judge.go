@@ -26,7 +26,7 @@ func (s sight) failureRate() float64 { return float64(s.failed()) / float64(s.ca
 
 // sights returns what each caller saw that reports by RPC: anybody can publish
 // on the topic, so what it says counts in Stats and decides nothing. Of nodes
-// that are ejected, what probes say is no measure for others.
+// that are ejected, what probes say is not a measure for others.
 func (t *table) sights(slot int64) [][]sight {
 	number := make(map[*caller]int)
 	var all [][]sight

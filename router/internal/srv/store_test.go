@@ -71,7 +71,7 @@ func testSets(t *testing.T, s routersrv.Store) {
 		t.Errorf("label: %v, %v", got, err)
 	}
 	rule.Weight, rule.Version = 0, ""
-	for range 2 { // the second changes nothing and is no error
+	for range 2 { // the second changes nothing and is not an error
 		if err := s.UpdateSet(ctx, routersrv.RuleOf(rule)); err != nil {
 			t.Fatal(err)
 		}

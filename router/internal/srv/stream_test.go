@@ -12,8 +12,8 @@ import (
 	pb "github.com/micro/go-platform/router/proto"
 )
 
-// follow opens a stream with signs of life; next returns its next message about a service, those
-// of others and keep-alives left out.
+// follow opens a stream with signs of life. next returns the next message about
+// a service and leaves out keep-alives and messages about others.
 func (a *api) follow(t *testing.T, req *pb.SelectRequest) (pb.Router_SelectStreamService, func(service string) *pb.SelectResponse) {
 	t.Helper()
 	req.Signs = true

@@ -93,7 +93,7 @@ func newTable(name string) *table {
 	}
 }
 
-// unused tells whether nobody asked or reported for long: a shorter time when
+// unused reports whether nobody asked or reported for long: a shorter time when
 // the registry does not know the service, as names can be made up.
 func (t *table) unused(since time.Duration) bool {
 	bound := idle

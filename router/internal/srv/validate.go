@@ -191,7 +191,7 @@ func checkMetrics(field string, all ...*pb.Metrics) error {
 	return nil
 }
 
-// loopback tells whether a host is this machine.
+// loopback reports whether a host is this machine.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()

@@ -35,7 +35,7 @@ type inputs struct {
 }
 
 // derive makes all that is derived from reports, registry and store that of
-// now, and tells whether it differs from before. The caller holds t.mu.
+// now, and reports whether it differs from before. The caller holds t.mu.
 func (e *engine) derive(t *table, now time.Time) bool {
 	known, stale := e.nodes(t.name)
 	if known == nil {

@@ -80,7 +80,7 @@ func (e *engine) weigh(t *table, found map[*node]*judgement, now time.Time) {
 	}
 }
 
-// move tells whether what is published changed.
+// move reports whether what is published changed.
 func (n *node) move(target, gain float64) bool {
 	was := n.shown
 	if n.weight += gain * (target - n.weight); math.Abs(target-n.weight) < 0.01 {
