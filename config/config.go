@@ -35,8 +35,8 @@ const (
 )
 
 var (
-	// ErrNotFound is returned by sources that have nothing to read. It is an
-	// answer: values of an earlier run, from the snapshot file, are not used then.
+	// ErrNotFound is returned by sources that have nothing to read. Unlike
+	// ErrUnavailable it is an answer: the values of the snapshot file are not used.
 	ErrNotFound = rpcerr.ErrNotFound
 	// ErrInvalid is wrapped by errors of options and of unreadable documents.
 	ErrInvalid = rpcerr.ErrInvalid
@@ -54,22 +54,22 @@ var (
 
 // Config is a live configuration. All methods are safe for concurrent use.
 //
-// The first call starts it, as Start does: it waits for the sources, at most
-// StartTimeout, and logs what Start would return. After Stop values are what was
-// known last, and Watch is ErrStopped. Every read looks at one immutable snapshot; two
-// reads may see two. To take several values that belong together use Snapshot,
-// or Scan a struct.
+// The first call starts the Config as Start does: it blocks until the sources have
+// answered, at most StartTimeout, and logs the error that Start would return. After
+// Stop the values stay as they were, and Watch returns ErrStopped. Every read looks
+// at one immutable snapshot; two reads may see two. To read several values that
+// belong together use Snapshot, or Scan a struct.
 type Config interface {
 	Values
 	// Snapshot returns the values as they are now; they do not change with the
 	// config, nor does Set on them change it. It is cheap.
 	Snapshot() Values
-	// Watch returns a watcher of what is at a path; without one, of everything.
+	// Watch returns a watcher of what is at a path; without a path, of everything.
 	Watch(path ...string) (Watcher, error)
-	// Explain says which source set what is at a path, and which others said
-	// something about it.
+	// Explain returns which source set what is at a path, and what the others say
+	// there.
 	Explain(path ...string) Explanation
-	// Status returns how each source is, in order.
+	// Status returns the state of each source, in the order of the options.
 	Status() []SourceStatus
 	// Options returns a copy of the options in force.
 	Options() Options
@@ -77,7 +77,7 @@ type Config interface {
 	// failed, at most StartTimeout later. An error that wraps ErrRequired names
 	// the required sources that have no values, neither read nor from the
 	// snapshot file; the config then runs all the same and heals by itself, and
-	// another Start tells whether it has. After Stop it returns ErrStopped.
+	// another Start reports whether it has. After Stop it returns ErrStopped.
 	Start() error
 	// Stop ends all watching within two seconds. It is idempotent.
 	Stop() error
@@ -103,9 +103,9 @@ type Values interface {
 
 // Value is one value, or an object or list of them. It never changes. Text that
 // says a number, a bool or a duration is taken as one, because the environment
-// knows nothing else, and a number is also the text that it was written as. What
-// is there and does not convert is answered with the default, logged once and told
-// by Explain.
+// knows nothing else, and a number is also the text that it was written as. A
+// getter returns its default for a value that does not convert; that is logged once
+// and listed by Explain.
 type Value interface {
 	// Bool understands true, yes, on and 1, and their opposites.
 	Bool(def bool) bool
@@ -113,10 +113,10 @@ type Value interface {
 	// String returns texts and bools, and numbers as they were written.
 	String(def string) string
 	Float64(def float64) float64
-	// Duration understands "1m30s". A number without a unit is not a duration.
+	// Duration understands "1m30s". A number without a unit does not convert.
 	Duration(def time.Duration) time.Duration
-	// StringSlice returns a list of texts, numbers or bools; else a text, number or
-	// bool, split at its commas. The slice is the caller's.
+	// StringSlice returns a list of texts, numbers or bools, or a single text, number
+	// or bool split at its commas. The slice is the caller's.
 	StringSlice(def []string) []string
 	// StringMap returns an object; what is not text in it as JSON. The map is
 	// the caller's.
@@ -186,17 +186,17 @@ type Reader interface {
 	String() string
 }
 
-// ChangeSet is all that a source says at one time. Empty Data is {}: at once where
-// the source said nothing before, else when it is still empty at a second look a
-// second later.
+// ChangeSet is all that a source says at one time. Empty Data counts as {}. From a
+// source that had values before it counts only if it is still empty a second later:
+// a file that is being rewritten is empty for a moment.
 type ChangeSet struct {
 	Timestamp time.Time
 	Data      []byte
 	Checksum  string // SHA-256 of Data in hexadecimal
 	Source    string // its String
 	Format    string // of Data: "json", also when empty, "yaml" or "toml"
-	// Skipped are the entries that are of no use and not in Data, each with the
-	// reason. They show no values.
+	// Skipped are the entries that could not be used and are not in Data, each with
+	// the reason and without its value.
 	Skipped []string
 }
 
@@ -207,7 +207,7 @@ type SourceStatus struct {
 	Loaded       bool      // it has values
 	FromSnapshot bool      // they come from the snapshot file
 	Updated      time.Time // when the values became what they are
-	Skipped      []string  // entries that are of no use, and why
-	Err          error     // why the last read or document was of no use; nil: all is well
+	Skipped      []string  // entries that could not be used, and why
+	Err          error     // why the last read or document could not be used; nil: all is well
 	WatchErr     error     // why changes are not pushed but polled for; nil: they are pushed
 }

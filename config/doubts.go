@@ -7,11 +7,10 @@ import (
 	"sync"
 )
 
-// maxDoubts bounds the paths of which it is remembered that they were told.
+// maxDoubts bounds the paths of which doubts are remembered.
 const maxDoubts = 1000
 
-// doubts are the values that did not convert when somebody asked for them. Each
-// is logged once.
+// doubts are the values that did not convert in a getter. Each is logged once.
 type doubts struct {
 	log  *slog.Logger
 	mu   sync.Mutex
@@ -20,7 +19,7 @@ type doubts struct {
 
 func newDoubts(log *slog.Logger) *doubts { return &doubts{log: log} }
 
-// tell notes that what is at a path is not what was asked for. It shows no value,
+// tell notes that the value at a path does not convert. It does not show the value,
 // which may be a secret.
 func (d *doubts) tell(path, want string, value any) {
 	if d == nil {
@@ -39,7 +38,7 @@ func (d *doubts) tell(path, want string, value any) {
 	d.log.Warn("a value does not convert, the default stands in", "path", path, "problem", text)
 }
 
-// at returns what was told of a path.
+// at returns the doubts of a path.
 func (d *doubts) at(path []string) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -19,8 +19,8 @@ type Explanation struct {
 	// Layers are all that say something there, in the order in which they are
 	// merged.
 	Layers []Layer
-	// Doubts say which getters answered with their default although there is a
-	// value, which did not convert.
+	// Doubts are the getters that returned their default because the value does not
+	// convert, as "want a bool, got a list". They show no values.
 	Doubts []string
 }
 
@@ -28,8 +28,8 @@ type Explanation struct {
 type Layer struct {
 	Source string
 	Value  Value // as the source has it; that it removes the value shows as no Bytes
-	// Effective tells that it is, or is in, the result. Of several objects each
-	// is; of all else the last one alone.
+	// Effective reports whether it is, or is in, the result. Of several objects
+	// each is; of other values only the last.
 	Effective bool
 }
 
@@ -74,7 +74,7 @@ func (p *platform) Explain(path ...string) Explanation {
 	return e
 }
 
-// find looks for a path. It ends when something on the way is no object: what
+// find looks for a path. It ends when something on the way is not an object: what
 // earlier sources have below it is gone.
 func find(t conftree.Tree, path []string) (v any, found, ends bool) {
 	v = t

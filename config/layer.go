@@ -17,11 +17,11 @@ import (
 // maxRetry bounds the wait before a source that failed is tried again.
 const maxRetry = 2 * time.Second
 
-// secondLook is how long a source that said something stays empty before that is
-// believed: a file is empty while it is written anew.
+// secondLook is how long a source that had values must be empty before that is
+// believed: a file is empty for a moment while it is rewritten.
 const secondLook = time.Second
 
-// errEmptied is why an answer is not believed yet.
+// errEmptied is returned for an empty answer that is not believed yet.
 var errEmptied = errors.New("empty, which was not so before")
 
 // layer is a source and the last good thing it said.
@@ -41,7 +41,7 @@ type layer struct {
 	told         uint64 // messages of watchers
 	err          error
 	watchErr     error
-	emptied      time.Time // when an empty answer was first seen; zero: it is not
+	emptied      time.Time // when the source was first seen empty; zero if it is not
 	skipped      []string
 }
 
@@ -157,7 +157,7 @@ func (l *layer) hear(ctx context.Context) (heard bool, _ error) {
 		err = l.take(cs, nil)
 		l.config.mu.Unlock()
 		if err != nil {
-			l.poke() // perhaps it was half written: look again
+			l.poke() // it may have been half written: look again
 		}
 	}
 }
@@ -201,7 +201,7 @@ func (l *layer) take(cs *ChangeSet, err error) error {
 		err = l.believe(cs)
 	}
 	if errors.Is(err, errEmptied) {
-		return err // nobody is told before it is known
+		return err // neither logged nor in the status before the second look
 	}
 	if err == nil {
 		err = l.use(cs)
@@ -221,8 +221,8 @@ func (l *layer) take(cs *ChangeSet, err error) error {
 	return err
 }
 
-// believe returns errEmptied for an empty answer of a source that said something,
-// until the answer is the same secondLook later.
+// believe returns errEmptied for an empty answer of a source that had values, until
+// the source has been empty for secondLook.
 func (l *layer) believe(cs *ChangeSet) error {
 	if !empty(cs) || l.last == nil || l.fromSnapshot || empty(l.last) {
 		l.emptied = time.Time{}
@@ -240,7 +240,7 @@ func (l *layer) believe(cs *ChangeSet) error {
 
 func empty(cs *ChangeSet) bool { return len(bytes.TrimSpace(cs.Data)) == 0 }
 
-// forget drops values of the snapshot file, because the source answered that it
+// forget drops the values of the snapshot file, because the source answered that it
 // has none.
 func (l *layer) forget(err error) error {
 	last, before := l.last, l.tree
@@ -255,7 +255,7 @@ func (l *layer) forget(err error) error {
 	return err
 }
 
-// changed has the snapshot file written.
+// changed makes keepSnapshot write the snapshot file.
 func (l *layer) changed() {
 	select {
 	case l.config.dirty <- struct{}{}:
@@ -283,8 +283,8 @@ func (l *layer) use(cs *ChangeSet) error {
 	return nil
 }
 
-// skip notes the entries that the source left out, and logs them when they are
-// others than before.
+// skip notes the entries that the source left out, and logs them when they differ
+// from those before.
 func (l *layer) skip(entries []string) {
 	if len(entries) > 0 && !slices.Equal(entries, l.skipped) {
 		l.config.opts.Logger.Warn("config source has entries that are of no use, the others are taken", "source", l.source.String(), "skipped", entries)

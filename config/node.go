@@ -102,7 +102,7 @@ func (n *node) get(path []string) *node {
 // place is where a node grows.
 type place struct {
 	path   []string
-	doubts *doubts // told of what does not convert; nil: nobody is
+	doubts *doubts // gets what does not convert; may be nil
 }
 
 // grow returns the node of v. It is old itself when nothing differs, and shares

@@ -33,17 +33,17 @@ type Options struct {
 	Reader       Reader
 	SnapshotFile string
 	Logger       *slog.Logger
-	// Context is for options of configs that this package does not know.
+	// Context carries the options that other implementations define themselves.
 	Context context.Context
 }
 
-// PollInterval sets how often each source is read, whether or not it tells of
-// changes by itself, from 10 ms to a day; the default is DefaultPollInterval. A
-// source that fails is read again sooner.
+// PollInterval sets how often each source is read, whether or not it pushes
+// changes, from 10 ms to a day; the default is DefaultPollInterval. A source that
+// fails is read again sooner.
 func PollInterval(d time.Duration) Option { return func(o *Options) { o.PollInterval = d } }
 
 // StartTimeout sets how long Start, or the first call, waits for sources; the
-// default is 10 s. What answers later is taken then.
+// default is 10 s. A source that answers later is used from then on.
 func StartTimeout(d time.Duration) Option { return func(o *Options) { o.StartTimeout = d } }
 
 // WithSource adds a source that Start requires. Later sources win. Without any
@@ -65,20 +65,21 @@ func WithOptionalSource(s Source) Option {
 // default is client.DefaultClient.
 func WithClient(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// WithReader sets what reads and merges what sources say; the default is
-// NewReader.
+// WithReader sets the Reader that decodes and merges what sources say; the default
+// is NewReader.
 func WithReader(r Reader) Option { return func(o *Options) { o.Reader = r } }
 
 // SnapshotFile sets a file of mode 0600, replaced as a whole, that keeps what each
 // source said last. A source that cannot be read at Start takes its values from
-// there; one that answers ErrNotFound does not. The folder must exist. Changes of Set and Del are not kept.
+// there; a source that answers ErrNotFound does not. The folder must exist. Changes
+// of Set and Del are not kept. The default is no file.
 func SnapshotFile(path string) Option { return func(o *Options) { o.SnapshotFile = path } }
 
-// Logger is told of sources that fail and recover and of values that do not
-// convert; the default, also of nil, is slog.Default().
+// Logger sets where sources that fail and recover, and values that do not convert,
+// are reported; the default, also with nil, is slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
-// NewOptions returns the defaults changed by the options.
+// NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{PollInterval: DefaultPollInterval, StartTimeout: defaultStartTimeout, Context: context.Background()}
 	for _, opt := range opts {
@@ -98,7 +99,7 @@ func NewOptions(opts ...Option) Options {
 	return o
 }
 
-// Validate returns an ErrInvalid that names each option with a bad value.
+// Validate returns an ErrInvalid that names every option with a bad value.
 func (o Options) Validate() error {
 	c := option.Of("config")
 	option.Within(c, "PollInterval", o.PollInterval, MinPollInterval, MaxPollInterval)

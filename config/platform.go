@@ -27,7 +27,7 @@ type state struct {
 	changed chan struct{} // closed when another state took over
 }
 
-// life hides the embedded state machine from the documentation.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
 type platform struct {
@@ -43,7 +43,7 @@ type platform struct {
 	layers   []*layer
 	merged   conftree.Tree // of all sources
 	overlay  []op
-	unusable string // why the first call could not start it, as it was logged
+	unusable string // the logged error of a first call that could not start it
 }
 
 func newPlatform(opts []Option) *platform {
@@ -70,15 +70,15 @@ func (p *platform) Options() Options {
 	return o
 }
 
-// read returns what all read, having started a new config.
+// read returns the current state. It starts a new config.
 func (p *platform) read() *state {
 	p.begin()
 	return p.now.Load()
 }
 
-// begin starts a new config for a call that cannot return an error. It logs why
-// that fails, and what Start would say of required sources. After Stop the values
-// stay as they are.
+// begin starts a new config for a call that cannot return an error: it logs the
+// error of Start, also that of required sources. After Stop the values stay as they
+// are.
 func (p *platform) begin() {
 	if p.Running() || p.Life().Err() != nil {
 		return

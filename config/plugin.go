@@ -1,5 +1,5 @@
-// This file, with ContextSource, holds what sources are made of. Those who read a
-// configuration need none of it.
+// This file, with ContextSource, is for authors of sources; users of config need
+// nothing of it.
 
 package config
 

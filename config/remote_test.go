@@ -234,7 +234,7 @@ func TestFaultServerDead(t *testing.T) {
 	})
 }
 
-// TestFaultServerRestartedEmpty: nothing there is no reason to forget.
+// TestFaultServerRestartedEmpty: an empty server does not make values vanish.
 func TestFaultServerRestartedEmpty(t *testing.T) {
 	t.Parallel() // it waits, and has a server of its own
 	s := newServer(t)

@@ -117,8 +117,8 @@ func kind(v any) string {
 	return "nothing"
 }
 
-// convert reads texts, numbers and bools as the getters do, and refuses what does
-// not fit. Mapstructure does the rest.
+// convert converts texts, numbers and bools as the getters do, and returns an error
+// for what does not fit. Mapstructure does the rest.
 func convert(from, to reflect.Value) (any, error) {
 	value := from.Interface()
 	if !to.IsValid() {
@@ -160,7 +160,8 @@ func unfit(value any, to reflect.Value) error {
 	return fieldError("want " + to.Type().String() + ", got " + kind(value) + " that is none or out of range")
 }
 
-// special converts to types that mean more than their kind.
+// special converts to types that their kind alone does not determine, as
+// time.Duration.
 func special(value any, to reflect.Value) (_ any, ok bool, _ error) {
 	switch to.Type() {
 	case reflect.TypeFor[time.Duration]():
@@ -207,7 +208,7 @@ func instant(value any) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// native returns a value without our types.
+// native returns a value without types of conftree.
 func native(value any) any {
 	switch v := value.(type) {
 	case conftree.Number:

@@ -135,7 +135,7 @@ type remoteWatcher struct {
 	source *remote
 	ctx    context.Context
 	stream pb.Config_WatchService
-	at     string // the fixed address, or empty
+	at     string // the address of SourceHosts, or empty
 	dead   *time.Timer
 	mu     sync.Mutex
 	over   bool

@@ -28,7 +28,7 @@ func (n *node) doubt(want string) {
 	}
 }
 
-// truth converts bools and texts that say one, as YAML 1.1 and the environment do.
+// truth converts bools, and texts that YAML 1.1 or the environment write for a bool.
 func truth(v any) (is, ok bool) {
 	if b, ok := v.(bool); ok {
 		return b, true
@@ -55,7 +55,7 @@ func (n *node) Int(def int) int {
 	return def
 }
 
-// digits returns what numbers are parsed from.
+// digits returns the text that a number is parsed from.
 func digits(v any) string {
 	switch v := v.(type) {
 	case conftree.Number:
@@ -120,8 +120,8 @@ func (n *node) Duration(def time.Duration) time.Duration {
 
 const aDuration = "a duration such as 1m30s"
 
-// duration refuses a number without a unit, which others read as seconds,
-// milliseconds or nanoseconds.
+// duration refuses a number without a unit: programs differ in whether it is
+// seconds, milliseconds or nanoseconds.
 func duration(v any) (time.Duration, bool) {
 	s, _ := text(v)
 	d, err := time.ParseDuration(s)

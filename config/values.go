@@ -63,7 +63,7 @@ func newSet(val any, path []string) (op, error) {
 		return o, fmt.Errorf("config: set: %w: path of more than %d elements", ErrInvalid, MaxDepth)
 	}
 	if d, ok := val.(time.Duration); ok {
-		val = d.String() // a bare number would not say its unit
+		val = d.String() // a number would lack its unit
 	}
 	encoded, err := json.Marshal(val)
 	if err != nil {
@@ -93,7 +93,7 @@ func (o op) apply(t conftree.Tree) conftree.Tree {
 	return o.val.(conftree.Tree)
 }
 
-// covers reports whether o decides all that p says.
+// covers reports whether o overrides all that p sets.
 func (o op) covers(p op) bool {
 	if len(o.path) > len(p.path) {
 		return false

@@ -8,8 +8,8 @@ import (
 	pb "github.com/micro/go-platform/db/proto"
 )
 
-// The options of a call, by the methods that they fit: one that a method cannot
-// follow does not compile. WithContext, InDatabase and InTable fit all.
+// The options of a call, by the methods that they fit. An option that a method
+// cannot follow does not compile. WithContext, InDatabase and InTable fit all.
 type (
 	// PutOption fits Put.
 	PutOption interface {
@@ -41,7 +41,7 @@ type (
 		set(c *call)
 		fitsSearch()
 	}
-	// ChangeOption fits what changes records.
+	// ChangeOption fits Create, Update, Put and Delete.
 	ChangeOption interface {
 		CreateOption
 		DeleteOption
@@ -51,7 +51,7 @@ type (
 		UpdateOption
 		DeleteOption
 	}
-	// RecordOption fits what has a record: Create, Update, Put, Read and Get.
+	// RecordOption fits Create, Update, Put, Read and Get.
 	RecordOption interface {
 		CreateOption
 		ReadOption
@@ -68,7 +68,7 @@ type (
 	}
 )
 
-// option is each of them; the functions that make one say which it is.
+// option implements all of them; the function that returns it narrows it to one.
 type option func(*call)
 
 func (o option) set(c *call) { o(c) }
@@ -167,7 +167,7 @@ func Upsert() UpdateOption { return option(func(c *call) { c.upsert = true }) }
 // took place is remembered for each id of a table, for as long as the table is
 // there, whether the record is or not; a change with a lower one is refused with
 // ErrStale before anything else is looked at. Changes without a token are not
-// checked. 0 is no token.
+// checked. A token of 0 counts as none.
 func Fence(token uint64) ChangeOption { return option(func(c *call) { c.token = token }) }
 
 // Returning sets *r to the record as it was stored by Create, Update or Put or

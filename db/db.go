@@ -10,13 +10,13 @@ import (
 
 // DB creates, reads, updates, deletes and searches the records of one table.
 //
-// All methods are safe for concurrent use. Those that take options block on
-// the network until the service answered, the context of WithContext ended, or
-// Timeout is over without one; the first starts the plugin, and after Stop they
-// return ErrStopped at once. A bad option fails each of them, and Start. Nothing
-// is tried a second time unless it cannot have been carried out: when a change
-// returned ErrUnavailable or a deadline error, it may have taken place. Errors
-// are matched with errors.Is.
+// All methods are safe for concurrent use. Read, Create, Update, Delete and Search
+// block on the network until the service has answered, the context of WithContext
+// has ended, or, without one, Timeout is over. The first such call starts the
+// plugin; after Stop they return ErrStopped at once. A bad option fails Start and
+// each of them. Nothing is tried a second time unless it cannot have been carried
+// out: when a change returned ErrUnavailable or a deadline error, it may have taken
+// place. Errors are matched with errors.Is.
 type DB interface {
 	// Init applies further options. It returns an error that names each option
 	// with a bad value, and does not touch connections made already.
@@ -28,11 +28,12 @@ type DB interface {
 	// Create stores a record that is not there yet, else it returns ErrExists.
 	// Times and etag are set by the service; Returning fetches them.
 	Create(r Record, opts ...CreateOption) error
-	// Update replaces a record's metadata and bytes. It returns ErrNotFound, but
-	// for Upsert, and ErrConflict when IfMatch names another etag than it has.
+	// Update replaces a record's metadata and bytes. Without Upsert it returns
+	// ErrNotFound when there is none. It returns ErrConflict when IfMatch names
+	// another etag than the record has.
 	Update(r Record, opts ...UpdateOption) error
 	// Delete removes the record. It returns ErrNotFound when there is none, and
-	// ErrConflict when IfMatch names another etag than it has.
+	// ErrConflict when IfMatch names another etag than the record has.
 	Delete(id string, opts ...DeleteOption) error
 	// Search returns records whose metadata hold all of md and the conditions of
 	// Where, ordered by the bytes of their ids or by OrderBy. Numbers equal
@@ -47,8 +48,8 @@ type DB interface {
 	// idempotent, and optional: the first call does the same. What was stopped
 	// does not start again.
 	Start() error
-	// Stop lets go of the connections. It is idempotent, and there is nothing
-	// that it could lose.
+	// Stop closes the connections. It is idempotent, and loses nothing: every
+	// change was sent by its own call.
 	Stop() error
 }
 

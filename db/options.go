@@ -12,7 +12,7 @@ import (
 	"github.com/micro/go-platform/internal/rpc"
 )
 
-// Options are what a plugin is made of. Make them with NewOptions.
+// Options are those of a plugin. Make them with NewOptions.
 type Options struct {
 	Database string
 	Table    string
@@ -21,14 +21,14 @@ type Options struct {
 	Timeout  time.Duration
 	Events   bool
 	Service  plugin.Service // of plugins, in place of db-srv
-	// Context is for options of plugins that this package does not know.
+	// Context carries the options that plugins define themselves.
 	Context context.Context
 }
 
 // Option sets one of the Options.
 type Option func(*Options)
 
-// NewOptions returns the defaults with opts applied, which Validate judges.
+// NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{Database: DefaultDatabase, Table: DefaultTable, Timeout: rpc.DefaultTimeout, Context: context.Background()}
 	for _, opt := range opts {
@@ -53,14 +53,14 @@ func Database(name string) Option { return func(o *Options) { o.Database = name 
 func Table(name string) Option { return func(o *Options) { o.Table = name } }
 
 // Client sets the client whose registry leads to db-srv, default
-// client.DefaultClient. A grpc client is used as it is. Of any other the registry,
-// the broker and the wrappers are used in a grpc client of our own: those that it
-// was made with (client.Wrap, client.WrapCall) and those of this platform (auth,
-// trace). Other wrappers put around it, its selector, timeouts and TLS do not apply.
+// client.DefaultClient. A grpc client is used as it is. Any other client gives its
+// registry, broker and wrappers to a grpc client of the plugin's own: the wrappers
+// that it was made with (client.Wrap, client.WrapCall) and those of this platform
+// (auth, trace). Its other wrappers, selector, timeouts and TLS do not apply.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS sets how to reach db-srv, default plain text, when the client is not a grpc client with settings
-// of its own.
+// TLS sets how to connect to db-srv, default plain text. It does not apply when
+// Client is a grpc client, which has settings of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
 // Timeout bounds a call without a context of its own, default 5 s.

@@ -16,7 +16,7 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// life is what the plugins of db have of lifecycle, unseen by users.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
 // platform calls db-srv.
@@ -25,7 +25,7 @@ type platform struct {
 	mu      sync.RWMutex
 	options Options
 	invalid error
-	service plugin.Service // since it is open
+	service plugin.Service // set by open
 	release func()
 }
 
@@ -78,14 +78,14 @@ func (p *platform) shut() error {
 	return nil
 }
 
-// prepare is what every method begins with.
+// prepare begins a call: it applies the options, starts the plugin and validates.
 func prepare[T interface{ set(c *call) }](p *platform, opts []T) (*call, []client.CallOption, error) {
 	o := p.Options()
 	c := newCall(o, opts)
 	if err := p.Use(c.ctx); err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(p.check(), c.err()); err != nil { // Init may have come since Start
+	if err := errors.Join(p.check(), c.err()); err != nil { // Init may have changed the options since Start
 		return nil, nil, err
 	}
 	return c, rpc.Options(o.Timeout), nil

@@ -25,7 +25,7 @@ type Record interface {
 	// Bytes returns the data, which the caller must not change.
 	Bytes() []byte
 	// Scan decodes the data from JSON into v; a *[]byte or *json.RawMessage gets
-	// a copy of it as it is. The error names the id.
+	// a copy of the data as it is. The error names the record's id.
 	Scan(v any) error
 	// ETag names this state of the record, for IfMatch; "" of a NewRecord.
 	ETag() string

@@ -70,16 +70,17 @@ func OrderBy(key string) SearchOption {
 // Descending reverses the order of Search, ids included.
 func Descending() SearchOption { return option(func(c *call) { c.reverse = true }) }
 
-// After makes Search begin behind a record, the last of the page before, which
-// needs not exist any more. Unlike an offset this misses and repeats nothing
-// when other records come and go, and does not cost what lies before it. The
-// other options must be those of that page. Nil begins at the beginning.
+// After makes Search begin behind last, the last record of the page before, which
+// need not exist any more. Unlike an offset it misses and repeats nothing when
+// other records come and go. The other options must be those of that page. A nil
+// last begins at the beginning.
 func After(last Record) SearchOption { return option(func(c *call) { c.after = last }) }
 
 // More sets *more to whether there are further records.
 func More(more *bool) SearchOption { return option(func(c *call) { c.more = more }) }
 
-// Each walks over all records that match, by pages of MaxLimit, until one fails.
+// Each iterates over all records that match, in pages of MaxLimit. It yields the
+// error of a page that fails, and ends.
 func Each(d DB, md Metadata, opts ...SearchOption) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var last Record

@@ -178,7 +178,7 @@ func isText(mediaType string) bool {
 	return err == nil && (strings.HasPrefix(t, "text/") || t == "application/xml" || strings.HasSuffix(t, "+xml"))
 }
 
-// compact tells whether the text is JSON that encoding leaves as it is. That
+// compact reports whether the text is JSON that encoding leaves as it is. That
 // null means no data is CloudEvents' rule.
 func compact(text string) bool {
 	if text == "null" || !json.Valid([]byte(text)) || strings.ToValidUTF8(text, "") != text {

@@ -117,7 +117,7 @@ const (
 	MaxMaxTries = 1_000_000
 )
 
-// Validate returns an ErrInvalid that names each option with a bad value.
+// Validate returns an ErrInvalid that names every option with a bad value.
 func (o ConsumeOptions) Validate() error {
 	c := option.Of("event")
 	_, err := plugin.NewFilter(o.Types...)
@@ -162,15 +162,15 @@ func FromTime(t time.Time) ConsumeOption {
 // made by the first Consume of that name, whose From option says where it
 // begins; every later one, in any process, goes on where the name is. Those
 // that consume at the same time share the records: each is handled by one of
-// them. A record is delivered until it is acknowledged: at least once, again
-// only after an error, a crash or AckWait. Types, MaxTries, AckWait and
-// Ordered are those of whoever came last.
+// them, and only by one whose Types select it. A record is delivered until it is
+// acknowledged: at least once, again only after an error, a crash or AckWait.
+// MaxTries, AckWait and Ordered are those of the Consume that came last.
 func Durable(name string) ConsumeOption { return func(o *ConsumeOptions) { o.Name = name } }
 
 // MaxTries bounds the deliveries of a record, after which it becomes a dead
-// letter; default 10, 0 is no bound. One that ended without a word, because the
-// member died or hung with several records in its hands, is not counted: the
-// next is alone, and is.
+// letter; default 10, 0 for no bound. A delivery that ended because the member
+// died or hung with several records in its hands is not counted: the record is
+// then delivered alone, and that delivery counts.
 func MaxTries(n int) ConsumeOption { return func(o *ConsumeOptions) { o.MaxTries = n } }
 
 // AckWait bounds the handling of one record, default 30 s: then its context

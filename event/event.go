@@ -16,29 +16,29 @@ import (
 )
 
 // Event publishes and receives records. All methods are safe for concurrent
-// use. The first call starts it, as Start does. After Stop those that can fail
-// return ErrStopped.
+// use. The first call starts the Event, as Start does. After Stop the methods that
+// can fail return ErrStopped.
 type Event interface {
 	// Publish appends the record to the log and returns when it is on disk.
 	// It first gives the record an Id, a Type and a timestamp where it has
-	// none: publishing the same record again after an error appends it once. One
-	// that was changed meanwhile gets another Id, and another time, where it had
-	// those of Publish: it is another event. Duplicate says that the record was in
-	// the log already.
+	// none: publishing the same record again after an error appends it once, and
+	// sets Duplicate if the log had it already. A record that was changed since
+	// is another event: Publish replaces an Id and a time that it made itself.
+	//
 	// The errors are ErrInvalid, which names the field; ErrConflict when the log
 	// has another event of an Id that the caller chose; ErrUnavailable when
-	// the log cannot be reached or cannot write; and that of ctx, when nobody
-	// knows. Without a deadline in ctx the option Timeout bounds the call. The
-	// record must not be changed meanwhile.
+	// the log cannot be reached or cannot write; and that of ctx, after which the
+	// record may be in the log or not. Without a deadline in ctx the option
+	// Timeout bounds the call. The record must not be changed during the call.
 	Publish(ctx context.Context, r *Record) error
 	// PublishAll appends the records in order, one after the other, and waits
-	// once. The error joins those of the records; a *RecordError tells which
-	// was refused. The others are appended unless the error is ErrUnavailable
-	// or that of ctx.
+	// once. The error joins those of the records; a *RecordError names a record
+	// that was refused. The others are appended unless the error is
+	// ErrUnavailable or that of ctx.
 	PublishAll(ctx context.Context, records []*Record) error
-	// PublishAsync queues the record to be appended in the order of the calls
-	// and tried again until it is. While QueueSize records wait it waits for room
-	// until ctx ends. An error says that the record was not queued. Else done,
+	// PublishAsync queues the record. Queued records are appended in the order of
+	// the calls, and tried again until they are. While QueueSize records wait it
+	// blocks until ctx ends. An error says that the record was not queued. Else done,
 	// which may be nil, is called once: with nil when the record is on disk,
 	// with an error when the log refused it or Stop came first. It is called
 	// by the one sender and must not block.
@@ -66,9 +66,9 @@ type Event interface {
 	// Start begins to send what is queued. It does not wait for the log. It is
 	// idempotent and returns an error that names the option with a bad value.
 	Start() error
-	// Stop ends all Subscribe and Consume calls and sends what is queued,
-	// within two seconds and a moment. An ErrLost says how many records were lost,
-	// another error that a handler still ran.
+	// Stop ends all Subscribe and Consume calls and sends what is queued, within
+	// about two seconds. It returns an ErrLost that counts the records that were
+	// lost, and another error when a handler still runs.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -76,17 +76,16 @@ type Event interface {
 
 // Record is one event.
 type Record struct {
-	// Id tells records apart: one that is in the log is not appended again
-	// while the log's window for duplicates lasts. At most MaxID bytes of
-	// printable text; Publish makes one when it is empty, and begins it with
-	// "evt_".
+	// Id identifies the record for dedupe: an event that is in the log is not
+	// appended again while the log's dedupe window lasts. At most MaxID bytes of
+	// printable text. When it is empty Publish makes one that begins with "evt_".
 	Id string
 	// Type is what subscribers choose by, "order.created" say: at most MaxType
 	// bytes of printable text, not ending in "*". Types that begin with
 	// ReservedPrefix belong to the log. Empty is DefaultEventType.
 	Type string
-	// Origin says who published, as that one likes to put it: it is not
-	// authenticated. At most MaxType bytes. Empty is the option Origin.
+	// Origin is what the publisher calls itself; it is not authenticated. At most
+	// MaxType bytes. Empty is the option Origin.
 	Origin string
 	// Timestamp is when it happened, unix seconds. Zero is now.
 	Timestamp int64
@@ -106,7 +105,8 @@ type Record struct {
 	// Sequence is the record's place in the log, from 1 on. Publish and the
 	// subscriptions set it.
 	Sequence uint64
-	// Duplicate is set by Publish: the log had the record already, at Sequence.
+	// Duplicate reports whether Publish found the record in the log already, at
+	// Sequence.
 	Duplicate bool
 }
 
@@ -135,7 +135,6 @@ var (
 	ErrConflict    = rpcerr.ErrConflict
 	ErrUnavailable = rpcerr.ErrUnavailable
 	ErrStopped     = lifecycle.ErrStopped
-	// ErrLost is matched by what Stop returns when queued records were not
-	// appended.
+	// ErrLost is returned by Stop when queued records were not appended.
 	ErrLost = lifecycle.ErrLost
 )

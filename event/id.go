@@ -16,14 +16,13 @@ import (
 // idPrefix begins the ids that Publish makes.
 const idPrefix = "evt_"
 
-// madeID is what an id that Publish made says about the record that it was made
-// for. A program that publishes a record again after an error is thereby told from
-// one that uses the same variable for the next record, or publishes what it
-// received as something else.
+// madeID is what an id that Publish made says about its record. It tells a record
+// that is published again after an error from a variable that was reused for the
+// next record, or a received record that is published as something else.
 type madeID struct {
 	content [8]byte
 	time    [4]byte
-	now     bool // the time was made with it
+	now     bool // Publish made the time, too
 }
 
 const (
@@ -59,7 +58,7 @@ func parseID(id string) (madeID, bool) {
 	return m, true
 }
 
-// contentOf sums what makes the record this event and no other, but for its time.
+// contentOf returns a checksum of what identifies the event, but for its time.
 func contentOf(r *Record) (sum [8]byte) {
 	h := sha256.New()
 	put := func(s string) {

@@ -304,7 +304,7 @@ func (m *member) worker(ctx context.Context) {
 	}
 }
 
-// begin tells whether the delivery is still to be handled.
+// begin reports whether the delivery is still to be handled.
 func (m *member) begin(h *holding) (lag uint64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -23,14 +23,14 @@ type Options struct {
 	Timeout   time.Duration
 	QueueSize int
 	Servers   []string
-	// Context is for options of plugins that this package does not know.
+	// Context carries the options that plugins define themselves.
 	Context context.Context
 }
 
 // Option sets one of the Options.
 type Option func(*Options)
 
-// NewOptions returns the defaults changed by the options.
+// NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{Timeout: 5 * time.Second, QueueSize: 10_000, Context: context.Background()}
 	for _, opt := range opts {
@@ -44,7 +44,7 @@ func NewOptions(opts ...Option) Options {
 	return o
 }
 
-// Validate returns an ErrInvalid that names each option with a bad value.
+// Validate returns an ErrInvalid that names every option with a bad value.
 func (o Options) Validate() error {
 	c := option.Of("event")
 	c.Positive("Timeout", o.Timeout)
@@ -60,31 +60,31 @@ func (o Options) Validate() error {
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS sets the configuration that event-srv is reached with when the client is not
-// a grpc client with settings of its own, and the servers of other plugins; the
-// default is plain text.
+// TLS sets how to connect to event-srv, or to the servers of another plugin; the
+// default is plain text. It does not apply to event-srv when Client is a grpc
+// client, which has settings of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
 // Logger sets where lost and regained connections and records that were lost
 // are reported; the default is slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
-// Trace sets what records publications and handlers as spans; the default is
-// nothing. The ids travel in the metadata of the record.
+// Trace sets the trace that records publications and handlers as spans; the
+// default is none. The ids travel in the metadata of the record.
 func Trace(t trace.Trace) Option { return func(o *Options) { o.Trace = t } }
 
 // Origin sets the Origin of records that have none, the name of the service
 // commonly.
 func Origin(name string) Option { return func(o *Options) { o.Origin = name } }
 
-// Timeout sets the bound of a publication whose context has no deadline, and of
-// each try of one that is queued; the default is 5 s.
+// Timeout bounds a publication whose context has no deadline, and each try of a
+// queued record; the default is 5 s.
 func Timeout(d time.Duration) Option { return func(o *Options) { o.Timeout = d } }
 
 // QueueSize sets how many records PublishAsync holds; the default is 10,000. Their
 // data is bounded by 64 MB as well.
 func QueueSize(n int) Option { return func(o *Options) { o.QueueSize = n } }
 
-// Servers sets where plugins connect that do not ask the registry, any of which
-// may be dead; for event/nats "host:port" or URLs.
+// Servers sets the servers of plugins that do not ask the registry; any of them
+// may be dead. For event/nats they are "host:port" or URLs.
 func Servers(addresses ...string) Option { return func(o *Options) { o.Servers = addresses } }

@@ -1,4 +1,4 @@
-// This file holds what plugins are made of. Those who use one need none of it.
+// This file is for authors of plugins; users of event need nothing of it.
 
 package event
 
@@ -16,7 +16,7 @@ import (
 	"github.com/micro/go-platform/internal/loss"
 )
 
-// life hides the embedded state machine from the documentation.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
 // Plugin is an Event on a Driver: it makes records complete, queues, traces,
@@ -60,14 +60,15 @@ func (p *Plugin) open(context.Context) error {
 	err := p.driver.Start()
 	switch {
 	case errors.Is(err, ErrInvalid):
-		return err // of an option of the driver's own
+		return err // names an option of the driver's own
 	case err != nil:
 		return fmt.Errorf("event: start %s: %w", p.name, err)
 	}
 	return p.queue.Start()
 }
 
-// shut flushes while the calls end: their contexts have ended.
+// shut flushes the queue and waits for the calls underway, whose contexts have
+// ended.
 func (p *Plugin) shut() error {
 	p.mu.Lock()
 	p.closing = true
@@ -88,8 +89,8 @@ func (p *Plugin) shut() error {
 	return errors.Join(err, p.driver.Stop())
 }
 
-// enter counts a call in, which starts a new plugin, unless the plugin was
-// stopped.
+// enter counts a call that begins, and starts a new plugin. It returns ErrStopped
+// after Stop.
 func (p *Plugin) enter(ctx context.Context) error {
 	if err := p.Use(ctx); err != nil {
 		return err

@@ -74,7 +74,7 @@ func (m *members) stable() {
 	}
 }
 
-// allSynced tells whether all other members have the view and have handed over
+// allSynced reports whether all other members have the view and have handed over
 // what it gives to others, and whether those that leave have, unless they are
 // silent.
 func (m *members) allSynced(digest uint64) bool {
@@ -88,7 +88,7 @@ func (m *members) allSynced(digest uint64) bool {
 	return true
 }
 
-// allSettled tells whether all other members know that all are synced.
+// allSettled reports whether all other members know that all are synced.
 func (m *members) allSettled(digest uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -100,7 +100,7 @@ func (m *members) allSettled(digest uint64) bool {
 	return true
 }
 
-// awaited tells whether a member that leaves may still hand over. It is called
+// awaited reports whether a member that leaves may still hand over. It is called
 // with the mutex held.
 func (m *members) awaited(x *member) bool {
 	return x.leaving && time.Since(x.heard) < m.suspicion

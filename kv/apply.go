@@ -14,8 +14,8 @@ var (
 
 // apply does what another asks of this one member in a view that both have. While
 // it runs no other view comes in: what is written in a view is there when its
-// items are handed over. It needs a lease: who is cut off together with most
-// owners of a slot must not go on as if nothing had happened while the others do.
+// items are handed over. It needs a lease: a member that is cut off together with
+// most owners of a slot must not go on while the other side does.
 // A write that is not counted, or asked for again, does no harm: it keeps its
 // version.
 func (p *platform) apply(view uint64, ops []*pb.Op) (results []*pb.Result, _ error) {

@@ -19,8 +19,8 @@ import (
 	pb "github.com/micro/go-platform/kv/proto"
 )
 
-// Who is not in the registry is no member, however often it says so by topic and
-// by probe.
+// A node that is not in the registry is not a member, however often it says so by
+// topic and by probe.
 func TestForgedAnnouncement(t *testing.T) {
 	c := newCluster(t, rpctest.GRPC)
 	all := c.members(2)

@@ -43,7 +43,7 @@ func found(key string, item *Item) (*Item, error) {
 	return item, nil
 }
 
-// here returns the item that this member keeps, nil for none.
+// here returns the item that this member keeps, or nil if it keeps none.
 func (p *platform) here(key string) *Item {
 	r, ok := p.records.cache.Get(key)
 	if !ok || r.gone {

@@ -168,7 +168,7 @@ func (f *Flights) Busy() int {
 	return len(f.f.by)
 }
 
-// Waits tells whether somebody waits for the next read of the key.
+// Waits reports whether somebody waits for the next read of the key.
 func (f *Flights) Waits(key string) bool {
 	f.f.mu.Lock()
 	defer f.f.mu.Unlock()
@@ -214,7 +214,7 @@ func Heirs(self string, replicas, slot int, views ...[]string) (heirs []string) 
 // SlotOf returns the slot of a key.
 func SlotOf(key string) int { return slotOf(key) }
 
-// Reincarnated tells whether a member takes another incarnation when it hears that
+// Reincarnated reports whether a member takes another incarnation when it hears that
 // it is gone.
 func Reincarnated(leaving bool) bool {
 	m := &members{self: node{id: "self", incarnation: 1}, all: make(map[string]*member), suspicion: time.Second, leaving: leaving}
@@ -224,8 +224,8 @@ func Reincarnated(leaving bool) bool {
 	return m.self.incarnation != 1
 }
 
-// Council is what members know of each other, without a network: the test says
-// who asks whom.
+// Council is what members know of each other, without a network: the test says which
+// member asks which.
 type Council []*members
 
 // NewCouncil returns n members that have not heard of each other.
@@ -248,7 +248,7 @@ func (c Council) Ask(from, to int, answers bool) {
 	c[from].answered("address", time.Now(), rsp)
 }
 
-// Bury returns whom a member removes, while the registry has all.
+// Bury returns the members that a member removes, while the registry has all.
 func (c Council) Bury(i int) []string {
 	return c[i].bury(func() (ids []string, _ error) {
 		for _, m := range c {

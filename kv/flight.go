@@ -9,7 +9,7 @@ import (
 
 // flights let the readers of a hot key share reads. Unlike x/sync/singleflight
 // nobody joins a read that has begun, which might miss a write that was
-// acknowledged since: who comes meanwhile shares the next.
+// acknowledged since: callers that come meanwhile share the next.
 type flights struct {
 	mu sync.Mutex
 	by map[string]*flight

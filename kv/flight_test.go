@@ -49,7 +49,7 @@ func TestACrowdSharesARead(t *testing.T) {
 	}
 	end()
 	wg.Wait()
-	if n := reads.Load(); n > 5 { // who was late has one of his own
+	if n := reads.Load(); n > 5 { // a late reader has a read of its own
 		t.Errorf("%d reads for a crowd", n)
 	}
 	if f.Busy() != 0 {
@@ -57,8 +57,8 @@ func TestACrowdSharesARead(t *testing.T) {
 	}
 }
 
-// Nobody waits for longer than he has time, and who leads others leaves them to
-// themselves.
+// No caller waits for longer than its context, and a leader that gives up leaves the
+// others to themselves.
 func TestAFlightEndsWithItsContext(t *testing.T) {
 	f := kv.NewFlights()
 	end := begun(t, f)

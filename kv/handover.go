@@ -151,7 +151,8 @@ func (p *platform) handed(v *view) {
 	})
 }
 
-// settle drops what others own now, who have it, and only then tells.
+// settle drops the items that others own and have now, and only then says that it is
+// settled.
 func (p *platform) settle(v *view) {
 	p.records.cache.Range(func(key string, _ *record) (drop, more bool) {
 		// What comes with another view comes after that is installed.
@@ -166,7 +167,7 @@ func (p *platform) settle(v *view) {
 	})
 }
 
-// has tells whether the view is still this one. One that came back after another
+// has reports whether the view is still this one. One that came back after another
 // has the digest of before, and is not the same.
 func (p *platform) has(v *view) bool {
 	now := p.view.Load()
@@ -188,7 +189,7 @@ type parcel struct {
 	size int
 }
 
-// push hands all items to the owners that may lack them, and tells whether all
+// push hands all items to the owners that may lack them, and reports whether all
 // arrived.
 func (p *platform) push(ctx context.Context, v *view) bool {
 	parcels := make([]parcel, len(v.nodes))

@@ -48,8 +48,8 @@ var (
 	ErrForbidden = rpcerr.ErrForbidden
 	// ErrStopped is returned after Stop.
 	ErrStopped = lifecycle.ErrStopped
-	// ErrLost is returned by a Stop that could not hand over what nobody else
-	// has; the text says how much.
+	// ErrLost is returned by Stop when items that no other member has could not
+	// be handed over. The text counts them.
 	ErrLost = lifecycle.ErrLost
 )
 
@@ -64,9 +64,9 @@ var (
 // does not start again, and its calls return ErrStopped.
 type KV interface {
 	// Get returns the item or ErrNotFound. Its Expiration is the time left, 0
-	// for one that stays.
+	// if it does not expire.
 	Get(key string, opts ...CallOption) (*Item, error)
-	// Del removes the item. That there is none is no error.
+	// Del removes the item. A key that is not there is not an error.
 	Del(key string, opts ...CallOption) error
 	// Put adds or replaces the item, its expiration too.
 	Put(item *Item, opts ...CallOption) error
@@ -101,8 +101,8 @@ type CAS interface {
 type Counter interface {
 	// Incr adds delta to the decimal number in the value, atomically, and
 	// returns the sum. A key that is not there counts as 0 and gets no
-	// expiration; one that is there keeps its own. A value that is no int64 and
-	// a sum that would be none are ErrInvalid.
+	// expiration; a key that is there keeps its own. Incr returns ErrInvalid when
+	// the value or the sum is not an int64.
 	Incr(key string, delta int64, opts ...CallOption) (int64, error)
 }
 
@@ -123,8 +123,8 @@ type Many interface {
 var (
 	// GossipTopic is where a member announces itself when it comes.
 	GossipTopic = "go.micro.kv.announce"
-	// GossipEvent is how often it does so again, and asks the registry who else
-	// is there.
+	// GossipEvent is how often a member announces itself again and asks the
+	// registry for other members.
 	GossipEvent = 5 * time.Second
 	// ReaperEvent is how often expired items are removed.
 	ReaperEvent = 30 * time.Second

@@ -102,7 +102,7 @@ func TestTheOnlyOwnerRefusesWhenCutOff(t *testing.T) {
 			t.Fatalf("%+v", item)
 		}
 	}
-	kv.Kill(all[0].KV) // there is nobody whom it could hand its items to
+	kv.Kill(all[0].KV) // no member is left that could take its items
 }
 
 func within(t *testing.T, d time.Duration) context.Context {

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// defaultLinkAge is how long a link is used before another takes its place: who may
-	// call is judged when it is opened. The other end closes it at twice that.
+	// defaultLinkAge is how long a link is used before another takes its place: the
+	// caller is authorized when it is opened. The other end closes it at twice that.
 	defaultLinkAge = time.Minute
 	// maxUnanswered bounds the bytes on their way before the next request is
-	// sent. grpc takes 64 KB without waiting for the other end, so that nobody
-	// who sends waits for it.
+	// sent. grpc takes 64 KB without waiting for the other end, so that no sender
+	// waits for it.
 	maxUnanswered = 32 << 10
 )
 
@@ -111,7 +111,7 @@ func (l *link) pump() {
 	p.mu.Lock()
 	if l.sending {
 		p.mu.Unlock()
-		return // who is at it looks again
+		return // the goroutine that is sending looks again
 	}
 	l.sending = true
 	for b := l.next(); b != nil; b = l.next() {

@@ -9,8 +9,8 @@ import (
 	"github.com/micro/go-platform/kv"
 )
 
-// Stop counts what only this member had and nobody took, once. What others have as
-// well is not lost.
+// Stop counts once the items that only this member had and no other took. Items
+// that others have as well are not lost.
 func TestStopSaysWhatIsLost(t *testing.T) {
 	for name, x := range map[string]struct {
 		members, replicas int

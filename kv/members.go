@@ -22,8 +22,8 @@ type member struct {
 	saw     map[string]time.Time // when it had heard of others, by this clock
 }
 
-// members is who is one. All ages are by the clock of this process: nobody's
-// clock is asked. It decides, and does no I/O.
+// members is what this member knows of the members. All ages are by the clock of
+// this process, never by another's. It decides, and does no I/O.
 type members struct {
 	mu        sync.Mutex
 	self      node
@@ -37,10 +37,10 @@ type members struct {
 const (
 	maxGone = 1000 // remembered of those that left
 	forever = 1000 * 24 * time.Hour
-	recent  = 10 // times of suspicion for which all are told who left
+	recent  = 10 // times of suspicion for which all are told which members left
 )
 
-// nodes returns who makes the view.
+// nodes returns the members of the view.
 func (m *members) nodes() []node {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,7 +56,7 @@ func (m *members) nodes() []node {
 	return nodes
 }
 
-// alive returns who is to be probed: those that leave, too, until they are done.
+// alive returns the members to probe: those that leave, too, until they are done.
 func (m *members) alive() (nodes []node) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,7 +109,7 @@ func ageOf(x *pb.Member) time.Duration {
 	return time.Duration(min(max(0, x.HeardMs), forever.Milliseconds())) * time.Millisecond
 }
 
-// unknown tells whether one that says it is a member may be worth a question.
+// unknown reports whether a claimed member is not known yet and worth a probe.
 func (m *members) unknown(x *pb.Member) bool {
 	if x.GetId() == "" || x.Id == m.self.id {
 		return false
@@ -120,7 +120,7 @@ func (m *members) unknown(x *pb.Member) bool {
 	return !x.Gone && (!ok || x.Incarnation > known.incarnation)
 }
 
-// news tells whether a known member is further than when it was asked, and so
+// news reports whether a known member is further than when it was asked, and so
 // should be asked again.
 func (m *members) news(said *pb.Member) bool {
 	m.mu.Lock()
@@ -130,8 +130,8 @@ func (m *members) news(said *pb.Member) bool {
 }
 
 // answered takes in what a member said that was called, at some moment, at the
-// address of the registry. It returns that this member was removed by the others,
-// and who else should be asked.
+// address of the registry. It reports whether the others removed this member, and
+// whether others should be asked.
 func (m *members) answered(address string, called time.Time, rsp *pb.ProbeResponse) (removed bool, ask bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,8 +198,8 @@ func (m *members) hearsay(x *member, other *pb.Member) (ask bool) {
 	return false
 }
 
-// forget bounds what is remembered of those that left: who left first is
-// forgotten.
+// forget bounds what is remembered of members that left: the first to leave are
+// forgotten first.
 func (m *members) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -219,7 +219,7 @@ func (m *members) forget() {
 }
 
 // differ notes how the options of a member differ from those of this one, and
-// tells whether that is new.
+// reports whether that is new.
 func (m *members) differ(id, how string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -239,7 +239,7 @@ func (m *members) failed(n node) {
 	}
 }
 
-// failing tells whether the node did not answer lately, so that others are asked
+// failing reports whether the node did not answer lately, so that others are asked
 // first.
 func (m *members) isFailing(id string) bool {
 	m.mu.Lock()
@@ -249,8 +249,8 @@ func (m *members) isFailing(id string) bool {
 }
 
 // minority tells that at most half of the members have answered lately, so that
-// it is these that may have been removed by the rest. One probe that failed is
-// no reason: a busy machine is late, too.
+// it is these that may have been removed by the rest. One probe that failed does
+// not count: a busy machine is late, too.
 func (m *members) minority() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -266,10 +266,10 @@ func (m *members) minority() bool {
 	return 2*(all-failing) <= all
 }
 
-// bury removes the members of whom neither this one nor any other has heard for
-// the time of suspicion, if more than half of all say so; if just half do, those
-// that the registry does not know either. Those that were removed since the last
-// stable view count, or a half could shrink to its own. It tells of the removed.
+// bury removes the members that neither this one nor any other has heard of for the
+// time of suspicion, if more than half of all say so; if just half do, those that
+// the registry does not know either. Members that were removed since the last stable
+// view count, or a half could shrink to its own. It returns the removed.
 func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 	m.mu.Lock()
 	silent, doubtful := m.silent()
@@ -329,8 +329,9 @@ func (m *members) count() (n int) {
 	return n
 }
 
-// silent returns of whom nobody has heard, as more than half of all say, and as
-// just half do. It is called with the mutex held.
+// silent returns the members that no member has heard of, by the word of more than
+// half of all, and doubtful those by the word of just half. It is called with the
+// mutex held.
 func (m *members) silent() (silent, doubtful []string) {
 	now, all := time.Now(), m.count()
 	for id, x := range m.all {

@@ -22,7 +22,7 @@ const (
 	DefaultSuspicion = 5 * time.Second
 )
 
-// Options are what the plugins are made of. Make them with NewOptions.
+// Options are those of a plugin. Make them with NewOptions.
 type Options struct {
 	Servers   []string
 	Namespace string
@@ -36,14 +36,14 @@ type Options struct {
 	Server    server.Server
 	TLS       *tls.Config
 	Logger    *slog.Logger
-	// Context is for options of plugins that this package does not know.
+	// Context carries the options that plugins define themselves.
 	Context context.Context
 }
 
 // Option sets one of the Options.
 type Option func(*Options)
 
-// NewOptions returns the defaults with opts applied, which Validate judges.
+// NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{
 		Namespace: DefaultNamespace, Replicas: DefaultReplicas, MaxBytes: DefaultMaxBytes,
@@ -108,10 +108,10 @@ func Suspicion(d time.Duration) Option { return func(o *Options) { o.Suspicion =
 
 // Client sets the client through which members reach each other, default
 // client.DefaultClient. Its wrappers authenticate the calls. A grpc client is used
-// as it is. Of any other the registry, the broker and the wrappers are used in a
-// grpc client of our own: those that it was made with (client.Wrap,
-// client.WrapCall) and those of this platform (auth, trace). Other wrappers put
-// around it, its selector, timeouts and TLS do not apply.
+// as it is. Any other client gives its registry, broker and wrappers to a grpc
+// client of the plugin's own: the wrappers that it was made with (client.Wrap,
+// client.WrapCall) and those of this platform (auth, trace). Its other wrappers,
+// selector, timeouts and TLS do not apply.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // Server sets the server whose instances are the members, default

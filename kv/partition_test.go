@@ -241,7 +241,7 @@ func TestTwoThatDoNotReachEachOther(t *testing.T) {
 	for _, m := range all {
 		have(t, m, 200)
 	}
-	for i := range 200 { // what b and e, who were owners before, could miss
+	for i := range 200 { // what b and e, which were owners before, could miss
 		if err := rest.Put(&kv.Item{Key: fmt.Sprint("key", i), Value: []byte("newer")}); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ import (
 	pb "github.com/micro/go-platform/kv/proto"
 )
 
-// life is what the plugins of kv have of lifecycle, unseen by users.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
 // platform keeps items in the memory of the instances of a service.
@@ -53,7 +53,7 @@ type platform struct {
 
 	// installing keeps operations of one view from those of the next: see do.
 	installing sync.RWMutex
-	view       atomic.Pointer[view] // nil until it is open and after Stop
+	view       atomic.Pointer[view] // nil before open and after Stop
 	lease      atomic.Pointer[lease]
 	changed    chan struct{} // a token: the view is another, or a member synced
 	discover   chan struct{} // a token: somebody may have come
@@ -73,14 +73,14 @@ type platform struct {
 //
 // They find each other in the registry. Where the server speaks grpc it also
 // serves the members, else they get a grpc server of their own, registered as
-// the service's name with ".kv". Start, or the first call, looks for them for at
-// most the time of Suspicion and does not wait for the server: before that has
-// registered, the plugin is a client of the others, or keeps the items itself if
-// there are none.
+// the service's name with ".kv". Start, or the first call, looks for other members
+// for at most the time of Suspicion. It does not wait for the server: until the
+// server has registered, the plugin is a client of the other members, or keeps the
+// items itself if there are none.
 //
-// Stop comes before the Stop of the server. It hands the items over to the other
-// members, within two seconds; what it was the only one to have, and they have not
-// got by then, is an ErrLost.
+// Call Stop before the Stop of the server. It hands the items over to the other
+// members within two seconds. It returns an ErrLost that counts the items that no
+// other member has by then.
 func NewKV(opts ...Option) KV {
 	o := NewOptions(opts...)
 	p := &platform{
@@ -105,7 +105,7 @@ func NewKV(opts ...Option) KV {
 
 func (p *platform) String() string { return "platform" }
 
-// open finds the other members.
+// open finds the other members and starts the loops.
 func (p *platform) open(ctx context.Context) error {
 	p.client, p.release = rpc.Acquire(p.options.Client, p.options.TLS)
 	s := p.options.Server
@@ -136,7 +136,7 @@ func (p *platform) open(ctx context.Context) error {
 	return p.group.Start(p.watch, p.probe, p.handOver, p.reap, p.repeat)
 }
 
-// shut hands the items over.
+// shut hands the items over and ends the loops.
 func (p *platform) shut() error {
 	err := p.leave()
 	p.end()
@@ -164,7 +164,7 @@ func (p *platform) shut() error {
 
 var errStopped = fmt.Errorf("kv: %w", ErrStopped)
 
-// use returns the view of a call, the first of which opens the plugin.
+// use returns the view for a call. The first call opens the plugin.
 func (p *platform) use(ctx context.Context) (*view, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -223,7 +223,7 @@ func (p *platform) leave() error {
 	return lifecycle.Lost("kv", p.alone(), "item", fmt.Sprintf("not handed over in %v", lifecycle.FlushTimeout))
 }
 
-// alone counts the items that no other member had before this one began to leave.
+// alone counts the items that no other member had when this one began to leave.
 func (p *platform) alone() (n int) {
 	v := p.view.Load()
 	if v == nil {

@@ -243,5 +243,5 @@ func TestAMinorityRefuses(t *testing.T) {
 	if err := all[0].Del("key1"); !errors.Is(err, kv.ErrUnavailable) {
 		t.Errorf("del: %v", err)
 	}
-	kv.Kill(all[0].KV) // there is nobody whom it could hand its items to
+	kv.Kill(all[0].KV) // no member is left that could take its items
 }

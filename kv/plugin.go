@@ -1,5 +1,5 @@
-// This file holds what plugins are made of. Those who use one need none of it.
-// What only plugins on a server need is in kv/plugin.
+// This file is for authors of plugins; users of kv need nothing of it. What only
+// plugins on a server need is in kv/plugin.
 
 package kv
 
@@ -14,7 +14,7 @@ import (
 
 // NewCallOptions returns the options of a call with a context that ends after
 // timeout unless it has a deadline. The caller must call cancel. A timeout that is
-// not positive, which Start refuses, counts as the default.
+// not positive counts as DefaultTimeout.
 func NewCallOptions(timeout time.Duration, opts ...CallOption) (_ CallOptions, cancel context.CancelFunc) {
 	o := CallOptions{Context: context.Background()}
 	for _, opt := range opts {
@@ -30,8 +30,8 @@ func NewCallOptions(timeout time.Duration, opts ...CallOption) (_ CallOptions, c
 	return o, cancel
 }
 
-// failure is formatted when somebody reads it: a key that is not there is
-// looked for often.
+// failure is formatted only when its text is read: reads of keys that are not
+// there are frequent.
 type failure struct {
 	doing, key string
 	err        error
@@ -46,8 +46,8 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() error { return f.err }
 
-// Failed says what it was that failed, as in `kv: get "a": not found`. The key may
-// be empty. It returns nil and the errors of a context unchanged.
+// Failed wraps err in what failed, as in `kv: get "a": not found`. The key may be
+// empty. It returns nil and the errors of a context unchanged.
 func Failed(doing, key string, err error) error {
 	if err == nil || err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // a wrapped one is not bare
 		return err
@@ -85,7 +85,7 @@ func CheckItem(item *Item) error {
 	return CheckKey(item.Key)
 }
 
-// CheckExpiration returns an ErrInvalid for one that is negative or above MaxTTL.
+// CheckExpiration returns an ErrInvalid for a d that is negative or above MaxTTL.
 func CheckExpiration(d time.Duration) error {
 	if d < 0 || d > MaxTTL {
 		return fmt.Errorf("kv: %w: an expiration of %v is not within 0 to %v", ErrInvalid, d, MaxTTL)

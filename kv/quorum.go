@@ -30,13 +30,13 @@ func (p *platform) quorum(n int) (read, write int) {
 	return min(read, n), min(write, n)
 }
 
-// strict tells whether a read meets every write that was acknowledged.
+// strict reports whether a read meets every write that was acknowledged.
 func (p *platform) strict(n int) bool {
 	read, write := p.quorum(n)
 	return read+write > n
 }
 
-// meet tells whether the quorums of now owners, if they are among those of
+// meet reports whether the quorums of now owners, if they are among those of
 // before, meet the quorums of these.
 func (p *platform) meet(before, now int) bool {
 	read, write := p.quorum(now)
@@ -130,7 +130,7 @@ func (p *platform) gather(ctx context.Context, v *view, op *pb.Op, need int) ([]
 	return good, nil
 }
 
-// try repeats f while the members do not agree who is one, or too few answer. It
+// try repeats f while the members disagree on the membership, or too few answer. It
 // gives up early where most members do not answer: then it is likely this one
 // that is cut off.
 func (p *platform) try(ctx context.Context, doing, key string, f func(v *view) error) error {

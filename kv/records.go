@@ -58,8 +58,8 @@ func (r *record) over(now time.Duration) bool {
 	return r.gone || r.deadline > 0 && now >= r.deadline
 }
 
-// message returns the record as seen now; who gets it counts its time to live
-// by a clock of its own.
+// message returns the record as seen now; its receiver counts its time to live by
+// a clock of its own.
 func (r *record) message(key string, now time.Duration, value bool) *pb.Record {
 	m := &pb.Record{Key: []byte(key), Version: r.version.message(), Gone: r.over(now)}
 	if m.Gone {

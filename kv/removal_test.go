@@ -21,7 +21,7 @@ func probeAll(c kv.Council, side func(i int) int) {
 
 // On a busy machine one member of the larger side answers the smaller one last,
 // just before the cut. When the rest of its side has been silent for long enough,
-// it has not: it is no third voice for their removal.
+// it has not: it is not a third vote for their removal.
 func TestTheSmallerSideRemovesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const suspicion = 2 * time.Second

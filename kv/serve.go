@@ -99,7 +99,7 @@ func (h *handler) allowed(namespace string) error {
 }
 
 // call runs f if it may and gives errors their codes. ErrStale is a conflict to
-// those who do not know it.
+// clients that do not know it.
 func (h *handler) call(namespace string, f func() error) error {
 	err := h.allowed(namespace)
 	if err == nil {

@@ -32,7 +32,7 @@ func (c *cluster) secured(config *tls.Config) (server.Server, client.Client, kv.
 	return c.net.Server(c.stack, "shop", mgrpc.AuthTLS(config)), cl, kv.TLS(config)
 }
 
-// Members of one authority serve each other; who has a certificate of another
+// Members of one authority serve each other; a node with a certificate of another
 // neither joins nor reads.
 func TestTLS(t *testing.T) {
 	rpctest.Stacks(t, func(t *testing.T, stack string) {

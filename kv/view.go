@@ -8,22 +8,22 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// node is one life of a member: who comes back after a restart is another.
+// node is one life of a member: after a restart a member is another node.
 type node struct {
 	id          string
 	incarnation uint64
 	address     string
 }
 
-// roster is who the members are and what they own. It is immutable.
+// roster is the members and the slots that they own. It is immutable.
 type roster struct {
 	nodes []node // by id
 	self  int    // index of this member, -1 when it is none
 	ring  *ring
 }
 
-// view is who the members are, as one of them sees it. It is immutable. Members
-// serve each other only when their views have the same digest.
+// view is the membership as one member sees it. It is immutable. Members serve
+// each other only when their views have the same digest.
 //
 // A change takes three steps, see state. A member is synced when it has handed
 // its items to their new owners; it settles when it knows that all are synced,
@@ -74,18 +74,18 @@ func newView(digest uint64, nodes []node, self string, replicas int, last *view)
 	return v
 }
 
-// ready tells whether this member may answer for a slot that it owns.
+// ready reports whether this member may answer for a slot that it owns.
 func (v *view) ready(slot int) bool {
 	return v.stable || v.meets && v.had(func(r *roster) bool { return r.ring.owns(slot, r.self) })
 }
 
-// had tells whether something holds for each of the views since the last stable
+// had reports whether something holds for each of the views since the last stable
 // one.
 func (v *view) had(owned func(r *roster) bool) bool {
 	return len(v.since) > 0 && !slices.ContainsFunc(v.since, func(r *roster) bool { return !owned(r) })
 }
 
-// kept tells whether something holds also for each of the views in which others
+// kept reports whether something holds also for each of the views in which others
 // may have settled, and dropped what they did not own.
 func (v *view) kept(owned func(r *roster) bool) bool {
 	return v.had(owned) && !slices.ContainsFunc(v.handed, func(r *roster) bool { return !owned(r) })
@@ -105,14 +105,15 @@ func (v *view) heirs(slot int) (heirs []uint16) {
 	return heirs
 }
 
-// shared reports whether another member owned the slot all the time.
+// shared reports whether another member has owned the slot since the last stable
+// view, and so has its items.
 func (v *view) shared(slot int) bool {
 	return slices.ContainsFunc(v.ring.of(slot), func(i uint16) bool {
 		return int(i) != v.self && v.kept(func(r *roster) bool { return r.owned(slot, v.nodes[i]) })
 	})
 }
 
-// owned tells whether a node owned the slot.
+// owned reports whether a node owned the slot.
 func (r *roster) owned(slot int, n node) bool {
 	return slices.ContainsFunc(r.ring.of(slot), func(i uint16) bool {
 		return r.nodes[i].id == n.id && r.nodes[i].incarnation == n.incarnation

@@ -41,7 +41,8 @@ func checkOp(op *pb.Op) error {
 	return CheckKey(string(r.Key))
 }
 
-// fromRecord returns nil for a record that is gone. The value is a copy.
+// fromRecord returns the item of a record, or nil if it is gone. The value is a
+// copy.
 func fromRecord(key string, r *pb.Record) *Item {
 	if r == nil || r.Gone {
 		return nil

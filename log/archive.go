@@ -137,10 +137,11 @@ func (a *archive) list() ([]string, error) {
 	return slices.Compact(paths), nil
 }
 
-// compress replaces a file by its gzip, of the same mode. The new one takes its
-// name only when it is whole and the old one goes last: after a crash between the
-// two both are there and it is done again. The lock waits for a writer that had
-// the file before it was moved, and for another process that does the same.
+// compress replaces a file by its gzip of the same mode. The gzip gets its name only
+// when it is whole, and the file is removed last: after a crash between the two both
+// are there and the next compress does it again. It locks the file, to wait for a
+// writer that opened it before it was moved, and for other processes that compress
+// it.
 func compress(ctx context.Context, path string) error {
 	in, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {

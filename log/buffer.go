@@ -36,7 +36,7 @@ type Buffer struct {
 	writing writing
 }
 
-// What a caller who is in a hurry gets, made beforehand.
+// The errors of Send, made beforehand: Send is on the caller's path.
 var (
 	errClosed = fmt.Errorf("log: %w", ErrStopped)
 	errFull   = fmt.Errorf("log: %w", ErrFull)
@@ -108,7 +108,7 @@ func (b *Buffer) SendWait(ctx context.Context, e *Event) error {
 	return nil
 }
 
-// refusal names the package in what the queue says.
+// refusal adds the package's name to an error of the queue.
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, ErrFull):
@@ -160,7 +160,8 @@ func (b *Buffer) Flush() error {
 	}
 }
 
-// Close writes what is left, within 2 s, and returns an ErrLost for what was lost.
+// Close writes what is left, within 2 s, and returns an ErrLost that counts the
+// events that were lost.
 func (b *Buffer) Close() error {
 	var err error
 	b.close.Do(func() {

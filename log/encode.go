@@ -13,7 +13,7 @@ import (
 // Nothing in a message or a field can end the line, end its string, move a
 // terminal's cursor or reorder what a person sees: quotes, backslashes, control
 // characters (C0, DEL and C1, hence every ANSI sequence), line and paragraph
-// separators and bidirectional controls are escaped, and bytes that are no UTF-8
+// separators and bidirectional controls are escaped, and bytes that are not UTF-8
 // become U+FFFD. An unknown level is written as Level says of unknown levels.
 func (e *Event) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"level":"`...)

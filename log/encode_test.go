@@ -42,7 +42,7 @@ func roundTrip(t *testing.T, e *log.Event) {
 	}
 }
 
-// runes replaces every byte that is no UTF-8, as encoding/json does.
+// runes replaces every byte that is not UTF-8, as encoding/json does.
 func runes(s string) string { return string([]rune(s)) }
 
 func TestEventJSON(t *testing.T) {

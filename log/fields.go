@@ -31,7 +31,7 @@ func (s *fieldSet) init(fields Fields, room []byte) {
 // redaction is the set of field names whose values are not logged.
 type redaction []string
 
-// hides tells whether a field is redacted: its whole name, or the last part of
+// hides reports whether a field is redacted: its whole name, or the last part of
 // a dotted one (slog's groups), is listed, in any letter case.
 func (r redaction) hides(key string) bool {
 	if len(r) == 0 {
@@ -43,7 +43,7 @@ func (r redaction) hides(key string) bool {
 	})
 }
 
-// put sets one field within the bounds, and tells whether there was room.
+// put sets one field within the bounds, and reports whether there was room.
 func (r redaction) put(fields Fields, key, value string) bool {
 	if r.hides(key) {
 		value = redacted

@@ -22,12 +22,12 @@ import (
 // is called on it or, once started, at SIGHUP (OutputReopen).
 //
 // An event counts as written when the operating system has taken it; the file is
-// not synced to the disk. Several outputs, of several processes too, may write one
-// file: a lock keeps their lines and rotations apart (flock; on systems without it
-// a file belongs to one output). A file that was moved, removed or cut by somebody
-// else is noticed at the next event. A new file has the mode of the one before it.
-// A line that a crash tore is ended when the file is opened again, so that the
-// next event has a line of its own.
+// not synced to the disk. Several outputs, also of several processes, may write one
+// file: flock keeps their lines and rotations apart (on systems without flock a file
+// belongs to one output). The output notices at the next event that the file was
+// moved, removed or truncated by another program. A new file has the mode of the one
+// before it. A line that a crash tore is ended when the file is opened again, so
+// that the next event has a line of its own.
 func NewOutput(opts ...OutputOption) Output {
 	o := NewOutputOptions(opts...)
 	if o.Name == "" {
@@ -102,7 +102,7 @@ type fileSink struct {
 	archive archive
 	file    *os.File    // nil while closed
 	mode    os.FileMode // of the last file
-	size    int64       // as the file system said last
+	size    int64       // of the file when it was locked, and what was written since
 	first   time.Time   // of the first event in the file
 	torn    bool        // the file ends within a line
 	retry   time.Time   // no rotation before, after one that failed
@@ -121,7 +121,7 @@ func (s *fileSink) Open() error {
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() == 0 && s.mode != 0 && info.Mode().Perm() != s.mode {
-		err = f.Chmod(s.mode) // the one that was rotated may be read by others
+		err = f.Chmod(s.mode) // an operator may have opened the file before to a group
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("log: open: %w", err), f.Close())
@@ -138,8 +138,8 @@ func (s *fileSink) Open() error {
 	return nil
 }
 
-// enter opens the file that has the name now and locks it. It is to be left with
-// unlock, or shut.
+// enter opens the file that has the name now and locks it. The caller must call
+// unlock or shut.
 func (s *fileSink) enter() error {
 	for {
 		if err := s.Open(); err != nil {
@@ -153,7 +153,7 @@ func (s *fileSink) enter() error {
 			return errors.Join(fmt.Errorf("log: look: %w", err), s.shut())
 		}
 		if named, err := os.Stat(s.opts.Name); err == nil && os.SameFile(is, named) {
-			if is.Size() == 0 && s.size > 0 { // cut: a new beginning
+			if is.Size() == 0 && s.size > 0 { // truncated: a new beginning
 				s.first, s.torn = time.Now(), false
 			}
 			s.size, s.mode = is.Size(), is.Mode().Perm()
@@ -246,9 +246,9 @@ func (s *fileSink) write() error {
 	return errors.Join(fmt.Errorf("log: write: %w", err), s.shut())
 }
 
-// cut takes the last n bytes off. The file is as long as the file system says:
-// somebody else may have cut it meanwhile, and a length that is remembered would
-// fill it with zeros.
+// cut removes the last n bytes. It asks the file system for the size: another
+// program may have truncated the file meanwhile, and truncating it to a remembered
+// size would fill it with zeros.
 func (s *fileSink) cut(n int64) error {
 	info, err := s.file.Stat()
 	if err != nil || info.Size() < n {
@@ -257,9 +257,8 @@ func (s *fileSink) cut(n int64) error {
 	return s.file.Truncate(info.Size() - n)
 }
 
-// rotate moves the file away, which is locked: nobody else writes into it, nor
-// moves it, until it has another name. When it cannot be moved the log goes on in
-// it, for a minute, rather than stop.
+// rotate moves the file away. The lock keeps others from writing or moving it
+// meanwhile. When the file cannot be moved the log goes on in it for a minute.
 func (s *fileSink) rotate() error {
 	if err := s.archive.take(); err != nil {
 		s.retry = time.Now().Add(time.Minute)
@@ -268,7 +267,7 @@ func (s *fileSink) rotate() error {
 	return s.shut()
 }
 
-// shut closes the file, and with it ends its lock.
+// shut closes the file, which releases its lock.
 func (s *fileSink) shut() error {
 	if s.file == nil {
 		return nil
@@ -288,7 +287,7 @@ func (s *fileSink) String() string { return "file" }
 // firstEvent reads the time of the first line.
 func firstEvent(r io.Reader) (time.Time, bool) {
 	head := make([]byte, 64<<10)
-	n, _ := io.ReadFull(r, head) // a short file is no error, nor is one that cannot be read
+	n, _ := io.ReadFull(r, head) // neither a short file nor a failed read is an error
 	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
 	var e Event
 	if err := json.Unmarshal(line, &e); err != nil || e.Timestamp <= 0 {

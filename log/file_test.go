@@ -283,7 +283,7 @@ func TestTwoLogsOnOneFile(t *testing.T) {
 	}
 }
 
-// TestWhatOthersDoToTheFile is noticed at the next event.
+// TestWhatOthersDoToTheFile: the output notices it at the next event.
 func TestWhatOthersDoToTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
 	out := file(path)

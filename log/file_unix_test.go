@@ -40,8 +40,8 @@ func TestFileIsOnlyTheOwners(t *testing.T) {
 	}
 }
 
-// TestModeStays: a file that the operator opened to a group stays so when it is
-// rotated.
+// TestModeStays: a file that the operator opened to a group has a successor with the
+// same mode.
 func TestModeStays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
 	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o640)); err != nil {
@@ -135,7 +135,7 @@ func fillDisk(t *testing.T, path string) {
 		}
 	}
 	out := file(path, log.OutputInterval(time.Hour))
-	// Somebody writes a lot, and cuts the file, as copytruncate does.
+	// The log writes a lot while the file is truncated, as copytruncate does.
 	if err := errors.Join(out.Send(numbered(-1)), out.Send(numbered(-2)), out.Flush(), os.Truncate(path, 0)); err != nil {
 		t.Fatal(err)
 	}

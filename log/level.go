@@ -75,7 +75,7 @@ func (l *Level) UnmarshalJSON(data []byte) error {
 func (l Level) valid() bool { return l >= DebugLevel && l <= FatalLevel }
 
 // known returns the level under which an event of level l is logged: a number
-// that is no level must neither end the program nor vanish.
+// that is not a level must neither end the program nor vanish.
 func (l Level) known() Level {
 	switch {
 	case l < DebugLevel:

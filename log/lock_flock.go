@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lock waits until nobody else holds the lock of the file, which ends with unlock
-// or when the file is closed. A file system without locks is taken as it is.
+// lock blocks until it holds the lock of the file, until unlock or until the file is
+// closed. On a file system without locks it does nothing.
 func lock(f *os.File) error { return flock(f, syscall.LOCK_EX) }
 
 func unlock(f *os.File) error { return flock(f, syscall.LOCK_UN) }

@@ -40,13 +40,13 @@ const (
 )
 
 var (
-	// ErrInvalid is matched by errors of options.
+	// ErrInvalid is wrapped by errors of options.
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned by an output that was closed and by the Start of a
 	// Log that was stopped.
 	ErrStopped = lifecycle.ErrStopped
-	// ErrLost is matched by what Stop, or the Close of an output, returns when
-	// events could not be delivered.
+	// ErrLost is returned by Stop, and by the Close of an output, when events
+	// could not be delivered.
 	ErrLost = lifecycle.ErrLost
 	// ErrFull is returned by an output that dropped the event for want of room.
 	ErrFull = batch.ErrFull
@@ -57,11 +57,11 @@ var (
 // Log is the root of all Loggers of a program: it owns the level, the outputs
 // and the fields that every event carries.
 //
-// The first event starts it, as Start does, and what is wrong then is told by
-// WithLogger; an option that is wrong is ignored, so that nothing is lost for it.
-// Start reports what is wrong, with the options or with an output, while it can
-// still be told to a person. After Stop events are counted as dropped; nothing
-// hangs and nothing panics. All methods are safe for concurrent use.
+// The first event starts the Log, as Start does, and logs an error of that to
+// WithLogger. A bad option counts as its default, so that no event is lost because
+// of it; Start returns an error for it, and for an output that cannot begin. After
+// Stop events are counted as dropped; nothing hangs and nothing panics. All methods
+// are safe for concurrent use.
 type Log interface {
 	// Init changes options at run time. The given outputs are added, and
 	// replace the default file; level and exit function are replaced; fields are
@@ -83,8 +83,9 @@ type Log interface {
 	// Start begins the outputs. It is idempotent once it has succeeded; after Stop
 	// it returns ErrStopped.
 	Start() error
-	// Stop flushes and closes every output, all at once and within about 2 s,
-	// and returns an ErrLost that says what each one lost. It is idempotent.
+	// Stop flushes and closes every output, all at once and within about 2 s. It
+	// returns an ErrLost that says how many events each output lost. It is
+	// idempotent.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -114,7 +115,7 @@ type Logger interface {
 	LogFields(level Level, message string, fields ...Field)
 	// Enabled reports whether events of this level are logged.
 	Enabled(level Level) bool
-	// WithFields returns a Logger whose events carry these fields too; one of
+	// WithFields returns a Logger whose events carry these fields too; a field of
 	// the same name is replaced. The fields are encoded once, here: keep the
 	// Logger where it is used often. The map is copied.
 	WithFields(Fields) Logger

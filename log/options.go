@@ -19,19 +19,19 @@ type Options struct {
 	Redact  []string       // names of fields whose values are not logged
 	Exit    func(code int) // ends the program after Fatal
 	Logger  *slog.Logger   // for outputs that fail, see WithLogger
-	// Context is for options of plugins that this package does not know.
+	// Context carries the options that plugins define themselves.
 	Context context.Context
 }
 
 // Option changes the Options of a Log.
 type Option func(*Options)
 
-// NewOptions returns the defaults changed by the options.
+// NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	return Options{Level: DefaultLevel, Exit: os.Exit, Context: context.Background()}.apply(opts)
 }
 
-// apply returns a copy of o changed by the options.
+// apply returns a copy of o with opts applied.
 func (o Options) apply(opts []Option) Options {
 	o.Fields = maps.Clone(o.Fields)
 	o.Outputs = slices.Clone(o.Outputs)
@@ -47,7 +47,7 @@ func (o Options) apply(opts []Option) Options {
 	return o
 }
 
-// Validate returns an ErrInvalid that names each option with a bad value.
+// Validate returns an ErrInvalid that names every option with a bad value.
 func (o Options) Validate() error {
 	c := option.Of("log")
 	option.Within(c, "WithLevel", int(o.Level), int(DebugLevel), int(FatalLevel))
@@ -61,8 +61,8 @@ func (o Options) Validate() error {
 	return c.Err()
 }
 
-// repaired returns o with the defaults where an option is bad, so that what is
-// logged is not lost for it.
+// repaired returns o with defaults in place of bad values, so that no event is lost
+// because of them.
 func (o Options) repaired() Options {
 	if !o.Level.valid() {
 		o.Level = DefaultLevel
@@ -102,13 +102,13 @@ func WithRedact(names ...string) Option {
 	return func(o *Options) { o.Redact = append(o.Redact, names...) }
 }
 
-// WithExit sets what follows Fatal; the default is os.Exit. When the function
-// returns, so does Fatal.
+// WithExit sets the function that Fatal calls last; the default is os.Exit. When the
+// function returns, so does Fatal.
 func WithExit(exit func(code int)) Option { return func(o *Options) { o.Exit = exit } }
 
 // WithLogger sets where the Log tells of its own trouble: an output that begins
-// or ceases to fail. The default, also of nil, is standard error and not
-// slog.Default(): it must not lead back into this Log.
+// or ceases to fail. The default, also with nil, is standard error. The logger must
+// not lead back into this Log, as slog.Default() might.
 func WithLogger(logger *slog.Logger) Option { return func(o *Options) { o.Logger = logger } }
 
 // stderr is where trouble with logging is told: slog's default may well lead

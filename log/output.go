@@ -95,7 +95,7 @@ func (o *output) close() error {
 	return o.wrap(errors.Join(o.Flush(), o.Close()))
 }
 
-// wrap names the output, once, and the package.
+// wrap adds the names of the package and the output to an error, once.
 func (o *output) wrap(err error) error {
 	if err == nil {
 		return nil

@@ -28,13 +28,13 @@ const (
 // the file needs. Context carries the options of the plugins.
 type OutputOptions struct {
 	Name       string        // file, address or topic
-	Policy     Policy        // without room, default DropPolicy
+	Policy     Policy        // when the buffer is full, default DropPolicy
 	Sample     int           // of SamplePolicy, default 10
 	QueueSize  int           // events held, default 8192
 	QueueBytes int           // bytes of encoded events held, default 16 MiB
-	Interval   time.Duration // longest an event waits for company, default 200 ms
+	Interval   time.Duration // longest an event waits for a batch, default 200 ms
 	Timeout    time.Duration // bound of one write to the far end, default 5 s
-	Logger     *slog.Logger  // for loss and recovery, standard error unless given
+	Logger     *slog.Logger  // for loss and recovery, default standard error
 	Context    context.Context
 
 	Size     int64         // bytes of a file before it is rotated, default 100 MiB
@@ -50,7 +50,8 @@ type OutputOption func(*OutputOptions)
 // OutputName sets where the events go: the path of a file, an address, a topic.
 func OutputName(name string) OutputOption { return func(o *OutputOptions) { o.Name = name } }
 
-// OutputPolicy sets what happens to an event for which there is no room.
+// OutputPolicy sets what happens to an event when the buffer is full; the default is
+// DropPolicy.
 func OutputPolicy(p Policy) OutputOption { return func(o *OutputOptions) { o.Policy = p } }
 
 // OutputSample chooses SamplePolicy, keeping one of n events.
@@ -58,35 +59,35 @@ func OutputSample(n int) OutputOption {
 	return func(o *OutputOptions) { o.Policy, o.Sample = SamplePolicy, n }
 }
 
-// OutputQueueSize sets how many events may wait, and how many bytes of them; the
-// defaults are 8192 and 16 MiB.
+// OutputQueueSize sets how many events, and how many bytes of them, the buffer holds;
+// the defaults are 8192 and 16 MiB.
 func OutputQueueSize(events, bytes int) OutputOption {
 	return func(o *OutputOptions) { o.QueueSize, o.QueueBytes = events, bytes }
 }
 
-// OutputInterval sets how long an event may wait for company; the default is
-// 200 ms.
+// OutputInterval sets how long an event may wait for others to be written with; the
+// default is 200 ms.
 func OutputInterval(d time.Duration) OutputOption {
 	return func(o *OutputOptions) { o.Interval = d }
 }
 
-// OutputTimeout sets the bound of one write to the far end; the default is 5 s.
+// OutputTimeout bounds one write to the far end; the default is 5 s.
 func OutputTimeout(d time.Duration) OutputOption {
 	return func(o *OutputOptions) { o.Timeout = d }
 }
 
-// OutputLogger sets where loss and recovery are told; the default, also of nil, is
-// standard error. It must not lead back into the output.
+// OutputLogger sets where loss and recovery are reported; the default, also with
+// nil, is standard error. It must not lead back into the output.
 func OutputLogger(l *slog.Logger) OutputOption { return func(o *OutputOptions) { o.Logger = l } }
 
 // OutputRotate sets when the file is rotated: before it grows above size bytes, or
-// once its first event is older than age; zero switches one of them off. The
+// once its first event is older than age; zero switches that condition off. The
 // default is 100 MiB, at any age.
 func OutputRotate(size int64, age time.Duration) OutputOption {
 	return func(o *OutputOptions) { o.Size, o.Age = size, age }
 }
 
-// OutputBackups sets how many rotated files are kept, the newest, and whether they
+// OutputBackups sets how many of the newest rotated files are kept, and whether they
 // are gzipped; 0 keeps all. The default is 10, gzipped.
 func OutputBackups(n int, compress bool) OutputOption {
 	return func(o *OutputOptions) { o.Backups, o.Compress = n, compress }
@@ -99,7 +100,7 @@ func OutputReopen(signals ...os.Signal) OutputOption {
 	return func(o *OutputOptions) { o.Reopen = signals }
 }
 
-// Validate returns an ErrInvalid that names each option with a bad value.
+// Validate returns an ErrInvalid that names every option with a bad value.
 func (o OutputOptions) Validate() error {
 	c := option.Of("log")
 	option.Within(c, "OutputPolicy", int(o.Policy), int(DropPolicy), int(SamplePolicy))
@@ -114,8 +115,8 @@ func (o OutputOptions) Validate() error {
 	return c.Err()
 }
 
-// repaired returns o with the defaults where an option is bad, so that what is
-// logged is not lost for it.
+// repaired returns o with defaults in place of bad values, so that no event is lost
+// because of them.
 func (o OutputOptions) repaired() OutputOptions {
 	good := NewOutputOptions()
 	if o.Policy < DropPolicy || o.Policy > SamplePolicy {

@@ -11,7 +11,7 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// life hides the embedded state machine from the documentation.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
 // platform is the Log: the root Logger and the life of what it writes to.
@@ -26,7 +26,7 @@ type platform struct {
 // core is what all Loggers of a Log share.
 type core struct {
 	life  *lifecycle.Plugin
-	begun atomic.Bool // by the first event
+	begun atomic.Bool // the first event has tried to start the Log
 	level atomic.Int32
 	state atomic.Pointer[state] // replaced by Init, never changed
 	clock clock
@@ -141,8 +141,8 @@ func (p *platform) Dropped() uint64 {
 	return total
 }
 
-// Stop closes the outputs also of a Log that did not start well: they were written
-// to all the same.
+// Stop closes the outputs also when Start failed or never came: events were written
+// to them all the same.
 func (p *platform) Stop() error {
 	err := p.life.Stop()
 	p.mu.Lock()
@@ -210,7 +210,7 @@ func (c *core) emit(held *fieldSet, level Level, at int64, message string, extra
 	c.pool.Put(x)
 }
 
-// begin starts a new Log for its first event, once: the next ones find their
+// begin starts a new Log for its first event. It tries once: later events go to the
 // outputs as they are.
 func (c *core) begin() {
 	if c.life.Life().Err() != nil || c.begun.Swap(true) {

@@ -1,5 +1,5 @@
-// This file, with the type Buffer, holds what outputs are made of. Those who log
-// need none of it.
+// This file, with the type Buffer, is for authors of outputs; users of log need
+// nothing of it.
 
 package log
 
@@ -44,7 +44,7 @@ func NewOutputOptions(opts ...OutputOption) OutputOptions {
 // called by one goroutine at a time.
 type Sink interface {
 	// Append appends the event as the far end wants it. It is called on the path
-	// of those who log, by many at a time, and must neither block nor keep e.
+	// of the callers, by many at a time, and must neither block nor keep e.
 	Append(dst []byte, e *Event) []byte
 	// Open is called by Start, to tell early what is wrong. It need not be
 	// called, nor succeed, before Write.

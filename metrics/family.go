@@ -17,7 +17,7 @@ type family struct {
 	root     *Series
 	byTags   table[spelled]
 	full     atomic.Bool
-	falls    atomic.Bool // a counter was decremented
+	falls    atomic.Bool // one of its counters was decremented
 	overflow atomic.Pointer[Series]
 	restTags []Tag // of the overflow series
 
@@ -54,8 +54,8 @@ func (f *family) newSeries(tags, given []Tag) *Series {
 	return series
 }
 
-// clean returns the tags as they go to the wire, and whether they fit. Names that
-// clean to one are told apart by a '_' behind them, in the order of the tags.
+// clean returns the tags as they go to the wire, sorted, and whether they fit. Names
+// that become the same get a '_' behind them, in the order of the given tags.
 func (f *family) clean(given []Tag) (tags []Tag, fits bool) {
 	_, tags, fits = f.store.conf.Clean(f.id, slices.Clone(given))
 	for i := range tags {
@@ -105,7 +105,7 @@ func (s *Series) with(f Fields) *Series {
 	return s.family.add(s.merged(f), hash)
 }
 
-// spells tells whether tags, of the right number, are those of s and f.
+// spells reports whether tags, of the right number, are those of s and f.
 func (s *Series) spells(tags []Tag, f Fields) bool {
 	for i := range tags {
 		value := f[tags[i].Name]
@@ -154,7 +154,7 @@ func (f *family) add(raw []Tag, hash uint64) *Series {
 		series = f.insert(tags, raw)
 	}
 	if !slices.Equal(raw, series.Tags) && f.byTags.count < 4*f.store.conf.MaxSeries && size(raw) <= maxRaw {
-		f.byTags.add(hash, spelled{cloneTags(raw), series}) // which may not be how it was first spelled
+		f.byTags.add(hash, spelled{cloneTags(raw), series}) // a spelling beside the first
 	}
 	return series
 }

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Series of a full family make room when they are idle. A sweep asks those whose
-// gate is open to say so at their next update, which costs that one update a look
-// at the clock; those that said nothing until a later sweep go.
+// Idle series of a full family are evicted. A sweep sets open gates to unasked; the
+// next update of such a series notes its time and opens the gate. A later sweep
+// evicts the series whose gate is still unasked and whose last noted update is older
+// than Idle.
 
 // sweep is called with the collect mutex held, after the series were read.
 func (s *Store) sweep(now time.Time) {
@@ -36,7 +37,7 @@ func (s *Store) sweep(now time.Time) {
 	s.all = slices.DeleteFunc(slices.Clone(s.all), func(series *Series) bool { return left[series.family] && series.gate.Load() == gone })
 }
 
-// leaves reports whether the series was idle for too long and is gone by that.
+// leaves evicts the series if it was idle for too long, and reports whether it did.
 func (s *Series) leaves(now time.Time, idle time.Duration) bool {
 	if s.gate.CompareAndSwap(open, unasked) {
 		return false
@@ -44,7 +45,7 @@ func (s *Series) leaves(now time.Time, idle time.Duration) bool {
 	return now.Sub(time.Unix(0, s.touched.Load())) > idle && s.gate.CompareAndSwap(unasked, gone)
 }
 
-// forget gives the places of series that are gone to others.
+// forget removes the evicted series from the family, which makes room for others.
 func (f *family) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,8 +61,9 @@ func (f *family) forget() {
 	f.full.Store(f.count >= f.store.conf.MaxSeries)
 }
 
-// readmit returns the series in whose place s is now: s itself, which goes on where
-// it was, one that was made meanwhile, or the overflow.
+// readmit returns the series that takes the updates of s, which was evicted: s
+// itself if there is room, a series with its tags that was made meanwhile, or the
+// overflow series.
 func (f *family) readmit(s *Series) *Series {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,8 +81,7 @@ func (f *family) readmit(s *Series) *Series {
 	return s
 }
 
-// crowd says which field of which id has the most values, of the ids that are
-// full.
+// crowd names, of the ids that are full, the field with the most values.
 func (s *Store) crowd() string {
 	s.mu.Lock()
 	all := s.all

@@ -27,7 +27,7 @@ func values(s *metrics.Store, id string) map[string]int64 {
 	return found
 }
 
-// Who picks labels for a while blinds a metric no longer than IdleTimeout.
+// A burst of label values fills a metric for no longer than IdleTimeout.
 func TestIdleSeriesMakeRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const idle = time.Minute
@@ -73,7 +73,7 @@ func TestIdleSeriesMakeRoom(t *testing.T) {
 	})
 }
 
-// A held counter that lost its place while others took all counts as overflow.
+// A held counter that was evicted while others took all places counts as overflow.
 func TestASeriesWithoutAPlaceOverflows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := metrics.NewStore(metrics.StoreConfig{MaxSeries: 1, Idle: time.Minute})

@@ -17,21 +17,23 @@ type Fields map[string]string
 // Metrics hands out metrics and sends them somewhere.
 //
 // All methods, and those of the metrics it hands out, are safe for concurrent
-// use and never block, whether the plugin was started, is stopped or cannot
-// reach anybody. The first update starts the plugin, as Start does, while
-// Counter, Gauge, Histogram and WithFields do not; what is recorded after Stop
-// goes nowhere and shows in Dropped. The same id and fields
-// are the same series; a metric may be held for the life of the process, which
-// is the cheapest way to use it. The same id used for two kinds is two metrics.
+// use. All but Stop never block, whether the plugin was started, is stopped or
+// cannot reach a collector. The first update starts the plugin, as Start does;
+// Counter, Gauge, Histogram and WithFields do not. Updates after Stop are dropped
+// and counted in Dropped.
+//
+// The same id and fields are the same series; a metric may be held for the life of
+// the process, which is the cheapest way to use it. The same id used for two kinds
+// is two metrics.
 //
 // Characters of ids and fields that would break the wire are replaced, and
 // over-long ones are cut: see the plugin. Each id has room for MaxSeries sets
 // of fields; what comes later is collected in one more series of the id whose
 // only field is "overflow=true", so that sums stay right and memory bounded.
 type Metrics interface {
-	// Init applies further options. It returns an ErrInvalid that names the option
-	// when one is bad, ErrStarted once the plugin was started, ErrStopped after
-	// Stop, and then changes nothing.
+	// Init applies further options. It returns an ErrInvalid that names a bad
+	// option, ErrStarted once the plugin was started, and ErrStopped after Stop.
+	// With an error it changes nothing.
 	Init(...Option) error
 	// Counter returns the counter with this id.
 	Counter(id string) Counter
@@ -41,11 +43,11 @@ type Metrics interface {
 	Histogram(id string) Histogram
 	// Dropped returns how many values were lost since the start.
 	Dropped() uint64
-	// Start begins to send. It is idempotent. An option with a bad value is an
-	// ErrInvalid, each time, and until it succeeds updates are kept; after Stop it
-	// returns ErrStopped.
+	// Start begins to send. It is idempotent. It returns an ErrInvalid that names
+	// an option with a bad value, and ErrStopped after Stop. Until a Start succeeds
+	// updates are kept.
 	Start() error
-	// Stop flushes within two seconds and returns an ErrLost that says how much did
+	// Stop flushes within two seconds. It returns an ErrLost that counts what did
 	// not arrive. It is idempotent and may come before Start.
 	Stop() error
 	// String returns the name of the plugin.
@@ -78,10 +80,10 @@ type Gauge interface {
 	WithFields(Fields) Gauge
 }
 
-// Histogram is a distribution of samples. Their unit is the caller's, but for an
-// id that ends in "_us": these are microseconds, as the wrappers of this package
-// record them, and each plugin sends the unit that its receivers expect under a
-// name without that end: milliseconds for statsd, seconds for Prometheus and OTLP.
+// Histogram is a distribution of samples. Their unit is the caller's, unless the id
+// ends in "_us": then they are microseconds, as those of the wrappers of this
+// package. Each plugin sends them in the unit that its receivers expect, under the
+// name without "_us": milliseconds for statsd, seconds for Prometheus and OTLP.
 type Histogram interface {
 	// Record adds a sample. The statsd plugins cannot send a negative one:
 	// they drop and count it.

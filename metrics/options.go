@@ -28,8 +28,8 @@ var (
 // defaultCollector is where Telegraf's statsd input listens.
 const defaultCollector = "127.0.0.1:8125"
 
-// Options are what the plugins of this package and of those below it share. Not
-// every plugin uses all of them. Make them with NewOptions.
+// Options are those of the plugins of this package and of those below it. Not every
+// plugin uses all of them. Make them with NewOptions.
 type Options struct {
 	BatchInterval time.Duration
 	Collectors    []string // empty: each plugin has its own default
@@ -40,7 +40,7 @@ type Options struct {
 	Samples       int
 	Buckets       []int64
 	Logger        *slog.Logger
-	// Context is for options of plugins that this package does not know.
+	// Context carries the options that plugins define themselves.
 	Context context.Context
 }
 
@@ -56,7 +56,7 @@ func defaultBuckets() []int64 {
 	return append(bounds, 1e8)
 }
 
-// NewOptions returns the defaults with opts applied.
+// NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	return Options{
 		BatchInterval: DefaultBatchInterval,
@@ -154,23 +154,24 @@ func WithFields(f Fields) Option {
 // 1. The rest is collected in one more series with the field "overflow=true".
 func MaxSeries(n int) Option { return func(o *Options) { o.MaxSeries = n } }
 
-// IdleTimeout sets how long a series goes without an update before it makes room
-// for others, default 10 min, at least 1 s. Only ids with MaxSeries lose idle
-// series; a held one that is updated again goes on where it was if there is room.
+// IdleTimeout sets how long a series goes without an update before it is evicted,
+// default 10 min, at least 1 s. Only ids that have MaxSeries series evict. A held
+// metric whose series was evicted goes on where it was if there is room, else in
+// the overflow series.
 func IdleTimeout(d time.Duration) Option { return func(o *Options) { o.IdleTimeout = d } }
 
 // Samples sets how many samples of a histogram's series are kept between two
-// flushes, default 256, from 2 to 1048576; for the plugins that send samples. Of
-// more, a random choice is sent with its sample rate.
+// flushes, default 256, from 2 to 1048576. It is for the plugins that send samples.
+// Of more samples a random choice is sent with its sample rate.
 func Samples(n int) Option { return func(o *Options) { o.Samples = n } }
 
-// Buckets sets the upper bounds of histograms, 1 to 256 that ascend, for the
-// plugins that count per bucket (prometheus, otlp), default 1, 2, 5, 10, ... 10⁸:
-// with microseconds up to 100 seconds.
+// Buckets sets the 1 to 256 ascending upper bounds of histograms, default 1, 2, 5,
+// 10, ... 10⁸: with microseconds up to 100 seconds. It is for the plugins that count
+// per bucket (prometheus, otlp).
 func Buckets(bounds []int64) Option {
 	return func(o *Options) { o.Buckets = slices.Clone(bounds) }
 }
 
-// Logger sets where loss and recovery are logged, default, and with nil,
+// Logger sets where loss and recovery are logged; the default, also with nil, is
 // slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }

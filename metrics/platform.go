@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	// ErrInvalid is wrapped by what Init and Start say of an option.
+	// ErrInvalid is wrapped by errors of Init and Start that name a bad option.
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStarted is returned by Init once the plugin was started, by Start or by
 	// the first update.
 	ErrStarted = errors.New("metrics: started: Init comes before")
 	// ErrStopped is returned by Start and Init after Stop.
 	ErrStopped = lifecycle.ErrStopped
-	// ErrLost is wrapped by what Stop says of values that did not arrive.
+	// ErrLost is returned by Stop when values did not arrive; its text counts them.
 	ErrLost = lifecycle.ErrLost
 )
 
@@ -26,21 +26,21 @@ var (
 type telegraf struct {
 	Plugin
 	dialect statsd.Dialect
-	client  atomic.Pointer[statsd.Client] // from Start on
+	client  atomic.Pointer[statsd.Client] // set by begin
 }
 
 // NewMetrics returns the default plugin: it aggregates in the process and sends
 // to Telegraf's statsd input with InfluxDB tags, over UDP in datagrams of at
 // most 1432 bytes, to all Collectors: "namespace.id,tag=value:N|c" (g, ms).
 //
-// Histograms whose ids end in "_us" are sent in milliseconds and without that end.
+// Histograms whose ids end in "_us" are sent in milliseconds, without the "_us".
 // Ids and fields keep what is printable; : | , = @ # \ quotes, white space,
 // control characters and invalid UTF-8 become '_'. Ids are cut at 200 bytes,
 // names of fields at 64, values at 128; fields of more than about 1000 bytes in
 // all go to the overflow series.
 //
-// The plugin also has Overflowed() uint64: look-ups that ended in an overflow
-// series.
+// The plugin also has Overflowed() uint64, which counts the look-ups that ended in
+// an overflow series.
 func NewMetrics(opts ...Option) Metrics {
 	t := &telegraf{dialect: statsd.DialectOf(NewOptions(opts...).Context)}
 	t.Config, t.Begin, t.End = t.config, t.begin, t.end

@@ -1,5 +1,5 @@
-// This file, with Store and Series, holds what plugins are made of. Those who
-// count and measure need none of it.
+// This file, with Store and Series, is for authors of plugins; users of metrics need
+// nothing of it.
 
 package metrics
 
@@ -12,28 +12,28 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// life keeps the state machine of a plugin out of what it exports.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
-// Plugin is what all plugins have in common: a Store, the options, Start and
-// Stop. A plugin embeds it, calls Setup with Config set, sets Begin and End where
-// it needs them, and adds String. It is started by Start, or by the first update
-// of one of its metrics.
+// Plugin is what all plugins have in common: a Store, the options, Start and Stop.
+// A plugin embeds it, sets Config, and Begin and End where it needs them, calls
+// Setup, and adds String. Start, or the first update of one of its metrics, starts
+// it.
 type Plugin struct {
 	*Store
 	*life
 	// Config makes the store's configuration of the options.
 	Config func(Options) StoreConfig
-	// Begin, if set, is called by Start. It must not wait for anybody. After an
-	// error the next Start, or update, tries again.
+	// Begin, if set, is called by Start. It must not block. After an error the next
+	// Start, or the first update of another series, tries again.
 	Begin func(Options) error
-	// End, if set, is called by the first Stop after Begin succeeded; updates are
+	// End, if set, is called by the first Stop if Begin had succeeded; updates are
 	// dropped from then on. It returns an ErrLost for what could not be delivered.
 	End func() error
 
 	mu    sync.Mutex
 	opts  Options
-	mourn sync.Once // an update that could not start the plugin
+	mourn sync.Once // logs that an update could not start the plugin
 }
 
 // Setup applies the options of a constructor. Config must be set.
@@ -61,8 +61,8 @@ func (p *Plugin) close() error {
 	return p.End()
 }
 
-// use is asked by a series before its first update. What is recorded while the
-// plugin cannot start is kept.
+// use starts the plugin before the first update of a series, and reports whether
+// updates are taken. Updates are kept while the plugin cannot start.
 func (p *Plugin) use() bool {
 	err := p.Use(context.Background())
 	if err != nil && !errors.Is(err, ErrStopped) {

@@ -34,10 +34,10 @@ type Series struct {
 	Cache any
 
 	value   atomic.Int64
-	gate    atomic.Int32 // whether updates are taken, beside the value: they look at both
+	gate    atomic.Int32 // whether updates are taken; beside the value for the cache line
 	state   atomic.Int32 // of a gauge
 	since   atomic.Int64 // unix nanoseconds
-	touched atomic.Int64 // the same, of an update: the first one, or the first since a sweep
+	touched atomic.Int64 // unix nanoseconds of the first update, or the first since a sweep
 	dist    *distribution
 	bare    bool // made by its id alone, perhaps only on the way to a tagged one
 	rest    bool // the overflow series
@@ -59,11 +59,11 @@ const (
 	unasked int32 = iota // the plugin may have to be started, or the series was idle
 	open
 	closed
-	gone // idle for too long: its place was needed
+	gone // evicted
 )
 
-// enter returns the series that takes an update, when the gate is not open: nil
-// after Stop, and another one when the series has lost its place.
+// enter returns the series that takes an update of s, whose gate is not open: nil
+// after Stop, and possibly another series when s was evicted.
 func (s *Series) enter() *Series {
 	for {
 		store := s.family.store
@@ -77,7 +77,7 @@ func (s *Series) enter() *Series {
 			s = s.family.readmit(s)
 		default:
 			s.touched.Store(time.Now().UnixNano())
-			s.gate.CompareAndSwap(unasked, open) // unless Stop closed it, or it went
+			s.gate.CompareAndSwap(unasked, open) // unless Stop closed it, or a sweep evicted it
 		}
 	}
 }
@@ -109,15 +109,15 @@ func (s *Series) Take() (int64, bool) {
 	return s.value.Load(), s.state.Load() == set
 }
 
-// Duration returns the name of a histogram of microseconds, its ID without "_us",
-// and whether the series is one.
+// Duration reports whether the series is a histogram of microseconds, and returns
+// its ID without "_us".
 func (s *Series) Duration() (name string, ok bool) {
 	name, ok = strings.CutSuffix(s.ID, "_us")
 	return name, ok && name != "" && s.Kind == HistogramKind
 }
 
-// Falls reports whether a counter of this id was ever decremented: only one that
-// was not is what others call a counter.
+// Falls reports whether a counter of this id was ever decremented. Receivers take
+// only a counter that never falls for a counter.
 func (s *Series) Falls() bool { return s.family.falls.Load() }
 
 // Since returns when the series began, or was last reset.

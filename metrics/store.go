@@ -33,7 +33,7 @@ type Tag struct{ Name, Value string }
 type StoreConfig struct {
 	Fields    Fields        // of every series
 	MaxSeries int           // of one id and kind, default 1000
-	Idle      time.Duration // after which a series of a full id makes room, default 10 minutes
+	Idle      time.Duration // after which a series of a full id is evicted, default 10 minutes
 	Samples   int           // samples a histogram keeps between two Takes; ignored with Buckets
 	Buckets   []int64       // upper bounds, ascending: histograms count instead of keeping samples
 
@@ -43,16 +43,15 @@ type StoreConfig struct {
 	Clean func(id string, tags []Tag) (string, []Tag, bool)
 }
 
-// Store is the core that all plugins of this package share, for those who
-// write one: it keeps the series, aggregates, and bounds memory. A plugin
-// embeds it for the methods Counter, Gauge and Histogram, and calls Collect to
-// read or take what was gathered.
+// Store is the core that all plugins of this package share: it keeps the series,
+// aggregates, and bounds memory. A plugin embeds it for the methods Counter, Gauge
+// and Histogram, and calls Collect to read or take what was gathered.
 type Store struct {
 	conf     StoreConfig
 	seed     maphash.Seed
 	overflow loss.Counter
 	late     loss.Counter // updates after Stop
-	use      func() bool  // reports whether updates are taken; nil: they are
+	use      func() bool  // reports whether updates are taken; if nil they are
 	ids      table[named]
 
 	mu       sync.Mutex // guards conf until the first use, and growth
@@ -138,8 +137,8 @@ func (s *Store) Histogram(id string) Histogram { return (*histogram)(s.root(Hist
 // Dropped returns how many updates came after Stop.
 func (s *Store) Dropped() uint64 { return s.late.Total() }
 
-// shut has all series refuse updates. Those that a plugin makes afterwards ask
-// it first.
+// shut makes all series refuse updates. Series that are made afterwards call use
+// first.
 func (s *Store) shut() {
 	s.Collect(func(series *Series) { series.gate.Store(closed) })
 }

@@ -88,7 +88,7 @@ var outcomes = []struct {
 	{"end of an rpc stream", "success", "", errors.New("EOS")},
 }
 
-// check tells whether one call was recorded, in its count, duration and error.
+// check reports whether one call was recorded, in its count, duration and error.
 func check(t *testing.T, r *recorder.Metrics, role string, f metrics.Fields, status, code string) {
 	t.Helper()
 	with := func(name, value string) metrics.Fields {

@@ -22,7 +22,7 @@ const (
 	MaxSlots       = 10000
 )
 
-// Options are what a plugin is made of. Make them with NewOptions.
+// Options are those of a plugin. Make them with NewOptions.
 type Options struct {
 	Namespace string
 	Nodes     []string
@@ -30,7 +30,7 @@ type Options struct {
 	TLS       *tls.Config
 	Logger    *slog.Logger
 	Trace     Around
-	// Context is for options of plugins that this package does not know.
+	// Context carries the options that plugins define themselves.
 	Context context.Context
 }
 
@@ -40,9 +40,9 @@ type Around func(ctx context.Context, name string, work func(context.Context) er
 // Option sets one of the Options.
 type Option func(*Options)
 
-// NewOptions returns the defaults with opts applied, which Validate judges. Logger
-// and Trace can be called as they are, the Namespace begins with a slash and ends
-// without one.
+// NewOptions returns the defaults with opts applied. It does not validate them.
+// Logger and Trace are never nil; the Namespace begins with a slash and does not
+// end with one.
 func NewOptions(opts ...Option) Options {
 	o := Options{Namespace: DefaultNamespace, Context: context.Background()}
 	for _, opt := range opts {
@@ -72,16 +72,16 @@ func (o Options) Validate() error {
 	return c.Err()
 }
 
-// Namespace sets the root of all keys, default DefaultNamespace: those who use the
-// same one exclude each other.
+// Namespace sets the root of all keys, default DefaultNamespace. Contenders of one
+// namespace exclude each other.
 func Namespace(n string) Option { return func(o *Options) { o.Namespace = n } }
 
-// Nodes sets the "host:port" addresses of the servers; when one fails the next is
-// used. The default is the local agent at its usual port.
+// Nodes sets the "host:port" addresses of the servers. When one fails the next is
+// used. The default is the local server at its usual port.
 func Nodes(n ...string) Option { return func(o *Options) { o.Nodes = n } }
 
-// Service sets who stands for elections: others see its first node. The default is
-// a node with a random id and no address.
+// Service sets the candidate of elections: others see its first node. The default
+// is a node with a random id and no address.
 func Service(s *registry.Service) Option { return func(o *Options) { o.Service = s } }
 
 // TLS sets how to connect to the servers, default plain text.
@@ -137,11 +137,12 @@ type LeaderOptions struct {
 // LeaderOption changes an election that is being made.
 type LeaderOption func(*LeaderOptions)
 
-// LeaderTTL sets how long a seat outlives a leader that died, as LockTTL.
+// LeaderTTL sets how long a seat outlives a leader that died or was cut off, with
+// the bounds and the default of LockTTL.
 func LeaderTTL(d time.Duration) LeaderOption { return func(o *LeaderOptions) { o.TTL = d } }
 
-// LeaderNode sets what others see of this candidate, instead of the node of
-// Service. At most 4 KB as JSON.
+// LeaderNode sets the node that others see of this candidate, instead of the node
+// of Service. At most 4 KiB as JSON.
 func LeaderNode(n *registry.Node) LeaderOption { return func(o *LeaderOptions) { o.Node = n } }
 
 // CallOptions are those of one call.

@@ -1,5 +1,5 @@
-// This file holds what plugins are made of. Those who use one need none of it.
-// What is not needed by Options is in sync/plugin.
+// This file is for authors of plugins; users of sync need nothing of it. What
+// Options do not need is in sync/plugin.
 
 package sync
 
@@ -9,8 +9,8 @@ import (
 )
 
 // CheckId returns an ErrInvalid that says why id cannot name a lock, an election
-// or a duty. Control characters, an empty path element and "." or ".." would leave
-// the namespace or be another key to some server.
+// or a duty. Control characters, empty path elements, "." and ".." would leave the
+// namespace, or be another key to some server.
 func CheckId(id string) error {
 	if fault := faultOf(id); fault != "" {
 		return fmt.Errorf("sync: %w: id %.100q %s", ErrInvalid, id, fault)

@@ -27,7 +27,7 @@ var DefaultNamespace = "/micro/sync"
 var (
 	// ErrLost is returned when the lock or the seat was held and is not any more.
 	ErrLost = lifecycle.ErrLost
-	// ErrNotHeld is returned where there is nothing to release or to use.
+	// ErrNotHeld is returned when there is nothing to release or to use.
 	ErrNotHeld = errors.New("not held")
 	// ErrHeld is returned by Acquire and Elect of an object that holds or waits
 	// already: make another one to contend with oneself.
@@ -48,10 +48,11 @@ var (
 
 // Sync makes locks and leaders. It is safe for concurrent use.
 //
-// The first call that needs the server starts the plugin unless Start did, which
-// checks the options and does no I/O; bad ones fail Start and each such call with
-// an ErrInvalid. Stop gives back everything that is held, within two seconds, and
-// ends all waits. Both are idempotent; what was stopped does not start again.
+// Start checks the options and does no I/O. The first call that needs the server
+// starts the plugin unless Start did. Bad options fail Start and each such call
+// with an ErrInvalid. Stop releases everything that is held, within two seconds,
+// and ends all waits. Start and Stop are idempotent; what was stopped does not
+// start again.
 type Sync interface {
 	// Lock returns a lock on id. Nothing is asked of the server before Acquire.
 	Lock(id string, opts ...LockOption) (Lock, error)
@@ -64,9 +65,10 @@ type Sync interface {
 	// longer than the period delays the next.
 	//
 	// The context of f has the values of ctx and ends with it, and when the duty
-	// is lost to another process; token is its fencing token. Within a process the period is measured by the
-	// monotonic clock, between two by their wall clocks: one that is wrong can
-	// make the first run after a change of process early, or up to a period late.
+	// is lost to another process; token is its fencing token. Within a process the
+	// period is measured by the monotonic clock, between two processes by their
+	// wall clocks: a clock that is wrong can make the first run after a change of
+	// process early, or up to a period late.
 	Every(ctx context.Context, id string, period time.Duration, f func(ctx context.Context, token uint64)) error
 	Start() error
 	Stop() error
@@ -77,7 +79,7 @@ type Sync interface {
 // Its methods are safe for concurrent use; two goroutines that exclude each
 // other need a Lock each.
 //
-// Who waits gets it in the order in which it asked. The holder's lease is
+// Contenders get the lock in the order in which they asked. The holder's lease is
 // renewed in the background. When that fails for the lock's TTL, or when
 // somebody removed the holder's entry, the lock is lost.
 type Lock interface {
@@ -116,10 +118,10 @@ type Leader interface {
 	Leader(opts ...CallOption) (*registry.Node, error)
 	// Elect waits until this candidate holds the seat.
 	Elect(opts ...CallOption) (Elected, error)
-	// Status tells how far Elect came.
+	// Status returns how far Elect came.
 	Status() (LeaderStatus, error)
 	// Observe sends the node that holds the seat, nil for an empty one, first
-	// as it is and then at every change. Who reads slowly gets the newest. The
+	// as it is and then at every change. A slow reader gets only the newest. The
 	// channel is closed when the context of WithContext or Sync ends. Outages
 	// of the server are waited out.
 	Observe(opts ...CallOption) (<-chan *registry.Node, error)

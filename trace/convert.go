@@ -73,11 +73,11 @@ func serviceMessage(s *registry.Service) *pb.Service {
 	return m
 }
 
-// text returns the first bytes of s as protobuf takes them: one byte that is not
-// UTF-8 would stop all spans, and names come from headers of strangers.
+// text returns the first size bytes of s as UTF-8: protobuf refuses a whole batch
+// for one byte that is not, and names come from headers of strangers.
 func text(s string, size int) string { return cut(clean.UTF8(cut(s, size)), size) }
 
-// texts is text for a map, without a bound.
+// texts returns m with keys and values as UTF-8.
 func texts(m map[string]string) map[string]string {
 	for k, v := range m {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {

@@ -9,8 +9,8 @@ import (
 	"github.com/micro/go-platform/internal/header"
 )
 
-// callerHeader is where go-micro's services say who they are. Nobody checks
-// it: it is good for a name in a picture.
+// callerHeader is the header in which go-micro's services name themselves. It is not
+// authenticated: it only names the peer in a picture.
 const callerHeader = "micro-from-service"
 
 // HandlerWrapper records a span of the service for every call and stream that

@@ -169,7 +169,7 @@ func isHex(s string, size int) bool {
 	return len(s) == size && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// Implementations that print ids as numbers cut their leading zeros.
+// Implementations that print ids as numbers leave out leading zeros.
 func TestIDsWithoutLeadingZeros(t *testing.T) {
 	zeros := func(n int, id string) string { return strings.Repeat("0", n-len(id)) + id }
 	for _, md := range []map[string]string{

@@ -55,7 +55,7 @@ func hex8(v uint32) uint64 {
 	return x + 0x3030303030303030 + letters*('a'-'0'-10)
 }
 
-// randomID is never zero, which is no valid id.
+// randomID is never zero, which is not a valid id.
 func randomID() uint64 {
 	for {
 		if id := rand.Uint64(); id != 0 {
@@ -64,8 +64,8 @@ func randomID() uint64 {
 	}
 }
 
-// normal takes up to size digits, which it fills up with leading zeros, as
-// implementations that print a number leave them out; or a UUID.
+// normal takes a UUID, or up to size digits, and fills them up with leading zeros:
+// implementations that print a number leave these out.
 func normal(id string, size int) (string, bool) {
 	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
 		id = id[:8] + id[9:13] + id[14:18] + id[19:23] + id[24:]

@@ -34,7 +34,7 @@ type Options struct {
 	Formats Format // what wrappers write
 	Legacy  Format // what NewHeader writes besides
 
-	// Context is for options of plugins that this package does not know.
+	// Context carries the options that plugins define themselves.
 	Context context.Context
 }
 
@@ -44,7 +44,7 @@ type Option func(*Options)
 // MaxBatchSize is how many spans trace-srv takes in one request.
 const MaxBatchSize = 1000
 
-// NewOptions returns the defaults with opts applied.
+// NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{
 		BatchSize:      DefaultBatchSize,
@@ -87,22 +87,22 @@ func (o Options) Validate() error {
 // 1 to MaxBatchSize.
 func BatchSize(n int) Option { return func(o *Options) { o.BatchSize = n } }
 
-// BatchInterval sets how long a span waits for others, default
-// DefaultBatchInterval; above 0.
+// BatchInterval sets how long a span waits for others, above 0, default
+// DefaultBatchInterval.
 func BatchInterval(d time.Duration) Option { return func(o *Options) { o.BatchInterval = d } }
 
-// CollectTimeout bounds one attempt to send a batch, to as many collectors as it
-// takes, default 5 s; above 0.
+// CollectTimeout bounds one attempt to send a batch, above 0, default 5 s. Of
+// several collectors each gets an equal share of it.
 func CollectTimeout(d time.Duration) Option { return func(o *Options) { o.CollectTimeout = d } }
 
-// QueueSize sets how many spans wait in memory before further ones are
-// dropped, default 10,000, at least 1.
+// QueueSize sets how many spans wait in memory before further spans are dropped, at
+// least 1, default 10,000.
 func QueueSize(n int) Option { return func(o *Options) { o.QueueSize = n } }
 
-// Collectors sets where spans go: "host:port" of trace-srvs for the default
-// plugin, which else finds them at the registry; see the other plugins for
-// theirs. Of several the one that took the last batch gets the next one, and
-// another when it cannot be reached.
+// Collectors sets where spans go. For the default plugin they are "host:port" of
+// trace-srv, which it otherwise finds at the registry; see the other plugins for
+// theirs. Of several the collector that took the last batch gets the next batch, or
+// another one when it cannot be reached.
 func Collectors(addresses []string) Option { return func(o *Options) { o.Collectors = addresses } }
 
 // Topic sets the topic that spans go to while trace-srv cannot be reached,
@@ -117,12 +117,12 @@ func Service(s *registry.Service) Option { return func(o *Options) { o.Service =
 // client.DefaultClient.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
-// TLS sets how trace-srv, or the collectors of another plugin, are reached,
-// default in plain text. The default plugin takes no notice of it when its Client
-// is a grpc client, which has settings of its own.
+// TLS sets how to connect to trace-srv, or to the collectors of another plugin,
+// default plain text. It does not apply to trace-srv when Client is a grpc client,
+// which has settings of its own.
 func TLS(c *tls.Config) Option { return func(o *Options) { o.TLS = c } }
 
-// Logger sets where loss and recovery are reported, default, and with nil,
+// Logger sets where loss and recovery are reported; the default, also with nil, is
 // slog.Default().
 func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
@@ -131,7 +131,7 @@ func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 func SampleRatio(share float64) Option { return func(o *Options) { o.SampleRatio = share } }
 
 // SampleRate bounds how many new traces are recorded per second, after
-// SampleRatio, up to 1e9. The default 0 is no bound.
+// SampleRatio, up to 1e9. The default 0 does not bound them.
 func SampleRate(perSecond float64) Option { return func(o *Options) { o.SampleRate = perSecond } }
 
 // SampleParent sets whether the caller's decision is taken over when it came

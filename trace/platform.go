@@ -46,7 +46,7 @@ func NewTrace(opts ...Option) Trace {
 func (p *platform) Stop() error {
 	var copies sync.WaitGroup
 	copies.Go(func() {
-		_ = p.out.copies.Stop() // a lost copy is no loss: the other queue counts its span
+		_ = p.out.copies.Stop() // a lost copy does not count: the other queue counts its span
 	})
 	err := p.Plugin.Stop()
 	copies.Wait()
@@ -135,7 +135,7 @@ func (e *rpcExporter) call(ctx context.Context, req *pb.CreateRequest, rejected 
 		return nil
 	}
 	var rsp *pb.CreateResponse
-	// One that hangs leaves time for the others.
+	// A trace-srv that hangs leaves time for the others.
 	each := e.options.CollectTimeout / time.Duration(max(len(e.options.Collectors), 1))
 	err := e.addrs.Call(ctx, "send spans to "+ServiceName, each, func(opts ...client.CallOption) (err error) {
 		rsp, err = e.service.Create(ctx, req, opts...)
@@ -150,12 +150,12 @@ func (e *rpcExporter) call(ctx context.Context, req *pb.CreateRequest, rejected 
 // copyToTopic sees every span; only while trace-srv is away it does something.
 func (e *rpcExporter) copyToTopic(s *Span) {
 	if e.unreachable.Load() {
-		_ = e.copies.Add(s) // a lost copy is no loss
+		_ = e.copies.Add(s) // a lost copy does not count
 	}
 }
 
-// publish sends the spans one by one and never fails: nobody knows who reads
-// a topic, so there is nothing to be gained by trying again.
+// publish sends the spans one by one and never fails: a topic may have no
+// subscriber, so trying again would gain nothing.
 func (e *rpcExporter) publish(ctx context.Context, spans []*Span) error {
 	ctx = untraced(ctx)
 	for _, s := range spans {

@@ -1,5 +1,5 @@
-// This file, with Tracer, holds what plugins are made of. Those who trace need
-// none of it.
+// This file, with Tracer, is for authors of plugins; users of trace need nothing of
+// it.
 
 package trace
 
@@ -17,13 +17,14 @@ import (
 
 // Exporter is where the spans of a Plugin go.
 type Exporter interface {
-	// Start is called before the first Export, until it succeeds. It must not wait
-	// for the server. An error about an option wraps ErrInvalid.
+	// Start is called before the first Export, and again until it succeeds. It must
+	// not wait for the server. An error about an option wraps ErrInvalid.
 	Start() error
 	// Export delivers the spans before ctx ends. An error means that none
 	// arrived and that the same ones come again, unless it is a *RejectedError or
-	// wraps ErrInvalid. The latter says that one of the spans, or their number,
-	// will never be taken: they come in halves until it is known which.
+	// wraps ErrInvalid. ErrInvalid says that some of the spans, or so many at once,
+	// will never be taken: they come again in halves, until only those spans that
+	// are at fault are dropped.
 	// Export is called by one goroutine at a time and must not keep the slice.
 	// To read the annotations of a span it holds the span's lock.
 	Export(ctx context.Context, spans []*Span) error
@@ -53,7 +54,7 @@ func (e *RejectedError) add(n int, reason string) {
 	e.Count += n
 }
 
-// life keeps the state machine of a plugin out of what it exports.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
 // Plugin is a Trace that sends its spans in batches to an Exporter: a bounded
@@ -153,8 +154,8 @@ func (p *Plugin) send(ctx context.Context, spans []*Span) error {
 	return err
 }
 
-// Flush starts the plugin, sends what was collected so far and returns the error
-// of that, or of ctx.
+// Flush starts the plugin and sends what was collected so far. It returns the error
+// of sending, or of ctx.
 func (p *Plugin) Flush(ctx context.Context) error {
 	if err := p.Use(ctx); err != nil {
 		return err
@@ -172,15 +173,16 @@ func (p *Plugin) Dropped() uint64 { return p.queue.Dropped() + p.rejected.Total(
 func (p *Plugin) String() string { return p.name }
 
 // NormalTraceID returns the trace id in the form of Span.TraceId: 32
-// hexadecimal digits in lower case. It also takes fewer, whose leading zeros
-// were cut or which are the 16 of older Zipkin libraries, and the UUIDs of the
-// original go-platform.
+// hexadecimal digits in lower case. It also takes fewer digits (leading zeros were
+// left out, or they are the 16 digits of older Zipkin libraries) and the UUIDs of
+// the original go-platform. It returns false for anything else, and for zero.
 func NormalTraceID(id string) (string, bool) { return normal(id, traceEnd-traceAt) }
 
 // NormalSpanID returns the span id in the form of Span.Id: 16 hexadecimal
-// digits in lower case. It also takes fewer, whose leading zeros were cut. Of a
-// UUID, as the original go-platform wrote, it takes the first half: in its
-// version 1 the second one names the machine.
+// digits in lower case. It also takes fewer digits, when leading zeros were left
+// out. Of a UUID of the original go-platform it takes the first half: the second
+// half of version 1 names the machine. It returns false for anything else, and for
+// zero.
 func NormalSpanID(id string) (string, bool) {
 	const size = spanEnd - spanAt
 	id, ok := normal(id, size)

@@ -56,7 +56,7 @@ func (s *sampler) child(parent *Span) decision {
 
 // lowID returns the low half of a valid trace id.
 func lowID(traceID string) uint64 {
-	low, _ := strconv.ParseUint(traceID[16:], 16, 64) // it is valid
+	low, _ := strconv.ParseUint(traceID[16:], 16, 64) // valid ids do not fail
 	return low
 }
 

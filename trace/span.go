@@ -48,7 +48,7 @@ type room struct {
 	peer        registry.Service
 }
 
-// Sampled tells whether the span is recorded. One made without NewSpan is.
+// Sampled reports whether the span is recorded. A span made without NewSpan is.
 func (s *Span) Sampled() bool { return s.Debug || s.decision != unsampled }
 
 // SpanIDs returns the ids as they are written in logs and headers.
@@ -63,8 +63,7 @@ func (s *Span) Annotate(key, value string) {
 }
 
 // Fail adds the annotation that marks the span as failed. A nil error and the
-// normal end of a stream are no failures. Of a go-micro error it keeps the
-// detail.
+// normal end of a stream are not failures. Of a go-micro error it keeps the detail.
 func (s *Span) Fail(err error) {
 	result := call.Of(err)
 	if result == call.Success || !s.Sampled() {
@@ -77,7 +76,7 @@ func (s *Span) Fail(err error) {
 	s.add(a, reason(err))
 }
 
-// reason is what a user's error says, which may be one whose Error panics.
+// reason returns the text of a user's error, whose Error may panic.
 func reason(err error) (text string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -145,8 +144,8 @@ func (s *Span) peer(name string) *registry.Service {
 }
 
 // End closes s for further annotations, sets its Duration unless that was done,
-// and tells whether it shall be sent: once, if it is sampled. It is for those
-// who write a Trace of their own; others call Collect.
+// and reports whether it shall be sent: once, if it is sampled. It is for authors
+// of a Trace; others call Collect.
 func (s *Span) End() bool {
 	if !s.Sampled() {
 		return false
@@ -183,7 +182,7 @@ func (s *Span) Kind() Kind {
 	defer s.Unlock()
 	for _, a := range s.Annotations {
 		if a == nil {
-			continue // of the user's
+			continue // set by a user
 		}
 		if k := a.Type.Kind(); k != KindInternal {
 			return k

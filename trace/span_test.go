@@ -157,7 +157,7 @@ func TestIDsAreHex(t *testing.T) {
 	}
 }
 
-// A span made by hand from the trace id of another is recorded when that one is.
+// A span made by hand with the trace id of another is recorded if the other is.
 func TestSpansByHandAreSampledWithTheirTrace(t *testing.T) {
 	tr := newSink(trace.SampleRatio(0.5))
 	for range 100 {

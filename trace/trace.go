@@ -20,14 +20,17 @@ import (
 // as Start does; after Stop spans are dropped and counted. None blocks on the
 // network but Stop.
 type Trace interface {
-	// NewSpan begins a span and never returns nil. What s says depends on its Id:
-	// with one it is the parent, or without a trace id the caller's decision on
-	// sampling; without one it is what the new span shall be, which gets its
-	// Name, TraceId, ParentId, Debug, Source, Destination, Timestamp, Duration and
-	// Annotations as far as they are set. A span that has no valid trace id by
-	// then, as that of a nil s, is the first of a new trace. NewSpan decides
-	// whether the span is recorded (Span.Sampled); of a trace id without a parent
-	// it is decided as of a caller who did not decide.
+	// NewSpan begins a span and never returns nil.
+	//
+	// An s with an Id is the parent of the new span. An s of FromHeader without
+	// ids only gives the caller's decision on sampling. Any other s without an Id
+	// describes the new span, which gets those of its Name, TraceId, ParentId,
+	// Debug, Source, Destination, Timestamp, Duration and Annotations that are
+	// set. A nil s, or an s without a valid trace id, begins a new trace.
+	//
+	// NewSpan decides whether the span is recorded (Span.Sampled): a child follows
+	// its parent (see SampleParent), and a new trace is decided by the options. So
+	// is a described span with a trace id, unless s has a decision.
 	NewSpan(s *Span) *Span
 	// NewContext returns a context with s as its current span.
 	NewContext(ctx context.Context, s *Span) context.Context
@@ -36,23 +39,23 @@ type Trace interface {
 	// NewHeader writes the ids of s into md, which it makes when nil, keeps all
 	// other entries and returns it. It writes for old peers too.
 	NewHeader(md map[string]string, s *Span) map[string]string
-	// FromHeader returns the span of the caller, to be given to NewSpan. Keys are
-	// read in any letter case. It returns false when there is no valid one; it
-	// may return one without ids, which only carries a sampling decision.
+	// FromHeader returns the span of the caller, for NewSpan. Keys are read in any
+	// letter case. It returns false when there is no valid span; it may return a
+	// span without ids, which only carries a sampling decision.
 	FromHeader(md map[string]string) (*Span, bool)
 	// Collect ends s and hands it over to be sent; s must not be changed any
 	// more. A Duration of zero becomes the time since Timestamp. A span that is
-	// not sampled, or was collected before, is ignored. The error says that the
-	// span was dropped, and is that of Start where the plugin cannot start.
+	// not sampled, or was collected before, is ignored. An error says that the span
+	// was dropped; when the plugin cannot start it is the error of Start.
 	Collect(s *Span) error
 	// Dropped returns how many spans were lost since the start.
 	Dropped() uint64
 	// Start begins to send what is collected. It does not wait for the server.
-	// It is idempotent. An option with a bad value is an ErrInvalid, each time;
-	// after Stop it returns ErrStopped.
+	// It is idempotent. It returns an ErrInvalid that names an option with a bad
+	// value, and ErrStopped after Stop.
 	Start() error
-	// Stop sends what is left within two seconds and returns an ErrLost that says
-	// how many spans did not arrive. It is idempotent; later spans are dropped.
+	// Stop sends what is left within two seconds. It returns an ErrLost that counts
+	// the spans that did not arrive. It is idempotent; later spans are dropped.
 	Stop() error
 	// String returns the name of the plugin.
 	String() string
@@ -74,11 +77,11 @@ var (
 )
 
 var (
-	// ErrInvalid is wrapped by what Start says of an option.
+	// ErrInvalid is wrapped by errors of Start that name a bad option.
 	ErrInvalid = rpcerr.ErrInvalid
 	// ErrStopped is returned by Start and Collect after Stop.
 	ErrStopped = lifecycle.ErrStopped
-	// ErrLost is wrapped by what Stop says of spans that did not arrive.
+	// ErrLost is returned by Stop when spans did not arrive; its text counts them.
 	ErrLost = lifecycle.ErrLost
 )
 

@@ -54,7 +54,7 @@ func (t *Tracer) NewSpan(s *Span) *Span {
 	return child
 }
 
-// complete returns the span that s describes.
+// complete returns the span that like describes.
 func (t *Tracer) complete(like *Span) *Span {
 	var s *Span
 	d := t.inherited(like)

@@ -11,8 +11,7 @@ import (
 	"github.com/micro/go-platform/config/source/memory"
 )
 
-// testEmptied has sources that are empty: at start that is {}, later it is believed
-// at a second look.
+// testEmptied: an empty source counts as {} at start, and later after a second look.
 func testEmptied(t *testing.T, n New) {
 	for _, format := range []string{"json", "yaml", "toml"} {
 		s := memory.NewSource(config.SourceFormat(format), memory.Data([]byte(" \n")))
@@ -28,7 +27,7 @@ func testEmptied(t *testing.T, n New) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	s.Update(nil) // as a file that is written anew
+	s.Update(nil) // as a file that is rewritten
 	s.Update([]byte(`{"a":2}`))
 	if v, err := w.Next(); err != nil || v.Int(0) != 2 {
 		t.Errorf("empty for a moment: %v, %v", v, err)
@@ -42,8 +41,8 @@ func testEmptied(t *testing.T, n New) {
 	}
 }
 
-// testGone has a source whose values are in the snapshot file: they stand in for an
-// answer, not for the answer that there are none.
+// testGone: the values of the snapshot file are used when a source does not answer,
+// and not when it answers that it has none.
 func testGone(t *testing.T, n New) {
 	file := filepath.Join(t.TempDir(), "snapshot")
 	boot := func(s config.Source) config.Config {
@@ -87,7 +86,7 @@ func testGone(t *testing.T, n New) {
 	}
 }
 
-// skipping is a source with entries of no use.
+// skipping is a source with entries that cannot be used.
 type skipping struct{ *memory.Source }
 
 func (s skipping) Read() (*config.ChangeSet, error) {

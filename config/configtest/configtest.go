@@ -248,7 +248,7 @@ func testScan(t *testing.T, n New) {
 	}
 }
 
-// testScanNothing has values that are not there, or null.
+// testScanNothing scans values that are not there, or null.
 func testScanNothing(t *testing.T, n New) {
 	c := with(t, n, source("a", `{"nulls":[null],"gone":null}`))
 	port := 8080

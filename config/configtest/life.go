@@ -31,7 +31,7 @@ func lives(n New) lifecycletest.Case[config.Config, config.Option] {
 	}
 }
 
-// testBeforeStart makes each call the first one.
+// testBeforeStart makes each method the first call.
 func testBeforeStart(t *testing.T, n New) {
 	for name, first := range map[string]func(config.Config) bool{
 		"Get":      func(c config.Config) bool { return c.Get("a").Int(0) == 1 },

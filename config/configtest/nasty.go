@@ -12,8 +12,8 @@ import (
 	"github.com/micro/go-platform/config/source/memory"
 )
 
-// Nasty are values that change on the way where somebody takes them for numbers,
-// bools or dates, as unquoted YAML.
+// Nasty returns values that a source distorts if it takes them for numbers, bools or
+// dates, as unquoted YAML.
 func Nasty() []string {
 	return []string{
 		"1.10", "12345e6", "007", "0755", "0x1F", "1_000", "+1", ".5", "1e3", "2.0", "123456789012345678901234567890",
@@ -21,7 +21,7 @@ func Nasty() []string {
 	}
 }
 
-// answers is what the getters, and Scan into their types, say of a value.
+// answers returns what the getters, and Scan into their types, make of a value.
 func answers(v config.Value) (got, scanned map[string]string) {
 	var s string
 	var b bool
@@ -47,8 +47,8 @@ func answers(v config.Value) (got, scanned map[string]string) {
 	return got, scanned
 }
 
-// testValues asks every getter for every nasty value, as JSON, as YAML and as text,
-// which the environment has. The text stays, and getters and Scan agree.
+// testValues asks every getter for every nasty value, as JSON, as YAML, and as text
+// of the environment. The text stays, and getters and Scan agree.
 func testValues(t *testing.T, n New) {
 	for _, value := range Nasty() {
 		quoted, err := json.Marshal(value)
@@ -97,7 +97,8 @@ func wanted() map[string]map[string]string {
 	}
 }
 
-// testToldOnce: what does not convert is the default, one line and in Explain.
+// testToldOnce: a value that does not convert is the default, one log line, and in
+// Explain.
 func testToldOnce(t *testing.T, n New) {
 	var lines atomic.Int32
 	c := started(t, n, config.Logger(slog.New(slog.NewTextHandler(writer(func() { lines.Add(1) }), nil))), config.WithSource(source("a", `{"t":30,"secret":"s3cret"}`)))

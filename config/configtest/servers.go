@@ -9,8 +9,8 @@ import (
 	"github.com/micro/go-platform/config"
 )
 
-// RunServers tests a source that takes several servers, of which the one at the
-// address works and says something. Others are dead or hang.
+// RunServers tests a source that takes several servers. The server at alive works
+// and has values; the others are dead or hang.
 func RunServers(t *testing.T, alive string, n func(t testing.TB, hosts ...string) config.Source) {
 	dead := deadAddress(t)
 	for name, hosts := range map[string][]string{
@@ -27,7 +27,7 @@ func RunServers(t *testing.T, alive string, n func(t testing.TB, hosts ...string
 	}
 }
 
-// deadAddress returns one at which nobody listens.
+// deadAddress returns an address at which nobody listens.
 func deadAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -40,7 +40,7 @@ func deadAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// hangingAddress returns one at which connections are taken and nothing is said.
+// hangingAddress returns an address that accepts connections and answers nothing.
 func hangingAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

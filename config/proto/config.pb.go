@@ -1405,7 +1405,7 @@ func (x *RollbackResponse) GetRevision() int64 {
 	return 0
 }
 
-// Rollout says who gets a change first. An instance is chosen by a hash of its
+// Rollout selects the instances that get a change first. An instance is chosen by a hash of its
 // id and the revision of the change: it stays chosen when percent rises.
 type Rollout struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`

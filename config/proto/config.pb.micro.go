@@ -56,7 +56,7 @@ type ConfigService interface {
 	Rollout(ctx context.Context, in *RolloutRequest, opts ...client.CallOption) (*RolloutResponse, error)
 	// Inherit makes a namespace inherit from another.
 	Inherit(ctx context.Context, in *InheritRequest, opts ...client.CallOption) (*InheritResponse, error)
-	// Namespaces lists who inherits from whom.
+	// Namespaces lists the parent of each namespace.
 	Namespaces(ctx context.Context, in *NamespacesRequest, opts ...client.CallOption) (*NamespacesResponse, error)
 }
 
@@ -263,7 +263,7 @@ type ConfigHandler interface {
 	Rollout(context.Context, *RolloutRequest, *RolloutResponse) error
 	// Inherit makes a namespace inherit from another.
 	Inherit(context.Context, *InheritRequest, *InheritResponse) error
-	// Namespaces lists who inherits from whom.
+	// Namespaces lists the parent of each namespace.
 	Namespaces(context.Context, *NamespacesRequest, *NamespacesResponse) error
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/micro/go-platform/db"
 )
 
-// oneDeletes: of those who delete one record at the same moment, one did.
+// oneDeletes checks that one of several concurrent deletions of a record succeeds.
 func oneDeletes(t *testing.T, s *suite) {
 	for round := range rounds {
 		id := s.id(fmt.Sprint(round))

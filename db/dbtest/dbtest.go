@@ -16,12 +16,11 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 )
 
-// New makes a DB that is not started, with the options after its own. The suite
-// stops it.
+// New returns a DB that is not started, with opts after the options that it needs.
+// The suite stops it.
 type New func(tb testing.TB, opts ...db.Option) db.DB
 
-// Run is the suite for every plugin. All of it shares one table, with a random
-// name.
+// Run is the suite for every plugin. Its tests share one table with a random name.
 func Run(t *testing.T, n New) {
 	t.Helper()
 	table := NewName("suite")

@@ -102,8 +102,8 @@ func fenceScope(t *testing.T, s *suite) {
 	}
 }
 
-// Of writers with different tokens who write at the same moment none comes after
-// one with a higher token.
+// Of concurrent writes with different tokens none comes after one with a higher
+// token.
 func fencedWriters(t *testing.T, s *suite) {
 	for round := range rounds / 2 {
 		id := s.id(fmt.Sprint(round))

@@ -9,8 +9,8 @@ import (
 	"github.com/micro/go-platform/db"
 )
 
-// making: while the first write makes a table, others find nothing, or an engine
-// that does not answer for it yet.
+// making checks that other calls find nothing, or get ErrUnavailable, while the
+// first write creates the table.
 func making(t *testing.T, s *suite) {
 	for round := range 4 {
 		table := NewName("made")

@@ -15,21 +15,20 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// NewDB returns a DB with a server of its own, which has the database of the
-// options alone. Client, TLS and Timeout mean nothing to it, and nobody is told
-// of the changes that Events asks for.
+// NewDB returns a DB with a server of its own, which has only the database of the
+// options. Client, TLS, Timeout and Events have no effect.
 func NewDB(opts ...db.Option) db.DB {
 	return NewServer(db.NewOptions(opts...).Database).NewDB(opts...)
 }
 
-// Server is what db-srv is for others. It is safe for concurrent use.
+// Server stands in for db-srv. It is safe for concurrent use.
 type Server struct {
 	databases map[string]*store
 	handler   *records.Handler
 }
 
-// NewServer returns a server with empty databases of these names, without any
-// with db.DefaultDatabase.
+// NewServer returns a server with empty databases of these names. Without names it
+// has db.DefaultDatabase.
 func NewServer(databases ...string) *Server {
 	if len(databases) == 0 {
 		databases = []string{db.DefaultDatabase}

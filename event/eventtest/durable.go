@@ -115,7 +115,7 @@ func deadLetters(t *testing.T, open opener) {
 	}
 	publish(t, e, "order.x", "after")
 	in.want("good", "after")
-	all.want("poison", "rejected", "good", "after") // who wants all types is spared the dead letters
+	all.want("poison", "rejected", "good", "after") // a subscription to all types gets no dead letters
 }
 
 func group(t *testing.T, open opener) {
@@ -131,7 +131,7 @@ func group(t *testing.T, open opener) {
 		first := sync.OnceFunc(arrived.Done)
 		all = append(all, consume(t, e, func(ctx context.Context, _ *event.Delivery) error {
 			first()
-			select { // who joins late finds work left
+			select { // members that join late find work left
 			case <-everybody:
 			case <-ctx.Done():
 				return ctx.Err()

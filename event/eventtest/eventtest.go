@@ -14,8 +14,8 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle/lifecycletest"
 )
 
-// New returns an Event that is not started, with all of the options. Those that it
-// returns for one test share a log, which is empty at first; see Sharing.
+// New returns an Event that is not started, with all of the options. The Events of
+// one test share a log, which is empty at first; see Sharing.
 type New func(t testing.TB, opts ...event.Option) event.Event
 
 // Sharing returns a New on the logs that newLog makes, one for each test.

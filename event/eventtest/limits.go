@@ -91,7 +91,7 @@ func largeDeadLetter(t *testing.T, open opener) {
 	in.want("after")
 }
 
-// A record that nobody who gets it settles becomes a dead letter, too.
+// A record that no member settles becomes a dead letter, too.
 func deadlyRecord(t *testing.T, open opener) {
 	hung := make(chan struct{})
 	e := start(t, open)

@@ -100,7 +100,7 @@ func RunMixedTypes(t *testing.T, n New) {
 		leave := func(in *inbox) { _ = in.stop() } // the context's error
 		m.publish()
 		m.arrived(0, "old")
-		// One after the other is replaced, and what they know only from then on.
+		// The members are replaced one after the other; then come types that only the new know.
 		newer := m.member("old", "new")
 		from := m.n
 		m.publish()
@@ -122,8 +122,8 @@ func RunMixedTypes(t *testing.T, n New) {
 }
 
 // RunTypesInTurn checks a durable subscription whose members cannot name different
-// types at once: who does so waits until the others have left, and gets what they
-// did not settle and all that comes then.
+// types at once: a member with other types waits until the others have left, and
+// gets what they did not settle and all that comes then.
 func RunTypesInTurn(t *testing.T, n New) {
 	t.Run("Waits", func(t *testing.T) {
 		m := &mixture{t: t, e: start(t, n.in(t))}
@@ -145,7 +145,7 @@ func RunTypesInTurn(t *testing.T, n New) {
 	t.Run("Other", func(t *testing.T) { inTurn(t, n) })
 }
 
-// inTurn replaces all members by such ones with other types.
+// inTurn replaces all members by members with other types.
 func inTurn(t *testing.T, n New) {
 	m := &mixture{t: t, e: start(t, n.in(t))}
 	before := m.member("old")

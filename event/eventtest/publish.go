@@ -109,7 +109,7 @@ func badInput(t *testing.T, open opener) {
 	in.want("1") // nothing else was appended
 }
 
-// firstCalls makes each call the first one, and the one after Stop.
+// firstCalls makes each method the first call, and the call after Stop.
 func firstCalls(t *testing.T, open opener) {
 	ctx := context.Background()
 	for name, call := range map[string]func(event.Event) error{
@@ -199,7 +199,7 @@ func reused(t *testing.T, open opener) {
 		}
 		ids[r.Id] = true
 	}
-	// As it is, it is the same event: so it is after an error.
+	// Unchanged, it is the same event, as after an error.
 	id, sequence := r.Id, r.Sequence
 	if err := e.Publish(ctx, r); err != nil || !r.Duplicate || r.Id != id || r.Sequence != sequence {
 		t.Errorf("unchanged: duplicate %t, id %s, sequence %d, %v", r.Duplicate, r.Id, r.Sequence, err)

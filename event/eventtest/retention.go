@@ -10,9 +10,9 @@ import (
 	"github.com/micro/go-platform/event"
 )
 
-// RunRetention checks whether subscribers who are slower than retention hear of
+// RunRetention checks whether subscribers that are slower than retention hear of
 // each record that they missed. expire removes the record and all before it from
-// the log of a test, as retention does, or waits until it is done.
+// the log of a test, as retention does, or waits until retention has.
 func RunRetention(t *testing.T, n New, expire func(t testing.TB, last *event.Record)) {
 	t.Run("Away", func(t *testing.T) { expiredAway(t, n.in(t), expire) })
 	t.Run("Slow", func(t *testing.T) { expiredSlow(t, n.in(t), expire) })

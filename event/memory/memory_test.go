@@ -17,7 +17,7 @@ func TestMemory(t *testing.T) {
 	eventtest.RunMixedTypes(t, n)
 }
 
-// NewEvent alone has a log of its own.
+// Each NewEvent has a log of its own.
 func TestNewEvent(t *testing.T) {
 	e := memory.NewEvent()
 	if err := e.Publish(t.Context(), &event.Record{}); err != nil {

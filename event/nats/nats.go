@@ -1,7 +1,7 @@
 // Package nats is event on a stream of NATS JetStream, without event-srv. The
-// option event.Servers says where NATS is, Stream names the stream, which is made
-// when there is none: in a file, for ever, one replica. Make it beforehand to
-// have it otherwise.
+// option event.Servers says where NATS is, Stream names the stream. A stream that
+// is not there is created with file storage, one replica and no retention limits;
+// create it beforehand to have it otherwise.
 package nats
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/micro/go-platform/internal/option"
 )
 
-// DefaultStream is the stream without Stream.
+// DefaultStream is the default of Stream.
 const DefaultStream = "micro-event"
 
 type streamKey struct{}
@@ -117,7 +117,8 @@ func (d *driver) Append(ctx context.Context, records []*pb.Record) ([]*pb.Result
 	return results, err
 }
 
-// compare refuses the duplicates that are none: another event has their id.
+// compare refuses records that count as duplicates but differ from the event that
+// has their id.
 func compare(ctx context.Context, s *jslog.Stream, records []*pb.Record, results []*pb.Result) error {
 	for i, r := range results {
 		if r.Error != "" || !r.Duplicate {
@@ -296,8 +297,8 @@ func (d *driver) removed(ctx context.Context, s *jslog.Stream, after, before uin
 }
 
 // quiet tells how far the log was looked at when nothing came. It also asks
-// whether the server knows the consumer: one that restarted answers nothing at
-// all to those who ask for messages of one it forgot.
+// whether the server knows the consumer: a server that restarted does not answer
+// requests for messages of a consumer that it forgot.
 func (f *follower) quiet(ctx context.Context, c jetstream.Consumer) error {
 	ctx, cancel := context.WithTimeout(ctx, f.driver.options.Timeout)
 	defer cancel()

@@ -151,8 +151,8 @@ func TestServers(t *testing.T) {
 	}
 }
 
-// TestStreamsOfOperations: one that cannot keep the promises is refused, and what
-// is wrong with it named.
+// TestStreamsOfOperations: a stream that cannot keep the promises is refused by an
+// error that names the setting.
 func TestStreamsOfOperations(t *testing.T) {
 	url := backend.NATS(t).URL
 	for want, conf := range map[string]jetstream.StreamConfig{

@@ -29,7 +29,7 @@ type pending struct {
 	heard  time.Time // when the member last said that it is on it
 }
 
-// hold notes a delivery and tells whether the member has it already.
+// hold notes a delivery and reports whether the member has it already.
 func (f *inflight) hold(p *pending) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -41,7 +41,7 @@ func (f *inflight) hold(p *pending) (again bool) {
 	return had != nil
 }
 
-// hangs tells whether the member does not hold the record, or has said nothing
+// hangs reports whether the member does not hold the record, or has said nothing
 // of it for so long that it comes again for that reason.
 func (f *inflight) hangs(seq uint64, ackWait time.Duration) bool {
 	f.mu.Lock()
@@ -56,7 +56,7 @@ func (f *inflight) get(seq uint64) *pending {
 	return f.held[seq]
 }
 
-// drop forgets a delivery and tells whether it was held.
+// drop forgets a delivery and reports whether it was held.
 func (f *inflight) drop(seq uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,7 +94,7 @@ type session struct {
 	closing  sync.Once
 
 	mu     sync.Mutex
-	known  time.Time // when the consumers were seen to be ours
+	known  time.Time // when the consumers were last seen to have our types
 	lag    uint64
 	missed uint64 // what retention removed is told up to here
 }
@@ -102,8 +102,8 @@ type session struct {
 // maxPending bounds the deliveries of a subscription that are not settled.
 const maxPending = 4096
 
-// pullWait is how long one request to the server lives: who leaves waits for
-// it, so that nothing is sent to nobody.
+// pullWait is how long one request to the server lives: a member that leaves waits
+// for it, so that no message is sent to a member that is gone.
 const pullWait = time.Second
 
 // Join implements plugin.Driver.
@@ -136,8 +136,8 @@ func (d *driver) Join(ctx context.Context, m plugin.Membership) (plugin.Session,
 	return x, nil
 }
 
-// inflight returns what the member holds, until ctx ends and with it the
-// member: who comes back only has lost its connection.
+// inflight returns what the member holds. It is kept until ctx ends, and with it
+// the member: one that comes back before had only lost its connection.
 func (d *driver) inflight(ctx context.Context, member string) *inflight {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -216,8 +216,8 @@ func (x *session) fetch(ctx context.Context, c jetstream.Consumer) error {
 const idleLook = 5
 
 // look finds out how far the others are, and whether the consumer is there: a
-// server that restarted answers nothing at all to those who ask for messages
-// of one it forgot.
+// server that restarted does not answer requests for messages of a consumer that
+// it forgot.
 func (x *session) look(ctx context.Context, c jetstream.Consumer, at *jetstream.SequenceInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, x.driver.options.Timeout)
 	defer cancel()
@@ -333,14 +333,14 @@ func (x *session) gap(ctx context.Context, meta *jetstream.MsgMetadata, at *jets
 	return nil
 }
 
-// delivery makes a message what a member gets, and tells whether it got it
+// delivery makes a message what a member gets, and reports whether it got it
 // before, or settles one that is not for it. What nobody settles, because it
 // kills whoever handles it, ends here.
 func (x *session) delivery(ctx context.Context, msg jetstream.Msg) (d *pb.Delivery, again bool, _ error) {
 	r, meta, err := jslog.Decode(msg)
 	if err != nil || !x.filter.Match(r.Type) {
 		if displaced := x.displaced(ctx); displaced != nil {
-			_ = msg.Nak() // it is for others; without it it comes to them after AckWait
+			_ = msg.Nak() // it is for others; if this fails they get it after AckWait
 			return nil, false, displaced
 		}
 		_ = msg.Term() // else it comes again, and is terminated then

@@ -13,12 +13,12 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// All members of a subscription share consumers, which have one filter: they must
-// name the same types. Whoever names others waits until nobody asks for messages
-// any more, and takes the consumers over. Those who come to know that they are not
-// theirs any more wait in turn.
+// All members of a subscription share consumers, which have one filter: the members
+// must name the same types. A member that names other types waits until no member
+// asks for messages any more, and takes the consumers over. A member that finds the
+// consumers taken over waits in turn.
 
-// maxDescription is less than what NATS takes.
+// maxDescription is below the 4 KiB that NATS takes.
 const maxDescription = 2 << 10
 
 const typesPrefix = "types "
@@ -39,13 +39,13 @@ func foreign(description string, f plugin.Filter) bool {
 }
 
 const (
-	// looks and lookPause are how long it takes to see that nobody asks: an idle
-	// member does so nearly all the time.
+	// looks and lookPause are how often and at what intervals turn looks for members
+	// that ask: an idle member asks nearly all the time.
 	looks     = 4
 	lookPause = pullWait / 3
 )
 
-// turn returns an error while members with other types are there.
+// turn returns an ErrUnavailable while members with other types are there.
 func (s consumers) turn(ctx context.Context, f plugin.Filter) error {
 	for range looks {
 		info, err := s.stream.DurableInfo(ctx, s.durable(s.parts()[0]))
@@ -63,11 +63,11 @@ func (s consumers) turn(ctx context.Context, f plugin.Filter) error {
 	return nil
 }
 
-// knows is how long it is believed what the consumers are for.
+// knows is how long a look at the types of the consumers is trusted.
 const knows = time.Second
 
-// displaced returns an error when the consumers are those of members with other
-// types by now.
+// displaced returns an error when members with other types have taken the consumers
+// over.
 func (x *session) displaced(ctx context.Context) error {
 	x.mu.Lock()
 	fresh := time.Since(x.known) < knows

@@ -54,8 +54,8 @@ func (f Filter) Exact() []string { return slices.Sorted(maps.Keys(f.exact)) }
 // Prefixes returns what selected types begin with, the dot included.
 func (f Filter) Prefixes() []string { return f.prefixes }
 
-// Union returns the filter of what either selects. It may have more types than
-// NewFilter takes.
+// Union returns the filter that selects what f or g selects. It may have more types
+// than NewFilter takes.
 func (f Filter) Union(g Filter) Filter {
 	u := Filter{exact: maps.Clone(f.exact), all: f.All() || g.All()}
 	if u.exact == nil {
@@ -68,7 +68,7 @@ func (f Filter) Union(g Filter) Filter {
 	return u
 }
 
-// Types returns types that NewFilter makes the filter of, in order.
+// Types returns the types that NewFilter makes this filter of, sorted.
 func (f Filter) Types() []string {
 	types := f.Exact()
 	for _, p := range f.prefixes {

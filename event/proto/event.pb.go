@@ -361,7 +361,7 @@ type Result struct {
 	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Duplicate     bool                   `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"` // the id was in the log: sequence is that of the first
 	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`          // why the record was refused
-	Conflict      bool                   `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`   // because its id is that of another event
+	Conflict      bool                   `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`   // it was refused because its id is that of another event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -31,9 +31,9 @@ import (
 	"github.com/micro/go-platform/kv/plugin"
 )
 
-// Token sets the ACL token, which may read and write the keys below
-// "kv/namespace/" and, for items that expire, sessions. The default is that of the
-// environment.
+// Token sets the ACL token. It needs to read and write the keys below
+// "kv/namespace/" and, for items that expire, sessions. The default is the token
+// of the environment (CONSUL_HTTP_TOKEN).
 func Token(acl string) kv.Option {
 	return func(o *kv.Options) { o.Context = option.With(o.Context, func(t *token) { *t = token(acl) }) }
 }
@@ -54,8 +54,8 @@ func NewKV(opts ...kv.Option) kv.KV {
 type store struct {
 	*plugin.Remote
 	plugin.Atomic
-	consul *api.Client // since it is open
-	idle   func()      // closes what is
+	consul *api.Client // set by open
+	idle   func()      // closes idle connections
 }
 
 func (s *store) String() string { return "consul" }

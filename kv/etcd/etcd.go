@@ -23,9 +23,9 @@ import (
 	"github.com/micro/go-platform/kv/plugin"
 )
 
-// User sets the name and password of a user of etcd, who may read and write the
-// keys that begin with the namespace and a colon. The default is none, for a
-// cluster that asks for no authentication.
+// User sets the name and password of a user of etcd. The user needs to read and
+// write the keys that begin with the namespace and a colon. The default is none,
+// for a cluster without authentication.
 func User(name, password string) kv.Option {
 	return func(o *kv.Options) { o.Context = etcdclient.WithUser(o.Context, name, password) }
 }

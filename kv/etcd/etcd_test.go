@@ -48,8 +48,8 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// The user may write what begins with the namespace, and asks for a new token when
-// the cluster has forgotten the old one.
+// The user may write the keys that begin with the namespace, and gets a new token
+// when the cluster has forgotten the old one.
 func TestUser(t *testing.T) {
 	server := backend.Etcd(t)
 	addr := server.Addr

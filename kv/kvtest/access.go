@@ -19,13 +19,13 @@ func Call(k kv.KV) error {
 	return err
 }
 
-// Users are options that tell a server who asks.
+// Users are options that authenticate a plugin at its server.
 type Users struct {
-	Right []kv.Option // each lets in
-	Wrong []kv.Option // each does not
+	Right []kv.Option // the server accepts each
+	Wrong []kv.Option // the server refuses each
 }
 
-// RunUsers is the suite of plugins that say who asks, on a server that demands it.
+// RunUsers is the suite of plugins that authenticate, on a server that demands it.
 func RunUsers(t *testing.T, n New, u Users) {
 	for i, right := range u.Right {
 		if err := Call(n.Start(t, right)); err != nil {
@@ -39,8 +39,8 @@ func RunUsers(t *testing.T, n New, u Users) {
 	}
 }
 
-// RunServers is the suite of plugins that use the next server when one is of no
-// use. At makes one on several addresses of which one, addr, is good.
+// RunServers is the suite of plugins that use the next server when one is dead or
+// hangs. at makes a plugin on several addresses, of which only addr is good.
 func RunServers(t *testing.T, at func(addrs ...string) New, addr string) {
 	const dead = "127.0.0.1:1"
 	hanging := netcut.New(t, addr)

@@ -31,9 +31,9 @@ import (
 )
 
 // NewKV returns a KV on the memcached servers at Servers, by default
-// 127.0.0.1:11211. All users must name the same servers in the same order. There is
-// no option for SASL, which gomemcache does not speak: TLS with client
-// certificates is what memcached can ask of it.
+// 127.0.0.1:11211. All users must name the same servers in the same order. SASL is
+// not supported, since gomemcache does not speak it: memcached can authenticate
+// this plugin by TLS with client certificates only.
 func NewKV(opts ...kv.Option) kv.KV {
 	o := kv.NewOptions(opts...)
 	if len(o.Servers) == 0 {

@@ -8,7 +8,7 @@ import (
 )
 
 // servers chooses as memcache.ServerList does, but leaves names to be resolved
-// when dialling: a server that is not known yet is no reason not to start.
+// when dialling: the plugin starts also when a server's name is not known yet.
 type servers []net.Addr
 
 type address string

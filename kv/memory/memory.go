@@ -92,7 +92,8 @@ func (e *entry) item(key string, now time.Duration) *kv.Item {
 	return item
 }
 
-// ready returns why a call cannot be made.
+// ready applies the options of a call. It returns bad, or why the call cannot be
+// made.
 func (m *memory) ready(opts []kv.CallOption, bad error) (kv.CallOptions, error) {
 	o := kv.CallOptions{Context: context.Background()}
 	for _, opt := range opts {

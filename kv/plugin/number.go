@@ -7,7 +7,7 @@ import (
 	"github.com/micro/go-platform/kv"
 )
 
-// Add returns the sum of an Incr, kv.ErrInvalid when it is not an int64.
+// Add returns the sum of an Incr, or kv.ErrInvalid when it is not an int64.
 func Add(value int64, delta int64) (int64, error) {
 	sum := value + delta
 	if (sum > value) != (delta > 0) && delta != 0 {

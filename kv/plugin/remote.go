@@ -1,6 +1,6 @@
-// Package plugin is what plugins of kv that keep items on a server are made of.
-// Users of kv need none of it. What the default plugin uses too, such as
-// kv.NewOptions and kv.CheckKey, stands in kv.
+// Package plugin is for authors of plugins of kv that keep items on a server; users
+// of kv need nothing of it. What the default plugin uses too, such as kv.CheckKey,
+// is in kv.
 package plugin
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/micro/go-platform/kv"
 )
 
-// life is what a plugin has of lifecycle: Start, Stop, and Use, which begins a call.
+// life has Start, Stop, and Use, which begins a call.
 type life = lifecycle.Plugin
 
 // Remote is what plugins on a server have in common: it is started and stopped,
@@ -25,10 +25,10 @@ type Remote struct {
 	failed func(err error) error
 }
 
-// NewRemote returns a Remote. failed gives what a client of the server returned
-// the error of kv that it stands for, or returns nil when there is none: it then
-// counts as kv.ErrUnavailable. open makes that client when the plugin starts,
-// without asking the server anything; it may be nil. close ends it.
+// NewRemote returns a Remote. failed translates an error of the server's client to
+// one of kv; it returns nil for an error that it does not know, which then counts
+// as kv.ErrUnavailable. open makes that client when the plugin starts, without
+// asking the server anything; it may be nil. close ends the client.
 func NewRemote(o kv.Options, failed func(err error) error, open, close func() error) *Remote {
 	r := &Remote{Options: o, failed: failed}
 	hooks := lifecycle.Hooks{Check: o.Validate, Close: close}
@@ -43,8 +43,9 @@ func NewRemote(o kv.Options, failed func(err error) error, open, close func() er
 // namespace has no colon.
 func (r *Remote) Key(key string) string { return r.Options.Namespace + ":" + key }
 
-// Do calls f, bounded in time, unless the arguments were bad, and says what it
-// was that failed. The first call starts the plugin.
+// Do calls f with a context that is bounded by Timeout, and names in its error
+// what failed. It returns bad, and does not call f, when bad is not nil. The first
+// call starts the plugin.
 func (r *Remote) Do(doing, key string, opts []kv.CallOption, bad error, f func(ctx context.Context) error) error {
 	if bad != nil {
 		return bad
@@ -67,7 +68,7 @@ func (r *Remote) Do(doing, key string, opts []kv.CallOption, bad error, f func(c
 	return kv.Failed(doing, key, r.name(o.Context, err))
 }
 
-// name returns the error of kv that err stands for.
+// name translates an error of f to one of kv.
 func (r *Remote) name(ctx context.Context, err error) error {
 	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
 		<-ctx.Done() // a connection with the same deadline can be a moment faster
@@ -93,7 +94,7 @@ func (r *Remote) name(ctx context.Context, err error) error {
 	return err
 }
 
-// ours reports whether err is an answer.
+// ours reports whether err is an answer of the server and not a failure.
 func ours(err error) bool {
 	return errors.Is(err, kv.ErrNotFound) || errors.Is(err, kv.ErrExists) || errors.Is(err, kv.ErrConflict)
 }

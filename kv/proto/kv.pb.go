@@ -463,7 +463,7 @@ type Member struct {
 	Incarnation uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`        // the higher one is the newer
 	Gone        bool                   `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`                      // it left, or was removed
 	HeardMs     int64                  `protobuf:"varint,5,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"` // how long ago it answered the sender
-	Joining     bool                   `protobuf:"varint,6,opt,name=joining,proto3" json:"joining,omitempty"`                // with gone: it is no member yet
+	Joining     bool                   `protobuf:"varint,6,opt,name=joining,proto3" json:"joining,omitempty"`                // with gone: it is not a member yet
 	// How far it is with its view. Others pass it on.
 	Step          uint64 `protobuf:"varint,7,opt,name=step,proto3" json:"step,omitempty"` // counts the changes of what follows: the higher is the newer
 	View          uint64 `protobuf:"fixed64,8,opt,name=view,proto3" json:"view,omitempty"`
@@ -576,7 +576,7 @@ func (x *Member) GetSettled() uint64 {
 type ProbeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Self          *Member                `protobuf:"bytes,2,opt,name=self,proto3" json:"self,omitempty"` // empty for one that is no member yet
+	Self          *Member                `protobuf:"bytes,2,opt,name=self,proto3" json:"self,omitempty"` // empty before it is a member
 	Members       []*Member              `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -38,7 +38,7 @@ type KVService interface {
 	// Exchange reads and writes what this one member keeps.
 	Exchange(ctx context.Context, in *ExchangeRequest, opts ...client.CallOption) (*ExchangeResponse, error)
 	// Link does what Exchange does, many times: each request is answered, in their
-	// order. It ends after a while, so that who calls has to show again who he is.
+	// order. It ends after a while, so that the caller has to authenticate again.
 	Link(ctx context.Context, opts ...client.CallOption) (KV_LinkService, error)
 }
 
@@ -173,7 +173,7 @@ type KVHandler interface {
 	// Exchange reads and writes what this one member keeps.
 	Exchange(context.Context, *ExchangeRequest, *ExchangeResponse) error
 	// Link does what Exchange does, many times: each request is answered, in their
-	// order. It ends after a while, so that who calls has to show again who he is.
+	// order. It ends after a while, so that the caller has to authenticate again.
 	Link(context.Context, KV_LinkStream) error
 }
 

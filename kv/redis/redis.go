@@ -40,20 +40,21 @@ func set(change func(*config)) kv.Option {
 	return func(o *kv.Options) { o.Context = option.With(o.Context, change) }
 }
 
-// Master sets the name of the server that the sentinels at Servers watch. The
-// default is none: Servers are no sentinels.
+// Master sets the name of the master that the sentinels at Servers watch. The
+// default is none: Servers are not sentinels.
 func Master(name string) kv.Option { return set(func(c *config) { c.master = name }) }
 
-// Cluster says that Servers are nodes of a cluster even if there is one.
+// Cluster sets that Servers are nodes of a cluster. The default is a cluster when
+// there are several Servers, and a single server when there is one.
 func Cluster() kv.Option { return set(func(c *config) { c.cluster = true }) }
 
-// User sets the name and password of a user of Redis. The default is none; a
-// password without a name is that of requirepass.
+// User sets the name and password of a user of Redis. The default is none. With an
+// empty name the password is that of requirepass.
 func User(name, password string) kv.Option {
 	return set(func(c *config) { c.user, c.password = name, password })
 }
 
-// DB sets the number of the database, default 0. A cluster has no other.
+// DB sets the number of the database, default 0. A cluster has only database 0.
 func DB(n int) kv.Option { return set(func(c *config) { c.db = n }) }
 
 // NewKV returns a KV on the server at Servers, by default 127.0.0.1:6379, or on
@@ -71,7 +72,7 @@ func NewKV(opts ...kv.Option) kv.KV {
 
 type store struct {
 	*plugin.Remote
-	client redis.UniversalClient // since it is open
+	client redis.UniversalClient // set by open
 }
 
 func (s *store) open() error {
@@ -103,20 +104,20 @@ func forbidden(err error) bool {
 	return refusedWith(err, "NOAUTH", "WRONGPASS", "NOPERM")
 }
 
-// refusedWith reports whether err is the answer of a server that begins with one
+// refusedWith reports whether err is an answer of the server that begins with one
 // of the prefixes.
 func refusedWith(err error, prefixes ...string) bool {
 	var refused redis.Error
 	return errors.As(err, &refused) && slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(refused.Error(), p) })
 }
 
-// away tells whether a server refused because of the state that it is in: it has
+// away reports whether a server refused because of the state that it is in: it has
 // done nothing, and it or another may soon.
 func away(err error) bool {
 	return refusedWith(err, "CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "NOREPLICAS", "ERR max number of clients")
 }
 
-// unsent tells whether nobody can have got what was to be sent.
+// unsent reports whether nobody can have got what was to be sent.
 func unsent(err error) bool {
 	var network *net.OpError
 	return errors.As(err, &network) && network.Op == "dial"
@@ -148,8 +149,9 @@ func (s *store) script(ctx context.Context, text, key string, args ...any) (int,
 }
 
 // do is Remote.Do. go-redis keeps to deadlines, but does not see that a context is
-// cancelled while it reads: it is left to that, which Stop ends. Those left are no
-// more than the connections, since who waits for one does see it.
+// cancelled while it reads: then the call returns and leaves the read to a goroutine,
+// which Stop ends. These are not more than the connections, since a call that waits
+// for a connection does see its context.
 func do[V any](s *store, doing, key string, opts []kv.CallOption, bad error, f func(ctx context.Context) (V, error)) (v V, err error) {
 	type result struct {
 		v   V

@@ -45,8 +45,7 @@ func Tag(tag string) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, tagKey{}, tag) }
 }
 
-// TLS sets the configuration that encrypts the connection; the default is plain
-// text.
+// TLS sets how to encrypt the connection; the default is plain text.
 func TLS(conf *tls.Config) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, tlsKey{}, conf) }
 }

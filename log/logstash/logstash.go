@@ -28,8 +28,7 @@ const maxDatagram = 65507
 
 type tlsKey struct{}
 
-// TLS sets the configuration that encrypts a TCP connection; the default is plain
-// text.
+// TLS sets how to encrypt a TCP connection; the default is plain text.
 func TLS(conf *tls.Config) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, tlsKey{}, conf) }
 }

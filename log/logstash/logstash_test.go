@@ -164,7 +164,7 @@ func TestUDP(t *testing.T) {
 	})
 }
 
-// has tells whether an event with the message arrived.
+// has reports whether an event with the message arrived.
 func (s *server) has(message string) bool {
 	for _, e := range s.read() {
 		if e.Message == message {

@@ -16,7 +16,7 @@ import (
 )
 
 // New returns a Log that is not started, with all of the options. The suite stops
-// it.
+// the Log.
 type New func(t testing.TB, opts ...log.Option) log.Log
 
 // Run checks that a plugin keeps the contract of log.Log.
@@ -286,7 +286,7 @@ func initRefuses(t *testing.T, l log.Log, rec *recorder.Output) {
 	expect(t, rec, "info m")
 }
 
-// life is what Lifecycle does not cover: what arrives, by Loggers too.
+// life checks what Lifecycle does not: which events arrive, also those of Loggers.
 func life(t *testing.T, l log.Log, rec *recorder.Output) {
 	held := l.WithFields(log.Fields{"a": "1"})
 	l.Info("before Start")

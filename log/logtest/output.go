@@ -15,7 +15,7 @@ import (
 	"github.com/micro/go-platform/log"
 )
 
-// Fixture is an output and what can be seen of it at its far end.
+// Fixture is an output and how the suite sees its far end.
 type Fixture struct {
 	Output log.Output
 	// Read returns the events that have arrived so far, in order.
@@ -98,7 +98,7 @@ func arrived(t *testing.T, far Fixture, n int) []*log.Event {
 	return events
 }
 
-// want compares an event with what is to arrive of it: bytes that are no UTF-8
+// want compares an event with what is to arrive of it: bytes that are not UTF-8
 // may have become U+FFFD.
 func want(t *testing.T, got, sent *log.Event) {
 	t.Helper()
@@ -117,7 +117,7 @@ func want(t *testing.T, got, sent *log.Event) {
 	}
 }
 
-// valid replaces each byte that is no UTF-8: outputs may replace runs of them by
+// valid replaces each byte that is not UTF-8: outputs may replace runs of them by
 // one mark or by several.
 func valid(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

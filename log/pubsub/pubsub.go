@@ -29,8 +29,8 @@ func Broker(b broker.Broker) log.OutputOption {
 }
 
 // NewOutput returns an output to the topic of log.OutputName. Topics are best
-// effort: an event has left when the broker took it, and who does not listen at
-// that time does not hear it.
+// effort: an event has left when the broker took it. Subscribers that do not listen
+// at that time do not get it.
 func NewOutput(opts ...log.OutputOption) log.Output {
 	o := log.NewOutputOptions(opts...)
 	s := &sink{topic: o.Name, broker: broker.DefaultBroker}
@@ -64,7 +64,7 @@ func (s *sink) Append(dst []byte, e *log.Event) []byte {
 		m.Fields[valid(k)] = valid(v)
 	}
 	out, err := pb.MarshalOptions{}.MarshalAppend(dst, m)
-	if err != nil { // only for strings that are no UTF-8, which there are none of
+	if err != nil { // only for strings that are not UTF-8, of which there are none
 		return dst
 	}
 	return out

@@ -21,22 +21,23 @@ type writerKey struct{}
 
 type textKey struct{}
 
-// Writer sets where lines are written, which is not closed; the default is standard
-// output.
+// Writer sets where lines are written; the default is standard output. The output
+// does not close it.
 func Writer(w io.Writer) log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, writerKey{}, w) }
 }
 
-// Text sets that lines are for people, not JSON: time, level, message and fields,
-// all escaped as JSON strings where that makes a difference.
+// Text makes lines for people instead of JSON: time, level, message and fields, all
+// escaped as JSON strings where that makes a difference.
 func Text() log.OutputOption {
 	return func(o *log.OutputOptions) { o.Context = context.WithValue(o.Context, textKey{}, true) }
 }
 
 // NewOutput returns the output. A reader of the pipe that hangs costs events, by
 // the policy of log.OutputPolicy, and never the program's time; a write that
-// hangs when the output is closed is given up. A reader that dies costs events
-// too, and no longer ends the process (SIGPIPE), once the output was opened.
+// hangs when the output is closed is given up. A reader that dies costs events, too.
+// Once the output was opened the whole process ignores SIGPIPE, so that a dead
+// reader does not end it.
 func NewOutput(opts ...log.OutputOption) log.Output {
 	o := log.NewOutputOptions(opts...)
 	s := &sink{out: os.Stdout}
@@ -63,8 +64,8 @@ func (s *sink) Append(dst []byte, e *log.Event) []byte {
 	return append(dst, '\n')
 }
 
-// Open has the process survive a reader of the pipe that dies: what cannot be
-// written then is an error of Write, and counted.
+// Open makes the process ignore SIGPIPE. When the reader of the pipe dies Write then
+// returns an error, and the events are counted.
 func (s *sink) Open() error {
 	if s.out == os.Stdout || s.out == os.Stderr {
 		signal.Ignore(syscall.SIGPIPE)

@@ -14,8 +14,8 @@ func NewMetrics(opts ...metrics.Option) metrics.Metrics {
 	return d
 }
 
-// discard hides the store of the plugin behind metrics that keep nothing. They
-// share one counter, which starts the plugin and counts what comes after Stop.
+// discard hides the store of the plugin behind metrics that keep nothing. They share
+// one counter, which starts the plugin and counts the updates after Stop.
 type discard struct {
 	metrics.Plugin
 	all metrics.Counter

@@ -46,7 +46,7 @@ func updates() map[string]func(metrics.Metrics) {
 	}
 }
 
-// started reports whether m was, by what Init says.
+// started reports whether m was started, by the error of Init.
 func started(m metrics.Metrics) bool { return errors.Is(m.Init(), metrics.ErrStarted) }
 
 func everyUpdateStarts(t *testing.T, newMetrics New) {

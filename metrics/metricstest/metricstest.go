@@ -23,7 +23,7 @@ type Point struct {
 	Count int64 // of a histogram, the number of samples
 }
 
-// Backend is where the plugin that a New made last sends to.
+// Backend is the receiver of the plugin that a New made last.
 type Backend struct {
 	// Read returns what has arrived, by Key. The namespace is "ns" and not part
 	// of the key.
@@ -254,8 +254,8 @@ func hostile(t *testing.T, r *run) {
 	}
 }
 
-// alikeFields have names that some wires know no difference of, or that a backend
-// has a meaning of its own for: no value may take the place of another.
+// alikeFields have names that become the same on some wires, or that a backend
+// reserves: no value may take the place of another.
 func alikeFields(t *testing.T, r *run) {
 	m := r.start(t)
 	c := m.Counter("alike").WithFields(metrics.Fields{"a:b": "1", "a,b": "2", "a=b": "3", "metric_type": "4"})

@@ -1,11 +1,12 @@
 // Package otlp pushes metrics to OpenTelemetry collectors: OTLP over gRPC, by
 // the OpenTelemetry SDK's periodic reader and exporter.
 //
-// The name of a metric is namespace.id; of a histogram whose id ends in _us, which
-// are microseconds, it has not that end, and the unit s. Ids and fields keep every character but
-// invalid UTF-8, cut at 200, 64 and 128 bytes. Counters are sums, monotonic until they are decremented,
-// histograms have the bounds of the option Buckets; both are cumulative, so
-// that an export that fails loses nothing that the next one does not carry.
+// The name of a metric is namespace.id. A histogram whose id ends in _us has
+// microseconds: it is sent without the _us, in seconds, with the unit s. Ids, names
+// and values of fields keep every character but invalid UTF-8, cut at 200, 64 and
+// 128 bytes. Counters are sums that are monotonic until they are decremented;
+// histograms have the bounds of the option Buckets. Both are cumulative, so that an
+// export that fails loses nothing that the next one does not carry.
 // The resource is the SDK's default: OTEL_SERVICE_NAME and
 // OTEL_RESOURCE_ATTRIBUTES apply.
 package otlp
@@ -50,14 +51,14 @@ type transport struct {
 	headers map[string]string
 }
 
-// TLS sets how collectors are reached, default in plain text. It is an option of
+// TLS sets how to connect to collectors, default plain text. It is an option of
 // NewMetrics and of Init, as is Headers.
 func TLS(conf *tls.Config) metrics.Option {
 	return with(func(t *transport) { t.tls = conf.Clone() })
 }
 
-// Headers sets what is sent along with each export, a token for example. The
-// default is none.
+// Headers sets the headers of each export, for example a token. The default is
+// none.
 func Headers(h map[string]string) metrics.Option {
 	return with(func(t *transport) { t.headers = maps.Clone(h) })
 }
@@ -81,9 +82,9 @@ func NewMetrics(opts ...metrics.Option) *Metrics {
 // String implements metrics.Metrics.
 func (m *Metrics) String() string { return "otlp" }
 
-// Dropped returns how many points Stop could not deliver, once per collector
-// that misses them, and how many updates came after Stop. Before Stop nothing is
-// lost: totals travel.
+// Dropped returns how many points Stop could not deliver, counted once per collector
+// that misses them, plus how many updates came after Stop. Before Stop nothing is
+// lost: each export carries totals.
 func (m *Metrics) Dropped() uint64 { return m.Plugin.Dropped() + m.missing() }
 
 func (m *Metrics) missing() (n uint64) {

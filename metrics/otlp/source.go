@@ -74,7 +74,8 @@ func (b *builder) add(s *metrics.Series) {
 	}
 }
 
-// histogram adds durations in seconds, as OpenTelemetry's conventions want them.
+// histogram adds a histogram. Durations are in seconds, as OpenTelemetry's
+// conventions demand.
 func (b *builder) histogram(s *metrics.Series) {
 	bounds, counts, count, sum := s.Buckets()
 	if count == 0 {

@@ -14,7 +14,7 @@ type collector struct {
 	store     *metrics.Store
 	namespace string
 	taken     map[string]owner // names in the exposition; used under Collect
-	left      atomic.Bool      // the registry: it has no way to forget a collector like this
+	left      atomic.Bool      // set by Stop: a registry cannot unregister a collector without descriptions
 }
 
 // owner is the metric to which a name belongs.
@@ -27,7 +27,7 @@ type owner struct {
 type line struct {
 	desc   *prom.Desc
 	values []string
-	unit   float64 // samples in one of what is exposed
+	unit   float64 // by which samples are divided
 }
 
 // Describe implements prom.Collector: no descriptions, because series come and
@@ -39,7 +39,7 @@ func (c *collector) Collect(out chan<- prom.Metric) {
 	if c.left.Load() {
 		return
 	}
-	types := map[string]prom.ValueType{} // of counters by id: one type in a scrape
+	types := map[string]prom.ValueType{} // of counters by id: the same for all series of a scrape
 	c.store.Collect(func(s *metrics.Series) {
 		l, ok := s.Cache.(*line)
 		if !ok {
@@ -65,8 +65,8 @@ func (c *collector) line(s *metrics.Series) *line {
 	return l
 }
 
-// conventional returns the name that Prometheus' conventions want: of a counter
-// with _total, of a duration with _seconds.
+// conventional returns the name by Prometheus' conventions: a counter ends in
+// _total, a duration in _seconds.
 func conventional(s *metrics.Series) string {
 	base, duration := s.Duration()
 	switch {

@@ -1,11 +1,11 @@
 // Package prometheus serves metrics to Prometheus: Handler answers /metrics.
 //
-// The name of a metric is namespace_id, of a counter namespace_id_total, and of a
-// histogram whose id ends in _us, which are microseconds, namespace_id_seconds
-// without that end, in seconds. What Prometheus does not allow in names
-// of metrics and labels becomes '_'; values of labels keep every character but
-// invalid UTF-8, up to 128 bytes. Reserved labels (le, quantile) get a '_'
-// behind them. An id used for two kinds gets the later kind behind its name.
+// The name of a metric is namespace_id, of a counter namespace_id_total. A histogram
+// whose id ends in _us has microseconds: it is served in seconds, and its name ends
+// in _seconds instead of _us. What Prometheus does not allow in names of metrics and
+// labels becomes '_'; values of labels keep every character but invalid UTF-8, up to
+// 128 bytes. Reserved labels (le, quantile) get a '_' behind them. An id used for two
+// kinds gets the later kind behind its name.
 //
 // Counters that were decremented have the type untyped from then on; rate() and
 // increase() treat an untyped series as a counter, so that Decr looks to them
@@ -35,9 +35,9 @@ type Metrics struct {
 	shared   bool // with other collectors
 	claimed  claim
 	series   *collector
-	lost     loss.Counter // series that a scrape could not write
+	lost     loss.Counter // series that scrapes could not write
 	mu       sync.Mutex
-	said     time.Time // the last warning of that
+	said     time.Time // of the last warning about them
 }
 
 // own is what the options of this package set.
@@ -51,10 +51,10 @@ func Registry(r *prom.Registry) metrics.Option {
 	}
 }
 
-// NewMetrics returns the plugin; String() is "prometheus". Its series appear in
-// the registry from Start on, and are readable after Stop unless the registry is
-// the caller's: then they leave it. Of a registry each namespace is for one plugin;
-// Start returns an ErrInvalid for a second one.
+// NewMetrics returns the plugin; String() is "prometheus". Its series are in the
+// registry from Start on. After Stop they stay readable in a registry of its own,
+// and leave one of the caller's. A registry takes one plugin per namespace; Start
+// returns an ErrInvalid for a second one.
 func NewMetrics(opts ...metrics.Option) *Metrics {
 	m := &Metrics{}
 	m.Config = func(o metrics.Options) metrics.StoreConfig {
@@ -93,7 +93,7 @@ func (m *Metrics) register(o metrics.Options) error {
 	return nil
 }
 
-// unregister leaves a registry of the caller's.
+// unregister removes the series and the namespace from a registry of the caller's.
 func (m *Metrics) unregister() error {
 	if m.shared {
 		m.series.left.Store(true)
@@ -102,8 +102,8 @@ func (m *Metrics) unregister() error {
 	return nil
 }
 
-// claim stands for a namespace in a registry, which compares descriptions and
-// knows none of our series.
+// claim reserves a namespace in a registry. The registry compares descriptions, and
+// the series have none.
 type claim struct{ namespace string }
 
 // Describe implements prom.Collector.
@@ -114,14 +114,14 @@ func (c claim) Describe(out chan<- *prom.Desc) {
 // Collect implements prom.Collector.
 func (claim) Collect(chan<- prom.Metric) {}
 
-// Handler serves the registry. A series that cannot be written, because another
-// collector has it too, does not hold back the others: it is logged, at most every
-// five minutes, and each scrape without it counts as dropped.
+// Handler serves the registry. A series that cannot be written, for example because
+// another collector has it too, does not hold back the others. It is logged, at most
+// every five minutes, and counted in Dropped at each scrape.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: complaints{m}})
 }
 
-// complaints is what a Handler logs to.
+// complaints takes what the Handler logs.
 type complaints struct{ m *Metrics }
 
 // Println implements promhttp.Logger. The last of its arguments is the error.
@@ -140,11 +140,11 @@ func (c complaints) Println(v ...any) {
 	}
 }
 
-// patience is the time between two warnings.
+// patience is the least time between two warnings.
 const patience = 5 * time.Minute
 
-// Dropped returns how many series scrapes lacked, and how many updates came after
-// Stop.
+// Dropped returns how many series were missing in scrapes, plus how many updates
+// came after Stop.
 func (m *Metrics) Dropped() uint64 { return m.Plugin.Dropped() + m.lost.Total() }
 
 // String implements metrics.Metrics.

@@ -198,8 +198,8 @@ func TestOneNamespaceOfARegistryHasOnePlugin(t *testing.T) {
 	}
 }
 
-// Series that another collector of the registry has too are in no scrape: that is
-// logged, and counted.
+// Series that another collector of the registry has too are missing in scrapes,
+// logged and counted.
 func TestAScrapeLosesNothingInSilence(t *testing.T) {
 	registry := prom.NewRegistry()
 	theirs := prom.NewCounter(prom.CounterOpts{Name: "micro_jobs_total"})
@@ -226,7 +226,7 @@ func TestAScrapeLosesNothingInSilence(t *testing.T) {
 	}
 }
 
-// What the wrappers record is as Prometheus wants it.
+// What the wrappers record follows Prometheus' conventions.
 func TestConventions(t *testing.T) {
 	m := prometheus.NewMetrics(metrics.Buckets([]int64{1000, 2_000_000}))
 	calls := metrics.HandlerWrapper(m)(func(context.Context, server.Request, any) error { return errors.New("x") })

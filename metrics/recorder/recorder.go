@@ -16,8 +16,8 @@ import (
 // otherwise.
 const keep = 10_000
 
-// Metrics records. It is safe for concurrent use; what was recorded stays after
-// Stop.
+// Metrics records in memory. It is safe for concurrent use; what was recorded stays
+// readable after Stop.
 type Metrics struct{ metrics.Plugin }
 
 // NewMetrics returns the plugin; String() is "recorder". It changes no

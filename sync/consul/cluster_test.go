@@ -185,8 +185,8 @@ func TestManyWaiters(t *testing.T) {
 	}
 }
 
-// passesOn waits until the holder has heard that the lock is lost, and the one who
-// waits has it.
+// passesOn waits until the holder has heard that the lock is lost, and the waiting
+// contender has it.
 func passesOn(t *testing.T, lost <-chan struct{}, acquired <-chan error) {
 	t.Helper()
 	select {

@@ -19,8 +19,8 @@
 // the holder hears of it within a round trip or two.
 //
 // An agent takes 200 connections from one host (http_max_conns_per_client). A
-// Sync uses up to 16 for calls and 32 for waiting, those who wait beyond that
-// look every two seconds.
+// Sync uses up to 16 for calls and 32 for waiting; waits beyond that look every
+// two seconds.
 //
 // The environment of Consul's own clients (CONSUL_HTTP_TOKEN, CONSUL_CACERT, ...)
 // is respected.
@@ -48,8 +48,9 @@ const (
 	maxSession = 24 * time.Hour
 )
 
-// Token sets the ACL token, which may read and write the keys below the namespace,
-// and sessions. The default is that of the environment.
+// Token sets the ACL token. It needs to read and write the keys below the
+// namespace, and sessions. The default is the token of the environment
+// (CONSUL_HTTP_TOKEN).
 func Token(acl string) sync.Option {
 	return func(o *sync.Options) { o.Context = option.With(o.Context, func(t *token) { *t = token(acl) }) }
 }
@@ -67,8 +68,8 @@ func NewSync(opts ...sync.Option) sync.Sync {
 
 type store struct {
 	options   sync.Options
-	consul    *api.Client // since it is open
-	idle      func()      // closes what is
+	consul    *api.Client // set by open
+	idle      func()      // closes idle connections
 	namespace string
 	waits     chan struct{} // those that have a connection
 	least     atomic.Int64  // session that is taken, as far as is known

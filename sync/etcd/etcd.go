@@ -22,8 +22,8 @@ import (
 	"github.com/micro/go-platform/sync/internal/queue"
 )
 
-// User sets the name and password of a user of etcd, who may read and write the
-// keys below the namespace. The default is none, for a cluster that asks for no
+// User sets the name and password of a user of etcd. The user needs to read and
+// write the keys below the namespace. The default is none, for a cluster without
 // authentication.
 func User(name, password string) sync.Option {
 	return func(o *sync.Options) { o.Context = etcdclient.WithUser(o.Context, name, password) }

@@ -71,7 +71,7 @@ func (s *store) List(ctx context.Context, key string) (queue.Queue, error) {
 }
 
 // Wait looks itself now and then: a server that lost its data numbers anew, and
-// a watch from what is its future never tells anything.
+// a watch from a revision in its future never reports anything.
 func (s *store) Wait(ctx context.Context, ref queue.Ref, from queue.Queue) error {
 	c, err := s.etcd.Get(ctx)
 	if err != nil {
@@ -104,7 +104,7 @@ func look(ctx context.Context, c *clientv3.Client, ref queue.Ref) (there bool, r
 	return len(rsp.Kvs) > 0 && uint64(rsp.Kvs[0].CreateRevision) == ref.Order, rsp.Header.Revision, nil
 }
 
-// watch tells whether the entry is gone, or the queue has changed, since a
+// watch reports whether the entry is gone, or the queue has changed, since a
 // revision.
 func watch(ctx context.Context, c *clientv3.Client, ref queue.Ref, revision int64) (changed bool, _ error) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))

@@ -23,7 +23,7 @@ func (g *Gate) Shut() {
 	}
 }
 
-// Open lets through those who wait, and all who come later.
+// Open lets through the calls that wait, and all that come later.
 func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package plugin is for authors of plugins of sync: it judges the options of locks
-// and calls, so that every plugin has the same defaults, bounds and errors. Those
-// of the plugin itself are made by sync.NewOptions.
+// Package plugin is for authors of plugins of sync: it validates the options of
+// locks and calls, so that every plugin has the same defaults, bounds and errors.
+// sync.NewOptions makes the options of the plugin itself.
 package plugin
 
 import (
@@ -29,9 +29,8 @@ func NewLockOptions(id string, opts ...sync.LockOption) (sync.LockOptions, error
 
 const maxNode = 4 << 10
 
-// NewLeaderOptions returns the defaults changed by opts, or a
-// sync.ErrInvalid that names the option with a bad value or says why id cannot
-// name a seat.
+// NewLeaderOptions returns the defaults changed by opts, or a sync.ErrInvalid that
+// names the option with a bad value or says why id cannot name a seat.
 func NewLeaderOptions(id string, opts ...sync.LeaderOption) (sync.LeaderOptions, error) {
 	o := sync.LeaderOptions{TTL: sync.DefaultLockTTL}
 	for _, opt := range opts {

@@ -8,13 +8,13 @@ import (
 	"github.com/micro/go-platform/sync"
 )
 
-// Users are options that tell a server who asks.
+// Users are options that authenticate a plugin at its server.
 type Users struct {
-	Right []sync.Option // each lets in
-	Wrong []sync.Option // each does not
+	Right []sync.Option // the server accepts each
+	Wrong []sync.Option // the server refuses each
 }
 
-// RunUsers is the suite of plugins that say who asks, on a server that demands it.
+// RunUsers is the suite of plugins that authenticate, on a server that demands it.
 func RunUsers(t *testing.T, n New, u Users) {
 	for i, right := range u.Right {
 		if err := Call(n.Start(t, right)); err != nil {
@@ -28,8 +28,8 @@ func RunUsers(t *testing.T, n New, u Users) {
 	}
 }
 
-// RunServers is the suite of plugins that use the next server when one is of no
-// use. At makes one on several addresses of which one, addr, is good.
+// RunServers is the suite of plugins that use the next server when one is dead or
+// hangs. at makes a plugin on several addresses, of which only addr is good.
 func RunServers(t *testing.T, at func(addrs ...string) New, addr string) {
 	const dead = "127.0.0.1:1"
 	hanging := netcut.New(t, addr)

@@ -16,8 +16,8 @@ type Cluster struct {
 	Kill func(tb testing.TB)
 }
 
-// RunCluster wants holders and waits to go on at another node when the first
-// one dies, and who comes later to find one that lives.
+// RunCluster checks that holders and waits go on at another node when the first
+// node dies, and that later contenders find a node that lives.
 func RunCluster(t *testing.T, c Cluster) {
 	c.New = func(_ testing.TB, opts ...sync.Option) sync.Sync {
 		return c.At(append(opts, sync.Nodes(c.Addrs...))...)

@@ -88,7 +88,7 @@ type step struct {
 }
 
 // exclusive says that a holder never finds that it has the seat after another
-// one got it. That the former one lost it, or gave it back, is no step.
+// holder got it. The loss or release of a seat is not a step.
 var exclusive = porcupine.Model{
 	Init: func() any { return uint64(0) },
 	Step: func(state, input, _ any) (bool, any) {

@@ -16,8 +16,8 @@ import (
 	"github.com/micro/go-platform/sync"
 )
 
-// New makes a Sync that is not started, and contends with all others of the server
-// of the test.
+// New returns a Sync that is not started, on the server of the test: all that it
+// returns for one test contend.
 type New func(tb testing.TB, opts ...sync.Option) sync.Sync
 
 // Start returns a Sync that is stopped when the test ends.
@@ -35,7 +35,7 @@ func (n New) Start(tb testing.TB, opts ...sync.Option) sync.Sync {
 	return s
 }
 
-// Server is one of which the suite knows what happens there.
+// Server is a server whose state the suite can see.
 type Server struct {
 	New New
 	// TTL is a short one that the server takes, and Expiry how long after the
@@ -62,7 +62,7 @@ func Run(t *testing.T, n New) {
 	}
 }
 
-// RunQueues is the suite of who waits for what, and gets it first.
+// RunQueues is the suite of the order in which contenders wait and are served.
 func RunQueues(t *testing.T, s Server) {
 	for name, test := range map[string]func(*testing.T, Server){
 		"Order": testOrder, "ReadWrite": testReadWrite, "Semaphore": testSemaphore, "Stop": testStop, "Nested": testNested,
@@ -172,7 +172,7 @@ func testWait(t *testing.T, n New) {
 	}
 	want(t, "cancel", <-done, context.Canceled)
 	release(t, held)
-	// Those who gave up are not in the way.
+	// Contenders that gave up are not in the way.
 	acquire(t, waiting)
 	release(t, waiting)
 }

@@ -20,7 +20,7 @@ type discard struct {
 }
 
 // NewTrace returns a trace.Trace that records nothing. Of the options only
-// those for headers matter; all are checked.
+// those for headers have an effect; all are validated.
 func NewTrace(opts ...trace.Option) trace.Trace {
 	check := trace.NewOptions(opts...).Validate
 	opts = append(opts[:len(opts):len(opts)], trace.SampleRatio(0), trace.TrustDebug(false))
@@ -30,7 +30,7 @@ func NewTrace(opts ...trace.Option) trace.Trace {
 	}
 }
 
-// Collect drops the span of a caller who asked for recording.
+// Collect drops the span, which is sampled only if a caller asked for recording.
 func (d *discard) Collect(s *trace.Span) error {
 	if s == nil {
 		return errors.New("trace: no span to collect")
@@ -45,8 +45,8 @@ func (d *discard) Collect(s *trace.Span) error {
 	return err
 }
 
-// Dropped returns how many spans came after Stop: nothing else is lost that was
-// to be kept.
+// Dropped returns how many spans came after Stop, or while the plugin could not
+// start.
 func (d *discard) Dropped() uint64 { return d.late.Total() }
 
 func (d *discard) String() string { return "discard" }

@@ -98,8 +98,8 @@ func spanContext(traceID, id, state string) (otel.SpanContext, bool) {
 	return otel.NewSpanContext(c), true
 }
 
-// text is an attribute that protobuf takes, which refuses a whole batch for one
-// byte that is not UTF-8.
+// text returns an attribute in UTF-8: protobuf refuses a whole batch for one byte
+// that is not.
 func text(key, value string) attribute.KeyValue {
 	return attribute.String(clean.UTF8(key), clean.UTF8(value))
 }

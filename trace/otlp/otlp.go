@@ -29,8 +29,8 @@ const DefaultCollector = "127.0.0.1:4317"
 // NewTrace returns a plugin that sends spans by OTLP. Its wrappers and its
 // NewHeader write W3C headers; all headers are read.
 //
-// trace.Collectors takes "host:port", of which each batch goes to one.
-// trace.Client and trace.Topic have no effect.
+// trace.Collectors takes "host:port"; each batch goes to one of them. trace.Client
+// and trace.Topic have no effect.
 func NewTrace(opts ...trace.Option) trace.Trace {
 	o := trace.NewOptions(append([]trace.Option{trace.Legacy()}, opts...)...)
 	return trace.NewPlugin("otlp", &exporter{options: o}, o)
@@ -68,7 +68,7 @@ func (e *exporter) Start() error {
 	return nil
 }
 
-// dial only makes the connection's object.
+// dial makes a client. It does no I/O: grpc connects with the first call.
 func (e *exporter) dial(address string) (*otlptrace.Exporter, error) {
 	secure := otlptracegrpc.WithInsecure()
 	if e.options.TLS != nil {
@@ -128,7 +128,7 @@ func (e *exporter) Export(ctx context.Context, spans []*trace.Span) error {
 		case turn.All(errs, len(e.sdks), trace.ErrInvalid):
 			return errors.Join(errs...)
 		case errs != nil:
-			return errors.New(errors.Join(errs...).Error()) // of some collectors: what they refuse the others may take
+			return errors.New(errors.Join(errs...).Error()) // without ErrInvalid: others may take what some refuse
 		}
 	}
 	if e.partial.Count > 0 {
@@ -145,7 +145,7 @@ func permanent(err error) bool {
 	switch s.Code() {
 	case codes.InvalidArgument:
 		return true
-	case codes.Internal: // the client's own word that it cannot encode them
+	case codes.Internal: // grpc's own error when it cannot encode a message
 		return strings.Contains(s.Message(), "error while marshaling")
 	case codes.ResourceExhausted:
 		for _, d := range s.Details() {

@@ -286,7 +286,8 @@ func TestOneOfSeveralCollectors(t *testing.T) {
 	rpctest.Eventually(t, "the next span arrives", func() bool { return len(alive.all()) == 2 })
 }
 
-// What one refuses for good another may take: nothing is lost while one is down.
+// Another collector may take what one refuses for good: nothing is lost while it is
+// down.
 func TestForGoodIsWhatAllCollectorsSay(t *testing.T) {
 	refusing := receive(t)
 	refusing.set(func(*collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {

@@ -36,7 +36,7 @@ type TraceService interface {
 	Create(ctx context.Context, in *CreateRequest, opts ...client.CallOption) (*CreateResponse, error)
 	// Read returns the spans of a trace by its id, in order of time.
 	Read(ctx context.Context, in *ReadRequest, opts ...client.CallOption) (*ReadResponse, error)
-	// Delete removes a trace; one that is not there is no error.
+	// Delete removes a trace. A trace that is not there is not an error.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...client.CallOption) (*DeleteResponse, error)
 	// Search returns spans that match all conditions, in order of time.
 	Search(ctx context.Context, in *SearchRequest, opts ...client.CallOption) (*SearchResponse, error)
@@ -126,7 +126,7 @@ type TraceHandler interface {
 	Create(context.Context, *CreateRequest, *CreateResponse) error
 	// Read returns the spans of a trace by its id, in order of time.
 	Read(context.Context, *ReadRequest, *ReadResponse) error
-	// Delete removes a trace; one that is not there is no error.
+	// Delete removes a trace. A trace that is not there is not an error.
 	Delete(context.Context, *DeleteRequest, *DeleteResponse) error
 	// Search returns spans that match all conditions, in order of time.
 	Search(context.Context, *SearchRequest, *SearchResponse) error

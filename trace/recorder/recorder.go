@@ -13,8 +13,8 @@ import (
 
 type life = lifecycle.Plugin
 
-// Recorder is a trace.Trace whose spans can be looked at. What was collected
-// stays after Stop.
+// Recorder is a trace.Trace that keeps its spans in memory for tests. They stay
+// readable after Stop.
 type Recorder struct {
 	*trace.Tracer
 	*life
@@ -71,7 +71,8 @@ func (r *Recorder) Reset() {
 	r.spans = nil
 }
 
-// Dropped returns how many spans did not fit, or came after Stop.
+// Dropped returns how many spans did not fit, came after Stop, or came while the
+// plugin could not start.
 func (r *Recorder) Dropped() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

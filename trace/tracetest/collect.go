@@ -73,7 +73,7 @@ func collectTwice(t *testing.T, s subject) {
 	}
 }
 
-// firstCall never calls Start, as the examples of the original go-platform.
+// firstCall collects without Start, as the examples of the original go-platform do.
 func firstCall(t *testing.T, s subject) {
 	tr := s.new(t)
 	span := tr.NewSpan(nil)
@@ -138,8 +138,8 @@ type broken struct{ text string }
 
 func (b *broken) Error() string { return b.text }
 
-// hostileTexts are bytes that are no UTF-8, which a stranger can send in a
-// header, wherever a span has a text: it arrives, and so does what comes with it.
+// hostileTexts has bytes that are not UTF-8, which a stranger can send in a header,
+// in every text of a span: the span arrives, and so does the rest of its batch.
 func hostileTexts(t *testing.T, s subject) {
 	tr := s.start(t, trace.BatchInterval(time.Second)) // one batch
 	const bad = "a\xff\xc3b"

@@ -34,7 +34,7 @@ func spans(t *testing.T, newTrace New) {
 	}
 }
 
-// byHand is how programs written for the original go-platform make children.
+// byHand makes children as programs written for the original go-platform do.
 func byHand(t *testing.T, newTrace New) {
 	tr := newTrace(t)
 	root := tr.NewSpan(nil)
@@ -54,7 +54,7 @@ func byHand(t *testing.T, newTrace New) {
 	}
 }
 
-// firstByHand has no trace to belong to.
+// firstByHand makes the first span of a trace by hand.
 func firstByHand(t *testing.T, newTrace New) {
 	tr := newTrace(t)
 	begun := time.Now().Add(-time.Minute)

@@ -73,7 +73,7 @@ func RunExport(t *testing.T, newTrace New, read Read) {
 	}
 }
 
-// subject is a plugin and what arrives of it.
+// subject is a plugin and how the suite reads what arrives.
 type subject struct {
 	new  New
 	read Read

@@ -24,9 +24,9 @@ import (
 	"github.com/micro/go-platform/trace/internal/turn"
 )
 
-// The topic of Zipkin's Kafka collector, which package kafka writes to, and
-// Zipkin's headers. They are variables for the sake of programs written for the
-// original go-platform; do not change them.
+// The topic of Zipkin's Kafka collector, for package kafka, and Zipkin's headers.
+// They are variables for the sake of programs written for the original go-platform;
+// do not change them.
 var (
 	TraceTopic = "zipkin"
 
@@ -42,9 +42,9 @@ const DefaultCollector = "http://127.0.0.1:9411/api/v2/spans"
 // NewTrace returns a plugin that sends spans to Zipkin. Its wrappers write the
 // header b3, its NewHeader the X-B3-* headers too; all headers are read.
 //
-// trace.Collectors takes URLs, whose path is that of the API unless they have
-// one, or "host:port" for http. A batch is refused when all of them refuse it.
-// trace.Client and trace.Topic have no effect.
+// trace.Collectors takes URLs, by default with the path /api/v2/spans, or
+// "host:port" for http; each batch goes to one of them. Spans are refused for good
+// when all of them refuse. trace.Client and trace.Topic have no effect.
 func NewTrace(opts ...trace.Option) trace.Trace {
 	o := NewOptions(opts...)
 	return trace.NewPlugin("zipkin", &exporter{options: o}, o)
@@ -89,11 +89,12 @@ func (e *exporter) Start() error {
 	return nil
 }
 
-// path is where Zipkin's API takes spans.
+// path is the path of Zipkin's API for spans.
 const path = "/api/v2/spans"
 
-// kafkaPort is that of Kafka's brokers, which the original go-platform's Zipkin
-// plugin was given. Who has Zipkin there writes "http://" before it.
+// kafkaPort is the port of Kafka's brokers, which were the collectors of the
+// original go-platform's Zipkin plugin. For a Zipkin at this port write "http://"
+// before the address.
 const kafkaPort = "9092"
 
 func collectorURL(c string) (string, bool) {
@@ -141,7 +142,7 @@ func (e *exporter) Export(ctx context.Context, spans []*trace.Span) error {
 	case turn.All(errs, len(e.urls), errRefused):
 		return &trace.RejectedError{Count: len(spans), Reason: errors.Join(errs...).Error()}
 	}
-	return errors.New(errors.Join(errs...).Error()) // of some collectors: what they refuse the others may take
+	return errors.New(errors.Join(errs...).Error()) // without ErrInvalid: others may take what some refuse
 }
 
 // errRefused is an answer that will be the same next time.

@@ -274,7 +274,8 @@ func TestTheNextCollectorIsTried(t *testing.T) {
 	}
 }
 
-// What one refuses for good another may take: nothing is lost while one is down.
+// Another collector may take what one refuses for good: nothing is lost while it is
+// down.
 func TestForGoodIsWhatAllCollectorsSay(t *testing.T) {
 	for _, refusal := range []int64{http.StatusBadRequest, http.StatusForbidden} {
 		down, refusing := newCollector(t, "/api/v2/spans", http.StatusBadGateway), newCollector(t, "/api/v2/spans", refusal)
@@ -292,7 +293,7 @@ func TestForGoodIsWhatAllCollectorsSay(t *testing.T) {
 	}
 }
 
-// A span that Zipkin will never take costs no other.
+// A span that Zipkin refuses for good is dropped alone.
 func TestOneRefusedSpanCostsItselfAlone(t *testing.T) {
 	var accepted atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// Number is a number together with the text that it was written as: 1.10 is a
-// version to some, and 0755 a mode. Numbers are equal when their texts are.
+// Number is a number together with the text that it was written as: 1.10 may be a
+// version, and 0755 a mode. Numbers are equal when their texts are.
 type Number struct{ text, json string }
 
-// String returns the text as it was written. TOML's and Go's numbers were not
-// written in a way that is known; theirs is the shortest.
+// String returns the text as it was written. For numbers of TOML and Go, whose text
+// is not known, it returns the shortest.
 func (n Number) String() string { return n.text }
 
 // JSON returns the number as JSON writes it.
@@ -20,10 +20,11 @@ func (n Number) JSON() string { return n.json }
 // MarshalJSON implements json.Marshaler.
 func (n Number) MarshalJSON() ([]byte, error) { return []byte(n.json), nil }
 
-// Int64 returns a whole number.
+// Int64 returns the number, and whether it is a whole number that fits.
 func (n Number) Int64() (int64, bool) { return Int64(n.json) }
 
-// Native returns the int64, the uint64 or else the float64.
+// Native returns an int64 if the number fits, else a uint64 if it fits, else a
+// float64.
 func (n Number) Native() any {
 	if i, ok := n.Int64(); ok {
 		return i
@@ -31,7 +32,7 @@ func (n Number) Native() any {
 	if u, ok := Uint64(n.json); ok {
 		return u
 	}
-	f, _ := Float64(n.json) // it was when it was read
+	f, _ := Float64(n.json) // checked when it was read
 	return f
 }
 
@@ -52,7 +53,7 @@ func float(f float64) (any, error) {
 	return Number{string(s), string(s)}, err
 }
 
-// Int64 converts a text that says a whole number: 42, 1e3, 2.0.
+// Int64 converts the text of a whole number, as 42, 1e3 and 2.0.
 func Int64(s string) (int64, bool) {
 	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return i, true
@@ -62,7 +63,7 @@ func Int64(s string) (int64, bool) {
 	return int64(f), ok && f == math.Trunc(f) && f >= math.MinInt64 && f < -math.MinInt64
 }
 
-// Uint64 converts a text that says a whole number from 0 on.
+// Uint64 converts the text of a whole number from 0 on.
 func Uint64(s string) (uint64, bool) {
 	if u, err := strconv.ParseUint(s, 10, 64); err == nil {
 		return u, true
@@ -71,7 +72,7 @@ func Uint64(s string) (uint64, bool) {
 	return uint64(max(i, 0)), ok && i >= 0
 }
 
-// Float64 converts a text that says a finite decimal number.
+// Float64 converts the text of a finite decimal number.
 func Float64(s string) (float64, bool) {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && c != '+' && c != '-' && c != '.' && c != 'e' && c != 'E' {

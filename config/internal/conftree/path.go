@@ -43,7 +43,7 @@ func ParseID(id string) (namespace, name string, err error) {
 	return namespace, name, nil
 }
 
-// Word tells whether s is 1 to limit letters, digits and -_. and does not begin
+// Word reports whether s is 1 to limit letters, digits and -_. and does not begin
 // with a dot.
 func Word(s string, limit int) bool {
 	if s == "" || len(s) > limit || s[0] == '.' {

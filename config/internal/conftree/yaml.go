@@ -8,8 +8,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// decodeYAML reads the first document. It walks the nodes by itself, because the
-// decoder of the library forgets how numbers and dates were written.
+// decodeYAML reads the first document. It walks the nodes itself, because the
+// library's decoder drops the text of numbers and dates.
 func decodeYAML(data []byte) (any, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
@@ -83,7 +83,7 @@ func (y *yamlReader) object(n *yaml.Node, depth int) (Tree, error) {
 	return object, nil
 }
 
-// merge adds what << names; the first that says something wins.
+// merge adds the objects that << names. Of several the first with a key wins.
 func (y *yamlReader) merge(into Tree, n *yaml.Node, depth int) error {
 	v, err := y.value(n, depth+1)
 	if err != nil {
@@ -125,7 +125,7 @@ func yamlScalar(n *yaml.Node) (any, error) {
 	return n.Value, nil
 }
 
-// yamlNumber keeps the text, also of what JSON cannot write, as 0x1F.
+// yamlNumber keeps the text, also of numbers that JSON cannot write, as 0x1F.
 func yamlNumber(n *yaml.Node) (any, error) {
 	if json.Valid([]byte(n.Value)) {
 		return number(n.Value)

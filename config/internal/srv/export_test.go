@@ -90,7 +90,7 @@ func (s Store) Entries(ctx context.Context, id, author string, from, to, limit, 
 	return all, err
 }
 
-// Chosen tells who gets a rollout.
+// Chosen reports whether an instance gets a rollout.
 func Chosen(r *pb.RolloutState, instance string, labels map[string]string) bool {
 	return chosen(r, instance, labels)
 }
@@ -119,5 +119,5 @@ func Hide(data string) string {
 	return string(conftree.Encode(hide(t)))
 }
 
-// Author returns who a caller is.
+// Author returns the author of a write.
 func Author(ctx context.Context, said string) string { return author(ctx, said) }

@@ -23,7 +23,7 @@ type handler struct {
 	instances instances
 }
 
-// wireSet returns data as JSON, with the checksum of this very data.
+// wireSet returns a change set of JSON data, with the checksum of exactly that data.
 func wireSet(data []byte, at int64) *pb.ChangeSet {
 	return &pb.ChangeSet{Timestamp: at, Data: string(data), Checksum: checksum(data), Source: config.ServiceName, Format: "json"}
 }

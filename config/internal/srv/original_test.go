@@ -116,7 +116,8 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// TestRevisionOfARead fits the next write, whatever others wrote elsewhere.
+// TestRevisionOfARead: the revision of a read fits the next write, whatever was
+// written to other configs.
 func TestRevisionOfARead(t *testing.T) {
 	w := newWorld(t)
 	w.create("a:b", `{"n":1}`)

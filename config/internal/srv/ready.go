@@ -9,11 +9,11 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
-// probeInterval is how often a store that could not be written is tried again.
+// probeInterval is how often writing a store that failed is tried again.
 const probeInterval = time.Second
 
-// wrote notes whether the store can be written, and logs when that changes. What a
-// request is refused for says nothing of it.
+// wrote notes whether the store can be written, and logs when that changes. Errors
+// of the request do not count.
 func (s *state) wrote(err error) {
 	for _, theirs := range []error{
 		rpcerr.ErrInvalid, rpcerr.ErrConflict, rpcerr.ErrNotFound, rpcerr.ErrExists, rpcerr.ErrLimited, context.Canceled, context.DeadlineExceeded,
@@ -43,8 +43,8 @@ func (s *state) ready(context.Context) error {
 	return nil
 }
 
-// probe is the loop that tries a store which failed, so that readiness does not
-// wait for somebody who writes all the same.
+// probe is the loop that tries a store that failed, so that readiness returns
+// without a client's write.
 func (s *state) probe(ctx context.Context) {
 	lifecycle.Every(ctx, probeInterval, func() {
 		if s.trouble.Load() == nil {

@@ -9,7 +9,7 @@ import (
 	pb "github.com/micro/go-platform/config/proto"
 )
 
-// chosen tells whether an instance gets what is rolled out. It depends on
+// chosen reports whether an instance gets what is rolled out. It depends on
 // nothing else, so that all config-srv agree and an instance stays chosen while
 // the percentage rises.
 func chosen(r *pb.RolloutState, instance string, labels map[string]string) bool {

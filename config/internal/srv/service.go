@@ -1,6 +1,6 @@
 // Package srv is go.micro.srv.config: it keeps configs with all that they
-// ever were, merges what they inherit, and streams them to those who use them,
-// to some of them first when asked to.
+// ever were, merges what they inherit, and streams them to the instances that use
+// them, to some of them first when asked to.
 package srv
 
 import (

@@ -309,10 +309,8 @@ added list  [1]`)
 	}
 }
 
-// TestForgedAuthor: the author is who the token says, whatever the request and
-// its metadata say.
-// TestForgedAuthor: a token says who writes. With --insecure, as here, nobody has
-// one, and the request is believed.
+// TestForgedAuthor: the token names the author, whatever the request and its metadata
+// say. With --insecure, as here, there is no token, and the request names the author.
 func TestForgedAuthor(t *testing.T) {
 	w := newWorld(t)
 	ctx := metadata.NewContext(within(t), metadata.Metadata{"sub": "forged", "author": "forged", "authorization": "Bearer forged"})

@@ -63,16 +63,16 @@ type store interface {
 	// write. Writes come one after the other. An error of change is returned and
 	// nothing is written. The doc is written with all but the revision.
 	Write(ctx context.Context, id string, change func(old *doc, revision int64) (*doc, *entry, error)) (int64, error)
-	// Inherit makes namespace inherit from parent, unless check, which is given
-	// who inherits from whom, has an error.
+	// Inherit makes namespace inherit from parent, unless check, which gets the
+	// parent of each namespace, returns an error.
 	Inherit(ctx context.Context, namespace, parent string, e *entry, check func(parents map[string]string) error) (int64, error)
-	// Touch writes nothing but a revision, to see whether that can be done.
+	// Touch writes a revision and nothing else, to find out whether writes work.
 	Touch(ctx context.Context) error
 	// Revision returns that of the newest write.
 	Revision(ctx context.Context) (int64, error)
 	// Changed returns the docs that were written after a revision.
 	Changed(ctx context.Context, since int64) ([]*doc, error)
-	// Parents returns who inherits from whom.
+	// Parents returns the parent of each namespace.
 	Parents(ctx context.Context) (map[string]string, error)
 	// At returns the entry that tells what a config was at a revision, or
 	// rpcerr.ErrNotFound: the write of that revision itself, or the newest

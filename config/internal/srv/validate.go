@@ -30,12 +30,11 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{rpcerr.ErrInvalid}, args...)...)
 }
 
-// anonymous is the author when nobody proved who they are.
+// anonymous is the author when neither a token nor the request names one.
 const anonymous = "anonymous"
 
-// author returns the account of the caller, whatever the request says about it.
-// Without a token, which the service asks of everybody unless it runs with
-// --insecure, the request is believed.
+// author returns the account of the caller's token, whatever the request says.
+// Without a token, which only --insecure allows, it returns what the request says.
 func author(ctx context.Context, said string) string {
 	token, ok := auth.TokenFromContext(ctx)
 	if ok && token.Metadata["sub"] != "" {

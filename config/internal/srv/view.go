@@ -146,7 +146,7 @@ type state struct {
 	now   atomic.Pointer[view]
 	mu    sync.Mutex // of those who replace the view
 
-	trouble atomic.Pointer[error] // why the last write failed; nil: it did not
+	trouble atomic.Pointer[error] // why the last write failed; nil if it succeeded
 }
 
 func newState(s store, log *slog.Logger) *state {

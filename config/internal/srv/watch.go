@@ -16,8 +16,8 @@ const (
 )
 
 // Watch implements pb.ConfigHandler. A reader that is slow is told less often,
-// never something old after something new. One that did not ask for signs of life
-// gets none: it would take each message for a config.
+// never something old after something new. A reader that did not ask for signs of
+// life gets none: it would take each message for a config.
 func (h *handler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Config_WatchStream) error {
 	if err := checkID("id", req.Id); err != nil {
 		return refuse(err)

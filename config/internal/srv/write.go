@@ -41,7 +41,7 @@ func (h *handler) write(ctx context.Context, id string, e edit) (int64, error) {
 }
 
 // allowed checks the condition of the write that becomes revision next: the config
-// did not change since ifRevision, 0 that it is not there.
+// did not change since ifRevision; 0 means that it does not exist.
 func allowed(old *doc, ifRevision *int64, next int64) error {
 	if ifRevision == nil {
 		return nil

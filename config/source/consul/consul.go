@@ -28,7 +28,7 @@ const (
 
 type tokenKey struct{}
 
-// Token sets the ACL token; the default is that of CONSUL_HTTP_TOKEN.
+// Token sets the ACL token; the default is the one in CONSUL_HTTP_TOKEN.
 func Token(token string) config.SourceOption {
 	return func(o *config.SourceOptions) { o.Context = context.WithValue(o.Context, tokenKey{}, token) }
 }
@@ -43,15 +43,16 @@ type source struct {
 	err   error
 }
 
-// NewSource returns a source of Consul's agents at config.SourceHosts, of which the
-// next is asked when one is of no use, or where Consul's own variables of the
-// environment say, else at 127.0.0.1:8500.
+// NewSource returns a source of Consul's agents at config.SourceHosts. When one is
+// dead or hangs the next is asked. The default is the agent that Consul's own
+// environment variables name, else 127.0.0.1:8500.
 //
 // The key that is the path itself may hold a whole document, in
 // config.SourceFormat. The keys below it hold single values, JSON or else text,
 // and win: with the default path the key micro/config/db/host is the value at
-// "db", "host". A key that is of no use is left out and told. Nothing at all is
-// config.ErrNotFound, so that values which were there stay.
+// "db", "host". A key with a bad name, or below another key, is left out and
+// reported in Skipped. Without any key the error is config.ErrNotFound, so that
+// earlier values stay.
 func NewSource(opts ...config.SourceOption) config.Source {
 	o := config.NewSourceOptions(opts...)
 	if o.Name == "" {

@@ -22,12 +22,13 @@ type (
 	separatorKey struct{}
 )
 
-// Prefix sets how the names of the variables begin, "SHOP_". It is needed: the
-// whole environment is never read, because it holds what is nobody's business.
+// Prefix sets how the names of the variables begin, "SHOP_". It is required: the
+// whole environment is never read, because it holds secrets of other programs.
 func Prefix(prefix string) config.SourceOption { return set(prefixKey{}, prefix) }
 
-// Separator sets what divides the rest of a name into a path; the default is "_". With "__"
-// the variable SHOP_DB__MAX_CONNS is the value at "db", "max_conns".
+// Separator sets the text that divides the rest of a name into a path; the default
+// is "_". With "__" the variable SHOP_DB__MAX_CONNS is the value at "db",
+// "max_conns".
 func Separator(separator string) config.SourceOption { return set(separatorKey{}, separator) }
 
 func set(key, value any) config.SourceOption {
@@ -37,10 +38,10 @@ func set(key, value any) config.SourceOption {
 type source struct{ prefix, separator string }
 
 // NewSource returns a source of the environment. Names are read in lower case,
-// values are text. The environment is read again at each poll. A variable that is
-// of no use is left out and told: an empty part, or a path on the way of which
-// another variable, earlier in the alphabet, is. Kubernetes makes such ones of a
-// service: SHOP_PORT beside SHOP_PORT_80_TCP.
+// values are text. The environment is read again at each poll. A variable is left
+// out and reported in Skipped if a part of its path is empty, or if another
+// variable, earlier in the alphabet, has a value on its path. Kubernetes sets such
+// variables for a service: SHOP_PORT beside SHOP_PORT_80_TCP.
 func NewSource(opts ...config.SourceOption) config.Source {
 	o := config.NewSourceOptions(opts...)
 	s := &source{separator: "_"}
@@ -90,7 +91,7 @@ func (s *source) parse(environ []string) (values conftree.Tree, skipped []string
 	return values, skipped
 }
 
-// refused returns why a variable has no place.
+// refused returns why a variable is left out, or "".
 func refused(values conftree.Tree, owner map[string]string, path []string) string {
 	if len(path) > config.MaxDepth {
 		return fmt.Sprintf("has more than %d parts", config.MaxDepth)

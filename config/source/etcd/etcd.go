@@ -28,7 +28,7 @@ const readTimeout = 5 * time.Second
 
 type credentialsKey struct{}
 
-// Credentials sets user and password of etcd's own accounts.
+// Credentials sets the name and password of a user of etcd; the default is none.
 func Credentials(user, password string) config.SourceOption {
 	return func(o *config.SourceOptions) {
 		o.Context = context.WithValue(o.Context, credentialsKey{}, [2]string{user, password})
@@ -42,16 +42,16 @@ type source struct {
 	err    error
 }
 
-// NewSource returns a source of the etcd cluster at config.SourceHosts, all of
-// which are used, else at 127.0.0.1:2379. Its account needs to read the path and
-// what begins with the path and a slash.
+// NewSource returns a source of the etcd cluster at config.SourceHosts, by default
+// 127.0.0.1:2379. Its user needs to read the path and the keys that begin with the
+// path and a slash.
 //
 // The key that is the path itself may hold a whole document, in
 // config.SourceFormat. The keys below it hold single values, JSON or else text,
 // and win: with the default path the key /micro/config/db/host is the value at
-// "db", "host". All are read at one revision. A key that is of no use is left out
-// and told. Nothing at all is config.ErrNotFound, so that values which were there
-// stay.
+// "db", "host". All are read at one revision. A key with a bad name, or below
+// another key, is left out and reported in Skipped. Without any key the error is
+// config.ErrNotFound, so that earlier values stay.
 func NewSource(opts ...config.SourceOption) config.Source {
 	o := config.NewSourceOptions(opts...)
 	if o.Name == "" {
@@ -78,8 +78,8 @@ func NewSource(opts ...config.SourceOption) config.Source {
 // String implements config.Source.
 func (s *source) String() string { return s.label }
 
-// client returns a client of its own for one Read or one watcher: a source is
-// not told when it is no longer needed.
+// client returns a new client for one Read or one watcher: a source has no Stop
+// that could close a shared one.
 func (s *source) client(ctx context.Context) (*clientv3.Client, error) {
 	if s.err != nil {
 		return nil, s.err
@@ -111,8 +111,8 @@ func (s *source) ReadContext(ctx context.Context) (*config.ChangeSet, error) {
 func (s *source) read(ctx context.Context, client *clientv3.Client) (*config.ChangeSet, int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	// One answer is one revision, and asks for no right to read the neighbours,
-	// whose keys only begin like the path.
+	// One transaction is one revision, and needs no right to read other keys that
+	// only begin like the path.
 	rsp, err := client.Txn(ctx).Then(clientv3.OpGet(s.tree.Root), clientv3.OpGet(s.below(), clientv3.WithPrefix())).Commit()
 	if err != nil {
 		return nil, 0, fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, err)
@@ -132,7 +132,7 @@ func (s *source) read(ctx context.Context, client *clientv3.Client) (*config.Cha
 	return cs, rsp.Header.Revision, nil
 }
 
-// below is what the keys below the path begin with.
+// below returns the prefix of the keys below the path.
 func (s *source) below() string { return s.tree.Root + "/" }
 
 // Watch implements config.Source.

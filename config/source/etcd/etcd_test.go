@@ -130,8 +130,8 @@ func testCompaction(t *testing.T, addr string) {
 	rpctest.Eventually(t, "the newest value is there", func() bool { return c.Get("a").Int(0) == 20 })
 }
 
-// testAccount has an account with the rights that the source needs, and no more. It
-// comes last: without an account nothing is answered from then on.
+// testAccount uses a user with the rights that the source needs, and no more. It
+// comes last: from then on the server answers nothing without a user.
 func testAccount(t *testing.T, addr string) {
 	store, ctx := client(t, addr), t.Context()
 	put(t, store, "/own/a", "1")

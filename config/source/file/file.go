@@ -29,8 +29,8 @@ var DefaultFileName = "config.values"
 // half written.
 const settle = 20 * time.Millisecond
 
-// lookInterval is how often it is looked whether the path leads elsewhere now:
-// what happens outside of the folder nobody tells.
+// lookInterval is how often the watcher checks whether the path leads elsewhere:
+// inotify reports only what happens in the folder.
 const lookInterval = 500 * time.Millisecond
 
 type (
@@ -163,18 +163,17 @@ func (s *source) Watch() (config.SourceWatcher, error) {
 type watcher struct {
 	source *source
 	notify *fsnotify.Watcher
-	folder os.FileInfo // that is watched; nil: none
+	folder os.FileInfo // the watched folder, or nil
 	file   os.FileInfo // as it was seen last
 	last   string      // checksum
 	end    func() error
 }
 
-// look reports whether the file is another than before, by whatever way its path
-// leads to it, and watches its folder, also when that was replaced by another: the
-// kernel goes on to tell of the one that is gone.
+// look reports whether the file at the path differs from before. It watches the
+// folder anew when that was replaced: the kernel goes on watching the old folder.
 func (w *watcher) look() bool {
 	path := filepath.Join(w.source.dir, w.source.base)
-	// The folder: who watches a file loses it when it is replaced.
+	// The folder, because the watch of a file ends when the file is replaced.
 	dir := filepath.Dir(path)
 	if folder, err := os.Stat(dir); err != nil {
 		w.folder = nil

@@ -8,9 +8,9 @@ import (
 	"github.com/micro/go-platform/config"
 )
 
-// blocked are the ranges that are no public unicast addresses, beside those that
-// netip tells: RFC 6890 and its successors at IANA. Those that carry an IPv4
-// address inside are here because that may be any.
+// blocked returns the ranges that are not public unicast addresses, beside those
+// that netip knows: RFC 6890 and its successors at IANA. Ranges that embed an IPv4
+// address are among them because that may be any.
 func blocked() []netip.Prefix {
 	var all []netip.Prefix
 	for _, p := range []string{
@@ -23,7 +23,7 @@ func blocked() []netip.Prefix {
 	return all
 }
 
-// public tells whether an address belongs to the public internet.
+// public reports whether an address belongs to the public internet.
 func public(addr netip.Addr, blocked []netip.Prefix) bool {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsGlobalUnicast() || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() {

@@ -47,8 +47,8 @@ func AllowPrivate() config.SourceOption { return set(allowKey{}, true) }
 // default is 1 s.
 func Interval(d time.Duration) config.SourceOption { return set(intervalKey{}, d) }
 
-// Timeout sets the bound of a request with its redirects and the whole body; the
-// default is 10 s.
+// Timeout bounds a request with its redirects and the whole body; the default is
+// 10 s.
 func Timeout(d time.Duration) config.SourceOption { return set(timeoutKey{}, d) }
 
 // Header is sent with each request to the host of the URL, not to where it
@@ -76,7 +76,7 @@ type source struct {
 
 	mu         sync.Mutex
 	etag, date string            // of last
-	young      bool              // it has a date, which is no validator yet
+	young      bool              // it has a date that is not a validator yet
 	last       *config.ChangeSet // what a 304 stands for
 }
 
@@ -246,21 +246,21 @@ func (s *source) formatOf(contentType string) string {
 	return "json"
 }
 
-// young reports whether a document is so new that it may change without its date,
-// which counts whole seconds, changing too.
+// young reports whether a document is so new that it may change without a change of
+// its date, which counts whole seconds.
 func young(h http.Header) bool {
 	changed, err := http.ParseTime(h.Get("Last-Modified"))
 	if err != nil {
 		return false
 	}
-	at, err := http.ParseTime(h.Get("Date")) // by the clock that the other date is of
+	at, err := http.ParseTime(h.Get("Date")) // by the server's clock, as Last-Modified
 	if err != nil {
 		at = time.Now()
 	}
 	return at.Sub(changed) < 2*time.Second
 }
 
-// validated reports whether asking again is cheap, as far as is known, or will be.
+// validated reports whether the server is known to have validators, or may have.
 func (s *source) validated() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

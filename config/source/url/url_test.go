@@ -218,7 +218,7 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s was read", attack)
 		}
 		refused := errors.Is(err, config.ErrInvalid) && strings.Contains(err.Error(), "AllowPrivate")
-		unresolved := err != nil && strings.Contains(err.Error(), "lookup") // a number that is no name
+		unresolved := err != nil && strings.Contains(err.Error(), "lookup") // a number that is not a name
 		if !refused && !unresolved {
 			t.Errorf("%s: %v", attack, err)
 		}

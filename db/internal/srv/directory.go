@@ -156,8 +156,8 @@ func (d *directory) load(ctx context.Context, name string) (*database, error) {
 	return nil, err
 }
 
-// locate finds out where a database lives: what was given by hand goes first,
-// so that nobody who can write to the registry gets to move it.
+// locate returns where a database is. What was given by hand goes first, so that
+// writing to the registry cannot move it.
 func (d *directory) locate(name string) (location, credentials, error) {
 	if given, ok := d.conf.databases[name]; ok {
 		return given.location, given.credentials, nil
@@ -274,7 +274,7 @@ func (d *directory) retire(before time.Time) {
 	}
 }
 
-// waiting tells whether there may be changes that nobody was told of.
+// waiting reports whether the outbox may hold changes.
 func (d *database) waiting() bool {
 	if d.outbox == nil {
 		return false

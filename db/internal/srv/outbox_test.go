@@ -126,7 +126,7 @@ func TestMissingTables(t *testing.T) {
 	})
 }
 
-// Where the outbox is ours to create, that it is gone is no sign of peace.
+// Where db-srv creates the outbox, an outbox that is gone does not count as empty.
 func TestOutboxThatIsGone(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		withTable(t, url)

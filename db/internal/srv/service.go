@@ -152,7 +152,7 @@ func (s *settings) start(ctx context.Context, env *daemon.Env) error {
 	env.OnStop(func(ctx context.Context) error {
 		return errors.Join(group.Stop(lifecycle.FlushTimeout), r.queue.Stop(), d.close(ctx))
 	})
-	// A file of ours that cannot be opened is no reason to wait for better times.
+	// A SQLite file that cannot be opened fails the start: waiting does not help.
 	for _, name := range slices.Sorted(maps.Keys(s.databases)) {
 		if s.databases[name].driver == sqliteDriver {
 			if _, err := d.get(ctx, name); err != nil {

@@ -65,8 +65,8 @@ func bulk(t *testing.T, e event.Event, mb int) (ids map[string]bool) {
 	return ids
 }
 
-// A subscriber that stands still holds up nobody, misses nothing and is kept
-// in nobody's memory.
+// A subscriber that stands still holds up no other, misses nothing and costs no
+// process memory.
 func TestFaultEventSlowConsumer(t *testing.T) {
 	// The test's own lists of ids count too, so the records are as many on any machine.
 	still, size, small, most, own := 2*time.Second, 64, 5000, 110, 24

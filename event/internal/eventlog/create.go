@@ -15,8 +15,8 @@ import (
 	pb "github.com/micro/go-platform/event/proto"
 )
 
-// Create appends records of somebody else: each is validated, and its result
-// says whether it was refused. The log keeps copies.
+// Create appends records of a client. Each is validated, and its result says
+// whether it was refused. The log keeps copies.
 func (l *Log) Create(ctx context.Context, records []*pb.Record) ([]*pb.Result, error) {
 	entries := make([]*Entry, len(records))
 	for i, r := range records {
@@ -41,7 +41,8 @@ func (l *Log) Create(ctx context.Context, records []*pb.Record) ([]*pb.Result, e
 	return results, nil
 }
 
-// compare refuses the duplicates that are none: another event has their id.
+// compare refuses entries that count as duplicates but differ from the event that
+// has their id.
 func (l *Log) compare(ctx context.Context, entries []*Entry) error {
 	for _, e := range entries {
 		if e.Err != nil || !e.Duplicate {

@@ -98,7 +98,7 @@ func (s *subscription) read(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if united != s.united {
-		return nil // somebody wants more by now: read again
+		return nil // the types have changed meanwhile: read again
 	}
 	if again {
 		s.readAgain(page)

@@ -117,7 +117,7 @@ func TestSettledIsRemembered(t *testing.T) {
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		// In the next process; what was underway is no try.
+		// In the next process; a delivery that was underway is not a try.
 		l = open(t, d)
 		wantStatus(t, l, "floor 1 lag 2 unsettled 2 members 0 delivered 0 redelivered 0 dead 0")
 		m = join(t, l, "s", "other")

@@ -159,8 +159,8 @@ func (f *fence) Bounds(ctx context.Context) (expired, last uint64, err error) {
 	return expired, last, err
 }
 
-// A log that has nothing to write finds out too that it was taken over: those
-// who follow it would wait for ever.
+// A log that has nothing to write finds out too that it was taken over: else its
+// followers would wait for ever.
 func TestFencedWithoutAWrite(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := &fence{disk: newDisk()}

@@ -12,8 +12,8 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// LifeSign is how often those who wait are told that nothing happened, so
-// that they can tell a quiet log from a dead connection.
+// LifeSign is how often waiting readers are told that nothing happened, so that
+// they can tell a quiet log from a dead connection.
 const LifeSign = 5 * time.Second
 
 // Resolve turns where somebody wants to begin into a cursor. A sequence of

@@ -44,7 +44,7 @@ type Log struct {
 	writing  sync.Mutex // held across the store's writes
 	group    lifecycle.Group
 	written  chan struct{}         // closed when the writer is gone
-	trouble  atomic.Pointer[error] // why the last commit failed; nil: it did not
+	trouble  atomic.Pointer[error] // why the last commit failed; nil if it succeeded
 	done     chan struct{}         // closed when the log ends, by Stop or by fencing
 	end      sync.Once
 	why      error // read after done
@@ -61,7 +61,7 @@ type request struct {
 	entries []*Entry
 	bytes   int
 	save    bool
-	probe   bool // commit even nothing
+	probe   bool // commit even if there is nothing to write
 	done    chan error
 }
 
@@ -129,7 +129,7 @@ func (l *Log) Last() uint64 { return l.tail.end() }
 func (l *Log) Done() <-chan struct{} { return l.done }
 
 // Ready returns why the log cannot be written: it has ended, or the last commit
-// failed. It is tried again every LifeSign.
+// failed. After a failure a commit is tried every LifeSign.
 func (l *Log) Ready() error {
 	if err := l.Err(); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (l *Log) committed(err error) {
 		l.conf.Logger.Info("the log is written again")
 	case err != nil:
 		l.trouble.Store(&err)
-		if was == nil && !errors.Is(err, ErrFenced) { // which is told elsewhere
+		if was == nil && !errors.Is(err, ErrFenced) { // fenced logs that
 			l.conf.Logger.Error("the log cannot be written, publishers are refused", "error", err)
 		}
 	}
@@ -240,7 +240,7 @@ func (l *Log) write(ctx context.Context) {
 	}
 }
 
-// last saves the states a last time and refuses who waits.
+// last saves the states a last time and refuses the requests that wait.
 func (l *Log) last() {
 	ctx, cancel := context.WithTimeout(context.Background(), lifecycle.FlushTimeout)
 	defer cancel()

@@ -46,12 +46,12 @@ type Store interface {
 	// Erase removes all records of the id and returns how many there were.
 	Erase(ctx context.Context, id string) (int, error)
 	// Expire removes some of the records appended before a time, and of the
-	// oldest while all have more than the bytes, and tells whether there are
-	// more to remove. Bytes of zero are no bound.
+	// oldest while all have more than the bytes, and reports whether there are
+	// more to remove. Bytes of zero do not bound.
 	Expire(ctx context.Context, before, bytes int64) (more bool, err error)
 	// States returns the states of all subscriptions.
 	States(ctx context.Context) ([]State, error)
-	// Shared tells whether others append too, so that the log has to look.
+	// Shared reports whether others append too, so that the log has to look.
 	Shared() bool
 	Close() error
 }
@@ -72,7 +72,7 @@ type State struct {
 	Data []byte
 }
 
-// Query is a search. Zero values are no condition.
+// Query is a search. A zero value does not restrict it.
 type Query struct {
 	ID            string
 	Filter        plugin.Filter
@@ -82,7 +82,7 @@ type Query struct {
 	Reverse       bool
 }
 
-// Matches tells whether the record is what the query looks for, but for After.
+// Matches reports whether the record is what the query looks for, but for After.
 func (q Query) Matches(r *pb.Record) bool {
 	return (q.ID == "" || q.ID == r.Id) && q.Filter.Match(r.Type) &&
 		(q.From == 0 || r.TimestampNano >= q.From) && (q.To == 0 || r.TimestampNano < q.To)

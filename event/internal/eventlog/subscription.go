@@ -22,7 +22,7 @@ const (
 )
 
 // subscription is a durable subscription: a cursor, the records before it that
-// are not settled, and the members who share them. Only the cursor and the
+// are not settled, and the members that share them. Only the cursor and the
 // sequences of the unsettled records are kept on disk.
 type subscription struct {
 	log  *Log
@@ -31,10 +31,10 @@ type subscription struct {
 
 	mu      sync.Mutex
 	conf    *pb.Subscription
-	filter  plugin.Filter       // of all members
-	united  int                 // how often it changed
+	filter  plugin.Filter       // of all members and wants
+	united  int                 // how often the filter changed
 	wants   []want              // of members that are gone
-	waiting int                 // of the ready, those that no member with room wants
+	waiting int                 // how many of the ready no member with room named
 	next    uint64              // everything up to here was read
 	reread  []uint64            // unsettled by the saved state, not read again yet
 	tries   map[uint64]int32    // theirs
@@ -71,7 +71,7 @@ type item struct {
 	phase  phase
 	try    int32 // the newest
 	spared int32 // of the tries, those that do not count against MaxTries
-	alone  bool  // it was lost among others: the next try tells whether it is to blame
+	alone  bool  // it was lost among others: the next try shows whether it is to blame
 	holder *Member
 	due    time.Time // when the lease or the delay ends
 	place  int       // among the deadlines
@@ -180,7 +180,7 @@ func (s *subscription) forgive(o *pb.Settlement) {
 	}
 }
 
-// expected tells whether the record may still come.
+// expected reports whether the record may still come.
 func (s *subscription) expected(seq uint64) bool {
 	_, again := slices.BinarySearch(s.reread, seq)
 	return again || seq > s.next && seq <= s.log.Last()
@@ -290,7 +290,7 @@ func (s *subscription) deliver() {
 func anybody(*Member) bool { return true }
 
 // serve hands items of the line to members that may have one and named its type.
-// It returns how many wait for such a one while others have room.
+// It returns how many items wait for such a member while others have room.
 func (s *subscription) serve(line *sequences, may func(*Member) bool) int {
 	var waiting []uint64
 	for len(*line) > 0 && s.idlest(may) != nil {
@@ -335,7 +335,7 @@ func (s *subscription) idlest(may func(*Member) bool) *Member {
 	return best
 }
 
-// due returns when the next lease or delay ends, or something is forgotten.
+// due returns when the next lease, delay or want ends, or zero when there is none.
 func (s *subscription) due() time.Time {
 	var first time.Time
 	if len(s.timed) > 0 {

@@ -15,8 +15,8 @@ const (
 	tailBytes   = 16 << 20
 )
 
-// tail is the newest records in memory, so that those who follow the log do
-// not read the store.
+// tail is the newest records in memory, so that followers of the log do not read
+// the store.
 type tail struct {
 	mu      sync.RWMutex
 	from    uint64 // all records after it are here

@@ -13,21 +13,22 @@ import (
 )
 
 const (
-	// linger is how long the types of a member that is gone stay wanted: it is
-	// restarted, say, while others of another version go on.
+	// linger is how long the types of a member that is gone stay wanted. It covers
+	// the restart of the member while members of another version go on.
 	linger = 2 * time.Minute
-	// maxWants bounds what is remembered of members that are gone.
+	// maxWants bounds the wants of a subscription; the oldest is forgotten first.
 	maxWants = 64
 )
 
-// want is what a member that is gone named.
+// want is the types that a member named that is gone.
 type want struct {
 	filter plugin.Filter
-	key    string // the types
+	key    string // the types as one text
 	until  time.Time
 }
 
-// filterOf is plugin.NewFilter for the types of several members.
+// filterOf is plugin.NewFilter for any number of types: a saved state has those of
+// several members.
 func filterOf(types []string) (plugin.Filter, error) {
 	f, err := plugin.NewFilter(types[:min(len(types), wire.MaxTypes)]...)
 	for rest := types[min(len(types), wire.MaxTypes):]; err == nil && len(rest) > 0; {
@@ -39,7 +40,7 @@ func filterOf(types []string) (plugin.Filter, error) {
 	return f, err
 }
 
-// remember keeps what somebody named wanted for a while.
+// remember keeps the types of f wanted for linger.
 func (s *subscription) remember(f plugin.Filter) {
 	w := want{f, strings.Join(f.Types(), "\x00"), time.Now().Add(linger)}
 	s.wants = slices.DeleteFunc(s.wants, func(old want) bool { return old.key == w.key })
@@ -49,22 +50,22 @@ func (s *subscription) remember(f plugin.Filter) {
 	s.wants = append(s.wants, w)
 }
 
-// left forgets all that is wanted when the last member has left on purpose: those
-// who come next decide anew.
+// left forgets all wants when the last member has left on purpose: the members that
+// come next decide anew.
 func (s *subscription) left() {
 	if len(s.members) == 0 {
 		s.wants = nil
 	}
 }
 
-// gone removes a member.
+// gone removes a member and remembers its types.
 func (s *subscription) gone(m *Member) {
 	delete(s.members, m.id)
 	s.remember(m.filter)
 }
 
-// unite makes the filter that of all members, and of those that went lately: a
-// record that one of them named is read, and delivered to such a one.
+// unite sets the filter to the union of all members and wants: a record that any of
+// them named is read, and is delivered to a member that named it.
 func (s *subscription) unite() {
 	var all []plugin.Filter
 	for _, m := range s.members {
@@ -88,8 +89,8 @@ func (s *subscription) unite() {
 	s.united++
 }
 
-// forgetWants drops what nobody named for long, with the records that were read
-// for it.
+// forgetWants drops the wants that are over, and settles the records that were read
+// for them.
 func (s *subscription) forgetWants(now time.Time) {
 	before := len(s.wants)
 	s.wants = slices.DeleteFunc(s.wants, func(w want) bool { return !w.until.After(now) })
@@ -110,8 +111,8 @@ func (s *subscription) forgetWants(now time.Time) {
 	s.log.changed(s)
 }
 
-// adopt takes over what the newest member asks for, but for the types, which are
-// those of all.
+// adopt takes over the settings of the newest member, but for the types, which are
+// those of all members.
 func (s *subscription) adopt(conf *pb.Subscription) {
 	types := s.conf.Types
 	reorder := s.conf.Ordered != conf.Ordered

@@ -11,8 +11,8 @@ func types(t ...string) func(*plugin.Membership) {
 	return func(m *plugin.Membership) { m.Conf.Types = t }
 }
 
-// What a member named stays wanted for a while when it is gone, also over a restart
-// of the log, and is passed over then.
+// The types of a member that is gone stay wanted for linger, also over a restart of
+// the log. After that their records are passed over.
 func TestTypesOfTheGoneStayWanted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDisk()
@@ -50,7 +50,7 @@ func TestTypesOfTheGoneStayWanted(t *testing.T) {
 	})
 }
 
-// When all have left on purpose those who come next decide anew.
+// When all members have left on purpose the next members decide anew.
 func TestTypesOfNobodyAreForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())

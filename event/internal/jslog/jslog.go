@@ -106,8 +106,8 @@ func Open(ctx context.Context, js jetstream.JetStream, conf Config) (*Stream, er
 	return &Stream{js, stream, conf.Name, conf.Name + "." + id}, nil
 }
 
-// suitable refuses a stream that somebody made and that cannot keep what the log
-// promises: it would acknowledge records and lose them, or show them to one reader.
+// suitable refuses a stream whose settings cannot keep the promises of the log: it
+// would acknowledge records and lose them, or show them to one reader only.
 func suitable(c jetstream.StreamConfig) error {
 	for _, bad := range []struct {
 		is            bool

@@ -27,7 +27,8 @@ func Decode(msg jetstream.Msg) (*pb.Record, *jetstream.MsgMetadata, error) {
 	return r, meta, nil
 }
 
-// Get returns the record of a sequence, or nil when it is gone, or is none.
+// Get returns the record of a sequence, or nil when the message is gone or is not a
+// record.
 func (s *Stream) Get(ctx context.Context, sequence uint64) (*pb.Record, error) {
 	msg, err := s.stream.GetMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -38,7 +39,7 @@ func (s *Stream) Get(ctx context.Context, sequence uint64) (*pb.Record, error) {
 	}
 	r := &pb.Record{}
 	if proto.Unmarshal(msg.Data, r) != nil {
-		return nil, nil // somebody else's message
+		return nil, nil // a message of another program
 	}
 	return r, nil
 }
@@ -94,10 +95,10 @@ func (s *Stream) BeforeFirst(ctx context.Context, filter string, begin jetstream
 }
 
 // Page hands over the messages that a new consumer has, up to limit, until
-// there were enough, and tells whether there are no more. The record is nil
-// when the message is none. A fetch of nats.go that ends is no proof: it also
-// does without an error when nothing arrived for a second, or when the
-// connection was lost and some are missing. How many follow each message is.
+// there were enough, and reports whether there are no more. The record is nil
+// when the message is not a record. That a fetch of nats.go ended proves nothing:
+// it also ends without an error when nothing arrived for a second, or when the
+// connection was lost and some are missing. The pending count of each message does.
 func (s *Stream) Page(c jetstream.Consumer, limit int, see func(*pb.Record, *jetstream.MsgMetadata) (more bool)) (end bool, err error) {
 	doing := "read stream " + s.name
 	batch, err := c.FetchNoWait(limit)

@@ -30,7 +30,7 @@ type natsStore struct {
 	states *natsStates
 }
 
-// defaultStream is that of a URL without one.
+// defaultStream is the stream of a URL that names none.
 const defaultStream = "micro-event"
 
 // openNATS opens the store at nats://user:password@host:port/stream.
@@ -66,7 +66,7 @@ func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) 
 	return store, nil
 }
 
-// connected waits for a server, and tells why.
+// connected waits until a server is there or ctx ends, and tells why it waits.
 func connected(ctx context.Context, nc *nats.Conn, tell func(error)) error {
 	for !nc.IsConnected() {
 		tell(cmp.Or(nc.LastError(), nats.ErrNoServers))

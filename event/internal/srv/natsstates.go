@@ -104,7 +104,7 @@ func (s *natsStates) renew(ctx context.Context) error {
 	return errors.New("the bucket has another revision")
 }
 
-// conflict tells whether a write came upon another one.
+// conflict reports whether a write came upon another one.
 func conflict(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence

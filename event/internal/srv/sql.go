@@ -36,7 +36,7 @@ type sqlStore struct {
 	ready  statements
 	writer beginner
 	conn   *sql.Conn // the writer, where there is one connection for it
-	marker *marker   // nil for databases that are no file
+	marker *marker   // nil for databases that are not a file
 	unsure bool      // whether the last commit was done
 }
 
@@ -156,7 +156,7 @@ func (s *sqlStore) ID() string { return s.id }
 // Shared implements eventlog.Store.
 func (s *sqlStore) Shared() bool { return false }
 
-// Close implements eventlog.Store. The database is closed by who opened it.
+// Close implements eventlog.Store. It does not close the database.
 func (s *sqlStore) Close() error {
 	err := errors.Join(s.marker.close(), s.ready.close())
 	if s.conn != nil {

@@ -13,12 +13,12 @@ import (
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-// The planners of the databases know nothing of the log: for a few records of a
-// million they look at all, in order, and for many they sort all. What a search
-// goes by is therefore decided here.
+// The planners of the databases do not know the log: for a few records of a million
+// they scan all, in order, and for many they sort all. Which index a search uses is
+// therefore decided here.
 const (
-	fewRecords = 10_000 // are sorted faster than a part of the log is looked at
-	fewTypes   = 100    // with a prefix are searched one by one
+	fewRecords = 10_000 // fewer are sorted faster than a part of the log is scanned
+	fewTypes   = 100    // up to so many types of a prefix are searched one by one
 	fewSorted  = 100_000
 )
 
@@ -72,7 +72,7 @@ func (s *sqlStore) search(ctx context.Context, q eventlog.Query) ([]*pb.Record, 
 	return all, cut, err
 }
 
-// after has the search begin where the query says.
+// after makes the search begin at the query's cursor.
 func (w *where) after(q eventlog.Query) {
 	switch {
 	case q.Reverse && q.After > 0:
@@ -82,8 +82,8 @@ func (w *where) after(q eventlog.Query) {
 	}
 }
 
-// near looks at the part of the log where the search begins, and reports whether
-// that is enough.
+// near searches the fewRecords sequences where the search begins. enough reports
+// whether they fill the answer.
 func (s *sqlStore) near(ctx context.Context, q eventlog.Query, w where) (found []*pb.Record, cut, enough bool, err error) {
 	w = where{slices.Clone(w.all), slices.Clone(w.args)}
 	w.after(q)
@@ -113,7 +113,7 @@ func direction(q eventlog.Query) string {
 	return ""
 }
 
-// by has a statement go by an index.
+// by returns the clause that makes a statement use an index.
 func (s *sqlStore) by(index string) string {
 	if s.db.Dialect == sqlstore.MySQL {
 		return " FORCE INDEX (" + index + ")"
@@ -121,7 +121,7 @@ func (s *sqlStore) by(index string) string {
 	return " INDEXED BY " + index
 }
 
-// few reports whether few records are of the time.
+// few reports whether fewer than fewRecords records are of the time.
 func (s *sqlStore) few(ctx context.Context, w where) (bool, error) {
 	var n int
 	err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT sequence FROM records`+s.by("records_occurred")+w.text()+` LIMIT ?) AS some`,
@@ -129,8 +129,8 @@ func (s *sqlStore) few(ctx context.Context, w where) (bool, error) {
 	return n < fewRecords, err
 }
 
-// between adds the sequences that the records of the time are between: mostly they
-// are in one part of the log.
+// between restricts the search to the sequences from the first to the last record of
+// the time: mostly they are in one part of the log.
 func (s *sqlStore) between(ctx context.Context, w *where) error {
 	var first, last sql.NullInt64
 	err := s.db.QueryRowContext(ctx, `SELECT MIN(sequence), MAX(sequence) FROM records`+s.by("records_occurred")+w.text(), w.args...).Scan(&first, &last)
@@ -141,8 +141,8 @@ func (s *sqlStore) between(ctx context.Context, w *where) error {
 	return err
 }
 
-// typesOf returns the types with a prefix, until they are too many: each costs a
-// look into the index.
+// typesOf returns the types with a prefix, at most fewTypes and one more: each costs
+// a look-up in the index.
 func (s *sqlStore) typesOf(ctx context.Context, prefix string) (types []string, err error) {
 	for last := prefix; len(types) <= fewTypes; {
 		op := ">"
@@ -162,8 +162,8 @@ func (s *sqlStore) typesOf(ctx context.Context, prefix string) (types []string, 
 	return types, nil
 }
 
-// byTypes takes of each type as many as may be needed, which are in order, and the
-// first of all these.
+// byTypes takes as many records of each type as may be needed, each in order, and
+// merges them.
 func (s *sqlStore) byTypes(ctx context.Context, q eventlog.Query, w where, types []string) ([]*pb.Record, bool, error) {
 	var parts []string
 	var args []any
@@ -198,7 +198,7 @@ func (s *sqlStore) sequences(ctx context.Context, text string, args ...any) (all
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = found.Close() }() // found.Err tells
+	defer func() { _ = found.Close() }() // found.Err has the error
 	for found.Next() {
 		var sequence uint64
 		if err := found.Scan(&sequence); err != nil {

@@ -24,7 +24,7 @@ func databaseFile(databaseURL string) string {
 	return path
 }
 
-// checkWAL tells whether the write-ahead log of a SQLite database ends in the
+// checkWAL reports whether the write-ahead log of a SQLite database ends in the
 // middle of something. SQLite itself drops what is behind the last whole
 // commit without a word.
 func checkWAL(database string) (torn bool, err error) {

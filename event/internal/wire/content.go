@@ -10,8 +10,8 @@ import (
 )
 
 // Same reports whether two messages of one id are one event that was published
-// twice: type, root, key, data and metadata are the same. Whoever publishes again
-// may do so later, from elsewhere and in another span.
+// twice: type, root, key, data and metadata are the same. Time, origin and span may
+// differ: a publication may be repeated later, and by another process.
 func Same(a, b *pb.Record) bool {
 	return a.Type == b.Type && a.RootId == b.RootId && a.Key == b.Key && a.Data == b.Data && bytes.Equal(a.Binary, b.Binary) &&
 		maps.Equal(Own(a.Metadata), Own(b.Metadata))

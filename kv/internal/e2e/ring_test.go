@@ -53,13 +53,13 @@ func kvMember(spec string) error {
 	if err := errors.Join(k.Start(), s.Start()); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "msg=serving") // who waits for it gives up without
+	_, _ = fmt.Fprintln(os.Stderr, "msg=serving") // the test waits for it
 	_, _ = io.Copy(io.Discard, os.Stdin)          // its end is the order to end
 	return errors.Join(k.Stop(), s.Stop())
 }
 
 // kvRing are members in processes of their own, each behind a link that can be
-// cut, and clients here that are no members.
+// cut, and clients here that are not members.
 type kvRing struct {
 	t       *testing.T
 	reg     string
@@ -201,7 +201,7 @@ func (l *kvLoad) unique(k kv.KV, key string) {
 	}
 }
 
-// readBack is patient: that a ring under load is not to be had is no loss.
+// readBack is patient: a ring under load that does not answer has lost nothing.
 func readBack(k kv.KV, key string) (item *kv.Item, err error) {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if item, err = k.Get(key); !errors.Is(err, kv.ErrUnavailable) || time.Now().After(end) {
@@ -277,7 +277,7 @@ func TestFaultKVPartition(t *testing.T) {
 	})
 }
 
-// Who reaches only a minority of the members gets an error, not an answer.
+// A client that reaches only a minority of the members gets an error.
 func TestFaultKVMinorityRefuses(t *testing.T) {
 	r := newKVRing(t, 3)
 	k := r.client()

@@ -1,10 +1,10 @@
 // Package stamp writes the end of a value's life in front of it, for stores that
-// count in whole seconds or not at all. The end is a wall time: those who read
-// and write must agree on it as well as the values need.
+// count in whole seconds or not at all. The end is a wall time: the clocks of readers
+// and writers must agree as well as the values need.
 //
-// Both are told what time it is. Who writes back what was left of a value's life
-// gives the same time to both, however long he took in between: then the end is
-// the one that was read.
+// Both are told what time it is. A caller that writes back what was left of a
+// value's life passes the same time to both, however long it took in between: then
+// the end is the one that was read.
 package stamp
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Mark tells stamped values from others where a store keeps a number beside.
+// Mark tells stamped values from others where a store keeps a number beside them.
 const Mark = 0x6b760001
 
 const size = 8 // unix milliseconds, big endian

@@ -65,8 +65,8 @@ func (c *Client) Start() error {
 func (c *Client) Dropped() uint64 { return c.lost.Total() }
 
 // Stop collects and sends a last time, within lifecycle.FlushTimeout, and
-// returns a lifecycle.ErrLost that says how many values were lost. It comes once,
-// after Start.
+// returns a lifecycle.ErrLost that counts the values that were lost. It must be
+// called once, after Start.
 func (c *Client) Stop() error {
 	before := c.lost.Total()
 	err := c.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)

@@ -62,10 +62,11 @@ func (d Dialect) CleanTag(name, value string) (string, string) {
 	return name, clean(value, maxVal, also)
 }
 
-// metricType is a tag that Telegraf adds: one of ours would get lost.
+// metricType is a tag that Telegraf sets itself: it would overwrite a field of that
+// name.
 const metricType = "metric_type"
 
-// Fits tells whether a name with these tags, all cleaned, leaves room for
+// Fits reports whether a name with these tags, all cleaned, leaves room for
 // values in a datagram.
 func (d Dialect) Fits(name string, tags int, bytes int) bool {
 	return len(name)+bytes+2*tags <= maxHead
@@ -144,7 +145,7 @@ func (d Dialect) gauge(value int64) string {
 
 // sample returns the part of a histogram's line between ':' and the tail, for
 // a sample that stands for weight, a power of two: 1/weight is exact, so that
-// the receiver's 1/rate is. Microseconds become what the type says.
+// the receiver's 1/rate is. Microseconds become milliseconds, as the type ms says.
 func (d Dialect) sample(value int64, micros bool, weight uint64) string {
 	s := strconv.FormatInt(value, 10)
 	if micros {

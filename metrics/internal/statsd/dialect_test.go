@@ -48,7 +48,7 @@ func FuzzClean(f *testing.F) {
 	})
 }
 
-// check tells whether s is fit for the wire, and left alone if cleaned again.
+// check reports whether s is fit for the wire, and left alone if cleaned again.
 func check(t *testing.T, s string, clean func(string) string) {
 	t.Helper()
 	if len(s) > statsd.MaxName || !utf8.ValidString(s) || strings.ContainsAny(s, ":|,=@#\n\r \t\x00") {

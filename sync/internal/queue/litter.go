@@ -28,7 +28,7 @@ func (s *session) leave(ctx context.Context, t *ticket) error {
 	return err
 }
 
-// abandon is leave for who does not wait for it.
+// abandon is leave for a caller that does not wait for it.
 func (s *session) abandon(t *ticket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -65,7 +65,7 @@ func (l *lock) Acquire(opts ...locks.CallOption) error {
 	return nil
 }
 
-// begin tells whether the lock may be waited for: one that was lost may.
+// begin reports whether the lock may be waited for: a lock that was lost may.
 func (l *lock) begin() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

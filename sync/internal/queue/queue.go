@@ -18,7 +18,7 @@ import (
 	locks "github.com/micro/go-platform/sync"
 )
 
-// life is what the plugins of sync have of lifecycle, unseen by users.
+// life hides the embedded lifecycle.Plugin from the documentation.
 type life = lifecycle.Plugin
 
 // Queues is sync.Sync on a Store.
@@ -37,8 +37,8 @@ type Queues struct {
 	leases, queues trouble // with renewing and reading them
 }
 
-// New returns the Sync of a store, which open, unless it is nil, makes ready to be
-// called. Stop closes the store.
+// New returns the Sync of a store. open makes the store ready to be called; it may
+// be nil. Stop closes the store.
 func New(store Store, o locks.Options, open func() error) *Queues {
 	q := &Queues{store: store, options: o, sessions: map[time.Duration]*session{}}
 	hooks := lifecycle.Hooks{Check: o.Validate, Close: q.shut}
@@ -56,11 +56,11 @@ func New(store Store, o locks.Options, open func() error) *Queues {
 
 func (q *Queues) String() string { return q.store.String() }
 
-// shut waits for every session to end, which gives back what it holds, then closes
-// the store.
+// shut waits until every session has released what it holds and has ended, then
+// closes the store.
 func (q *Queues) shut() error {
 	q.mu.Lock()
-	q.mu.Unlock() //nolint:staticcheck // who began before the end of ctx is counted now
+	q.mu.Unlock() //nolint:staticcheck // work that began before the end of ctx is counted now
 	done := make(chan struct{})
 	go func() { q.wg.Wait(); close(done) }()
 	timer := time.NewTimer(lifecycle.FlushTimeout)
@@ -97,8 +97,8 @@ func (q *Queues) run(f func(context.Context)) error {
 	return nil
 }
 
-// session returns the one with this TTL, granting it if there is none. All who
-// ask for it meanwhile share the answer, each waits as long as it likes.
+// session returns the session with this TTL, granting it if there is none. Callers
+// that ask for it meanwhile share the answer; each waits as long as its ctx does.
 func (q *Queues) session(ctx context.Context, ttl time.Duration) (*session, error) {
 	if s := q.current(ttl); s != nil {
 		return s, nil
@@ -181,8 +181,8 @@ type claim struct {
 	value value
 }
 
-// turn tells whether a contender with these ahead of it has what it wants, and
-// if not, which entry it waits for; one without a name is any change.
+// turn reports whether a contender with these ahead of it has what it wants, and
+// if not, which entry it waits for; an entry without a name is any change.
 func (c claim) turn(ahead []Entry) (mine bool, wait Ref, err error) {
 	wait.Queue = c.queue
 	blocking := 0
@@ -245,7 +245,7 @@ func (q *Queues) unavailable(err error) error {
 	return fmt.Errorf("%w: %s: %s", kind, strings.Join(append([]string{q.String()}, q.options.Nodes...), " "), err.Error())
 }
 
-// errDisplaced tells that a contender has to begin again.
+// errDisplaced is returned when a contender has to begin again.
 var errDisplaced = errors.New("place in the queue lost")
 
 // enter puts an entry at the end of the queue, within callTimeout.

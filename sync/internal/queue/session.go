@@ -106,7 +106,7 @@ func (s *session) run(context.Context) {
 	}
 }
 
-// renew is the loop of the session. It tells whether the server ended the lease.
+// renew is the loop of the session. It reports whether the server ended the lease.
 func (s *session) renew() (gone bool) {
 	for wait := s.ttl / 3; s.pause(wait) && !s.unused(); {
 		switch err := s.extend(); {
@@ -173,7 +173,7 @@ func (s *session) enter(ctx context.Context, t *ticket, data []byte) (Queue, err
 }
 
 // pause waits for d, or until something does not wait for the next renewal, and
-// tells whether there shall be one.
+// reports whether to renew.
 func (s *session) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -45,7 +45,7 @@ type Store interface {
 	// Enter adds an entry to the end of a queue, bound to a lease. It returns
 	// the queue up to and with it, or ErrExists.
 	Enter(ctx context.Context, lease, queue, name string, value []byte) (Queue, error)
-	// Leave removes an entry; one that is not there is no error.
+	// Leave removes an entry. An entry that is not there is not an error.
 	Leave(ctx context.Context, entry Ref) error
 	// List returns the whole queue.
 	List(ctx context.Context, queue string) (Queue, error)
@@ -61,7 +61,7 @@ type Store interface {
 	// Save writes if the lease's entry is still there, else it returns ErrGone.
 	Save(ctx context.Context, key string, value []byte, lease string, holder Ref) error
 
-	// Forbidden reports whether an error of the store says that the user may not.
+	// Forbidden reports whether an error of the store is a refusal of the user.
 	Forbidden(err error) bool
 	Close() error
 	String() string

@@ -30,7 +30,7 @@ func (t *ticket) lose(why error) {
 	t.end(why)
 }
 
-// end says to those who look at the context why it is over.
+// end ends the context of the ticket, with why as its cause.
 func (t *ticket) end(why error) { t.ctx.cancel(fmt.Errorf("sync: %w", why)) }
 
 func (t *ticket) isLost() bool {
@@ -120,7 +120,7 @@ func (s *session) lose(refs []Ref) {
 	}
 }
 
-// drop forgets a ticket and tells whether it was still held.
+// drop forgets a ticket and reports whether it was still held.
 func (s *session) drop(t *ticket) (held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,7 +25,7 @@ type store interface {
 	Expire(ctx context.Context, before, most int64) (int64, error)
 }
 
-// query is a search. Zero values are no condition.
+// query is a search. A zero value does not restrict it.
 type query struct {
 	name, service            string
 	minDuration, maxDuration int64 // µs

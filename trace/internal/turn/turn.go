@@ -1,5 +1,4 @@
-// Package turn sends to one of several collectors that can stand in for each
-// other.
+// Package turn sends to one of several equivalent collectors.
 package turn
 
 import (
@@ -8,13 +7,14 @@ import (
 	"time"
 )
 
-// Turn begins with the collector that took the last batch. It belongs to one
-// goroutine.
+// Turn remembers the collector that took the last batch. It is not safe for
+// concurrent use.
 type Turn struct{ at int }
 
 // Try calls send with one of n collectors after the other until one takes the
-// batch. Each gets its share of the timeout, so that one that hangs leaves time
-// for the others. It returns nil, or one error per collector that was tried.
+// batch, beginning with the one that took the last batch. Each gets timeout/n, so
+// that one that hangs leaves time for the others. It returns nil, or one error per
+// collector that was tried.
 func (t *Turn) Try(ctx context.Context, n int, timeout time.Duration, send func(ctx context.Context, i int) error) (errs []error) {
 	for first, i := t.at, 0; i < n; i++ {
 		t.at = (first + i) % n
@@ -36,8 +36,8 @@ func bounded(ctx context.Context, timeout time.Duration, i int, send func(contex
 	return send(ctx, i)
 }
 
-// All reports whether all n collectors were tried and each returned what is:
-// a batch that one of them refuses for good another may take.
+// All reports whether all n collectors were tried and each error is is. Only then
+// is a batch refused for good: another collector may take what one refuses.
 func All(errs []error, n int, is error) bool {
 	for _, err := range errs {
 		if !errors.Is(err, is) {

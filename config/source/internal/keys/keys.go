@@ -19,10 +19,9 @@ type Tree struct {
 	Format string // of a whole document at Root
 }
 
-// Document returns the JSON of what is at Root and below it, or
-// config.ErrNotFound when nothing is, and nothing at all for an empty document.
-// Keys that only begin like Root are left out. What is skipped is of no use: a bad
-// name, or a key on the way of another.
+// Document returns the JSON of what is at Root and below it, nothing for an empty
+// document, or config.ErrNotFound when there is no key. Keys that only begin like
+// Root are left out. skipped are the keys with a bad name or below another key.
 func (t Tree) Document(found map[string][]byte) (data []byte, skipped []string, err error) {
 	document, whole := conftree.Tree{}, false
 	if raw, ok := found[t.Root]; ok {
@@ -67,7 +66,7 @@ func (t Tree) below(found map[string][]byte) (below conftree.Tree, skipped []str
 	return below, skipped
 }
 
-// free reports whether nothing is at a path, nor a value on the way there.
+// free reports whether there is no value at a path, nor on the way there.
 func free(t conftree.Tree, path []string) bool {
 	for i := range path {
 		v, there := conftree.Lookup(t, path[:i+1])

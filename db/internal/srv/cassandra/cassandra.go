@@ -37,9 +37,9 @@ func bucket(id string) int {
 }
 
 // A row of records with a fence stays when its record is deleted, with nothing in
-// it but the fence. A term carries the etag of the state of the record that brought it, so that
-// whoever removes the terms of an old state cannot hit those of a new one; column indexed has these
-// etags by key.
+// it but the fence. A term carries the etag of the state that wrote it, so that the
+// removal of an old state's terms cannot hit those of a new one; the column indexed
+// has these etags by key.
 //
 // Removed terms that come back do no harm, since searches look at the record: the
 // deletions of terms are kept only as long as other nodes hold back writes for
@@ -164,7 +164,7 @@ func wrap(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// unfinished reports whether a table was met that is about to be there.
+// unfinished reports whether a request met a table that is being created.
 func unfinished(err error) bool {
 	var e gocql.RequestError
 	return errors.As(err, &e) && e.Code() == gocql.ErrCodeServer && strings.Contains(e.Message(), "Unknown CF ")

@@ -10,12 +10,13 @@ import (
 	"github.com/micro/go-platform/db/internal/srv/driver"
 )
 
-// maxSorted is how many rows of the index a range may find to be sorted by id for
-// each page. Beyond it the ids are walked, and every record on the way is read.
+// maxSorted is up to how many rows of the index that a range finds are sorted by id
+// for each page. With more the ids are walked, and every record on the way is read.
 const maxSorted = 5000
 
-// few returns the ids that a range or a prefix without an order leads to, in the
-// order of the query, if there are not many. The narrowest range counts.
+// few returns the places that a range or a prefix leads to, in the order of the
+// query. ok is false when the query has an OrderBy or an equality, or when every
+// range finds more than maxSorted. Of several ranges it takes the narrowest.
 func (s *store) few(ctx context.Context, table string, q driver.Query) (places []place, ok bool, err error) {
 	if q.Order != "" || len(q.Where) == 0 || span(q).Key != self {
 		return nil, false, nil
@@ -32,8 +33,8 @@ func (s *store) few(ctx context.Context, table string, q driver.Query) (places [
 	return places, ok, nil
 }
 
-// ids returns the places behind the cursor that the rows of a condition lead to,
-// or that there are too many rows.
+// ids returns the places behind the cursor that the rows of a condition lead to.
+// all is false when there are more than maxSorted rows.
 func (s *store) ids(ctx context.Context, table string, q driver.Query, c driver.Condition) (places []place, all bool, _ error) {
 	var read atomic.Int64
 	var found [buckets][]string

@@ -20,7 +20,7 @@ const (
 // Search walks the terms of one key in order and checks each record that they
 // lead to: terms of states that are over, and records that another condition
 // rules out, are passed over. It takes the key to order by, else a condition
-// that only one value fulfils, else what a range finds, if that is not much, else
+// that only one value fulfils, else the few rows that a range finds, see few, else
 // the ids.
 //
 // Whoever changes a record adds terms before and removes them after, so the walk

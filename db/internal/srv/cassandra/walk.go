@@ -21,7 +21,7 @@ type walk struct {
 	heads   [buckets]*place // nil at the end of a bucket
 	errs    [buckets]error  // why it ended before its end
 	reverse bool
-	few     []place // instead, if there are not many
+	few     []place // instead of the buckets, see store.few
 }
 
 // span is the key to walk and the bounds of its values.

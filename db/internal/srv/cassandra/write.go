@@ -72,7 +72,7 @@ func rows(r *driver.Record, before map[string]row) map[string]row {
 	return all
 }
 
-// rows are those of the state, none of a record that is not there.
+// rows returns the rows of the state: none if there is no record.
 func (c *state) rows(id string) map[string]row {
 	all := make(map[string]row, len(c.indexed))
 	for key, etag := range c.indexed {

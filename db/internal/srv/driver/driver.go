@@ -98,7 +98,7 @@ func Fence(token uint64) string {
 	return fmt.Sprintf("%016x", token)
 }
 
-// Check tells whether w is stale where seen is the highest Fence so far. The
+// Check reports whether w is stale where seen is the highest Fence so far. The
 // error is fence.ErrStale and rpcerr.ErrConflict.
 func (w Write) Check(seen string) error {
 	if w.Fence == "" || w.Fence >= seen {
@@ -128,8 +128,8 @@ type Store interface {
 	// while there is no such record: writes with a lower one are refused with
 	// Check's error before anything else is looked at.
 	Create(ctx context.Context, table string, w Write) error
-	// Update replaces the record. It sets Created to what was stored, and tells
-	// whether it was created.
+	// Update replaces the record. It sets Created to what was stored, and reports
+	// whether it created the record.
 	Update(ctx context.Context, table string, w Write) (created bool, err error)
 	// Delete removes the record with Record.ID; its ETag and Updated are those of
 	// the change.

@@ -2,7 +2,7 @@ package driver
 
 import "strings"
 
-// Holds tells whether all conditions hold for the terms, by their keys.
+// Holds reports whether all conditions hold for the terms, by their keys.
 func Holds(where []Condition, value func(key string) (string, bool)) bool {
 	for _, c := range where {
 		if v, ok := value(c.Key); !ok || v < c.Low || v >= c.High {
@@ -22,7 +22,7 @@ func (r *Record) term(key string) (string, bool) {
 	return "", false
 }
 
-// Matches tells whether the query, whatever its limit and offset, finds the
+// Matches reports whether the query, whatever its limit and offset, finds the
 // record, whose Terms must be there. It is for stores that have nothing better.
 func (q Query) Matches(r *Record) bool {
 	if !Holds(q.Where, r.term) {

@@ -1,7 +1,7 @@
 package driver
 
-// Size is what a record takes of an answer at most, in bytes: a number travels as
-// text, too.
+// Size returns how many bytes of an answer the record takes at most: numbers travel
+// as text, too.
 func (r *Record) Size() int { return len(r.Data) + 3*len(r.Metadata) + len(r.ID) + 128 }
 
 // Page gathers what a search finds.
@@ -10,7 +10,7 @@ type Page struct {
 	size    int
 }
 
-// Add adds the next record and tells whether the page is full: it has Limit
+// Add adds the next record and reports whether the page is full: it has Limit
 // records, or more than Bytes, of which the last one is to be the only excess.
 func (p *Page) Add(q Query, r *Record) (full bool) {
 	p.Records = append(p.Records, r)

@@ -24,7 +24,7 @@ const (
 // leave here. With several servers each goes to another one.
 const tries = 3
 
-// statusError is an answer that is no success.
+// statusError is an answer that is not a success.
 type statusError struct {
 	code   int
 	kind   string
@@ -43,7 +43,7 @@ func status(err error) int {
 	return 0
 }
 
-// noIndex tells whether the index is missing, not the document.
+// noIndex reports whether the index is missing, not the document.
 func noIndex(err error) bool {
 	var e *statusError
 	return errors.As(err, &e) && e.kind == "index_not_found_exception"
@@ -106,7 +106,7 @@ func (s *store) perform(ctx context.Context, method, path string, data []byte) (
 	}
 }
 
-// again tells whether a request that ended so may be sent a second time.
+// again reports whether a request that ended so may be sent a second time.
 func again(method string, rsp *http.Response, err error) bool {
 	changes := method == http.MethodPut || method == http.MethodDelete
 	var op *net.OpError

@@ -98,7 +98,7 @@ func TestChangesAreSentOnce(t *testing.T) {
 	}
 }
 
-// A deletion that another's was in the way of is no success.
+// A deletion that lost against another one is not a success.
 func TestDeletionOfAnother(t *testing.T) {
 	opened, s := serve(t)
 	s.use(func(w http.ResponseWriter, r *http.Request) {

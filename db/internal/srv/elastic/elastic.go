@@ -124,7 +124,7 @@ type held struct {
 	Sort     []string `json:"sort"` // of a hit
 }
 
-// there tells whether it is a record.
+// there reports whether the document is a record, and not what is left of one.
 func (h *held) there() bool { return h.Source.ETag != "" }
 
 // only adds that a change takes place only while h is what is there.

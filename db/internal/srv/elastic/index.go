@@ -45,7 +45,7 @@ func (s *store) ready(ctx context.Context, table string) error {
 		err = s.do(ctx, "create index", http.MethodPut, s.index(table), s.fresh(table), nil)
 		var e *statusError
 		if errors.As(err, &e) && e.kind == "resource_already_exists_exception" {
-			// Somebody may have taken the alias away.
+			// An operator may have removed the alias.
 			err = s.do(ctx, "add alias", http.MethodPut, s.index(table)+"/_alias/"+s.alias(table), nil, nil)
 		}
 	}

@@ -104,7 +104,7 @@ func body(q driver.Query) object {
 	if q.Reverse {
 		order, beyond = "desc", "lt"
 	}
-	if q.After != nil && q.Order == "" { // else what lies before the cursor is sorted, too
+	if q.After != nil && q.Order == "" { // without it the records before the cursor are sorted, too
 		filters[0] = object{"range": object{"id": object{beyond: q.After.ID}}}
 	}
 	sort := []object{{"id": object{"order": order}}}

@@ -96,7 +96,7 @@ func successor(prefix string) string {
 		case utf8.MaxRune:
 			continue // nothing follows it: the character before must
 		case 0xD7FF:
-			r = 0xE000 // surrogates are no characters
+			r = 0xE000 // surrogates are not characters
 		default:
 			r++
 		}

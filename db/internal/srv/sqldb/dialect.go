@@ -23,7 +23,7 @@ import (
 // has the prefix r_ and its terms have t_; f_ has the highest fencing token of
 // each id that ever saw one. Everything is compared byte by byte.
 type dialect struct {
-	create    []string // statements with the table's name as %s; the last makes it one that is there, see missing
+	create    []string // statements with the table's name as %s; the last creates the records, see missing
 	raise     string   // statement that raises a fence, or leaves it, and locks it
 	forUpdate string
 	isolation sql.IsolationLevel
@@ -95,8 +95,8 @@ func classifyMySQL(err error) error {
 // main.r_orders".
 var ofRecords = regexp.MustCompile(`[ .]r_[a-z0-9_]+\b`)
 
-// missing is the sentinel of a table that is not there. Only where it is that of
-// the records there are none. That is made last: whoever finds it finds the others.
+// missing returns the sentinel of a table that is not there. Only a missing table of
+// records means that there are none. It is created last: where it is, the others are.
 func missing(message string) error {
 	if ofRecords.MatchString(message) {
 		return fmt.Errorf("%w: %w", driver.ErrNoTable, errNoTable)
@@ -110,7 +110,7 @@ const (
 	sqliteBusy           = 5
 	sqliteLocked         = 6
 	sqliteFull           = 13
-	sqliteSchema         = 17 // another connection has made a table meanwhile
+	sqliteSchema         = 17 // another connection has created a table meanwhile
 	sqliteConstraintPK   = 1555
 	sqliteConstraintUniq = 2067
 )

@@ -10,7 +10,8 @@ import (
 	"github.com/micro/go-platform/db/internal/srv/driver"
 )
 
-// outbox is the table that changes are put into, by a name that nobody else has.
+// outbox is the table of changes to be published. Its name is for db-srv alone: a
+// database may be shared with other programs.
 const outbox = "micro_db_outbox"
 
 // note puts the change into the outbox, in the order of the changes of its

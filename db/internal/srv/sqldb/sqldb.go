@@ -23,7 +23,7 @@ type store struct {
 	db      *sqlstore.DB
 	dialect dialect
 	cache   *cache
-	fixed   bool // tables must be there
+	fixed   bool // tables must be there: none is created
 }
 
 // OpenSQLite opens the file at Path, or a database in memory.
