@@ -181,6 +181,10 @@ func bootAuth(t *testing.T) *platform {
 	if _, err := authpb.NewAccountService(auth.ServiceName, p.caller).Create(t.Context(), req, client.WithAddress(p.auth.address)); err != nil {
 		t.Fatal(err)
 	}
+	rule := &authpb.PolicyCreateRequest{Rule: &authpb.Rule{Id: "low", Effect: "allow", Accounts: []string{"low"}, Services: []string{"go.micro.srv.*"}}}
+	if _, err := authpb.NewPolicyService(auth.ServiceName, p.caller).Create(t.Context(), rule, client.WithAddress(p.auth.address)); err != nil {
+		t.Fatal(err)
+	}
 	p.low = account("low", "secret of low")
 	return p
 }

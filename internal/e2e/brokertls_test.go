@@ -140,7 +140,7 @@ func TestTopicsByASecureBroker(t *testing.T) {
 					t.Error(err)
 				}
 				if name == "nats" {
-					rpctest.Eventually(t, "the output says why", func() bool { return strings.Contains(told.String(), "connect log broker: ") })
+					rpctest.Eventually(t, "the output says why", func() bool { return strings.Contains(told.String(), "connect to the broker: ") })
 				}
 				err := out.Close()
 				if lost := err != nil; lost != (name == "nats") { // that of http says that it went well
