@@ -44,8 +44,8 @@ func BenchmarkSockets(b *testing.B) {
 	for _, w := range clients {
 		ours = w(ours)
 	}
-	slices.Reverse(handlers) // go-micro takes the outermost first
-	serve("ours", ours, handlers...)
+	slices.Reverse(handlers)                // go-micro takes the outermost first
+	serve(calledService, ours, handlers...) // whom its tokens are for
 	usual := newUsual(b)
 	serve("usual", usual.client(plain()), usual.handler)
 
