@@ -391,6 +391,23 @@ func TestOutages(t *testing.T) {
 	}
 }
 
+// Who asks before any timer has fired learns the reason, too.
+func TestTheReasonIsThereAtOnce(t *testing.T) {
+	f := newFaulty(memstore.NewServer())
+	l := lock(t, start(t, f), sync.LockTTL(time.Second))
+	acquire(t, l)
+	f.on("Renew", hanging)
+	ctx := l.Context()
+	for end := time.Now().Add(patience); context.Cause(ctx) == nil; {
+		if time.Now().After(end) {
+			t.Fatal("never lost")
+		}
+	}
+	if err := context.Cause(ctx); !errors.Is(err, sync.ErrLost) || ctx.Err() == nil {
+		t.Errorf("ended by %v, %v", err, ctx.Err())
+	}
+}
+
 // A store that keeps what was deleted gets slower with every name.
 func TestNamesAreUsedAgain(t *testing.T) {
 	f := newFaulty(memstore.NewServer())

@@ -24,10 +24,11 @@ func newTicket(s *session, ref Ref) *ticket {
 	return t
 }
 
-// lose is called once, under the session's lock.
+// lose is called once, under the session's lock. Who hears that the ticket is
+// lost finds its context ended, and why.
 func (t *ticket) lose(why error) {
-	close(t.lost)
 	t.end(why)
+	close(t.lost)
 }
 
 // end ends the context of the ticket, with why as its cause.
@@ -49,8 +50,8 @@ func (t *ticket) check() (uint64, error) {
 	return t.ref.Order, nil
 }
 
-// leaseContext ends with a ticket. Its Err looks at the clock, so that a
-// process that was paused does not have to wait for its timers.
+// leaseContext ends with a ticket. It looks at the clock when it is asked, so
+// that a process that was paused does not have to wait for its timers.
 type leaseContext struct {
 	context.Context
 	cancel context.CancelCauseFunc
@@ -63,13 +64,16 @@ func newLeaseContext(parent context.Context, t *ticket) *leaseContext {
 }
 
 func (c *leaseContext) Err() error {
-	if err := c.Context.Err(); err != nil {
-		return err
+	if c.Context.Err() == nil && c.ticket.isLost() {
+		c.cancel(fmt.Errorf("sync: %w", c.ticket.session.loss()))
 	}
-	if c.ticket.isLost() {
-		return context.Canceled
-	}
-	return nil
+	return c.Context.Err()
+}
+
+// Value is what context.Cause asks first.
+func (c *leaseContext) Value(key any) any {
+	_ = c.Err() // ends the context if its time is over
+	return c.Context.Value(key)
 }
 
 // join returns a ticket whose entry is about to be made, nil when the session
