@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 type Server struct {
 	// Addr is "host:port" of the listener for clients.
 	Addr string
-	// URL is the base URL of a server that speaks HTTP, without a trailing slash, or the nats:// URL of NATS;
-	// empty for others.
+	// URL is the base URL of a server that speaks HTTP, without a trailing slash, or the nats:// or postgres://
+	// URL of these; empty for others.
 	URL string
 	// DSN opens the server with database/sql; empty for servers other than MySQL.
 	DSN string
@@ -60,6 +61,8 @@ type kind struct {
 	prepare func(context.Context, *place) error
 	// command returns the arguments; it is called again for every restart.
 	command func(*place) []string
+	// quit asks the process to end; SIGTERM when it is not set.
+	quit syscall.Signal
 	// ready returns nil once a client would be served.
 	ready func(context.Context, *place) error
 	// describe completes the Server whose Addr is set; nil when Addr is all there is.

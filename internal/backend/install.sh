@@ -185,6 +185,7 @@ table() {
 	package_row memcached memcached
 	package_row etcd etcd-server
 	package_row mariadb mariadb-server
+	package_row postgresql postgresql
 	package_row nats nats-server
 	package_row chromium chromium
 	package_row protoc protobuf-compiler
@@ -199,7 +200,7 @@ table() {
 
 everything() {
 	local name
-	step debian debian redis-server memcached etcd-server mariadb-server nats-server chromium
+	step debian debian redis-server memcached etcd-server mariadb-server postgresql nats-server chromium
 	protoc
 	step golangci-lint lint
 	step consul consul

@@ -82,7 +82,7 @@ func launchOnce(ctx context.Context, k kind, bin string, req request) (_ *instan
 // run starts the process and waits until it is ready.
 func (i *instance) run(ctx context.Context) error {
 	argv := append(i.kind.command(i.place), i.place.extra...)
-	proc, err := startProcess(argv, i.env, i.place.dir)
+	proc, err := startProcess(argv, i.env, i.place.dir, i.kind.quit)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,11 +15,12 @@ import (
 // process is a child that has been started; it ends with the test binary at the latest.
 type process struct {
 	cmd    *exec.Cmd
+	quit   syscall.Signal
 	exited chan struct{}
 	err    error // how it ended; read only after exited is closed
 }
 
-func startProcess(argv, env []string, dir string) (*process, error) {
+func startProcess(argv, env []string, dir string, quit syscall.Signal) (*process, error) {
 	out, err := os.OpenFile(outputPath(dir), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the output file: %w", err)
@@ -28,7 +30,7 @@ func startProcess(argv, env []string, dir string) (*process, error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
 	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = dieWithParent()
-	p := &process{cmd: cmd, exited: make(chan struct{})}
+	p := &process{cmd: cmd, quit: cmp.Or(quit, syscall.SIGTERM), exited: make(chan struct{})}
 	started := make(chan error)
 	go p.run(started)
 	if err := <-started; err != nil {
@@ -70,7 +72,7 @@ func (p *process) stop(patience time.Duration) {
 		p.kill()
 		return
 	}
-	p.signal(syscall.SIGTERM)
+	p.signal(p.quit)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

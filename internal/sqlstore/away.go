@@ -22,10 +22,17 @@ func Away(err error) bool {
 		}
 		return false
 	}
+	switch pgCode(err) {
+	case "":
+	case "53300", "57P01", "57P02", "57P03": // too many connections, shutting down, crashed, starting
+		return true
+	default:
+		return false
+	}
 	var network *net.OpError
 	var name *net.DNSError
 	return errors.As(err, &network) || errors.As(err, &name) || errors.Is(err, driver.ErrBadConn) ||
-		errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+		errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Check returns an error for a URL that cannot be used. It does not connect.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -42,21 +43,36 @@ func (db *DB) provider(schema Schema) (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialect := database.DialectSQLite3
-	if db.Dialect == MySQL {
-		dialect = database.DialectMySQL
+	dialects := map[Dialect]database.Dialect{
+		SQLite: database.DialectSQLite3, MySQL: database.DialectMySQL, Postgres: database.DialectPostgres,
 	}
-	store, err := database.NewStore(dialect, "micro_"+schema.Service+"_version")
+	store, err := database.NewStore(dialects[db.Dialect], "micro_"+schema.Service+"_version")
 	if err != nil {
 		return nil, err
 	}
 	return goose.NewProvider(goose.DialectCustom, db.DB, folder, goose.WithStore(store))
 }
 
-// alone keeps instances that start at the same time from migrating a MySQL
-// database together: its DDL knows no transactions.
+// lockWait is how long an instance waits for another that migrates.
+const lockWait = time.Minute
+
+// lockOf is how the one that migrates a database on a server is told: the first
+// statement takes a lock of that name, and reports whether it got it, the second
+// gives it back.
+func lockOf(d Dialect) (take, give string) {
+	if d == Postgres {
+		const name = `hashtextextended('migrate', (SELECT oid FROM pg_database WHERE datname = current_database())::bigint)`
+		return `SELECT 1 FROM (SELECT pg_advisory_lock(` + name + `)) AS taken`, `SELECT pg_advisory_unlock(` + name + `)`
+	}
+	const name = `CONCAT('migrate:', MD5(DATABASE()))`
+	return `SELECT GET_LOCK(` + name + `, 60)`, `DO RELEASE_LOCK(` + name + `)`
+}
+
+// alone keeps instances that start at the same time from migrating a database on
+// a server together: MySQL's DDL knows no transactions, and PostgreSQL's
+// "if not exists" does not wait for them.
 func (db *DB) alone(ctx context.Context, f func() error) (err error) {
-	if db.Dialect != MySQL {
+	if db.Dialect == SQLite {
 		return f()
 	}
 	conn, err := db.Conn(ctx)
@@ -64,16 +80,19 @@ func (db *DB) alone(ctx context.Context, f func() error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	const name = `CONCAT('migrate:', MD5(DATABASE()))`
+	take, give := lockOf(db.Dialect)
+	waited, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
 	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 60)`).Scan(&got); err != nil {
-		return err
-	}
-	if got.Int64 != 1 {
+	err = conn.QueryRowContext(waited, take).Scan(&got)
+	if got.Int64 != 1 && (err == nil || waited.Err() != nil && ctx.Err() == nil) {
 		return errors.New("another instance has been migrating for a minute")
 	}
+	if err != nil {
+		return err
+	}
 	defer func() {
-		_, uerr := conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(`+name+`)`)
+		_, uerr := conn.ExecContext(context.WithoutCancel(ctx), give)
 		err = errors.Join(err, uerr)
 	}()
 	return f()

@@ -1,5 +1,5 @@
 // Package sqlstore opens the database of a service and brings its tables up to
-// date: a SQLite file by default, MySQL or MariaDB by URL.
+// date: a SQLite file by default, MySQL, MariaDB or PostgreSQL by URL.
 package sqlstore
 
 import (
@@ -22,8 +22,9 @@ type Dialect string
 
 // The dialects Open knows.
 const (
-	SQLite Dialect = "sqlite"
-	MySQL  Dialect = "mysql"
+	SQLite   Dialect = "sqlite"
+	MySQL    Dialect = "mysql"
+	Postgres Dialect = "postgres"
 )
 
 // DB is an open database.
@@ -69,6 +70,10 @@ func (db *DB) Within(ctx context.Context, f func(*sql.Tx) error) error {
 //	sqlite:///var/lib/trace-srv/trace.db   a file, made when absent
 //	sqlite::memory:                        private and gone with Close
 //	mysql://user:password@host:3306/name   MySQL or MariaDB; ?tls=true for TLS
+//	postgres://user:password@host/name     PostgreSQL; ?tls=true for TLS, and what libpq
+//	                                       has: several hosts, target_session_attrs, sslrootcert
+//
+// Statements have "?" for their arguments in every dialect.
 func Open(ctx context.Context, rawURL string, schema Schema, opts ...Option) (*DB, error) {
 	var o options
 	for _, opt := range opts {
@@ -97,7 +102,7 @@ type options struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Dial sets how connections to MySQL are made.
+// Dial sets how connections to a server are made.
 func Dial(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
 	return func(o *options) { o.dial = dial }
 }
@@ -116,9 +121,11 @@ func (o options) connect(rawURL string) (*DB, error) {
 		return o.openSQLite(strings.TrimPrefix(rest, "//"))
 	case "mysql":
 		return o.openMySQL(rawURL)
+	case "postgres", "postgresql":
+		return o.openPostgres(rawURL)
 	}
 	// The URL may hold a password: name only its scheme.
-	return nil, fmt.Errorf("database URL: unknown scheme %q, want sqlite or mysql", scheme)
+	return nil, fmt.Errorf("database URL: unknown scheme %q, want sqlite, mysql or postgres", scheme)
 }
 
 const sqliteConns = 8 // one of them writes
@@ -189,9 +196,14 @@ func (o options) openMySQL(rawURL string) (*DB, error) {
 		return nil, fmt.Errorf("open mysql database: %w", err)
 	}
 	db := sql.OpenDB(connector)
+	pool(db)
+	return &DB{db, MySQL, nil}, nil
+}
+
+// pool bounds the connections to a server.
+func pool(db *sql.DB) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(30 * time.Minute) // busy ones go where the name leads by then, too
-	return &DB{db, MySQL, nil}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ import (
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 // schema is that of a service with one table.
 func schema(service, table string) sqlstore.Schema {
@@ -29,8 +30,9 @@ func schema(service, table string) sqlstore.Schema {
 		return &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE " + table + " (id " + kind + " PRIMARY KEY);\n")}
 	}
 	return sqlstore.Schema{Service: service, Migrations: fstest.MapFS{
-		"sqlite/00001_begin.sql": file("TEXT"),
-		"mysql/00001_begin.sql":  file("VARCHAR(64)"),
+		"sqlite/00001_begin.sql":   file("TEXT"),
+		"mysql/00001_begin.sql":    file("VARCHAR(64)"),
+		"postgres/00001_begin.sql": file("TEXT"),
 	}}
 }
 
@@ -57,8 +59,8 @@ func use(t *testing.T, url string) {
 	}
 }
 
-func TestSQLite(t *testing.T) {
-	use(t, "sqlite://"+filepath.Join(t.TempDir(), "x.db"))
+func TestOpen(t *testing.T) {
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) { use(t, empty(t)) })
 	use(t, "sqlite::memory:")
 }
 
@@ -115,36 +117,36 @@ func TestSQLiteFileIsPrivate(t *testing.T) {
 	}
 }
 
-func TestMySQL(t *testing.T) {
-	use(t, rpctest.MySQLURL(t))
-}
-
 // Instances that start at the same time migrate one after the other.
-func TestMySQLTogether(t *testing.T) {
-	url := rpctest.MySQLURL(t)
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			db, err := sqlstore.Open(t.Context(), url, things())
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if err := db.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+func TestTogether(t *testing.T) {
+	for _, url := range []string{rpctest.MySQLURL(t, backend.Shared), backend.Postgres(t, backend.Shared).URL} {
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				db, err := sqlstore.Open(t.Context(), url, things())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := db.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 }
 
 func TestBadURLs(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
 		{"", "unknown scheme"},
-		{"postgress://secret@x/y", `unknown scheme "postgress"`},
+		{"oracle://secret@x/y", `unknown scheme "oracle"`},
 		{"sqlite://", "no file"},
 		{"sqlite:///no/such/folder/x.db", "open sqlite database"},
 		{"mysql://user:secret@127.0.0.1:1/x", "open mysql database"},
+		{"postgres://user:secret@127.0.0.1:1/x", "open postgres database"},
+		{"postgres://user:sec%ret@127.0.0.1:1/x", "not of the form"},
+		{"postgres://user:secret@127.0.0.1:1/x?sslmode=often", "not of the form"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		_, err := sqlstore.Open(ctx, c.url, things())
@@ -214,6 +216,46 @@ func TestMySQLThatBecameReadOnly(t *testing.T) {
 		t.Errorf("%v after %d new connections", err, dials.Load()-before)
 	}
 	run("SET GLOBAL read_only = 0")
+	if err := write("after"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A standby that took the place of what was the primary refuses to write: the
+// connections to it are given up for new ones.
+func TestPostgresThatBecameReadOnly(t *testing.T) {
+	s := backend.Postgres(t, backend.Shared)
+	admin, err := sqlstore.Open(t.Context(), s.URL, things())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close() }() // the database goes with the test
+	readOnly := func(word string) {
+		t.Helper()
+		if _, err := admin.ExecContext(t.Context(), "ALTER DATABASE "+path.Base(s.URL)+" SET default_transaction_read_only = "+word); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var dials atomic.Int64
+	db, err := sqlstore.Open(t.Context(), s.URL, sqlstore.Schema{}, sqlstore.Dial(func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }() // as above
+	write := func(id string) error {
+		_, err := db.ExecContext(t.Context(), "INSERT INTO things (id) VALUES (?)", id)
+		return err
+	}
+	db.SetMaxIdleConns(0) // each statement has a connection of its own
+	readOnly("on")
+	before := dials.Load()
+	if err := write("meanwhile"); !errors.Is(err, driver.ErrBadConn) || dials.Load()-before < 2 {
+		t.Errorf("%v after %d new connections", err, dials.Load()-before)
+	}
+	readOnly("off")
 	if err := write("after"); err != nil {
 		t.Error(err)
 	}
