@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // readTimeout bounds how long a server that is asked may say nothing.
@@ -128,12 +130,12 @@ func (c *pgConn) CheckNamedValue(*driver.NamedValue) error { return driver.ErrSk
 
 func (c *pgConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	result, err := c.Conn.ExecContext(ctx, numbered(text), plain(args))
-	return result, writable(err)
+	return result, told(err)
 }
 
 func (c *pgConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
 	rows, err := c.Conn.QueryContext(ctx, numbered(text), plain(args))
-	return rows, writable(err)
+	return rows, told(err)
 }
 
 func (c *pgConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
@@ -152,19 +154,23 @@ type pgStmt struct{ *stdlib.Stmt }
 
 func (s *pgStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	result, err := s.Stmt.ExecContext(ctx, plain(args))
-	return result, writable(err)
+	return result, told(err)
 }
 
 func (s *pgStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	rows, err := s.Stmt.QueryContext(ctx, plain(args))
-	return rows, writable(err)
+	return rows, told(err)
 }
 
-// writable makes the pool give up a connection to a server that is a standby
-// now: new ones may lead to the one that took over.
-func writable(err error) error {
-	if pgCode(err) == "25006" { // read_only_sql_transaction
+// told makes the pool give up a connection to a server that is a standby now: new
+// ones may lead to the one that took over. A column of text cannot hold what the
+// other engines' can.
+func told(err error) error {
+	switch pgCode(err) {
+	case "25006": // read_only_sql_transaction
 		return driver.ErrBadConn
+	case "22021": // character_not_in_repertoire
+		return fmt.Errorf("%w: a text with a NUL character: %w", rpcerr.ErrInvalid, err)
 	}
 	return err
 }

@@ -15,24 +15,22 @@ import (
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-//go:embed sqlite/*.sql mysql/*.sql
+//go:embed sqlite/*.sql mysql/*.sql postgres/*.sql
 var migrations embed.FS
 
-// sqlStore is a store in SQLite or MySQL, whose SQL is the same here.
+// sqlStore is a store in a SQL database.
 type sqlStore struct{ db *sqlstore.DB }
 
 const (
-	docColumns    = `id, revision, there, data, author, comment, updated, candidate, rollout`
-	entryColumns  = `revision, id, path, action, author, comment, at, settled, there, data, rollout`
-	nextRevision  = `UPDATE revision SET now = now + 1 WHERE id = 1`
-	getRevision   = `SELECT now FROM revision WHERE id = 1`
-	getDoc        = `SELECT ` + docColumns + ` FROM configs WHERE id = ?`
-	changedDocs   = `SELECT ` + docColumns + ` FROM configs WHERE revision > ?`
-	replaceDoc    = `REPLACE INTO configs (` + docColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	insertEntry   = `INSERT INTO changes (` + entryColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	getParents    = `SELECT name, parent FROM namespaces`
-	replaceParent = `REPLACE INTO namespaces (name, parent) VALUES (?, ?)`
-	entryAt       = `SELECT ` + entryColumns + ` FROM changes WHERE id = ? AND revision <= ? AND (settled OR action = 'rollout' AND revision = ?) ORDER BY revision DESC LIMIT 1`
+	docColumns   = `id, revision, there, data, author, comment, updated, candidate, rollout`
+	entryColumns = `revision, id, path, action, author, comment, at, settled, there, data, rollout`
+	nextRevision = `UPDATE revision SET now = now + 1 WHERE id = 1`
+	getRevision  = `SELECT now FROM revision WHERE id = 1`
+	getDoc       = `SELECT ` + docColumns + ` FROM configs WHERE id = ?`
+	changedDocs  = `SELECT ` + docColumns + ` FROM configs WHERE revision > ?`
+	insertEntry  = `INSERT INTO changes (` + entryColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	getParents   = `SELECT name, parent FROM namespaces`
+	entryAt      = `SELECT ` + entryColumns + ` FROM changes WHERE id = ? AND revision <= ? AND (settled OR action = 'rollout' AND revision = ?) ORDER BY revision DESC LIMIT 1`
 )
 
 // write runs f in a transaction in which it is the only writer: the row of the
@@ -70,7 +68,7 @@ func (s *sqlStore) Write(ctx context.Context, id string, change func(*doc, int64
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, replaceDoc, id, revision, d.there, string(d.data), d.author, d.comment, d.updated,
+		if _, err := tx.ExecContext(ctx, s.db.Replace("configs", strings.Split(docColumns, ", ")...), id, revision, d.there, string(d.data), d.author, d.comment, d.updated,
 			string(d.candidate), encodeRollout(d.rollout)); err != nil {
 			return err
 		}
@@ -102,7 +100,7 @@ func (s *sqlStore) Inherit(ctx context.Context, namespace, parent string, e *ent
 		if err := check(parents); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, replaceParent, namespace, parent); err != nil {
+		if _, err := tx.ExecContext(ctx, s.db.Replace("namespaces", "name", "parent"), namespace, parent); err != nil {
 			return err
 		}
 		return insert(ctx, tx, e, revision)

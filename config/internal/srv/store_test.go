@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -32,16 +31,11 @@ func open(t *testing.T, rawURL string) configsrv.Store {
 	return configsrv.NewSQLStore(db)
 }
 
-func TestStoreInSQLite(t *testing.T) {
-	testStore(t, func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "config.db") })
+func TestStore(t *testing.T) {
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) { testStore(t, empty(t)) })
 }
 
-func TestStoreInMySQL(t *testing.T) {
-	testStore(t, func(t *testing.T) string { return rpctest.MySQLURL(t) })
-}
-
-func testStore(t *testing.T, newURL func(*testing.T) string) {
-	url := newURL(t)
+func testStore(t *testing.T, url string) {
 	s := open(t, url)
 	t.Run("Writes", func(t *testing.T) { testWrites(t, s) })
 	t.Run("Refused", func(t *testing.T) { testRefused(t, s) })

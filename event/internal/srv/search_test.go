@@ -89,7 +89,7 @@ func TestSearchAgreesWithMemory(t *testing.T) {
 					types, q.From/1e9, q.To/1e9, q.After, q.Limit, q.Offset, q.Reverse, sequences(got), sequences(want))
 			}
 		}
-	}, inSQLite, inMySQL)
+	}, inSQLite, inMySQL, inPostgres)
 }
 
 func BenchmarkSearch(b *testing.B) {

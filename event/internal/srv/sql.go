@@ -19,10 +19,10 @@ import (
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-//go:embed sqlite/*.sql mysql/*.sql
+//go:embed sqlite/*.sql mysql/*.sql postgres/*.sql
 var migrations embed.FS
 
-// sqlStore is the store in SQLite or MySQL. One process writes: opening the
+// sqlStore is the store in a SQL database. One process writes: opening the
 // store makes it somebody else's turn, which every commit checks.
 type sqlStore struct {
 	db     *sqlstore.DB
@@ -57,7 +57,7 @@ func openSQL(ctx context.Context, db *sqlstore.DB, file string, torn bool, windo
 
 func (s *sqlStore) open(ctx context.Context, file string, torn bool) error {
 	if file == "" {
-		s.ready.keep = s.db.Dialect == sqlstore.MySQL
+		s.ready.keep = s.db.Dialect != sqlstore.SQLite
 		return s.takeOver(ctx)
 	}
 	var err error
@@ -84,12 +84,8 @@ func (s *sqlStore) open(ctx context.Context, file string, torn bool) error {
 }
 
 func (s *sqlStore) takeOver(ctx context.Context) error {
-	insert := "INSERT OR IGNORE"
-	if s.db.Dialect == sqlstore.MySQL {
-		insert = "INSERT IGNORE"
-	}
 	return s.within(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, insert+` INTO log (one, id, epoch, commits, last, expired, bytes) VALUES (1, ?, 0, 0, 0, 0, 0)`, uuid.NewString())
+		_, err := tx.ExecContext(ctx, s.db.InsertNew("log", "one", "id", "epoch", "commits", "last", "expired", "bytes"), 1, uuid.NewString(), 0, 0, 0, 0, 0)
 		if err != nil {
 			return err
 		}
@@ -295,7 +291,7 @@ func (s *sqlStore) insert(ctx context.Context, tx *sql.Tx, fresh []*eventlog.Ent
 
 func (s *sqlStore) save(ctx context.Context, tx *sql.Tx, states []eventlog.State) error {
 	for _, st := range states {
-		text, args := `REPLACE INTO subscriptions (name, state) VALUES (?, ?)`, []any{st.Name, st.Data}
+		text, args := s.db.Replace("subscriptions", "name", "state"), []any{st.Name, st.Data}
 		if st.Data == nil {
 			text, args = `DELETE FROM subscriptions WHERE name = ?`, args[:1]
 		}

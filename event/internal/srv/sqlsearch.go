@@ -42,10 +42,10 @@ func (s *sqlStore) search(ctx context.Context, q eventlog.Query) ([]*pb.Record, 
 	if q.To > 0 {
 		w.and("occurred < ?", q.To)
 	}
-	hint := ""
+	hint, few := "", false
 	if q.ID == "" && len(w.all) > 0 {
-		few, err := s.few(ctx, w)
-		if err != nil {
+		var err error
+		if few, err = s.few(ctx, w); err != nil {
 			return nil, false, err
 		}
 		if few {
@@ -57,7 +57,7 @@ func (s *sqlStore) search(ctx context.Context, q eventlog.Query) ([]*pb.Record, 
 		}
 	}
 	w.after(q)
-	if q.ID == "" && hint == "" && len(q.Filter.Prefixes()) == 1 && len(q.Filter.Exact()) == 0 && !q.Filter.All() {
+	if q.ID == "" && !few && len(q.Filter.Prefixes()) == 1 && len(q.Filter.Exact()) == 0 && !q.Filter.All() {
 		types, err := s.typesOf(ctx, q.Filter.Prefixes()[0])
 		if err != nil || len(types) == 0 {
 			return nil, false, err
@@ -68,7 +68,7 @@ func (s *sqlStore) search(ctx context.Context, q eventlog.Query) ([]*pb.Record, 
 	}
 	w.types(q.Filter)
 	all, _, cut, err := s.records(ctx, `SELECT sequence, crc, data FROM records`+hint+w.text()+
-		` ORDER BY sequence`+direction(q)+` LIMIT ? OFFSET ?`, append(w.args, q.Limit, q.Offset)...)
+		s.inOrder(few, q)+` LIMIT ? OFFSET ?`, append(w.args, q.Limit, q.Offset)...)
 	return all, cut, err
 }
 
@@ -113,18 +113,31 @@ func direction(q eventlog.Query) string {
 	return ""
 }
 
-// by returns the clause that makes a statement use an index.
+// by returns the clause that makes a statement use an index. PostgreSQL has none;
+// see inOrder.
 func (s *sqlStore) by(index string) string {
-	if s.db.Dialect == sqlstore.MySQL {
+	switch s.db.Dialect {
+	case sqlstore.MySQL:
 		return " FORCE INDEX (" + index + ")"
+	case sqlstore.Postgres:
+		return ""
 	}
 	return " INDEXED BY " + index
+}
+
+// inOrder orders what a query selects. What is sorted is found otherwise than by the
+// index of sequences, which PostgreSQL's planner is told by a sum.
+func (s *sqlStore) inOrder(sorted bool, q eventlog.Query) string {
+	if sorted && s.db.Dialect == sqlstore.Postgres {
+		return " ORDER BY sequence + 0" + direction(q)
+	}
+	return " ORDER BY sequence" + direction(q)
 }
 
 // few reports whether fewer than fewRecords records are of the time.
 func (s *sqlStore) few(ctx context.Context, w where) (bool, error) {
 	var n int
-	err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT sequence FROM records`+s.by("records_occurred")+w.text()+` LIMIT ?) AS some`,
+	err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT sequence FROM records`+s.by("records_occurred")+w.text()+` LIMIT ?) AS found`,
 		append(w.args, fewRecords)...).Scan(&n)
 	return n < fewRecords, err
 }

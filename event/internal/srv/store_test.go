@@ -44,6 +44,10 @@ var (
 		url := rpctest.MySQLURL(t, backend.Shared)
 		return func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) }
 	}}
+	inPostgres = kind{"postgres", func(t *testing.T) opener {
+		url := backend.Postgres(t, backend.Shared).URL
+		return func() (eventlog.Store, func()) { return eventsrv.OpenSQL(t, url, quiet(t)) }
+	}}
 	inNATS = kind{"nats", func(t *testing.T) opener {
 		url := backend.NATS(t).URL
 		return func() (eventlog.Store, func()) { return eventsrv.OpenNATS(t, url, "suite") }
@@ -125,7 +129,7 @@ func TestStores(t *testing.T) {
 			t.Errorf("the log is %s after it was opened again, was %s", s.ID(), id)
 		}
 		openedAgain(t, s)
-	}, inMemory, inSQLite, inMySQL, inNATS)
+	}, inMemory, inSQLite, inMySQL, inPostgres, inNATS)
 }
 
 // writeTen commits nine records and another one with the id of the fifth. It
@@ -264,7 +268,7 @@ func TestFencing(t *testing.T) {
 		olderFirst bool
 	}{{"newer first", false}, {"older first", true}} {
 		t.Run(c.name, func(t *testing.T) {
-			on(t, func(t *testing.T, open opener) { fencing(t, open, c.olderFirst) }, inSQLite, inMySQL, inNATS)
+			on(t, func(t *testing.T, open opener) { fencing(t, open, c.olderFirst) }, inSQLite, inMySQL, inPostgres, inNATS)
 		})
 	}
 }
@@ -285,7 +289,7 @@ func TestFencingIsSeen(t *testing.T) {
 		if _, _, err := second.Bounds(t.Context()); err != nil {
 			t.Errorf("the second looks: %v", err)
 		}
-	}, inSQLite, inMySQL)
+	}, inSQLite, inMySQL, inPostgres)
 }
 
 func fencing(t *testing.T, open opener, olderFirst bool) {
@@ -337,7 +341,7 @@ func TestRetention(t *testing.T) {
 				s, closeStore := open()
 				defer closeStore()
 				retention(t, s, c.before, c.bytes)
-			}, inMemory, inSQLite, inMySQL) // NATS does it by itself; see TestRetentionOfNATS
+			}, inMemory, inSQLite, inMySQL, inPostgres) // NATS does it by itself; see TestRetentionOfNATS
 		})
 	}
 }
@@ -388,7 +392,7 @@ func TestDedupeWindow(t *testing.T) {
 		if e := again[1]; !e.Duplicate || e.Sequence != 2 {
 			t.Errorf("after 50 minutes: duplicate %v, sequence %d; want the first", e.Duplicate, e.Sequence)
 		}
-	}, inSQLite, inMySQL) // the others go by clocks of their own
+	}, inSQLite, inMySQL, inPostgres) // the others go by clocks of their own
 }
 
 // A log under retention tells a reader what it missed.

@@ -12,15 +12,14 @@ import (
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 
-//go:embed sqlite/*.sql mysql/*.sql
+//go:embed sqlite/*.sql mysql/*.sql postgres/*.sql
 var migrations embed.FS
 
-// sqlStore is a Store in SQLite or MySQL, whose SQL is the same here.
+// sqlStore is a Store in a SQL database.
 type sqlStore struct{ db *sqlstore.DB }
 
 const (
 	insertTransition = `INSERT INTO transitions (at_ms, service, node, item, was, became, detail) VALUES (?, ?, ?, ?, ?, ?, ?)`
-	replaceNode      = `REPLACE INTO nodes (node, service, version, address, port, status, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?)`
 	selectNodes      = `SELECT node, service, version, address, port, status, updated_ms FROM nodes WHERE updated_ms >= ? OR status NOT IN ('STOPPED', 'UNKNOWN') ORDER BY updated_ms DESC LIMIT ?`
 )
 
@@ -28,7 +27,7 @@ const (
 func (s *sqlStore) Append(ctx context.Context, changes []change) error {
 	err := s.db.Within(ctx, func(tx *sql.Tx) error {
 		for _, c := range changes {
-			if err := appendChange(ctx, tx, c); err != nil {
+			if err := s.appendChange(ctx, tx, c); err != nil {
 				return err
 			}
 		}
@@ -40,14 +39,15 @@ func (s *sqlStore) Append(ctx context.Context, changes []change) error {
 	return nil
 }
 
-func appendChange(ctx context.Context, tx *sql.Tx, c change) error {
+func (s *sqlStore) appendChange(ctx context.Context, tx *sql.Tx, c change) error {
 	t := c.transition
 	_, err := tx.ExecContext(ctx, insertTransition, t.TimestampMs, t.Service, t.Node, t.Check, t.From, t.To, t.Detail)
 	if err != nil || c.node == nil {
 		return err
 	}
 	n := c.node.Nodes[0]
-	_, err = tx.ExecContext(ctx, replaceNode, n.Id, c.node.Name, c.node.Version, n.Address, n.Port, t.To, t.TimestampMs)
+	_, err = tx.ExecContext(ctx, s.db.Replace("nodes", "node", "service", "version", "address", "port", "status", "updated_ms"),
+		n.Id, c.node.Name, c.node.Version, n.Address, n.Port, t.To, t.TimestampMs)
 	return err
 }
 

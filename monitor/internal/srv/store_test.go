@@ -3,12 +3,8 @@ package srv_test
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -33,26 +29,10 @@ func open(t *testing.T, rawURL string) monitorsrv.Store {
 	return monitorsrv.NewSQLStore(db)
 }
 
-func TestStoreInSQLite(t *testing.T) {
-	testStore(t, func(t *testing.T) monitorsrv.Store {
-		return open(t, "sqlite://"+filepath.Join(t.TempDir(), "monitor.db"))
+func TestStore(t *testing.T) {
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) {
+		testStore(t, func(t *testing.T) monitorsrv.Store { return open(t, empty(t)) })
 	})
-}
-
-func TestStoreInMySQL(t *testing.T) {
-	testStore(t, func(t *testing.T) monitorsrv.Store { return open(t, mysqlURL(t)) })
-}
-
-// mysqlURL is the --database_url of a new database on a real server.
-func mysqlURL(t *testing.T) string {
-	t.Helper()
-	s := backend.MySQL(t, backend.Shared)
-	c, err := mysql.ParseDSN(s.DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := url.URL{Scheme: "mysql", User: url.UserPassword(c.User, c.Passwd), Host: c.Addr, Path: "/" + c.DBName}
-	return u.String()
 }
 
 // service is one with a node.
@@ -61,7 +41,7 @@ func service(name, id string) *pb.Service {
 }
 
 func became(service, node, check, from, to string, at int64) *pb.Transition {
-	return &pb.Transition{TimestampMs: at, Service: service, Node: service + "-" + node, Check: check, From: from, To: to, Detail: "é'\"%_"}
+	return &pb.Transition{TimestampMs: at, Service: service, Node: service + "-" + node, Check: check, From: from, To: to, Detail: "é'\"%_\x00"}
 }
 
 func testStore(t *testing.T, newStore func(*testing.T) monitorsrv.Store) {
@@ -121,7 +101,7 @@ func testHistory(t *testing.T, s monitorsrv.Store) {
 		}
 	}
 	got, err := s.History(ctx, &pb.HistoryRequest{Limit: 2})
-	if err != nil || got[1].Detail != "é'\"%_" || got[1].From != "UNKNOWN" || got[1].Check != "db" || got[0].Id >= got[1].Id {
+	if err != nil || got[1].Detail != "é'\"%_\x00" || got[1].From != "UNKNOWN" || got[1].Check != "db" || got[0].Id >= got[1].Id {
 		t.Errorf("entries: %v, %v", got, err)
 	}
 	if err := s.Prune(ctx, time.UnixMilli(4000)); err != nil {

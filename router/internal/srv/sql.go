@@ -12,7 +12,7 @@ import (
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-//go:embed sqlite/*.sql mysql/*.sql
+//go:embed sqlite/*.sql mysql/*.sql postgres/*.sql
 var migrations embed.FS
 
 // What one database may hold: it is kept in the memory of every router-srv.
@@ -21,7 +21,7 @@ const (
 	maxLimits = 10_000
 )
 
-// sqlStore is a Store in SQLite or MySQL, whose SQL is the same here.
+// sqlStore is a Store in a SQL database.
 type sqlStore struct{ db *sqlstore.DB }
 
 const columns = `id, service, version, weight, priority, label, value, fallback`

@@ -3,7 +3,6 @@ package srv_test
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -31,14 +30,10 @@ func open(t *testing.T, rawURL string) routersrv.Store {
 	return routersrv.NewSQLStore(db)
 }
 
-func TestStoreInSQLite(t *testing.T) {
-	testStore(t, func(t *testing.T) routersrv.Store {
-		return open(t, "sqlite://"+filepath.Join(t.TempDir(), "router.db"))
+func TestStore(t *testing.T) {
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) {
+		testStore(t, func(t *testing.T) routersrv.Store { return open(t, empty(t)) })
 	})
-}
-
-func TestStoreInMySQL(t *testing.T) {
-	testStore(t, func(t *testing.T) routersrv.Store { return open(t, rpctest.MySQLURL(t)) })
 }
 
 func testStore(t *testing.T, newStore func(*testing.T) routersrv.Store) {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/trace"
 	tracesrv "github.com/micro/go-platform/trace/internal/srv"
 	pb "github.com/micro/go-platform/trace/proto"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 func boot(t *testing.T) (*rpctest.Net, pb.TraceService) {
 	net := rpctest.New(t)

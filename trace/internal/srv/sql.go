@@ -15,10 +15,10 @@ import (
 	pb "github.com/micro/go-platform/trace/proto"
 )
 
-//go:embed sqlite/*.sql mysql/*.sql
+//go:embed sqlite/*.sql mysql/*.sql postgres/*.sql
 var migrations embed.FS
 
-// sqlStore is the store in SQLite or MySQL.
+// sqlStore is the store in a SQL database.
 type sqlStore struct {
 	db         *sqlstore.DB
 	insertSpan string
@@ -26,15 +26,11 @@ type sqlStore struct {
 }
 
 func newSQLStore(db *sqlstore.DB) *sqlStore {
-	insert := "INSERT OR IGNORE"
-	if db.Dialect == sqlstore.MySQL {
-		insert = "INSERT IGNORE" // its other leniencies do not matter: records are validated
-	}
 	return &sqlStore{
 		db: db,
-		insertSpan: insert + ` INTO spans (trace_id, id, kind, parent_id, name, service, source, destination,
-			begun, duration, failed, received, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		insertTag: insert + ` INTO tags (trace_id, id, kind, tag, value) VALUES (?, ?, ?, ?, ?)`,
+		insertSpan: db.InsertNew("spans", "trace_id", "id", "kind", "parent_id", "name", "service", "source", "destination",
+			"begun", "duration", "failed", "received", "data"),
+		insertTag: db.InsertNew("tags", "trace_id", "id", "kind", "tag", "value"),
 	}
 }
 

@@ -2,31 +2,18 @@ package srv_test
 
 import (
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
-	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/rpctest"
 	tracesrv "github.com/micro/go-platform/trace/internal/srv"
 	pb "github.com/micro/go-platform/trace/proto"
 )
 
-func TestSQLite(t *testing.T) {
-	testStore(t, "sqlite://"+filepath.Join(t.TempDir(), "trace.db"))
+func TestStore(t *testing.T) {
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) { testStore(t, empty(t)) })
 	t.Run("memory", func(t *testing.T) { testStore(t, "sqlite::memory:") })
-}
-
-func TestMySQL(t *testing.T) {
-	c, err := mysql.ParseDSN(backend.MySQL(t).DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := url.URL{Scheme: "mysql", Host: c.Addr, Path: "/" + c.DBName, User: url.UserPassword(c.User, c.Passwd)}
-	testStore(t, u.String())
 }
 
 // testStore is what every database must pass.

@@ -16,7 +16,7 @@ import (
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-//go:embed sqlite/*.sql mysql/*.sql
+//go:embed sqlite/*.sql mysql/*.sql postgres/*.sql
 var migrations embed.FS
 
 type store struct {
