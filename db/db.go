@@ -1,5 +1,5 @@
 // Package db stores records over RPC: an id, metadata that is searched by, and
-// bytes. NewDB talks to db-srv, which keeps them in SQLite, MySQL, Cassandra or
+// bytes. NewDB talks to db-srv, which keeps them in SQLite, MySQL, PostgreSQL, Cassandra or
 // Elasticsearch and gives the same answers and errors on each.
 package db
 

@@ -77,6 +77,7 @@ func countDials(t *testing.T, url string) {
 
 func TestNoDialsWhenWarm(t *testing.T) {
 	t.Run("mysql", func(t *testing.T) { countDials(t, rpctest.MySQLURL(t)) })
+	t.Run("postgres", func(t *testing.T) { countDials(t, backend.Postgres(t, backend.Shared).URL) })
 	t.Run("opensearch", func(t *testing.T) {
 		countDials(t, "opensearch://"+backend.OpenSearch(t, backend.Shared).Addr+"/warm")
 	})

@@ -2,7 +2,9 @@ package srv_test
 
 import (
 	"context"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/micro/go-platform/db/dbtest"
@@ -23,6 +25,14 @@ func TestSearchesAreBounded(t *testing.T) {
 		"mysql": func(t *testing.T) (driver.Store, error) {
 			host, name := parts(rpctest.MySQLURL(t))
 			return sqldb.OpenMySQL(t.Context(), driver.Config{Hosts: []string{host}, Database: name, User: "root"})
+		},
+		"postgres": func(t *testing.T) (driver.Store, error) {
+			u, err := url.Parse(backend.Postgres(t, backend.Shared).URL)
+			must(t, err)
+			password, _ := u.User.Password()
+			return sqldb.OpenPostgres(t.Context(), driver.Config{
+				Hosts: []string{"127.0.0.1:1", u.Host}, Database: strings.TrimPrefix(u.Path, "/"), User: u.User.Username(), Password: password,
+			})
 		},
 		"cassandra":     at(backend.Cassandra, cassandra.Open),
 		"opensearch":    at(backend.OpenSearch, elastic.Open),

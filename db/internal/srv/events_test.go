@@ -154,9 +154,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestEventsSQLite(t *testing.T) { testEvents(t, "sqlite://"+t.TempDir()+"/shop.db") }
-
-func TestEventsMySQL(t *testing.T) { testEvents(t, rpctest.MySQLURL(t)) }
+func TestEvents(t *testing.T) {
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) { testEvents(t, empty(t)) })
+}
 
 func TestEventsWithoutOutbox(t *testing.T) {
 	testEvents(t, "opensearch://"+backend.OpenSearch(t, backend.Shared).Addr+"/shop")

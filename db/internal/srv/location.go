@@ -24,6 +24,7 @@ import (
 const (
 	sqliteDriver    = "sqlite"
 	mysqlDriver     = "mysql"
+	postgresDriver  = "postgres"
 	cassandraDriver = "cassandra"
 	elasticDriver   = "elasticsearch"
 )
@@ -55,6 +56,8 @@ func (l location) open(ctx context.Context, c credentials, s *settings) (driver.
 		return sqldb.OpenSQLite(ctx, config)
 	case mysqlDriver:
 		return sqldb.OpenMySQL(ctx, config)
+	case postgresDriver:
+		return sqldb.OpenPostgres(ctx, config)
 	case cassandraDriver:
 		return cassandra.Open(ctx, config)
 	}
@@ -68,6 +71,8 @@ func kind(scheme string) (driver, port string, ok bool) {
 		return sqliteDriver, "", true
 	case "mysql", "mariadb":
 		return mysqlDriver, "3306", true
+	case "postgres", "postgresql":
+		return postgresDriver, "5432", true
 	case "cassandra":
 		return cassandraDriver, "9042", true
 	case "elasticsearch", "opensearch":
@@ -80,6 +85,7 @@ func kind(scheme string) (driver, port string, ok bool) {
 //
 //	sqlite:///path/file.db, sqlite::memory:
 //	mysql://user:password@host:3306/database
+//	postgres://user:password@host:5432,host:5432/database
 //	cassandra://user:password@host:9042,host:9042/keyspace?replicas=3
 //	elasticsearch://user:password@host:9200,host:9200/prefix?tls=true
 //
@@ -91,7 +97,7 @@ func parseLocation(name, raw string) (l location, c credentials, err error) {
 	var port string
 	var ok bool
 	if l.driver, port, ok = kind(scheme); !ok {
-		return l, c, fmt.Errorf("database %s: unknown scheme, want sqlite, mysql, cassandra or elasticsearch", name)
+		return l, c, fmt.Errorf("database %s: unknown scheme, want sqlite, mysql, postgres, cassandra or elasticsearch", name)
 	}
 	if l.driver == sqliteDriver {
 		if l.path = strings.TrimPrefix(rest, "//"); l.path == "" {
@@ -158,12 +164,14 @@ func (l *location) parseQuery(text string) error {
 	return nil
 }
 
+func (l *location) onSQLServer() bool { return l.driver == mysqlDriver || l.driver == postgresDriver }
+
 // check refuses what could not be put into a statement, a path or the registry.
 func (l *location) check() error {
 	switch {
-	case l.driver == mysqlDriver && !schemaName.MatchString(l.database):
+	case l.onSQLServer() && !schemaName.MatchString(l.database):
 		return errors.New("database: want at most 64 of letters, digits, _, $ and -")
-	case l.driver != mysqlDriver && !db.ValidName(l.database):
+	case !l.onSQLServer() && !db.ValidName(l.database):
 		return fmt.Errorf("keyspace or prefix: want at most %d of a-z, 0-9 and _, a letter first", db.MaxName)
 	}
 	for _, host := range l.hosts {
@@ -177,7 +185,7 @@ func (l *location) check() error {
 }
 
 var (
-	schemaName = regexp.MustCompile(`^[a-zA-Z0-9_$-]{1,64}$`) // of MySQL
+	schemaName = regexp.MustCompile(`^[a-zA-Z0-9_$-]{1,64}$`)
 	hostName   = regexp.MustCompile(`^[a-zA-Z0-9._:%-]{1,255}$`)
 )
 

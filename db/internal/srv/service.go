@@ -1,6 +1,6 @@
 // Package srv is go.micro.srv.db, the service behind package db: it keeps
 // records in the databases it was given or finds at the registry, in SQLite,
-// MySQL, Cassandra or Elasticsearch.
+// MySQL, PostgreSQL, Cassandra or Elasticsearch.
 package srv
 
 import (
@@ -53,7 +53,7 @@ func service(s *settings) daemon.Service {
 	}
 	return daemon.Service{
 		Name:  db.ServiceName,
-		Usage: "keeps records in SQLite, MySQL, Cassandra or Elasticsearch",
+		Usage: "keeps records in SQLite, MySQL, PostgreSQL, Cassandra or Elasticsearch",
 		Flags: []cli.Flag{
 			&cli.GenericFlag{
 				Name: "database", Value: &pairs{"database", s.addDatabase, &s.errs}, EnvVars: []string{"MICRO_DB_DATABASES"},

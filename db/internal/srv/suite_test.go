@@ -27,6 +27,8 @@ func TestSQLiteInMemory(t *testing.T) { run(t, "sqlite::memory:") }
 
 func TestMySQL(t *testing.T) { run(t, rpctest.MySQLURL(t)) }
 
+func TestPostgres(t *testing.T) { run(t, backend.Postgres(t, backend.Shared).URL) }
+
 func TestCassandra(t *testing.T) {
 	run(t, "cassandra://"+backend.Cassandra(t, backend.Shared).Addr+"/suite")
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-// dialect is what the SQL of the two engines differs in. A table of records
+// dialect is what the SQL of the engines differs in. A table of records
 // has the prefix r_ and its terms have t_; f_ has the highest fencing token of
 // each id that ever saw one. Everything is compared byte by byte.
 type dialect struct {
@@ -28,6 +28,7 @@ type dialect struct {
 	forUpdate string
 	isolation sql.IsolationLevel
 	after     func(beyond string, c *driver.Cursor) (text string, args []any) // what comes behind a cursor in the order of "o"
+	indexed   string                                                          // what an index has of a value with the name %s; empty: all
 	classify  func(error) error                                               // one of the sentinels below and of driver, or nil
 }
 
@@ -39,23 +40,16 @@ var (
 )
 
 func dialectOf(d sqlstore.Dialect) dialect {
-	if d == sqlstore.MySQL {
-		return dialect{
-			create: []string{
-				`CREATE TABLE IF NOT EXISTS t_%[1]s (id VARBINARY(255) NOT NULL, k VARBINARY(128) NOT NULL, v VARBINARY(8300) NOT NULL,
-					PRIMARY KEY (id, k), KEY found (k, v(512), id)) ENGINE = InnoDB`,
-				`CREATE TABLE IF NOT EXISTS f_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, fence VARBINARY(16) NOT NULL) ENGINE = InnoDB`,
-				`CREATE TABLE IF NOT EXISTS r_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, created BIGINT NOT NULL, updated BIGINT NOT NULL,
-					etag VARBINARY(64) NOT NULL, metadata MEDIUMBLOB NOT NULL, data LONGBLOB NOT NULL) ENGINE = InnoDB`,
-			},
-			raise:     `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON DUPLICATE KEY UPDATE fence = GREATEST(fence, VALUES(fence))`,
-			forUpdate: " FOR UPDATE",
-			// The default would lock the gaps between ids, too.
-			isolation: sql.LevelReadCommitted,
-			after:     afterValue,
-			classify:  classifyMySQL,
-		}
+	switch d {
+	case sqlstore.MySQL:
+		return mysqlDialect()
+	case sqlstore.Postgres:
+		return postgresDialect()
 	}
+	return sqliteDialect()
+}
+
+func sqliteDialect() dialect {
 	return dialect{
 		create: []string{
 			`CREATE TABLE IF NOT EXISTS t_%[1]s (id TEXT NOT NULL, k TEXT NOT NULL, v TEXT NOT NULL, PRIMARY KEY (id, k)) WITHOUT ROWID`,
@@ -67,6 +61,24 @@ func dialectOf(d sqlstore.Dialect) dialect {
 		raise:    `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET fence = max(fence, excluded.fence)`,
 		after:    afterRow,
 		classify: classifySQLite,
+	}
+}
+
+func mysqlDialect() dialect {
+	return dialect{
+		create: []string{
+			`CREATE TABLE IF NOT EXISTS t_%[1]s (id VARBINARY(255) NOT NULL, k VARBINARY(128) NOT NULL, v VARBINARY(8300) NOT NULL,
+				PRIMARY KEY (id, k), KEY found (k, v(512), id)) ENGINE = InnoDB`,
+			`CREATE TABLE IF NOT EXISTS f_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, fence VARBINARY(16) NOT NULL) ENGINE = InnoDB`,
+			`CREATE TABLE IF NOT EXISTS r_%[1]s (id VARBINARY(255) NOT NULL PRIMARY KEY, created BIGINT NOT NULL, updated BIGINT NOT NULL,
+				etag VARBINARY(64) NOT NULL, metadata MEDIUMBLOB NOT NULL, data LONGBLOB NOT NULL) ENGINE = InnoDB`,
+		},
+		raise:     `INSERT INTO f_%s (id, fence) VALUES (?, ?) ON DUPLICATE KEY UPDATE fence = GREATEST(fence, VALUES(fence))`,
+		forUpdate: " FOR UPDATE",
+		// The default would lock the gaps between ids, too.
+		isolation: sql.LevelReadCommitted,
+		after:     afterValue,
+		classify:  classifyMySQL,
 	}
 }
 
@@ -92,8 +104,8 @@ func classifyMySQL(err error) error {
 
 // ofRecords finds the name of a table of records in what an engine says of one
 // that is missing: "Table 'shop.r_orders' doesn't exist", "no such table:
-// main.r_orders".
-var ofRecords = regexp.MustCompile(`[ .]r_[a-z0-9_]+\b`)
+// main.r_orders", `relation "r_orders" does not exist`.
+var ofRecords = regexp.MustCompile(`[ ."]r_[a-z0-9_]+\b`)
 
 // missing returns the sentinel of a table that is not there. Only a missing table of
 // records means that there are none. It is created last: where it is, the others are.

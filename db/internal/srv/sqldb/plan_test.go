@@ -154,3 +154,29 @@ func TestPlansOfMySQL(t *testing.T) {
 		}
 	}
 }
+
+// PostgreSQL sorts by the values within what the index has of them, and begins at
+// the cursor.
+func TestPlansOfPostgres(t *testing.T) {
+	db, d := planned(t, backend.Postgres(t, backend.Shared).URL)
+	db.SetMaxOpenConns(1) // for the settings
+	for _, text := range []string{"ANALYZE", "SET enable_seqscan = off", "SET plan_cache_mode = force_custom_plan"} {
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, q := range paged() {
+		if len(q.Where) > 0 {
+			continue // what the condition finds is sorted if it is little
+		}
+		q.Limit, q.After = 33, &driver.Cursor{ID: "1900", Value: "n1900"}
+		text, args := d.statement("shop", q)
+		all := strings.Join(explain(t, db, "EXPLAIN ", text, args), "\n")
+		if strings.Contains(strings.ReplaceAll(all, "Incremental Sort", ""), "Sort  ") || !strings.Contains(all, "Index Cond: ") {
+			t.Errorf("%s: it sorts all:\n%s", name, all)
+		}
+		if q.Order != "" && !strings.Contains(all, `("substring"(v, 1, 512) `+map[bool]string{false: ">=", true: "<="}[q.Reverse]) {
+			t.Errorf("%s: it does not begin at the cursor:\n%s", name, all)
+		}
+	}
+}

@@ -54,19 +54,20 @@ func (d dialect) statement(table string, q driver.Query) (string, []any) {
 		value = "o.v"
 	}
 	fmt.Fprintf(&text, "SELECT r.id, r.created, r.updated, r.etag, r.metadata, r.data, %s FROM r_%s r", value, table)
-	args := where(&text, table, q)
+	args := d.where(&text, table, q)
 	id, direction, beyond := leading(q)+".id", "", ">"
 	if q.Reverse {
 		direction, beyond = " DESC", "<"
 	}
 	order := id + direction
 	if q.Order != "" {
-		order = "o.v" + direction + ", " + order
+		order = d.valueOrder(direction) + ", " + order
 	}
 	switch {
 	case q.After != nil && q.Order != "":
 		after, values := d.after(beyond, q.After)
-		text.WriteString(" WHERE " + after)
+		args = append(args, d.bound(&text, " WHERE ", "o", beyond+"=", q.After.Value)...)
+		text.WriteString(after)
 		args = append(args, values...)
 	case q.After != nil:
 		fmt.Fprintf(&text, " WHERE %s %s ?", id, beyond)
@@ -77,15 +78,16 @@ func (d dialect) statement(table string, q driver.Query) (string, []any) {
 }
 
 // where joins the terms that must be there.
-func where(text *strings.Builder, table string, q driver.Query) (args []any) {
+func (d dialect) where(text *strings.Builder, table string, q driver.Query) (args []any) {
 	for i, c := range q.Where {
-		fmt.Fprintf(text, " JOIN t_%s c%d ON c%[2]d.id = r.id AND c%[2]d.k = ?", table, i)
-		args = append(args, c.Key, c.Low)
+		alias := fmt.Sprint("c", i)
+		fmt.Fprintf(text, " JOIN t_%s %s ON %[2]s.id = r.id AND %[2]s.k = ?", table, alias)
+		args = append(args, c.Key)
 		if c.Exact {
-			fmt.Fprintf(text, " AND c%d.v = ?", i)
+			args = append(args, d.compare(text, alias, "=", c.Low)...)
 		} else {
-			fmt.Fprintf(text, " AND c%d.v >= ? AND c%[1]d.v < ?", i)
-			args = append(args, c.High)
+			args = append(args, d.compare(text, alias, ">=", c.Low)...)
+			args = append(args, d.compare(text, alias, "<", c.High)...)
 		}
 	}
 	if q.Order != "" {
@@ -93,6 +95,33 @@ func where(text *strings.Builder, table string, q driver.Query) (args []any) {
 		args = append(args, q.Order)
 	}
 	return args
+}
+
+// compare writes a condition for the value of a term.
+func (d dialect) compare(text *strings.Builder, alias, op, value string) []any {
+	args := d.bound(text, " AND ", alias, strings.TrimSuffix(op, "=")+"=", value)
+	fmt.Fprintf(text, "%s.v %s ?", alias, op)
+	return append(args, value)
+}
+
+// bound begins a condition with what the index can say of it, if it does not
+// have the whole value.
+func (d dialect) bound(text *strings.Builder, begin, alias, op, value string) []any {
+	text.WriteString(begin)
+	if d.indexed == "" {
+		return nil
+	}
+	fmt.Fprintf(text, d.indexed+" %s "+d.indexed+" AND ", alias+".v", op, "?::bytea")
+	return []any{value}
+}
+
+// valueOrder is the order of "o"'s values, in which an index has what it has.
+func (d dialect) valueOrder(direction string) string {
+	order := "o.v" + direction
+	if d.indexed != "" {
+		order = fmt.Sprintf(d.indexed, "o.v") + direction + ", " + order
+	}
+	return order
 }
 
 // leading is the alias of the table whose index has what is found in the order

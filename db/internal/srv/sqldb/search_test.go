@@ -14,7 +14,7 @@ func FuzzStatement(f *testing.F) {
 	f.Add("' OR 1=1 --", "%", "_", "`x`", "?", false, false)
 	f.Fuzz(func(t *testing.T, key, low, high, order, id string, exact, reverse bool) {
 		q := driver.Query{Where: []driver.Condition{{Key: key, Low: low, High: high, Exact: exact}}, Order: order, Reverse: reverse, After: &driver.Cursor{ID: id, Value: low}, Limit: 5}
-		for _, d := range []dialect{dialectOf(sqlstore.SQLite), dialectOf(sqlstore.MySQL)} {
+		for _, d := range []dialect{dialectOf(sqlstore.SQLite), dialectOf(sqlstore.MySQL), dialectOf(sqlstore.Postgres)} {
 			checkStatement(t, d, q)
 		}
 	})

@@ -1,4 +1,4 @@
-// Package sqldb is db-srv's driver for SQLite and for MySQL or MariaDB. A
+// Package sqldb is db-srv's driver for SQLite, MySQL or MariaDB, and PostgreSQL. A
 // record is one row, its terms are rows of a second table, and an outbox keeps
 // the changes of the same transaction.
 package sqldb
@@ -75,8 +75,10 @@ func (s *store) Close() error { return s.db.Close() }
 // belongs to it.
 func (s *store) createTable(ctx context.Context, table string) error {
 	for _, text := range s.dialect.create {
-		if _, err := s.db.ExecContext(ctx, fmt.Sprintf(text, table)); err != nil {
-			return s.wrap(ctx, "create table "+table, err)
+		_, err := s.db.ExecContext(ctx, fmt.Sprintf(text, table))
+		err = s.wrap(ctx, "create table "+table, err)
+		if err != nil && !errors.Is(err, errDuplicate) { // another made it at this moment
+			return err
 		}
 	}
 	return nil
