@@ -20,18 +20,32 @@ func MySQLURL(tb testing.TB, opts ...backend.Option) string {
 	return "mysql://" + c.User + ":" + c.Passwd + "@" + c.Addr + "/" + c.DBName
 }
 
+type engine struct {
+	name  string
+	empty func(testing.TB) string
+}
+
+func servers() []engine {
+	return []engine{
+		{"mysql", func(tb testing.TB) string { return MySQLURL(tb, backend.Shared) }},
+		{"postgres", func(tb testing.TB) string { return backend.Postgres(tb, backend.Shared).URL }},
+	}
+}
+
 // Databases runs a test once for each engine that a service can keep its tables
 // in. Each call of empty returns the --database_url of a new, empty database; the
 // servers are those that the tests of the package share.
 func Databases(t *testing.T, test func(t *testing.T, empty func(testing.TB) string)) {
-	for _, engine := range []struct {
-		name  string
-		empty func(testing.TB) string
-	}{
-		{"sqlite", func(tb testing.TB) string { return "sqlite://" + filepath.Join(tb.TempDir(), "x.db") }},
-		{"mysql", func(tb testing.TB) string { return MySQLURL(tb, backend.Shared) }},
-		{"postgres", func(tb testing.TB) string { return backend.Postgres(tb, backend.Shared).URL }},
-	} {
-		t.Run(engine.name, func(t *testing.T) { test(t, engine.empty) })
+	file := engine{"sqlite", func(tb testing.TB) string { return "sqlite://" + filepath.Join(tb.TempDir(), "x.db") }}
+	for _, e := range append([]engine{file}, servers()...) {
+		t.Run(e.name, func(t *testing.T) { test(t, e.empty) })
+	}
+}
+
+// SharedDatabases runs a test once for each engine that several instances of a
+// service can share, with the --database_url of a new, empty database.
+func SharedDatabases(t *testing.T, test func(t *testing.T, url string)) {
+	for _, e := range servers() {
+		t.Run(e.name, func(t *testing.T) { test(t, e.empty(t)) })
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
@@ -63,7 +62,7 @@ func TestSameEverywhere(t *testing.T) {
 
 // Of two transactions that wait for each other one is told so.
 func TestRace(t *testing.T) {
-	for _, url := range []string{rpctest.MySQLURL(t, backend.Shared), backend.Postgres(t, backend.Shared).URL} {
+	rpctest.SharedDatabases(t, func(t *testing.T, url string) {
 		db, err := sqlstore.Open(t.Context(), url, things())
 		if err != nil {
 			t.Fatal(err)
@@ -93,5 +92,5 @@ func TestRace(t *testing.T) {
 		if err := errors.Join(one, other); !sqlstore.IsRace(err) || one != nil && other != nil {
 			t.Errorf("%s: %v and %v", db.Dialect, one, other)
 		}
-	}
+	})
 }

@@ -119,7 +119,7 @@ func TestSQLiteFileIsPrivate(t *testing.T) {
 
 // Instances that start at the same time migrate one after the other.
 func TestTogether(t *testing.T) {
-	for _, url := range []string{rpctest.MySQLURL(t, backend.Shared), backend.Postgres(t, backend.Shared).URL} {
+	rpctest.SharedDatabases(t, func(t *testing.T, url string) {
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
@@ -134,7 +134,7 @@ func TestTogether(t *testing.T) {
 			})
 		}
 		wg.Wait()
-	}
+	})
 }
 
 func TestBadURLs(t *testing.T) {

@@ -190,8 +190,10 @@ func TestRotation(t *testing.T) {
 
 // Instances on one database share keys, accounts and policies, and see each
 // other's revocations within a second.
-func TestInstances(t *testing.T) {
-	n, url := rpctest.New(t), rpctest.MySQLURL(t)
+func TestInstances(t *testing.T) { rpctest.SharedDatabases(t, instances) }
+
+func instances(t *testing.T, url string) {
+	n := rpctest.New(t)
 	issuer := func(c *authsrv.Config, d *daemon.Config) { c.Issuer, d.DatabaseURL = "https://auth.example", url }
 	a, b := startOn(t, n, issuer), startOn(t, n, issuer)
 	a.people()
@@ -214,8 +216,10 @@ func TestInstances(t *testing.T) {
 
 // Two instances that start at once on an empty database make one admin, one
 // bootstrap secret and one key.
-func TestFirstStartOfTwo(t *testing.T) {
-	n, url := rpctest.New(t), rpctest.MySQLURL(t)
+func TestFirstStartOfTwo(t *testing.T) { rpctest.SharedDatabases(t, firstStartOfTwo) }
+
+func firstStartOfTwo(t *testing.T, url string) {
+	n := rpctest.New(t)
 	dirs := []string{t.TempDir(), t.TempDir()}
 	both := make([]*env, 2)
 	var wg sync.WaitGroup

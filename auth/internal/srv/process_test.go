@@ -16,6 +16,7 @@ import (
 
 	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		os.Exit(daemon.Main(authsrv.Service()))
 	}
-	rpctest.Main(m)
+	rpctest.Main(backend.StopAfter(m))
 }
 
 func run(t *testing.T, args ...string) *rpctest.Process {

@@ -9,20 +9,15 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
-//go:embed sqlite/*.sql mysql/*.sql
+//go:embed sqlite/*.sql mysql/*.sql postgres/*.sql
 var migrations embed.FS
 
-// sqlStore is a Store in SQLite or MySQL, whose SQL is the same but for one
-// word.
+// sqlStore is a Store in a SQL database.
 type sqlStore struct{ db *sqlstore.DB }
 
 // tries of a transaction that the database gave up for another one's sake.
@@ -32,7 +27,7 @@ const tries = 5
 func (s *sqlStore) within(ctx context.Context, doing string, f func(tx *sql.Tx) error) error {
 	var err error
 	for range tries {
-		if err = s.db.Within(ctx, f); !deadlock(err) {
+		if err = s.db.Within(ctx, f); !sqlstore.IsRace(err) {
 			break
 		}
 	}
@@ -57,25 +52,9 @@ func (s *sqlStore) change(ctx context.Context, doing string, f func(tx *sql.Tx, 
 	})
 }
 
-// The errors of MySQL that are told apart.
-const (
-	mysqlDuplicate = 1062
-	mysqlLockWait  = 1205
-	mysqlDeadlock  = 1213
-)
-
-func deadlock(err error) bool {
-	var e *mysql.MySQLError
-	return errors.As(err, &e) && (e.Number == mysqlDeadlock || e.Number == mysqlLockWait)
-}
-
 // taken makes the error of a key that is there already ErrExists.
 func taken(err error) error {
-	var m *mysql.MySQLError
-	var l *sqlite.Error
-	switch {
-	case errors.As(err, &m) && m.Number == mysqlDuplicate,
-		errors.As(err, &l) && (l.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || l.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE):
+	if sqlstore.IsDuplicate(err) {
 		return rpcerr.ErrExists
 	}
 	return err
@@ -98,15 +77,6 @@ func touched(r sql.Result, err, none error) error {
 		return err
 	}
 	return none
-}
-
-// forUpdate locks the rows that a select finds; SQLite's transactions lock
-// everything when they begin.
-func (s *sqlStore) forUpdate() string {
-	if s.db.Dialect == sqlstore.MySQL {
-		return " FOR UPDATE"
-	}
-	return ""
 }
 
 func encode(v any) string {

@@ -62,7 +62,7 @@ func scanAccount(row interface{ Scan(...any) error }) (*account, error) {
 // UpdateAccount implements Store.
 func (s *sqlStore) UpdateAccount(ctx context.Context, id string, expires int64, edit func(*account) error) (a *account, err error) {
 	err = s.change(ctx, "update account "+id, func(tx *sql.Tx, revision uint64) error {
-		if a, err = scanAccount(tx.QueryRowContext(ctx, selectAccount+s.forUpdate(), id)); err != nil {
+		if a, err = scanAccount(tx.QueryRowContext(ctx, selectAccount+s.db.ForUpdate(), id)); err != nil {
 			return err
 		}
 		before := a.validFrom
@@ -84,7 +84,7 @@ func (s *sqlStore) UpdateAccount(ctx context.Context, id string, expires int64, 
 // DeleteAccount implements Store.
 func (s *sqlStore) DeleteAccount(ctx context.Context, id string, before, expires int64) error {
 	return s.change(ctx, "delete account "+id, func(tx *sql.Tx, revision uint64) error {
-		a, err := scanAccount(tx.QueryRowContext(ctx, selectAccount+s.forUpdate(), id))
+		a, err := scanAccount(tx.QueryRowContext(ctx, selectAccount+s.db.ForUpdate(), id))
 		if err != nil {
 			return err
 		}

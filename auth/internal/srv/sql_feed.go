@@ -39,7 +39,10 @@ func writeRule(ctx context.Context, tx *sql.Tx, r *pb.Rule, revision uint64) err
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `REPLACE INTO rules (id, rule, revision) VALUES (?, ?, ?)`, r.Id, string(text), revision); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE id = ?`, r.Id); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO rules (id, rule, revision) VALUES (?, ?, ?)`, r.Id, string(text), revision); err != nil {
 		return err
 	}
 	r.Revision = revision

@@ -82,7 +82,7 @@ func (s *sqlStore) Rotate(ctx context.Context, old, fresh string, now time.Time,
 		}
 		var used, expires int64
 		var sid string
-		if err := tx.QueryRowContext(ctx, `SELECT sid, expires_at, used_ms FROM refresh_tokens WHERE hash = ?`+s.forUpdate(), old).
+		if err := tx.QueryRowContext(ctx, `SELECT sid, expires_at, used_ms FROM refresh_tokens WHERE hash = ?`+s.db.ForUpdate(), old).
 			Scan(&sid, &expires, &used); err != nil {
 			return absent(err)
 		}

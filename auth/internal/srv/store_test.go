@@ -2,7 +2,6 @@ package srv_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -20,20 +19,15 @@ func on(url string) func(*authsrv.Config, *daemon.Config) {
 	return func(_ *authsrv.Config, d *daemon.Config) { d.DatabaseURL = url }
 }
 
-func TestSQLite(t *testing.T) {
-	testStore(t, func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "auth.db") })
-}
-
-func TestMemory(t *testing.T) {
-	testStore(t, func(*testing.T) string { return "sqlite::memory:" })
-}
-
-func TestMySQL(t *testing.T) {
-	testStore(t, func(t *testing.T) string { return rpctest.MySQLURL(t) })
+func TestStore(t *testing.T) {
+	rpctest.Databases(t, testStore)
+	t.Run("memory", func(t *testing.T) {
+		testStore(t, func(testing.TB) string { return "sqlite::memory:" })
+	})
 }
 
 // testStore is what every database must pass, seen from outside.
-func testStore(t *testing.T, url func(*testing.T) string) {
+func testStore(t *testing.T, url func(testing.TB) string) {
 	for name, test := range map[string]func(*testing.T, *env){
 		"Accounts":       accounts,
 		"Policies":       policies,

@@ -92,40 +92,37 @@ func TestWatch(t *testing.T) {
 
 // TestServersOfOneDatabase: what one writes the others stream.
 func TestServersOfOneDatabase(t *testing.T) {
-	for name, url := range map[string]string{
-		"sqlite": "sqlite://" + filepath.Join(t.TempDir(), "config.db"), "mysql": rpctest.MySQLURL(t),
-	} {
-		t.Run(name, func(t *testing.T) {
-			same := func(c *daemon.Config) { c.DatabaseURL = url }
-			a, b := newWorld(t, same), newWorld(t, same) // two networks: no chance to reach the wrong one
-			s, err := b.Watch(within(t), &pb.WatchRequest{Id: "a:b", Alive: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close() // the test is over
-			if _, err := s.Recv(); err != nil {
-				t.Fatal(err)
-			}
-			revision := a.create("a:b", `{"n":1}`)
-			begun := time.Now()
-			rsp, err := s.Recv()
-			for ; err == nil && rsp.ChangeSet == nil; rsp, err = s.Recv() {
-			}
-			if err != nil || rsp.ChangeSet.Data != `{"n":1}` || rsp.Revision != revision {
-				t.Fatalf("%v, %v", rsp, err)
-			}
-			t.Logf("seen after %v", time.Since(begun))
-			if d := time.Since(begun); d > 5*time.Second {
-				t.Errorf("seen after %v", d)
-			}
-			if _, err := b.Update(within(t), &pb.UpdateRequest{Change: change("a:b", "", `{"n":2}`), IfRevision: &revision}); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := a.Update(within(t), &pb.UpdateRequest{Change: change("a:b", "", `{"n":3}`), IfRevision: &revision}); call.Code(err) != 412 {
-				t.Errorf("a write of what the other changed: %v", err)
-			}
-		})
-	}
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) {
+		url := empty(t)
+		same := func(c *daemon.Config) { c.DatabaseURL = url }
+		a, b := newWorld(t, same), newWorld(t, same) // two networks: no chance to reach the wrong one
+		s, err := b.Watch(within(t), &pb.WatchRequest{Id: "a:b", Alive: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close() // the test is over
+		if _, err := s.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		revision := a.create("a:b", `{"n":1}`)
+		begun := time.Now()
+		rsp, err := s.Recv()
+		for ; err == nil && rsp.ChangeSet == nil; rsp, err = s.Recv() {
+		}
+		if err != nil || rsp.ChangeSet.Data != `{"n":1}` || rsp.Revision != revision {
+			t.Fatalf("%v, %v", rsp, err)
+		}
+		t.Logf("seen after %v", time.Since(begun))
+		if d := time.Since(begun); d > 5*time.Second {
+			t.Errorf("seen after %v", d)
+		}
+		if _, err := b.Update(within(t), &pb.UpdateRequest{Change: change("a:b", "", `{"n":2}`), IfRevision: &revision}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Update(within(t), &pb.UpdateRequest{Change: change("a:b", "", `{"n":3}`), IfRevision: &revision}); call.Code(err) != 412 {
+			t.Errorf("a write of what the other changed: %v", err)
+		}
+	})
 }
 
 func TestRestartKeepsAll(t *testing.T) {
