@@ -97,6 +97,14 @@ func TestPlatformMySQL(t *testing.T) {
 	}))
 }
 
+func TestPlatformPostgres(t *testing.T) {
+	t.Parallel()
+	eventtest.Run(t, eventtest.Sharing(func(t testing.TB) opener {
+		_, open := boot(t, backend.Postgres(t, backend.Shared).URL)
+		return open
+	}))
+}
+
 func TestPlatformNATS(t *testing.T) {
 	t.Parallel()
 	server := backend.NATS(t)
@@ -142,6 +150,11 @@ func TestPlatformRetentionOfMySQL(t *testing.T) {
 	briefly(t, func(t testing.TB) string { return rpctest.MySQLURL(t, backend.Shared) })
 }
 
+func TestPlatformRetentionOfPostgres(t *testing.T) {
+	t.Parallel()
+	briefly(t, func(t testing.TB) string { return backend.Postgres(t, backend.Shared).URL })
+}
+
 func TestPlatformRetentionOfNATS(t *testing.T) {
 	t.Parallel()
 	server := backend.NATS(t)
@@ -157,6 +170,15 @@ func TestPlatformOverRestartsOfMySQL(t *testing.T) {
 	}
 	eventtest.RunRestart(t, eventtest.Sharing(func(t testing.TB) opener {
 		_, open := boot(t, "mysql://"+dsn.User+"@"+dsn.Addr+"/"+dsn.DBName)
+		return open
+	}), server.Kill, server.Restart)
+}
+
+func TestPlatformOverRestartsOfPostgres(t *testing.T) {
+	t.Parallel()
+	server := backend.Postgres(t)
+	eventtest.RunRestart(t, eventtest.Sharing(func(t testing.TB) opener {
+		_, open := boot(t, server.URL)
 		return open
 	}), server.Kill, server.Restart)
 }

@@ -12,7 +12,7 @@
 //
 //  1. The environment: GO_PLATFORM_REDIS, GO_PLATFORM_MEMCACHED, GO_PLATFORM_ETCD, GO_PLATFORM_CONSUL,
 //     GO_PLATFORM_NATS, GO_PLATFORM_KAFKA, GO_PLATFORM_ZIPKIN, GO_PLATFORM_CASSANDRA, GO_PLATFORM_OPENSEARCH and
-//     GO_PLATFORM_ELASTICSEARCH hold "host:port"; GO_PLATFORM_MYSQL holds a DSN of go-sql-driver/mysql that may
+//     GO_PLATFORM_ELASTICSEARCH hold "host:port"; GO_PLATFORM_POSTGRES holds a URL; GO_PLATFORM_MYSQL a DSN of go-sql-driver/mysql that may
 //     create databases; GO_PLATFORM_CHROMIUM holds the path of the browser. A test that asks for a server of a
 //     special sort (Args, FromKafka) passes this by.
 //  2. A program on PATH, in the directories for system programs or in the cache that "make backends" fills

@@ -64,7 +64,7 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("server_address", "127.0.0.1:0", "`HOST:PORT` to serve on, port 0 for a free one", &f.address),
 		text("server_advertise", "", "`HOST:PORT` to register when others reach the service at another address", &f.advertise),
 		text("admin_address", "", "`HOST:PORT` of /healthz, /readyz and /metrics; none when empty", &f.admin),
-		text("database_url", "", "`URL` of the database, sqlite:///path/file.db or mysql://user:password@host:3306/name; a file in data_dir when empty", &f.databaseURL),
+		text("database_url", "", "`URL` of the database, sqlite:///path/file.db, mysql://user:password@host:3306/name or postgres://user:password@host:5432/name; a file in data_dir when empty", &f.databaseURL),
 		&cli.DurationFlag{Name: "database_wait", Value: DefaultDatabaseWait, Usage: "how long a start waits for a database that is away; 0: not at all", Destination: &f.databaseWait, EnvVars: []string{"MICRO_DATABASE_WAIT"}},
 		text("data_dir", defaultDataDir(), "`DIR` for the service's files", &f.dataDir),
 		&cli.BoolFlag{Name: "insecure", Usage: "serve callers that are not authenticated", Destination: &f.insecure, EnvVars: []string{"MICRO_INSECURE"}},

@@ -72,15 +72,19 @@ func readyz(t *testing.T, admin string) (int, string) {
 // one; the wait is told, without the address, and ends when it comes.
 func TestDatabaseAwayAtTheStart(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
-	mysql, nats := rpctest.MySQLURL(t), backend.NATS(t).URL
-	all := append(withTables(), keeper{"event on NATS", withTables()[3].boot})
+	type on struct {
+		keeper
+		url string
+	}
+	mysql, postgres := rpctest.MySQLURL(t), backend.Postgres(t, backend.Shared).URL
+	all := []on{{keeper{"event on NATS", withTables()[3].boot}, backend.NATS(t).URL}}
+	for _, k := range withTables() {
+		all = append(all, on{k, mysql}, on{keeper{k.name + " on PostgreSQL", k.boot}, postgres})
+	}
 	for _, k := range all {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			away, real := backend.Address(t), mysql
-			if k.name == "event on NATS" {
-				real = nats
-			}
+			away, real := backend.Address(t), k.url
 			at, was := moved(t, real, away)
 			admin := backend.Address(t)
 			n := rpctest.New(t)

@@ -198,8 +198,9 @@ func (p *dbPlatform) stored() map[string]int64 {
 // and none of a change that did not.
 func TestFaultChangesAreToldOnce(t *testing.T) {
 	for name, database := range map[string]func(t *testing.T) string{
-		"sqlite": func(*testing.T) string { return "" },
-		"mysql":  func(t *testing.T) string { return rpctest.MySQLURL(t) },
+		"sqlite":   func(*testing.T) string { return "" },
+		"mysql":    func(t *testing.T) string { return rpctest.MySQLURL(t) },
+		"postgres": func(t *testing.T) string { return backend.Postgres(t, backend.Shared).URL },
 	} {
 		t.Run(name, func(t *testing.T) { killDBSrv(t, startDB(t, database(t))) })
 	}

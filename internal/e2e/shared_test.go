@@ -58,12 +58,13 @@ func TestServicesShareADatabase(t *testing.T) {
 	slices.Reverse(backward)
 	for name, all := range map[string][]keeper{"forward": forward, "backward": backward} {
 		t.Run(name, func(t *testing.T) {
-			url := rpctest.MySQLURL(t)
-			for range 2 {
-				for _, k := range all {
-					useDatabase(t, url, k)
+			rpctest.SharedDatabases(t, func(t *testing.T, url string) {
+				for range 2 {
+					for _, k := range all {
+						useDatabase(t, url, k)
+					}
 				}
-			}
+			})
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/server"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
@@ -27,7 +28,7 @@ import (
 	tracerecorder "github.com/micro/go-platform/trace/recorder"
 )
 
-func TestMain(m *testing.M) { rpctest.Main(m) }
+func TestMain(m *testing.M) { rpctest.Main(backend.StopAfter(m)) }
 
 // wired is one service with the recorder plugin of each feature.
 type wired struct {
