@@ -122,12 +122,23 @@ func (i *instance) kill() {
 	i.proc.kill()
 }
 
+// stillEnding is what a server prints when processes of its killed predecessor have not yet noticed.
+var stillEnding = regexp.MustCompile(`pre-existing shared memory block`)
+
 func (i *instance) restart(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.down = true // until it is ready again, whatever comes in between
 	i.proc.stop(stopPatience)
-	return i.run(ctx)
+	for end := time.Now().Add(i.kind.patience); ; {
+		if err := os.Truncate(outputPath(i.place.dir), 0); err != nil {
+			return fmt.Errorf("begin a new output: %w", err)
+		}
+		err := i.run(ctx)
+		if err == nil || !stillEnding.MatchString(err.Error()) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // close ends the server and removes what it left. A server that had died by itself is an error: the test

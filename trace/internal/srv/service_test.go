@@ -9,9 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
-	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/rpctest"
 	"github.com/micro/go-platform/trace"
 	tracesrv "github.com/micro/go-platform/trace/internal/srv"
