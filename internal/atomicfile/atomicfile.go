@@ -1,5 +1,5 @@
 // Package atomicfile replaces files that must never be seen half written:
-// snapshots and secrets.
+// snapshots and secrets. It also locks files that one process may use.
 package atomicfile
 
 import (

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/micro/go-platform/internal/atomicfile"
 )
 
 // usual is where n ports of a server come from: below the range that the kernel takes client ports from. In
@@ -83,7 +85,7 @@ func reserveOne(number int) (port, error) {
 	if err != nil {
 		return port{}, fmt.Errorf("open the lock of port %d: %w", number, err)
 	}
-	err = tryLock(lock)
+	err = atomicfile.TryLock(lock)
 	if err == nil {
 		err = free(number)
 	}

@@ -180,7 +180,7 @@ func TestBadFlagsFailAtOnce(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"--database_url", "postgres://user:hunter2@x/y"}, 2, "unknown scheme"},
+		{[]string{"--database_url", "oracle://user:hunter2@x/y"}, 2, "unknown scheme"},
 		{[]string{"--database_wait", "-1s"}, 2, "--database_wait"},
 		{[]string{"--admin_address", "999.0.0.1:0"}, 1, "999.0.0.1"},
 		{[]string{"--tls_client_ca", "x"}, 2, "--tls_cert"},

@@ -50,7 +50,7 @@ func (o options) openPostgres(rawURL string) (*DB, error) {
 	}
 	db := sql.OpenDB(connector{stdlib.GetConnector(*c)})
 	pool(db)
-	return &DB{db, Postgres, nil}, nil
+	return &DB{DB: db, Dialect: Postgres}, nil
 }
 
 // secured returns the URL with the driver's word for ?tls=true, and for its

@@ -5,6 +5,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -32,6 +33,19 @@ type DB struct {
 	*sql.DB
 	Dialect Dialect
 	writing chan struct{} // nil: any number at a time
+	owner   *os.File      // locked as long as the database is open; nil for those on a server
+}
+
+// Close closes the database. A second call does nothing.
+func (db *DB) Close() error {
+	err := db.DB.Close()
+	if db.owner == nil {
+		return err
+	}
+	if cerr := db.owner.Close(); !errors.Is(cerr, os.ErrClosed) {
+		err = errors.Join(err, cerr)
+	}
+	return err
 }
 
 // Alone runs work that writes, on SQLite one at a time and in turn: connections
@@ -67,7 +81,7 @@ func (db *DB) Within(ctx context.Context, f func(*sql.Tx) error) error {
 // Open opens the database at a URL, waits until it answers or ctx ends, and
 // brings the tables of the schema up to date. URLs are
 //
-//	sqlite:///var/lib/trace-srv/trace.db   a file, made when absent
+//	sqlite:///var/lib/trace-srv/trace.db   a file, made when absent, of one instance of a service at a time
 //	sqlite::memory:                        private and gone with Close
 //	mysql://user:password@host:3306/name   MySQL or MariaDB; ?tls=true for TLS
 //	postgres://user:password@host/name     PostgreSQL; ?tls=true for TLS, and what libpq
@@ -82,6 +96,9 @@ func Open(ctx context.Context, rawURL string, schema Schema, opts ...Option) (*D
 	db, err := o.connect(rawURL)
 	if err != nil {
 		return nil, err
+	}
+	if db.owner, err = own(rawURL, schema.Service); err != nil {
+		return nil, closeAfter(db, err)
 	}
 	if err := db.PingContext(ctx); err != nil {
 		return nil, closeAfter(db, fmt.Errorf("open %s database: %w", db.Dialect, err))
@@ -152,7 +169,7 @@ func (o options) openSQLite(path string) (*DB, error) {
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
-	return &DB{db, SQLite, make(chan struct{}, 1)}, nil
+	return &DB{DB: db, Dialect: SQLite, writing: make(chan struct{}, 1)}, nil
 }
 
 // private makes the file, if it is not there, for its owner alone: it may hold
@@ -197,7 +214,7 @@ func (o options) openMySQL(rawURL string) (*DB, error) {
 	}
 	db := sql.OpenDB(connector)
 	pool(db)
-	return &DB{db, MySQL, nil}, nil
+	return &DB{DB: db, Dialect: MySQL}, nil
 }
 
 // pool bounds the connections to a server.

@@ -54,7 +54,7 @@ type Follower struct {
 // Follow begins to follow a database.
 func Follow(t testing.TB, url, issuer string) *Follower {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "auth", Migrations: migrations})
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -449,7 +449,7 @@ func TestTypos(t *testing.T) {
 		{[]string{"--databse_url", "x"}, 2, "--database_url"},
 		{[]string{"serve"}, 2, "every setting is a flag"},
 		{[]string{"--registry", "memory", "--broker", "memory", "--data_dir", t.TempDir()}, 1, "--insecure"},
-		{[]string{"--registry", "memory", "--broker", "memory", "--insecure", "--database_url", "postgres://u:s3cret@h/x"}, 2, "want sqlite or mysql"},
+		{[]string{"--registry", "memory", "--broker", "memory", "--insecure", "--database_url", "oracle://u:s3cret@h/x"}, 2, "want sqlite, mysql or postgres"},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		out := rpctest.Buffer{Until: "waiting for auth-srv", Then: cancel}

@@ -35,13 +35,16 @@ func TestStore(t *testing.T) {
 	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) { testStore(t, empty(t)) })
 }
 
+func TestTwoProcesses(t *testing.T) {
+	rpctest.SharedDatabases(t, func(t *testing.T, url string) { testTwoProcesses(t, open(t, url), open(t, url)) })
+}
+
 func testStore(t *testing.T, url string) {
 	s := open(t, url)
 	t.Run("Writes", func(t *testing.T) { testWrites(t, s) })
 	t.Run("Refused", func(t *testing.T) { testRefused(t, s) })
 	t.Run("Log", func(t *testing.T) { testLog(t, s) })
 	t.Run("Parents", func(t *testing.T) { testParents(t, s) })
-	t.Run("TwoProcesses", func(t *testing.T) { testTwoProcesses(t, s, open(t, url)) })
 }
 
 func anyway(*configsrv.Doc, int64) error { return nil }

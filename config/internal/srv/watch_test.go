@@ -92,8 +92,7 @@ func TestWatch(t *testing.T) {
 
 // TestServersOfOneDatabase: what one writes the others stream.
 func TestServersOfOneDatabase(t *testing.T) {
-	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) {
-		url := empty(t)
+	rpctest.SharedDatabases(t, func(t *testing.T, url string) {
 		same := func(c *daemon.Config) { c.DatabaseURL = url }
 		a, b := newWorld(t, same), newWorld(t, same) // two networks: no chance to reach the wrong one
 		s, err := b.Watch(within(t), &pb.WatchRequest{Id: "a:b", Alive: true})

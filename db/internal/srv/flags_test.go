@@ -41,7 +41,7 @@ func TestTyposAreExplained(t *testing.T) {
 		{[]string{"--databse", "x=y"}, 2, "did you mean --database"},
 		{[]string{"--database", "shop"}, 2, "want NAME="},
 		{[]string{"--database", "sh-op=sqlite:///x"}, 2, "a name is not"},
-		{[]string{"--database", "shop=postgres://u:hidden@h/x"}, 2, "unknown scheme"},
+		{[]string{"--database", "shop=oracle://u:hidden@h/x"}, 2, "unknown scheme"},
 		{[]string{"--database", "shop=mysql://u:hidden%zz@h/x"}, 2, "not URL-encoded"},
 		{[]string{"--database", "shop=mysql://u:p?hidden=1@h/x"}, 2, "no setting"},
 		{[]string{"--database", "shop=mysql://u:p/hidden@h/x"}, 2, "database: want"},

@@ -147,9 +147,13 @@ func TestLimitIsCapped(t *testing.T) {
 
 func TestTablesMayBeForbidden(t *testing.T) {
 	dir := "sqlite://" + t.TempDir() + "/shop.db"
-	net, _ := boot(t, map[string][]string{"database": {"shop=" + dir}})
+	net := rpctest.New(t)
+	first := net.Boot(dbsrv.With(t, nil, map[string][]string{"database": {"shop=" + dir}}))
 	made := open(t, net, db.Database("shop"), db.Table("orders"))
 	if err := made.Create(db.NewRecord("a", db.Metadata{"k": 1}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	net, _ = boot(t, map[string][]string{"database": {"shop=" + dir}, "create_tables": {"false"}})

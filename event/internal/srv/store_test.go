@@ -268,7 +268,7 @@ func TestFencing(t *testing.T) {
 		olderFirst bool
 	}{{"newer first", false}, {"older first", true}} {
 		t.Run(c.name, func(t *testing.T) {
-			on(t, func(t *testing.T, open opener) { fencing(t, open, c.olderFirst) }, inSQLite, inMySQL, inPostgres, inNATS)
+			on(t, func(t *testing.T, open opener) { fencing(t, open, c.olderFirst) }, inMySQL, inPostgres, inNATS)
 		})
 	}
 }
@@ -289,7 +289,7 @@ func TestFencingIsSeen(t *testing.T) {
 		if _, _, err := second.Bounds(t.Context()); err != nil {
 			t.Errorf("the second looks: %v", err)
 		}
-	}, inSQLite, inMySQL, inPostgres)
+	}, inMySQL, inPostgres)
 }
 
 func fencing(t *testing.T, open opener, olderFirst bool) {
