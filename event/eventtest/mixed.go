@@ -88,6 +88,7 @@ func RunMixedTypes(t *testing.T, n New) {
 	t.Run("Together", func(t *testing.T) {
 		m := &mixture{t: t, e: start(t, n.in(t))}
 		older, newer := m.member("old"), m.member("old", "new")
+		live(t, m.e, newer, "new") // a type begins when a member that names it has joined
 		m.publish()
 		m.arrived(0, "old", "new")
 		m.gotOnly(older, "old")
@@ -102,6 +103,7 @@ func RunMixedTypes(t *testing.T, n New) {
 		m.arrived(0, "old")
 		// The members are replaced one after the other; then come types that only the new know.
 		newer := m.member("old", "new")
+		live(t, m.e, newer, "new")
 		from := m.n
 		m.publish()
 		m.arrived(from, "old", "new")
@@ -117,6 +119,17 @@ func RunMixedTypes(t *testing.T, n New) {
 		m.gotOnly(one, "old")
 		m.gotOnly(two, "old")
 		m.gotOnly(newer, "old", "new")
+	})
+	t.Run("Begins", func(t *testing.T) {
+		m := &mixture{t: t, e: start(t, n.in(t))}
+		older := m.member("old")
+		publish(t, m.e, "new", "before anybody names it")
+		publish(t, m.e, "old", "behind that")
+		older.want("behind that")
+		newer := m.member("new")
+		live(t, m.e, newer, "new")
+		publish(t, m.e, "new", "named")
+		newer.want("named")
 	})
 	t.Run("Other", func(t *testing.T) { inTurn(t, n) })
 }

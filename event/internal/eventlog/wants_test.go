@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/micro/go-platform/event/plugin"
@@ -9,6 +10,28 @@ import (
 
 func types(t ...string) func(*plugin.Membership) {
 	return func(m *plugin.Membership) { m.Conf.Types = t }
+}
+
+// A record that a read underway leaves out, because it began before a member
+// joined that named the type, is read again.
+func TestJoinDuringRead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDisk()
+		l := open(t, d)
+		fill(t, l, "a", 0, 1)
+		fill(t, l, "b", 1, 2)
+		if err := l.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, d) // none of it is in memory
+		d.reads = make(chan struct{})
+		older := join(t, l, "s", "older", types("a"))
+		synctest.Wait() // it reads
+		newer := join(t, l, "s", "newer", types("b"))
+		close(d.reads)
+		want(t, older, "its own", "1")
+		want(t, newer, "its own", "2")
+	})
 }
 
 // The types of a member that is gone stay wanted for linger, also over a restart of
