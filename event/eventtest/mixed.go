@@ -120,6 +120,20 @@ func RunMixedTypes(t *testing.T, n New) {
 		m.gotOnly(two, "old")
 		m.gotOnly(newer, "old", "new")
 	})
+	t.Run("AllLeave", func(t *testing.T) {
+		m := &mixture{t: t, e: start(t, n.in(t))}
+		older := m.member("old")
+		m.publish()
+		m.arrived(0, "old")
+		_ = older.stop() // the context's error
+		from := m.n
+		m.publish()
+		newer := m.member("new") // it comes back before the other
+		live(t, m.e, newer, "new")
+		m.member("old")
+		m.arrived(from, "old")
+		m.gotOnly(newer, "new")
+	})
 	t.Run("Begins", func(t *testing.T) {
 		m := &mixture{t: t, e: start(t, n.in(t))}
 		older := m.member("old")

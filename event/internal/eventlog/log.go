@@ -37,6 +37,7 @@ const (
 type Log struct {
 	store    Store
 	conf     Config
+	all      plugin.Filter // of every type
 	requests chan *request
 	tail     *tail
 	expired  atomic.Uint64
@@ -82,6 +83,9 @@ func Open(ctx context.Context, store Store, conf Config) (*Log, error) {
 		save:     make(chan struct{}, 1),
 	}
 	l.expired.Store(expired)
+	if l.all, err = plugin.NewFilter("*", event.ReservedPrefix+"*"); err != nil {
+		return nil, err
+	}
 	states, err := store.States(ctx)
 	if err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func Open(ctx context.Context, store Store, conf Config) (*Log, error) {
 		}
 		l.subs[st.Name] = s
 	}
-	if l.clock, err = newest(ctx, store, last); err != nil {
+	if l.clock, err = l.newest(ctx, last); err != nil {
 		return nil, err
 	}
 	loops := []func(context.Context){l.write, l.saver, l.look}
@@ -104,15 +108,11 @@ func Open(ctx context.Context, store Store, conf Config) (*Log, error) {
 }
 
 // newest returns when the last record was appended, 0 if it is not there.
-func newest(ctx context.Context, store Store, last uint64) (int64, error) {
+func (l *Log) newest(ctx context.Context, last uint64) (int64, error) {
 	if last == 0 {
 		return 0, nil
 	}
-	all, err := plugin.NewFilter("*", event.ReservedPrefix+"*")
-	if err != nil {
-		return 0, err
-	}
-	found, _, err := store.Read(ctx, last-1, all, 1)
+	found, _, err := l.store.Read(ctx, last-1, l.all, 1)
 	if err != nil || len(found) == 0 {
 		return 0, err
 	}

@@ -68,6 +68,7 @@ func restore(l *Log, st State) (*subscription, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.kept = s.united
 	s.remember(s.filter) // its members are about to come back
 	seq := uint64(0)
 	for n := r.number(); n > 0 && !r.bad; n-- {
