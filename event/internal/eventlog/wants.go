@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// linger is how long the types of a member that is gone stay wanted while other
+	// Linger is how long the types of a member that is gone stay wanted while other
 	// members go on: it covers the restart of the member. While no member is connected
 	// nothing is read, and the time does not count.
-	linger = 2 * time.Minute
+	Linger = 2 * time.Minute
 	// maxWants bounds the wants of a subscription; the oldest is forgotten first.
 	maxWants = 64
 )
@@ -41,9 +41,9 @@ func filterOf(types []string) (plugin.Filter, error) {
 	return f, err
 }
 
-// remember keeps the types of f wanted for linger.
+// remember keeps the types of f wanted for Linger.
 func (s *subscription) remember(f plugin.Filter) {
-	w := want{f, strings.Join(f.Types(), "\x00"), time.Now().Add(linger)}
+	w := want{f, strings.Join(f.Types(), "\x00"), time.Now().Add(Linger)}
 	s.wants = slices.DeleteFunc(s.wants, func(old want) bool { return old.key == w.key })
 	if len(s.wants) >= maxWants {
 		s.wants = s.wants[1:]
@@ -102,8 +102,7 @@ func (s *subscription) unite() {
 	s.conf.Types = now
 	s.united++
 	s.log.changed(s)
-	over := slices.DeleteFunc(before, func(t string) bool { return f.Match(strings.TrimSuffix(t, "*")) })
-	if len(over) > 0 {
+	if over := f.Misses(before); len(over) > 0 {
 		s.log.conf.Logger.Info("no member of a subscription names some types any more, their records are passed over from here on",
 			"subscription", s.name, "types", over, "read to", s.next)
 		s.passOver()

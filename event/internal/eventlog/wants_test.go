@@ -10,9 +10,6 @@ import (
 	pb "github.com/micro/go-platform/event/proto"
 )
 
-// linger is how long the types of a member that is gone stay wanted.
-const linger = 2 * time.Minute
-
 func types(t ...string) func(*plugin.Membership) {
 	return func(m *plugin.Membership) { m.Conf.Types = t }
 }
@@ -39,7 +36,7 @@ func TestJoinDuringRead(t *testing.T) {
 	})
 }
 
-// The types of a member that is gone stay wanted for linger, also over a restart of
+// The types of a member that is gone stay wanted for Linger, also over a restart of
 // the log. After that their records are passed over.
 func TestTypesOfTheGoneStayWanted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -105,7 +102,7 @@ func TestTypesOfTheLastStayWanted(t *testing.T) {
 }
 
 // Records that members left unsettled do not hold up the others for longer than
-// linger, whoever left last and whatever was left.
+// Linger, whoever left last and whatever was left.
 func TestLeftoversDoNotStall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())
@@ -128,7 +125,7 @@ func TestLeftoversDoNotStall(t *testing.T) {
 		}
 		older = join(t, l, "s", "older", types("a"), ordered)
 		want(t, older, "nothing while others may come back", "")
-		time.Sleep(linger + time.Second)
+		time.Sleep(eventlog.Linger + time.Second)
 		want(t, older, "what was held up", "2 5001")
 		ack(older, 2, 5001)
 		wantStatus(t, l, "floor 5001 lag 0 unsettled 0 members 1 delivered 12 redelivered 0 dead 0")
@@ -138,7 +135,7 @@ func TestLeftoversDoNotStall(t *testing.T) {
 	})
 }
 
-// A log that is away for longer than linger loses nothing, whoever comes back first.
+// A log that is away for longer than Linger loses nothing, whoever comes back first.
 func TestLongRestart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDisk()
