@@ -268,7 +268,7 @@ func (x *session) give(n int) {
 // messages it had. When the session ends meanwhile what is left of it goes
 // back.
 func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n int, at *jetstream.SequenceInfo) (came int, _ error) {
-	var strange []jetstream.Msg
+	var strange []jetstream.Msg // that are not for this member, as far as is known
 	messages := batch.Messages()
 	for ; ; came++ {
 		var msg jetstream.Msg
@@ -277,6 +277,9 @@ func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n 
 		case msg, ok = <-messages:
 		case <-ctx.Done():
 			for msg := range messages { // for as long as the server may send
+				strange = append(strange, msg)
+			}
+			for _, msg := range strange {
 				_ = msg.Nak() // without it the message comes again after AckWait
 			}
 			return came, ctx.Err()
