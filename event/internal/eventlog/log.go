@@ -316,9 +316,9 @@ func (l *Log) put(ctx context.Context, entries []*Entry, states []State) error {
 	return err
 }
 
-// fenced ends the log when another process writes it by now.
+// fenced ends the log when another process writes it by now, or it is gone.
 func (l *Log) fenced(err error) {
-	if errors.Is(err, ErrFenced) {
+	if errors.Is(err, ErrFenced) || errors.Is(err, ErrReplaced) {
 		l.end.Do(func() {
 			l.conf.Logger.Error("this event-srv no longer writes", "error", err)
 			l.ended(err)

@@ -84,6 +84,21 @@ func restore(l *Log, st State) (*subscription, error) {
 	return s, nil
 }
 
+// Anew returns the state of a subscription that begins at the beginning of another
+// log.
+func Anew(st State) (State, error) {
+	r := reader{data: st.Data}
+	version := r.number()
+	conf := r.bytes(r.number())
+	if r.bad || version != stateVersion {
+		return State{}, fmt.Errorf("subscription %q: %w", st.Name, errState)
+	}
+	data := binary.AppendUvarint(nil, version)
+	data = binary.AppendUvarint(data, uint64(len(conf)))
+	data = append(data, conf...)
+	return State{st.Name, append(data, 0, 0)}, nil // the cursor, and no record is unsettled
+}
+
 type reader struct {
 	data []byte
 	bad  bool
