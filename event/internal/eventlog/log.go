@@ -46,6 +46,7 @@ type Log struct {
 	group    lifecycle.Group
 	written  chan struct{}         // closed when the writer is gone
 	trouble  atomic.Pointer[error] // why the last commit failed; nil if it succeeded
+	doubt    atomic.Bool           // a commit failed that may have been done
 	done     chan struct{}         // closed when the log ends, by Stop or by fencing
 	end      sync.Once
 	why      error // read after done
@@ -149,6 +150,7 @@ func (l *Log) committed(err error) {
 		l.conf.Logger.Info("the log is written again")
 	case err != nil:
 		l.trouble.Store(&err)
+		l.doubt.Store(true)
 		if was == nil && !errors.Is(err, ErrFenced) { // fenced logs that
 			l.conf.Logger.Error("the log cannot be written, publishers are refused", "error", err)
 		}
@@ -444,10 +446,25 @@ func (l *Log) look(ctx context.Context) {
 		if err := l.learn(ctx); err != nil {
 			l.fenced(err) // whoever reads or appends is told
 		}
-		if l.trouble.Load() != nil {
-			_ = l.request(ctx, &request{probe: true, done: make(chan error, 1)}) // committed notes it
+		if l.doubt.Load() {
+			l.retry(ctx)
 		}
 	}
+}
+
+// retry tries whether commits work again, and shows what one of those that failed
+// has done all the same: nobody may append anything for a long time.
+func (l *Log) retry(ctx context.Context) {
+	if l.trouble.Load() != nil && l.request(ctx, &request{probe: true, done: make(chan error, 1)}) != nil {
+		return // committed notes it
+	}
+	l.doubt.Store(false) // before it looks
+	_, last, err := l.store.Bounds(ctx)
+	if err != nil {
+		l.doubt.Store(true)
+		return
+	}
+	l.tail.extend(last)
 }
 
 // learn hears what others appended to a shared store, and what was removed

@@ -33,7 +33,7 @@ type subscription struct {
 	conf    *pb.Subscription
 	filter  plugin.Filter       // of all members and wants
 	united  int                 // how often the filter was set
-	kept    int                 // of these, what is on disk
+	kept    int                 // up to which of these the types are on disk
 	wants   []want              // of members that are gone
 	empty   time.Time           // since when no member is connected, if none is
 	waiting int                 // how many of the ready no member with room named

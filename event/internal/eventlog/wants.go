@@ -98,9 +98,11 @@ func (s *subscription) unite() {
 	if slices.Equal(before, now) {
 		return
 	}
+	if s.united++; s.kept == s.united-1 && len(s.filter.Misses(now)) == 0 {
+		s.kept = s.united // what is on disk has more types, which loses nothing
+	}
 	s.filter, s.conf = f, proto.CloneOf(s.conf)
 	s.conf.Types = now
-	s.united++
 	s.log.changed(s)
 	if over := f.Misses(before); len(over) > 0 {
 		s.log.conf.Logger.Info("no member of a subscription names some types any more, their records are passed over from here on",
