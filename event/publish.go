@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -123,6 +124,14 @@ func (q *queued) finish(err error) {
 	}
 }
 
+// own copies what the caller may change while the record waits.
+func (q *queued) own() {
+	r := *q.record
+	r.Metadata = maps.Clone(r.Metadata)
+	q.record = &r
+	q.message.Metadata = maps.Clone(q.message.Metadata)
+}
+
 func finishAll(all []*queued, err error) {
 	for _, q := range all {
 		q.finish(err)
@@ -180,6 +189,7 @@ func (p *Plugin) PublishAsync(ctx context.Context, r *Record, done func(*Record,
 	if err != nil {
 		return fmt.Errorf("event: publish: %w", err)
 	}
+	q.own()
 	if err := p.queue.AddWait(ctx, q); err != nil {
 		q.traced(err)
 		return fmt.Errorf("event: publish: %w", err)
