@@ -124,12 +124,11 @@ func (q *queued) finish(err error) {
 	}
 }
 
-// own copies what the caller may change while the record waits.
+// own copies the record, which the caller may change while it waits.
 func (q *queued) own() {
 	r := *q.record
 	r.Metadata = maps.Clone(r.Metadata)
 	q.record = &r
-	q.message.Metadata = maps.Clone(q.message.Metadata)
 }
 
 func finishAll(all []*queued, err error) {
@@ -145,6 +144,7 @@ func (p *Plugin) prepare(ctx context.Context, r *Record, done func(*Record, erro
 	complete(r, p.options.Origin)
 	q := &queued{record: r, message: toMessage(r), done: done}
 	q.message.Sequence = 0
+	q.message.Metadata = maps.Clone(r.Metadata) // a call that ctx ended may still write the message
 	if err := wire.Validate(q.message); err != nil {
 		return nil, err
 	}
