@@ -1,8 +1,11 @@
 package discovery_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"go-micro.dev/v6/registry"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -71,6 +74,39 @@ func TestWatchersWhoKnowNoSignsOfLife(t *testing.T) {
 		service := field(t, result, 2)
 		if string(field(t, result, 1)) != action || string(field(t, service, 1)) != "shop" || string(field(t, field(t, service, 5), 1)) != "1" {
 			t.Errorf("%q, want a result of the action %s", text, action)
+		}
+	}
+}
+
+// A watch of more than a default client takes at once comes in several messages.
+func TestWatchOfLargeServices(t *testing.T) {
+	const services = 90
+	srv := boot(t, backend.Address(t), discoverysrv.Settings{})
+	api := ask(t, srv.address)
+	d := started(t, plugin(t, []string{srv.address}))
+	for i := range services {
+		s := shop(fmt.Sprint(i))
+		s.Name = fmt.Sprint("large", i)
+		for j := range 55 { // of 64 KB that one may have
+			s.Endpoints = append(s.Endpoints, &registry.Endpoint{Name: fmt.Sprint("e", j), Metadata: map[string]string{"k": strings.Repeat("x", 1000)}})
+		}
+		register(t, d, s)
+	}
+	w, err := api.Watch(t.Context(), &pb.WatchRequest{Snapshot: true, Batches: true}, api.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for len(found) < services {
+		got, err := w.Recv()
+		if err != nil {
+			t.Fatalf("after %d services: %v", len(found), err)
+		}
+		if n := proto.Size(got); n > 4<<20-1024 {
+			t.Errorf("a message of %d bytes", n)
+		}
+		for _, r := range got.Results {
+			found[r.Service.Name] = true
 		}
 	}
 }

@@ -44,6 +44,23 @@ func TestRecordsSurviveCloudEvents(t *testing.T) {
 	}
 }
 
+// The largest record fits into a message of a default client, whatever its text.
+func TestLargeCloudEvents(t *testing.T) {
+	for _, text := range []string{"x", "\x01", "\u2028", `"`} {
+		r := &event.Record{Id: "1", Type: "t", Data: strings.Repeat(text, event.MaxRecord/len(text)), Metadata: map[string]string{"content-type": "text/plain"}}
+		data, err := event.MarshalCloudEvent(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) > 3<<20 {
+			t.Errorf("%q: %d bytes", text, len(data))
+		}
+		if back, err := event.UnmarshalCloudEvent(data); err != nil || !reflect.DeepEqual(back, r) {
+			t.Errorf("%q: does not come back, %v", text, err)
+		}
+	}
+}
+
 func TestCloudEventsSurviveRecords(t *testing.T) {
 	for _, text := range []string{
 		`{"specversion":"1.0","id":"1","source":"/s","type":"t"}`,

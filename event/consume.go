@@ -162,9 +162,10 @@ func FromTime(t time.Time) ConsumeOption {
 // made by the first Consume of that name, whose From option says where it
 // begins; every later one, in any process, goes on where the name is. Those
 // that consume at the same time share the records: each is handled by one of
-// them, and only by one whose Types select it. A record is delivered until it is
-// acknowledged: at least once, again only after an error, a crash or AckWait.
-// MaxTries, AckWait and Ordered are those of the Consume that came last.
+// them, and only by one whose Types select it. A type that none of them named
+// before begins when the first that names it has joined. A record is delivered
+// until it is acknowledged: at least once, again only after an error, a crash or
+// AckWait. MaxTries, AckWait and Ordered are those of the Consume that came last.
 func Durable(name string) ConsumeOption { return func(o *ConsumeOptions) { o.Name = name } }
 
 // MaxTries bounds the deliveries of a record, after which it becomes a dead

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -123,6 +124,13 @@ func (q *queued) finish(err error) {
 	}
 }
 
+// own copies the record, which the caller may change while it waits.
+func (q *queued) own() {
+	r := *q.record
+	r.Metadata = maps.Clone(r.Metadata)
+	q.record = &r
+}
+
 func finishAll(all []*queued, err error) {
 	for _, q := range all {
 		q.finish(err)
@@ -136,6 +144,7 @@ func (p *Plugin) prepare(ctx context.Context, r *Record, done func(*Record, erro
 	complete(r, p.options.Origin)
 	q := &queued{record: r, message: toMessage(r), done: done}
 	q.message.Sequence = 0
+	q.message.Metadata = maps.Clone(r.Metadata) // a call that ctx ended may still write the message
 	if err := wire.Validate(q.message); err != nil {
 		return nil, err
 	}
@@ -180,6 +189,7 @@ func (p *Plugin) PublishAsync(ctx context.Context, r *Record, done func(*Record,
 	if err != nil {
 		return fmt.Errorf("event: publish: %w", err)
 	}
+	q.own()
 	if err := p.queue.AddWait(ctx, q); err != nil {
 		q.traced(err)
 		return fmt.Errorf("event: publish: %w", err)

@@ -60,6 +60,7 @@ func Run(t *testing.T, newEvent func(t testing.TB, opts ...event.Option) event.E
 		{"Conflicts", conflicts},
 		{"PublishAll", publishAll},
 		{"PublishAsync", publishAsync},
+		{"AsyncReused", asyncReused},
 		{"Large", large},
 		{"Pages", pages},
 		{"Types", types},

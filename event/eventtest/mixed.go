@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micro/go-platform/event"
 )
@@ -88,6 +89,7 @@ func RunMixedTypes(t *testing.T, n New) {
 	t.Run("Together", func(t *testing.T) {
 		m := &mixture{t: t, e: start(t, n.in(t))}
 		older, newer := m.member("old"), m.member("old", "new")
+		live(t, m.e, newer, "new") // a type begins when a member that names it has joined
 		m.publish()
 		m.arrived(0, "old", "new")
 		m.gotOnly(older, "old")
@@ -102,6 +104,7 @@ func RunMixedTypes(t *testing.T, n New) {
 		m.arrived(0, "old")
 		// The members are replaced one after the other; then come types that only the new know.
 		newer := m.member("old", "new")
+		live(t, m.e, newer, "new")
 		from := m.n
 		m.publish()
 		m.arrived(from, "old", "new")
@@ -118,12 +121,38 @@ func RunMixedTypes(t *testing.T, n New) {
 		m.gotOnly(two, "old")
 		m.gotOnly(newer, "old", "new")
 	})
+	t.Run("AllLeave", func(t *testing.T) {
+		m := &mixture{t: t, e: start(t, n.in(t))}
+		older := m.member("old")
+		m.publish()
+		m.arrived(0, "old")
+		_ = older.stop() // the context's error
+		from := m.n
+		m.publish()
+		newer := m.member("new") // it comes back before the other
+		live(t, m.e, newer, "new")
+		m.member("old")
+		m.arrived(from, "old")
+		m.gotOnly(newer, "new")
+	})
+	t.Run("Begins", func(t *testing.T) {
+		m := &mixture{t: t, e: start(t, n.in(t))}
+		older := m.member("old")
+		publish(t, m.e, "new", "before anybody names it")
+		publish(t, m.e, "old", "behind that")
+		older.want("behind that")
+		newer := m.member("new")
+		live(t, m.e, newer, "new")
+		publish(t, m.e, "new", "named")
+		newer.want("named")
+	})
 	t.Run("Other", func(t *testing.T) { inTurn(t, n) })
 }
 
 // RunTypesInTurn checks a durable subscription whose members cannot name different
 // types at once: a member with other types waits until the others have left, and
-// gets what they did not settle and all that comes then.
+// gets what they did not settle and all that comes then. What it did not name waits a
+// while for those that left.
 func RunTypesInTurn(t *testing.T, n New) {
 	t.Run("Waits", func(t *testing.T) {
 		m := &mixture{t: t, e: start(t, n.in(t))}
@@ -141,6 +170,22 @@ func RunTypesInTurn(t *testing.T, n New) {
 		m.publish()
 		m.arrived(from, "old", "new")
 		m.gotOnly(older, "old")
+	})
+	t.Run("AllLeave", func(t *testing.T) {
+		m := &mixture{t: t, e: start(t, n.in(t))}
+		older := m.member("old")
+		m.publish()
+		m.arrived(0, "old")
+		_ = older.stop() // the context's error
+		from := m.n
+		m.publish()
+		newer := m.member("new") // it comes back before the other
+		for until := time.Now().Add(3 * time.Second); len(newer.data()) == 0 && time.Now().Before(until); {
+			time.Sleep(2 * time.Millisecond) // it has the time to take what is not its own
+		}
+		m.member("old")
+		m.arrived(from, "old")
+		m.gotOnly(newer, "new")
 	})
 	t.Run("Other", func(t *testing.T) { inTurn(t, n) })
 }

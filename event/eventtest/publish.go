@@ -313,3 +313,34 @@ func publishAsync(t *testing.T, open opener) {
 		t.Errorf("%d dropped", n)
 	}
 }
+
+// asyncReused publishes one variable again and again while the records wait.
+func asyncReused(t *testing.T, open opener) {
+	const count = 300
+	e := start(t, open)
+	var mu sync.Mutex
+	done := map[string]bool{}
+	r := &event.Record{Metadata: map[string]string{}}
+	for i := range count {
+		r.Data = fmt.Sprint(i)
+		r.Metadata["data"] = r.Data
+		err := e.PublishAsync(context.Background(), r, func(r *event.Record, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || r.Sequence == 0 || r.Duplicate || r.Metadata["data"] != r.Data || done[r.Data] {
+				t.Errorf("done with %+v, %v", r, err)
+			}
+			done[r.Data] = true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := consume(t, e, nil, event.FromBeginning())
+	in.want(numbers(0, count)...)
+	for _, d := range in.deliveries() {
+		if d.Metadata["data"] != d.Data {
+			t.Errorf("record %s has the metadata %v", d.Data, d.Metadata)
+		}
+	}
+}

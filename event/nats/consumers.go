@@ -50,7 +50,7 @@ func (s consumers) exist(ctx context.Context) (bool, error) {
 // decides whether keys are in order; whoever comes back takes what there is by
 // now. A subscription goes over from the one kind to the other where it is:
 // what was acknowledged before everything else was comes again.
-func join(ctx context.Context, s *jslog.Stream, m plugin.Membership, f plugin.Filter) ([]jetstream.Consumer, bool, error) {
+func (d *driver) join(ctx context.Context, s *jslog.Stream, m plugin.Membership, f plugin.Filter) ([]jetstream.Consumer, bool, error) {
 	mine := consumers{s, m.Conf, m.Conf.Ordered}
 	other := consumers{s, m.Conf, !m.Conf.Ordered}
 	switching, err := other.exist(ctx)
@@ -83,7 +83,7 @@ func join(ctx context.Context, s *jslog.Stream, m plugin.Membership, f plugin.Fi
 		return nil, false, err
 	}
 	if !switching {
-		if err := mine.turn(ctx, f); err != nil {
+		if err := d.turn(ctx, mine, f); err != nil {
 			return nil, false, err
 		}
 	}

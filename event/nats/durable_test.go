@@ -247,3 +247,46 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	eventually(t, "the goroutines of ended subscriptions end", func() bool { return runtime.NumGoroutine() <= before+3 })
 }
+
+// Messages that came to a member after others with other types had taken the
+// subscription over are theirs.
+func TestTakenOverMeanwhile(t *testing.T) {
+	t.Parallel() // it waits, and has a server of its own
+	url := backend.NATS(t).URL
+	e := start(t, url, "taken")
+	var old, fresh box
+	consume(t, e, old.add, event.Durable("d"), event.FromBeginning(), event.Types("y")) // and x: one subject for all types
+	publish(t, e, "1")
+	eventually(t, "it begins", func() bool { return old.count() == 1 })
+	s, err := js(t, url).Stream(t.Context(), "taken")
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishZ := func(data string) {
+		if err := e.Publish(t.Context(), &event.Record{Type: "z", Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publishZ("not for x and y") // so that it looks whose the subscription is
+	settled(t, url, "taken")
+	c, err := s.Consumer(t.Context(), "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := c.CachedInfo().Config
+	conf.Description = `types ["z"]`
+	if _, err := s.UpdateConsumer(t.Context(), conf); err != nil {
+		t.Fatal(err)
+	}
+	publishZ("for z")
+	eventually(t, "the old member has seen it", func() bool {
+		info, err := s.Consumer(t.Context(), "d")
+		return err == nil && info.CachedInfo().Delivered.Consumer > 2
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() { over <- start(t, url, "taken").Consume(ctx, fresh.add, event.Durable("d"), event.Types("z")) }()
+	eventually(t, "the new member gets it", func() bool { return fresh.count() > 0 })
+	cancel()
+	<-over
+}

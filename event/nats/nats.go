@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/event/internal/eventlog"
 	"github.com/micro/go-platform/event/internal/jslog"
 	"github.com/micro/go-platform/event/internal/wire"
 	"github.com/micro/go-platform/event/plugin"
@@ -25,6 +26,9 @@ const DefaultStream = "micro-event"
 
 type streamKey struct{}
 
+// lingerKey is that of driver.linger for a test that cannot wait so long.
+type lingerKey struct{}
+
 // Stream sets the name of the stream, 1 to 64 letters, digits, - and _; the
 // default is DefaultStream.
 func Stream(name string) event.Option {
@@ -34,9 +38,12 @@ func Stream(name string) event.Option {
 // NewEvent returns an Event on JetStream. It does no I/O.
 func NewEvent(opts ...event.Option) event.Event {
 	o := event.NewOptions(opts...)
-	d := &driver{options: o, name: DefaultStream, members: make(map[string]*inflight)}
+	d := &driver{options: o, name: DefaultStream, members: make(map[string]*inflight), absent: make(absences), linger: eventlog.Linger}
 	if name, ok := o.Context.Value(streamKey{}).(string); ok {
 		d.name = name
+	}
+	if linger, ok := o.Context.Value(lingerKey{}).(time.Duration); ok {
+		d.linger = linger
 	}
 	return event.NewPlugin("nats", d, o)
 }
@@ -46,12 +53,14 @@ const dedupeWindow = time.Hour
 
 type driver struct {
 	options event.Options
-	name    string // of the stream
+	name    string        // of the stream
+	linger  time.Duration // how long records wait for members that left, while others wait
 	js      jetstream.JetStream
 
 	mu      sync.Mutex
 	opened  *jslog.Stream
 	members map[string]*inflight
+	absent  absences
 }
 
 // Start implements plugin.Driver.

@@ -42,7 +42,9 @@ func TestNATS(t *testing.T) {
 	t.Parallel() // it waits, and has a server of its own
 	n := on(backend.NATS(t).URL)
 	eventtest.Run(t, n)
-	eventtest.RunTypesInTurn(t, n)
+	eventtest.RunTypesInTurn(t, func(t testing.TB, opts ...event.Option) event.Event {
+		return n(t, append(opts, nats.Linger(10*time.Second))...)
+	})
 }
 
 // purge is retention: it removes everything up to a sequence.

@@ -94,7 +94,6 @@ type session struct {
 	closing  sync.Once
 
 	mu     sync.Mutex
-	known  time.Time // when the consumers were last seen to have our types
 	lag    uint64
 	missed uint64 // what retention removed is told up to here
 }
@@ -118,7 +117,7 @@ func (d *driver) Join(ctx context.Context, m plugin.Membership) (plugin.Session,
 	}
 	starting, cancel := context.WithTimeout(ctx, d.options.Timeout)
 	defer cancel()
-	all, ordered, err := join(starting, s, m, filter)
+	all, ordered, err := d.join(starting, s, m, filter)
 	if err != nil {
 		d.failed(s)
 		return nil, err
@@ -269,6 +268,7 @@ func (x *session) give(n int) {
 // messages it had. When the session ends meanwhile what is left of it goes
 // back.
 func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n int, at *jetstream.SequenceInfo) (came int, _ error) {
+	var strange []jetstream.Msg // that are not for this member, as far as is known
 	messages := batch.Messages()
 	for ; ; came++ {
 		var msg jetstream.Msg
@@ -277,20 +277,28 @@ func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n 
 		case msg, ok = <-messages:
 		case <-ctx.Done():
 			for msg := range messages { // for as long as the server may send
+				strange = append(strange, msg)
+			}
+			for _, msg := range strange {
 				_ = msg.Nak() // without it the message comes again after AckWait
 			}
 			return came, ctx.Err()
 		}
 		if !ok {
 			x.give(n)
-			return came, nil
+			return came, x.passOver(ctx, strange)
 		}
 		if meta, err := msg.Metadata(); err == nil {
 			if err := x.gap(ctx, meta, at, came == 0); err != nil {
 				return came, err
 			}
 		}
-		d, again, err := x.delivery(ctx, msg)
+		r, meta, err := jslog.Decode(msg)
+		if err != nil || !x.filter.Match(r.Type) {
+			strange = append(strange, msg)
+			continue
+		}
+		d, again, err := x.delivery(ctx, msg, r, meta)
 		switch {
 		case err != nil:
 			return came, err
@@ -306,6 +314,24 @@ func (x *session) messages(ctx context.Context, batch jetstream.MessageBatch, n 
 			_ = msg.Nak() // as above
 		}
 	}
+}
+
+// passOver settles messages that are not for the member: the one subject of the
+// consumers selects more than its types. But for members with other types that have
+// taken the consumers over meanwhile they are: so it looks after they came.
+func (x *session) passOver(ctx context.Context, strange []jetstream.Msg) error {
+	if len(strange) == 0 {
+		return nil
+	}
+	displaced := x.displaced(ctx)
+	for _, msg := range strange {
+		if displaced != nil {
+			_ = msg.Nak() // if this fails the others get it after AckWait
+		} else {
+			_ = msg.Term() // else it comes again, and is terminated then
+		}
+	}
+	return displaced
 }
 
 // gap tells what retention removed between the last message that was delivered
@@ -333,19 +359,9 @@ func (x *session) gap(ctx context.Context, meta *jetstream.MsgMetadata, at *jets
 	return nil
 }
 
-// delivery makes a message what a member gets, and reports whether it got it
-// before, or settles one that is not for it. What nobody settles, because it
-// kills whoever handles it, ends here.
-func (x *session) delivery(ctx context.Context, msg jetstream.Msg) (d *pb.Delivery, again bool, _ error) {
-	r, meta, err := jslog.Decode(msg)
-	if err != nil || !x.filter.Match(r.Type) {
-		if displaced := x.displaced(ctx); displaced != nil {
-			_ = msg.Nak() // it is for others; if this fails they get it after AckWait
-			return nil, false, displaced
-		}
-		_ = msg.Term() // else it comes again, and is terminated then
-		return nil, false, nil
-	}
+// delivery makes a record what a member gets, and reports whether it got it before.
+// What nobody settles, because it kills whoever handles it, ends here.
+func (x *session) delivery(ctx context.Context, msg jetstream.Msg, r *pb.Record, meta *jetstream.MsgMetadata) (d *pb.Delivery, again bool, _ error) {
 	x.mu.Lock()
 	x.lag = meta.NumPending
 	x.mu.Unlock()

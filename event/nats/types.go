@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,43 +39,126 @@ func foreign(description string, f plugin.Filter) bool {
 	return strings.HasPrefix(description, typesPrefix) && description != described(f)
 }
 
+// types returns what described made a description of, or false when it does not say.
+func types(description string) (all []string, ok bool) {
+	rest, ok := strings.CutPrefix(description, typesPrefix+"[")
+	for ok && rest != "]" {
+		quoted, err := strconv.QuotedPrefix(strings.TrimPrefix(rest, " "))
+		if err != nil {
+			return nil, false
+		}
+		rest = strings.TrimPrefix(rest, " ")[len(quoted):]
+		t, err := strconv.Unquote(quoted)
+		if err != nil {
+			return nil, false
+		}
+		all = append(all, t)
+	}
+	return all, ok
+}
+
 const (
 	// looks and lookPause are how often and at what intervals turn looks for members
 	// that ask: an idle member asks nearly all the time.
 	looks     = 4
 	lookPause = pullWait / 3
+	// lookAgain is more than a member waits between two tries to join.
+	lookAgain = 30 * time.Second
 )
 
-// turn returns an ErrUnavailable while members with other types are there.
-func (s consumers) turn(ctx context.Context, f plugin.Filter) error {
+// absences are the subscriptions whose members do not ask for messages, seen by
+// members with other types.
+type absences map[string]absence
+
+type absence struct{ since, seen time.Time }
+
+// note returns how long the members have been seen to be absent, without a longer
+// pause between the looks.
+func (a absences) note(name string, now time.Time) time.Duration {
+	was := a[name]
+	if now.Sub(was.seen) > lookAgain {
+		was.since = now
+	}
+	a[name] = absence{was.since, now}
+	return now.Sub(was.since)
+}
+
+// turn returns an ErrUnavailable while members with other types are there, or have
+// left a moment ago and would miss records that the filter does not select.
+func (d *driver) turn(ctx context.Context, s consumers, f plugin.Filter) error {
+	var others string
 	for range looks {
 		info, err := s.stream.DurableInfo(ctx, s.durable(s.parts()[0]))
 		if err != nil || info == nil || !foreign(info.Config.Description, f) {
 			return err
 		}
+		others = info.Config.Description
 		if info.NumWaiting > 0 {
+			d.absence(s.conf.Name, true)
 			return fmt.Errorf("%w: subscription %s has members with other %s: it waits until they have left; give those that stay another name",
-				event.ErrUnavailable, s.conf.Name, info.Config.Description)
+				event.ErrUnavailable, s.conf.Name, others)
 		}
 		if !lifecycle.Sleep(ctx, lookPause) {
 			return ctx.Err()
 		}
 	}
+	named, ok := types(others)
+	if !ok {
+		named = []string{"*"}
+	}
+	left, err := s.left(ctx, f.Misses(named))
+	if err != nil || left == 0 {
+		return err
+	}
+	if away := d.absence(s.conf.Name, false); away < d.linger {
+		return fmt.Errorf("%w: subscription %s: %d records wait for members with other %s, which left: they have %v to come back",
+			event.ErrUnavailable, s.conf.Name, left, others, (d.linger - away).Round(time.Second))
+	}
+	d.absence(s.conf.Name, true)
+	d.options.Logger.Warn("event: a subscription has members with other types: records of types that they do not name are passed over",
+		"subscription", s.conf.Name, "had", others, "has", described(f), "records", left)
 	return nil
 }
 
-// knows is how long a look at the types of the consumers is trusted.
-const knows = time.Second
+// absence notes that the members of a subscription are not there, or forgets that.
+func (d *driver) absence(name string, over bool) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if over {
+		delete(d.absent, name)
+		return 0
+	}
+	return d.absent.note(name, time.Now())
+}
+
+// left returns how many records of the types there are behind the first record that
+// is not settled.
+func (s consumers) left(ctx context.Context, types []string) (n uint64, err error) {
+	if len(types) == 0 {
+		return 0, nil
+	}
+	begin, err := s.floor(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range types {
+		f, err := plugin.NewFilter(t)
+		if err != nil {
+			return 0, err
+		}
+		c, err := s.stream.Consumer(ctx, s.stream.Filter(f, "*"), begin)
+		if err != nil {
+			return 0, err
+		}
+		n += c.CachedInfo().NumPending
+		s.stream.Forget(c)
+	}
+	return n, nil
+}
 
 // displaced returns an error when members with other types have taken the consumers
 // over.
 func (x *session) displaced(ctx context.Context) error {
-	x.mu.Lock()
-	fresh := time.Since(x.known) < knows
-	x.mu.Unlock()
-	if fresh {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, x.driver.options.Timeout)
 	defer cancel()
 	s := consumers{x.stream, x.conf, x.ordered}
@@ -87,8 +171,5 @@ func (x *session) displaced(ctx context.Context) error {
 	case foreign(info.Config.Description, x.filter):
 		return fmt.Errorf("%w: subscription %s has members with other %s by now", event.ErrUnavailable, x.conf.Name, info.Config.Description)
 	}
-	x.mu.Lock()
-	x.known = time.Now()
-	x.mu.Unlock()
 	return nil
 }

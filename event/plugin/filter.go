@@ -81,6 +81,12 @@ func (f Filter) Types() []string {
 	return types
 }
 
+// Misses returns those of the types, as Types returns them, of which f does not select
+// every record.
+func (f Filter) Misses(types []string) []string {
+	return slices.DeleteFunc(slices.Clone(types), func(t string) bool { return f.Match(strings.TrimSuffix(t, "*")) })
+}
+
 // Match reports whether records of the type are selected.
 func (f Filter) Match(typ string) bool {
 	if f.All() && !strings.HasPrefix(typ, wire.ReservedPrefix) {

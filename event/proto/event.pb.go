@@ -1401,6 +1401,7 @@ func (x *ConsumeResponse) GetLog() string {
 type SubscriptionsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"` // only those whose names are behind this one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1442,9 +1443,17 @@ func (x *SubscriptionsRequest) GetName() string {
 	return ""
 }
 
+func (x *SubscriptionsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
 type SubscriptionsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Subscriptions []*SubscriptionStatus  `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	Subscriptions []*SubscriptionStatus  `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"` // by name
+	Truncated     bool                   `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`        // by the size of an answer: the rest is after the last name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1484,6 +1493,13 @@ func (x *SubscriptionsResponse) GetSubscriptions() []*SubscriptionStatus {
 		return x.Subscriptions
 	}
 	return nil
+}
+
+func (x *SubscriptionsResponse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
 }
 
 type SubscriptionStatus struct {
@@ -1933,11 +1949,13 @@ const file_event_proto_event_proto_rawDesc = "" +
 	"deliveries\x12\x10\n" +
 	"\x03lag\x18\x02 \x01(\x04R\x03lag\x12\x12\n" +
 	"\x04left\x18\x03 \x01(\bR\x04left\x12\x10\n" +
-	"\x03log\x18\x04 \x01(\tR\x03log\"*\n" +
+	"\x03log\x18\x04 \x01(\tR\x03log\"@\n" +
 	"\x14SubscriptionsRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"d\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\"\x82\x01\n" +
 	"\x15SubscriptionsResponse\x12K\n" +
-	"\rsubscriptions\x18\x01 \x03(\v2%.go.platform.event.SubscriptionStatusR\rsubscriptions\"\xa7\x02\n" +
+	"\rsubscriptions\x18\x01 \x03(\v2%.go.platform.event.SubscriptionStatusR\rsubscriptions\x12\x1c\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\xa7\x02\n" +
 	"\x12SubscriptionStatus\x12C\n" +
 	"\fsubscription\x18\x01 \x01(\v2\x1f.go.platform.event.SubscriptionR\fsubscription\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\x04R\x05floor\x12\x10\n" +

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -27,10 +30,13 @@ func TestWhatALimitMayBe(t *testing.T) {
 }
 
 func TestCut(t *testing.T) {
-	all := []int{1, 2, 3, 4, 5}
+	all := make([]*wrapperspb.StringValue, 5)
+	for i := range all {
+		all[i] = wrapperspb.String(strings.Repeat("x", i))
+	}
 	for _, c := range []struct {
 		limit, offset int64
-		want          []int
+		want          []*wrapperspb.StringValue
 	}{
 		{2, 0, all[:2]}, {2, 2, all[2:4]}, {2, 4, all[4:]}, {2, 5, nil}, {2, 6, nil}, {page.Max, 0, all},
 		{page.Max, math.MaxInt64, nil},
@@ -39,7 +45,24 @@ func TestCut(t *testing.T) {
 			t.Errorf("limit %d, offset %d: got %v", c.limit, c.offset, got)
 		}
 	}
-	if got := page.Cut([]int(nil), 1, 0); len(got) != 0 {
+	if got := page.Cut(all[:0], 1, 0); len(got) != 0 {
 		t.Errorf("got %v of nothing", got)
+	}
+}
+
+// A page is no larger than a message may be, and never empty for that reason.
+func TestFit(t *testing.T) {
+	third, whole := wrapperspb.String(strings.Repeat("x", page.Bytes/3)), wrapperspb.String(strings.Repeat("x", 2*page.Bytes))
+	for _, c := range []struct {
+		all  []*wrapperspb.StringValue
+		most int
+		want int
+	}{
+		{nil, 5, 0}, {[]*wrapperspb.StringValue{third, third, third}, 5, 2}, {[]*wrapperspb.StringValue{third, third, third}, 1, 1},
+		{[]*wrapperspb.StringValue{whole, third}, 5, 1}, {[]*wrapperspb.StringValue{third, whole}, 5, 1},
+	} {
+		if got := page.Fit(c.all, c.most); got != c.want {
+			t.Errorf("%d of %d: got %d, want %d", c.most, len(c.all), got, c.want)
+		}
 	}
 }

@@ -1376,7 +1376,7 @@ type WatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Snapshot      bool                   `protobuf:"varint,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // forget all and take set
 	Previous      uint64                 `protobuf:"varint,2,opt,name=previous,proto3" json:"previous,omitempty"` // revision this change builds on
-	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"` // a change of many nodes comes in several messages, of which the last has a new one
 	Set           []*NotReady            `protobuf:"bytes,4,rep,name=set,proto3" json:"set,omitempty"`
 	Removed       []string               `protobuf:"bytes,5,rep,name=removed,proto3" json:"removed,omitempty"` // node ids that are ready again
 	unknownFields protoimpl.UnknownFields

@@ -42,6 +42,26 @@ func Encode(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
+// Count returns how many values, objects and lists there are: of a tree that is nil,
+// none.
+func Count(v any) int {
+	n := 1
+	switch v := v.(type) {
+	case map[string]any:
+		if v == nil {
+			return 0
+		}
+		for _, x := range v {
+			n += Count(x)
+		}
+	case []any:
+		for _, x := range v {
+			n += Count(x)
+		}
+	}
+	return n
+}
+
 // Merge returns base changed by patch as RFC 7396 (JSON Merge Patch) says:
 // objects are merged key by key, null removes, all else replaces.
 func Merge(base, patch Tree) Tree {

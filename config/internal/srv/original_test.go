@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpctest"
 )
 
 // TestWatchOfTheOriginal is a client written to the contract: WatchRequest{id=1},
@@ -148,20 +151,26 @@ func TestRevisionOfARead(t *testing.T) {
 // TestAnswersFitADefaultClient asks for a lot. A default client takes 4 MiB; that of
 // the test takes more, and can be closed.
 func TestAnswersFitADefaultClient(t *testing.T) {
-	w := newWorld(t)
+	url := "sqlite://" + filepath.Join(t.TempDir(), "config.db")
+	w := newWorld(t, func(c *daemon.Config) { c.DatabaseURL = url })
 	big := fmt.Sprintf(`{"v":"%s"}`, strings.Repeat("x", 1<<20-100))
 	for i := range 6 {
 		w.create(fmt.Sprintf("big:c%d", i), big)
 		w.update(fmt.Sprintf("big:c%d", i), "w", `1`)
 	}
-	for i := range 5 { // one config that inherits 5 MB
-		if i > 0 {
-			if _, err := w.Inherit(within(t), &pb.InheritRequest{Namespace: &pb.Namespace{Name: fmt.Sprintf("n%d", i), Parent: fmt.Sprintf("n%d", i-1)}}); err != nil {
-				t.Fatal(err)
-			}
-		}
+	for i := range 5 {
 		w.create(fmt.Sprintf("n%d:app", i), strings.Replace(big, "v", fmt.Sprint("v", i), 1))
 	}
+	store := open(t, url)    // that of another config-srv, which has not seen the last writes
+	for i := 1; i < 5; i++ { // one config inherits 5 MB
+		if _, err := store.InheritFrom(t.Context(), fmt.Sprintf("n%d", i), fmt.Sprintf("n%d", i-1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rpctest.Eventually(t, "that is seen", func() bool {
+		_, err := w.Read(within(t), &pb.ReadRequest{Id: "n4:app", Path: "v0"})
+		return err == nil
+	})
 	fits := func(m proto.Message) {
 		t.Helper()
 		if n := proto.Size(m); n > 4<<20-1024 {
@@ -185,6 +194,14 @@ func TestAnswersFitADefaultClient(t *testing.T) {
 	}
 	if _, err := w.Read(within(t), &pb.ReadRequest{Id: "n4:app"}); call.Code(err) != 400 || !strings.Contains(err.Error(), "path by path") {
 		t.Errorf("Read of 5 MB: %.300v", err)
+	}
+	if s, err := w.Watch(within(t), &pb.WatchRequest{Id: "n4:app"}); err != nil {
+		t.Error(err)
+	} else {
+		if _, err := s.Recv(); call.Code(err) != 400 || !strings.Contains(err.Error(), "path by path") {
+			t.Errorf("Watch of 5 MB: %.300v", err)
+		}
+		_ = s.Close() // it has ended
 	}
 	if rsp, err := w.Read(within(t), &pb.ReadRequest{Id: "n4:app", Path: "v0"}); err != nil || len(rsp.Change.ChangeSet.Data) < 1<<19 {
 		t.Errorf("Read of a path: %.300v", err)

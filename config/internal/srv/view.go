@@ -29,6 +29,7 @@ const (
 type held struct {
 	*doc
 	tree, candidateTree conftree.Tree
+	weight              weight
 }
 
 // view is one immutable moment of all configs.
@@ -200,6 +201,7 @@ func (v *view) take(d *doc) (err error) {
 			return fmt.Errorf("candidate of %s: %w", d.id, err)
 		}
 	}
+	h.weight = weigh(d.data, h.tree, d.candidate, h.candidateTree)
 	if old := v.docs[d.id]; old != nil {
 		v.size -= len(old.data) + len(old.candidate)
 	}

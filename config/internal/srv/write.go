@@ -78,7 +78,11 @@ func (h *handler) apply(id string, old *doc, revision int64, who string, e edit)
 			return nil, nil, fmt.Errorf("change.change_set.data: %w", err)
 		}
 	}
-	if err := h.room(old, d); err != nil {
+	w := weigh(d.data, after, nil, nil)
+	if e.rollout != nil { // some instances keep what there is
+		w = w.most(h.state.now.Load().weight(id))
+	}
+	if err := h.room(old, d, w); err != nil {
 		return nil, nil, err
 	}
 	l := &entry{id: id, path: e.path, action: e.action, author: who, comment: e.comment, at: d.updated, settled: true, there: d.there, data: d.data}
@@ -90,8 +94,9 @@ func (h *handler) apply(id string, old *doc, revision int64, who string, e edit)
 	return d, l, nil
 }
 
-// room keeps all configs within the memory that they may have.
-func (h *handler) room(old, d *doc) error {
+// room keeps all configs within the memory that they may have, and each within what
+// its readers take.
+func (h *handler) room(old, d *doc, w weight) error {
 	now := h.state.now.Load()
 	if old == nil && len(now.docs) >= maxConfigs {
 		return fmt.Errorf("%w: %d configs already", rpcerr.ErrLimited, maxConfigs)
@@ -99,7 +104,7 @@ func (h *handler) room(old, d *doc) error {
 	if now.size+len(d.data) > maxTotal {
 		return fmt.Errorf("%w: all configs have %d bytes already", rpcerr.ErrLimited, now.size)
 	}
-	return nil
+	return now.whole(d.id, w)
 }
 
 // written has watchers of this process hear of a write at once.
@@ -269,7 +274,10 @@ func (h *handler) Inherit(ctx context.Context, req *pb.InheritRequest, rsp *pb.I
 		there: true, data: conftree.Encode(conftree.Tree{"parent": n.Parent}),
 	}
 	revision, err := h.state.store.Inherit(ctx, n.Name, n.Parent, e, func(parents map[string]string) error {
-		return checkParents(parents, n)
+		if err := checkParents(parents, n); err != nil {
+			return err
+		}
+		return h.state.now.Load().wholeHeirs(n.Name, parents)
 	})
 	rsp.Revision, err = h.written(ctx, revision, err)
 	return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -29,11 +30,11 @@ func (h *registryHandler) Replicate(ctx context.Context, req *pb.ReplicateReques
 	for first := true; ; first = false {
 		records, now := h.state.since(cursor)
 		cursor = now
-		for len(records) > maxRecords {
-			if err := stream.Send(&pb.ReplicateResponse{Records: records[:maxRecords], Epoch: h.state.epoch}); err != nil {
+		for n := page.Fit(records, maxRecords); n < len(records); n = page.Fit(records, maxRecords) {
+			if err := stream.Send(&pb.ReplicateResponse{Records: records[:n], Epoch: h.state.epoch}); err != nil {
 				return err
 			}
-			records = records[maxRecords:]
+			records = records[n:]
 		}
 		if first || len(records) > 0 || time.Since(silent) > lifeSign {
 			if err := stream.Send(&pb.ReplicateResponse{Records: records, Complete: true, Epoch: h.state.epoch}); err != nil {

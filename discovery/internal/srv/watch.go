@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -135,11 +136,11 @@ func tell(stream pb.Registry_WatchStream, req *pb.WatchRequest, epoch string, v 
 	if req.Batches {
 		size = maxBatch
 	}
-	for len(results) > size {
-		if err := stream.Send(message(results[:size], req.Batches)); err != nil {
+	for n := page.Fit(results, size); n < len(results); n = page.Fit(results, size) {
+		if err := stream.Send(message(results[:n], req.Batches)); err != nil {
 			return err
 		}
-		results = results[size:]
+		results = results[n:]
 	}
 	last := message(results, req.Batches)
 	last.Epoch, last.Revision = epoch, v.revision

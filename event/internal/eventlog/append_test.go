@@ -151,6 +151,27 @@ func TestCommitThatWasDoneAllTheSame(t *testing.T) {
 	})
 }
 
+// The publisher gave up, and nobody appends anything.
+func TestCommitThatWasDoneIsShown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDisk()
+		l := open(t, d)
+		f := follow(t.Context(), t, l, 0, nil)
+		d.set(errDisk)
+		d.lie = true
+		if _, err := appendOne(l, "1"); !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+		d.set(nil)
+		join(t, l, "s", "m") // the next commit has no record
+		time.Sleep(2 * eventlog.LifeSign)
+		synctest.Wait()
+		if n := f.last.Load(); n != 1 {
+			t.Errorf("a follower is at %d of 1", n)
+		}
+	})
+}
+
 func TestRefusedRecords(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := open(t, newDisk())

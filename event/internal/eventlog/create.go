@@ -11,7 +11,6 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/internal/wire"
-	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 )
 
@@ -48,11 +47,7 @@ func (l *Log) compare(ctx context.Context, entries []*Entry) error {
 		if e.Err != nil || !e.Duplicate {
 			continue
 		}
-		all, err := plugin.NewFilter("*", event.ReservedPrefix+"*")
-		if err != nil {
-			return err
-		}
-		found, _, err := l.store.Read(ctx, e.Sequence-1, all, 1)
+		found, _, err := l.store.Read(ctx, e.Sequence-1, l.all, 1)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -86,23 +87,24 @@ func (s *subscription) idle(ctx context.Context, grown <-chan struct{}, due time
 // was saved.
 func (s *subscription) read(ctx context.Context) error {
 	s.mu.Lock()
-	filter, united, after, again := s.filter, s.united, s.next, len(s.reread) > 0
+	filter, united, after, limit, again := s.filter, s.united, s.next, readAhead, len(s.reread) > 0
 	if again {
-		after = s.reread[0] - 1
+		filter, after, limit = s.log.all, s.reread[0]-1, s.stretch()
 	}
 	s.mu.Unlock()
-	page, err := s.log.Read(ctx, after, filter, readAhead)
+	page, err := s.log.Read(ctx, after, filter, limit)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if united != s.united {
-		return nil // the types have changed meanwhile: read again
-	}
-	if again {
+	switch {
+	case again:
 		s.readAgain(page)
-	} else {
+		s.passOver()
+	case united != s.united:
+		return nil // the types have changed meanwhile: read again
+	default:
 		for _, r := range page.Records {
 			s.add(r)
 		}
@@ -112,6 +114,15 @@ func (s *subscription) read(ctx context.Context) error {
 	s.forget()
 	s.log.changed(s)
 	return nil
+}
+
+// stretch returns how many records of the log to read for those that were unsettled
+// and are close to the first of them. They are read whatever their types: the members
+// that come back first may name others.
+func (s *subscription) stretch() int {
+	first := s.reread[0]
+	i, _ := slices.BinarySearch(s.reread, first+readAhead)
+	return int(s.reread[i-1]-first) + 1
 }
 
 // readAgain adds the records of the page that were unsettled. What is not in

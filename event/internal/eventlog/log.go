@@ -37,6 +37,7 @@ const (
 type Log struct {
 	store    Store
 	conf     Config
+	all      plugin.Filter // of every type
 	requests chan *request
 	tail     *tail
 	expired  atomic.Uint64
@@ -45,6 +46,7 @@ type Log struct {
 	group    lifecycle.Group
 	written  chan struct{}         // closed when the writer is gone
 	trouble  atomic.Pointer[error] // why the last commit failed; nil if it succeeded
+	doubt    atomic.Bool           // a commit failed that may have been done
 	done     chan struct{}         // closed when the log ends, by Stop or by fencing
 	end      sync.Once
 	why      error // read after done
@@ -82,6 +84,9 @@ func Open(ctx context.Context, store Store, conf Config) (*Log, error) {
 		save:     make(chan struct{}, 1),
 	}
 	l.expired.Store(expired)
+	if l.all, err = plugin.NewFilter("*", event.ReservedPrefix+"*"); err != nil {
+		return nil, err
+	}
 	states, err := store.States(ctx)
 	if err != nil {
 		return nil, err
@@ -93,7 +98,7 @@ func Open(ctx context.Context, store Store, conf Config) (*Log, error) {
 		}
 		l.subs[st.Name] = s
 	}
-	if l.clock, err = newest(ctx, store, last); err != nil {
+	if l.clock, err = l.newest(ctx, last); err != nil {
 		return nil, err
 	}
 	loops := []func(context.Context){l.write, l.saver, l.look}
@@ -104,15 +109,11 @@ func Open(ctx context.Context, store Store, conf Config) (*Log, error) {
 }
 
 // newest returns when the last record was appended, 0 if it is not there.
-func newest(ctx context.Context, store Store, last uint64) (int64, error) {
+func (l *Log) newest(ctx context.Context, last uint64) (int64, error) {
 	if last == 0 {
 		return 0, nil
 	}
-	all, err := plugin.NewFilter("*", event.ReservedPrefix+"*")
-	if err != nil {
-		return 0, err
-	}
-	found, _, err := store.Read(ctx, last-1, all, 1)
+	found, _, err := l.store.Read(ctx, last-1, l.all, 1)
 	if err != nil || len(found) == 0 {
 		return 0, err
 	}
@@ -149,6 +150,7 @@ func (l *Log) committed(err error) {
 		l.conf.Logger.Info("the log is written again")
 	case err != nil:
 		l.trouble.Store(&err)
+		l.doubt.Store(true)
 		if was == nil && !errors.Is(err, ErrFenced) { // fenced logs that
 			l.conf.Logger.Error("the log cannot be written, publishers are refused", "error", err)
 		}
@@ -316,9 +318,9 @@ func (l *Log) put(ctx context.Context, entries []*Entry, states []State) error {
 	return err
 }
 
-// fenced ends the log when another process writes it by now.
+// fenced ends the log when another process writes it by now, or it is gone.
 func (l *Log) fenced(err error) {
-	if errors.Is(err, ErrFenced) {
+	if errors.Is(err, ErrFenced) || errors.Is(err, ErrReplaced) {
 		l.end.Do(func() {
 			l.conf.Logger.Error("this event-srv no longer writes", "error", err)
 			l.ended(err)
@@ -444,10 +446,25 @@ func (l *Log) look(ctx context.Context) {
 		if err := l.learn(ctx); err != nil {
 			l.fenced(err) // whoever reads or appends is told
 		}
-		if l.trouble.Load() != nil {
-			_ = l.request(ctx, &request{probe: true, done: make(chan error, 1)}) // committed notes it
+		if l.doubt.Load() {
+			l.retry(ctx)
 		}
 	}
+}
+
+// retry tries whether commits work again, and shows what one of those that failed
+// has done all the same: nobody may append anything for a long time.
+func (l *Log) retry(ctx context.Context) {
+	if l.trouble.Load() != nil && l.request(ctx, &request{probe: true, done: make(chan error, 1)}) != nil {
+		return // committed notes it
+	}
+	l.doubt.Store(false) // before it looks
+	_, last, err := l.store.Bounds(ctx)
+	if err != nil {
+		l.doubt.Store(true)
+		return
+	}
+	l.tail.extend(last)
 }
 
 // learn hears what others appended to a shared store, and what was removed

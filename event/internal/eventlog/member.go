@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -54,7 +55,7 @@ func (l *Log) Join(ctx context.Context, who plugin.Membership) (*Member, error) 
 		conf, held = proto.CloneOf(conf), nil
 		conf.Start = pb.Start_BEGINNING
 	}
-	s, made, err := l.subscription(ctx, conf)
+	s, err := l.subscription(ctx, conf)
 	if err != nil {
 		return nil, err
 	}
@@ -62,14 +63,30 @@ func (l *Log) Join(ctx context.Context, who plugin.Membership) (*Member, error) 
 	if err != nil {
 		return nil, err
 	}
-	if made {
-		l.changed(s)
-		if err := l.Flush(ctx); err != nil {
-			m.Detach()
-			return nil, err
-		}
+	if err := s.keep(ctx); err != nil {
+		m.Detach()
+		return nil, err
 	}
 	return m, nil
+}
+
+// keep returns when the subscription, with its types, is on disk: a process that
+// follows would begin it elsewhere, or pass over what a member names.
+func (s *subscription) keep(ctx context.Context) error {
+	s.mu.Lock()
+	united, kept := s.united, s.kept
+	s.mu.Unlock()
+	if united == kept {
+		return nil
+	}
+	s.log.changed(s)
+	if err := s.log.Flush(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = max(s.kept, united)
+	return nil
 }
 
 func checkSubscription(conf *pb.Subscription, id string, credit int) error {
@@ -90,32 +107,32 @@ func checkSubscription(conf *pb.Subscription, id string, credit int) error {
 	return err
 }
 
-// subscription returns that of the name and whether it is new.
-func (l *Log) subscription(ctx context.Context, conf *pb.Subscription) (*subscription, bool, error) {
+// subscription returns that of the name, which is made when there is none.
+func (l *Log) subscription(ctx context.Context, conf *pb.Subscription) (*subscription, error) {
 	l.mu.Lock()
 	s := l.subs[conf.Name]
 	l.mu.Unlock()
 	if s != nil {
-		return s, false, nil
+		return s, nil
 	}
 	next, err := l.Resolve(ctx, conf.Start, conf.Sequence, conf.Time, "")
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	fresh, err := newSubscription(l, conf, next)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s := l.subs[conf.Name]; s != nil { // somebody was faster
-		return s, false, nil
+		return s, nil
 	}
 	if len(l.subs) >= maxSubscriptions {
-		return nil, false, fmt.Errorf("%w: %d subscriptions already", rpcerr.ErrLimited, maxSubscriptions)
+		return nil, fmt.Errorf("%w: %d subscriptions already", rpcerr.ErrLimited, maxSubscriptions)
 	}
 	l.subs[conf.Name] = fresh
-	return fresh, true, nil
+	return fresh, nil
 }
 
 func (s *subscription) join(conf *pb.Subscription, id string, credit int, held []uint64) (*Member, error) {
@@ -133,12 +150,16 @@ func (s *subscription) join(conf *pb.Subscription, id string, credit int, held [
 		return nil, err
 	}
 	s.adopt(conf)
+	s.entered()
 	m := &Member{
 		sub: s, id: id, filter: filter, credit: credit,
 		wake: make(chan struct{}, 1), kicked: make(chan struct{}),
 		inflight: make(map[uint64]*item),
 	}
 	s.members[id] = m
+	if old != nil && !slices.Equal(old.filter.Types(), filter.Types()) {
+		s.remember(old.filter)
+	}
 	s.unite()
 	s.takeOver(m, old, held)
 	if !s.running {
@@ -267,9 +288,9 @@ func (m *Member) Leave(ctx context.Context) error {
 	}
 	if s.members[m.id] == m {
 		s.gone(m)
-		s.left()
 	}
 	m.detached = true
+	s.deserted()
 	s.log.changed(s)
 	s.poke()
 	s.mu.Unlock()
@@ -295,5 +316,6 @@ func (m *Member) Detach() {
 	if len(m.inflight) == 0 && s.members[m.id] == m {
 		s.gone(m)
 	}
+	s.deserted()
 	s.poke()
 }

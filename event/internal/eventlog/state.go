@@ -68,6 +68,7 @@ func restore(l *Log, st State) (*subscription, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.kept = s.united
 	s.remember(s.filter) // its members are about to come back
 	seq := uint64(0)
 	for n := r.number(); n > 0 && !r.bad; n-- {
@@ -81,6 +82,21 @@ func restore(l *Log, st State) (*subscription, error) {
 		return nil, errState
 	}
 	return s, nil
+}
+
+// Anew returns the state of a subscription that begins at the beginning of another
+// log.
+func Anew(st State) (State, error) {
+	r := reader{data: st.Data}
+	version := r.number()
+	conf := r.bytes(r.number())
+	if r.bad || version != stateVersion {
+		return State{}, fmt.Errorf("subscription %q: %w", st.Name, errState)
+	}
+	data := binary.AppendUvarint(nil, version)
+	data = binary.AppendUvarint(data, uint64(len(conf)))
+	data = append(data, conf...)
+	return State{st.Name, append(data, 0, 0)}, nil // the cursor, and no record is unsettled
 }
 
 type reader struct {

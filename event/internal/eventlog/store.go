@@ -15,6 +15,10 @@ import (
 // since.
 var ErrFenced = errors.New("another event-srv has taken over this log")
 
+// ErrReplaced is returned by Bounds when the log is gone and another one is in its
+// place.
+var ErrReplaced = errors.New("the log has been replaced by another one, start event-srv again to serve that")
+
 // Store keeps the records of one log and the state of its subscriptions.
 // Commit, Erase and Expire are called by one goroutine at a time, the others
 // by any number.
@@ -23,7 +27,7 @@ type Store interface {
 	ID() string
 	// Bounds returns up to which sequence retention has removed records, and
 	// the last sequence that was given. It is asked now and then, and returns
-	// ErrFenced when it finds that Commit would.
+	// ErrFenced when it finds that Commit would, or ErrReplaced.
 	Bounds(ctx context.Context) (expired, last uint64, err error)
 	// Commit appends the entries in order and replaces the states, and returns
 	// when both are on disk. It sets Sequence, and Duplicate of entries whose

@@ -32,8 +32,10 @@ type subscription struct {
 	mu      sync.Mutex
 	conf    *pb.Subscription
 	filter  plugin.Filter       // of all members and wants
-	united  int                 // how often the filter changed
+	united  int                 // how often the filter was set
+	kept    int                 // up to which of these the types are on disk
 	wants   []want              // of members that are gone
+	empty   time.Time           // since when no member is connected, if none is
 	waiting int                 // how many of the ready no member with room named
 	next    uint64              // everything up to here was read
 	reread  []uint64            // unsettled by the saved state, not read again yet
@@ -80,7 +82,7 @@ type item struct {
 
 func newSubscription(l *Log, conf *pb.Subscription, next uint64) (*subscription, error) {
 	s := &subscription{
-		log: l, name: conf.Name, next: next,
+		log: l, name: conf.Name, next: next, empty: time.Now(), united: 1,
 		wake:    make(chan struct{}, 1),
 		tries:   make(map[uint64]int32),
 		claims:  make(map[uint64]string),

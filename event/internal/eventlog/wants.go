@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// linger is how long the types of a member that is gone stay wanted. It covers
-	// the restart of the member while members of another version go on.
-	linger = 2 * time.Minute
+	// Linger is how long the types of a member that is gone stay wanted while other
+	// members go on: it covers the restart of the member. While no member is connected
+	// nothing is read, and the time does not count.
+	Linger = 2 * time.Minute
 	// maxWants bounds the wants of a subscription; the oldest is forgotten first.
 	maxWants = 64
 )
@@ -40,22 +41,14 @@ func filterOf(types []string) (plugin.Filter, error) {
 	return f, err
 }
 
-// remember keeps the types of f wanted for linger.
+// remember keeps the types of f wanted for Linger.
 func (s *subscription) remember(f plugin.Filter) {
-	w := want{f, strings.Join(f.Types(), "\x00"), time.Now().Add(linger)}
+	w := want{f, strings.Join(f.Types(), "\x00"), time.Now().Add(Linger)}
 	s.wants = slices.DeleteFunc(s.wants, func(old want) bool { return old.key == w.key })
 	if len(s.wants) >= maxWants {
 		s.wants = s.wants[1:]
 	}
 	s.wants = append(s.wants, w)
-}
-
-// left forgets all wants when the last member has left on purpose: the members that
-// come next decide anew.
-func (s *subscription) left() {
-	if len(s.members) == 0 {
-		s.wants = nil
-	}
 }
 
 // gone removes a member and remembers its types.
@@ -64,8 +57,28 @@ func (s *subscription) gone(m *Member) {
 	s.remember(m.filter)
 }
 
+// deserted notes when the last member was disconnected.
+func (s *subscription) deserted() {
+	if s.attached() == 0 {
+		s.empty = time.Now()
+	}
+}
+
+// entered has the wants go on from where they stood when the last member was
+// disconnected. It is called before a member is connected.
+func (s *subscription) entered() {
+	if s.attached() > 0 {
+		return
+	}
+	away := time.Since(s.empty)
+	for i := range s.wants {
+		s.wants[i].until = s.wants[i].until.Add(away)
+	}
+}
+
 // unite sets the filter to the union of all members and wants: a record that any of
-// them named is read, and is delivered to a member that named it.
+// them named is read, and is delivered to a member that named it. Records that were
+// read for types that nobody names any more are settled.
 func (s *subscription) unite() {
 	var all []plugin.Filter
 	for _, m := range s.members {
@@ -81,34 +94,46 @@ func (s *subscription) unite() {
 	for _, g := range all[1:] {
 		f = f.Union(g)
 	}
-	if slices.Equal(f.Types(), s.filter.Types()) {
+	before, now := s.filter.Types(), f.Types()
+	if slices.Equal(before, now) {
 		return
+	}
+	if s.united++; s.kept == s.united-1 && len(s.filter.Misses(now)) == 0 {
+		s.kept = s.united // what is on disk has more types, which loses nothing
 	}
 	s.filter, s.conf = f, proto.CloneOf(s.conf)
-	s.conf.Types = f.Types()
-	s.united++
+	s.conf.Types = now
+	s.log.changed(s)
+	if over := f.Misses(before); len(over) > 0 {
+		s.log.conf.Logger.Info("no member of a subscription names some types any more, their records are passed over from here on",
+			"subscription", s.name, "types", over, "read to", s.next)
+		s.passOver()
+	}
 }
 
-// forgetWants drops the wants that are over, and settles the records that were read
-// for them.
-func (s *subscription) forgetWants(now time.Time) {
-	before := len(s.wants)
-	s.wants = slices.DeleteFunc(s.wants, func(w want) bool { return !w.until.After(now) })
-	if len(s.wants) == before {
-		return
-	}
-	s.unite()
+// passOver settles the records that wait and that neither a member nor a want names:
+// they would keep their places, and hold up their keys, for ever.
+func (s *subscription) passOver() {
 	passed := 0
 	for _, seq := range sortedKeys(s.items) {
-		if it := s.items[seq]; it != nil && it.holder == nil && it.phase != dying && !s.filter.Match(it.record.Type) {
+		if it := s.items[seq]; it.holder == nil && it.phase != dying && !s.filter.Match(it.record.Type) {
 			s.settle(it)
 			passed++
 		}
 	}
 	if passed > 0 {
-		s.log.conf.Logger.Info("records of types that no member names any more are passed over", "subscription", s.name, "records", passed)
+		s.log.conf.Logger.Warn("records of types that no member names any more were settled unhandled",
+			"subscription", s.name, "records", passed)
 	}
-	s.log.changed(s)
+}
+
+// forgetWants drops the wants that are over.
+func (s *subscription) forgetWants(now time.Time) {
+	before := len(s.wants)
+	s.wants = slices.DeleteFunc(s.wants, func(w want) bool { return !w.until.After(now) })
+	if len(s.wants) < before {
+		s.unite()
+	}
 }
 
 // adopt takes over the settings of the newest member, but for the types, which are

@@ -155,6 +155,9 @@ func (s *Stream) ID() string { return s.id }
 // Name returns the name of the stream.
 func (s *Stream) Name() string { return s.name }
 
+// ErrReplaced is the error of Bounds when the stream was removed and made again.
+var ErrReplaced = errors.New("it is a new one")
+
 // Bounds returns the sequence before the first record and that of the last.
 func (s *Stream) Bounds(ctx context.Context) (expired, last uint64, err error) {
 	info, err := s.stream.Info(ctx)
@@ -162,7 +165,7 @@ func (s *Stream) Bounds(ctx context.Context) (expired, last uint64, err error) {
 		return 0, 0, Wrap(err, "look at stream "+s.name)
 	}
 	if info.Created.UnixNano() != s.created() {
-		return 0, 0, fmt.Errorf("%w: stream %s is a new one", event.ErrUnavailable, s.name)
+		return 0, 0, fmt.Errorf("%w: stream %s: %w", event.ErrUnavailable, s.name, ErrReplaced)
 	}
 	return max(info.State.FirstSeq, 1) - 1, info.State.LastSeq, nil
 }

@@ -146,6 +146,14 @@ func TestFlippedRecord(t *testing.T) {
 			if err != nil || len(records) != c.served {
 				t.Fatalf("%d records are served, %v; want %d", len(records), err, c.served)
 			}
+			page, cursor, err := s.Read(t.Context(), 0, filter(t), 10)
+			if err != nil || cursor != 10 {
+				t.Errorf("a page of 10: %d records up to %d, %v", len(page), cursor, err)
+			}
+			some, cut, err := s.Search(t.Context(), eventlog.Query{Filter: filter(t), Limit: 10})
+			if err != nil || cut != (len(some) < 10) {
+				t.Errorf("a search of 10: %d records, cut %v, %v", len(some), cut, err)
+			}
 			for _, r := range records {
 				if r.Data == text || !strings.HasPrefix(r.Data, "data") {
 					t.Errorf("a damaged record is served: %v", r)

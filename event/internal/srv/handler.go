@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -171,12 +173,18 @@ func query(req *pb.SearchRequest) (eventlog.Query, error) {
 	return q, refuse(err)
 }
 
-// Subscriptions returns the status of durable subscriptions.
+// Subscriptions returns the status of durable subscriptions, as many as a message
+// holds.
 func (h *handler) Subscriptions(_ context.Context, req *pb.SubscriptionsRequest, rsp *pb.SubscriptionsResponse) error {
-	rsp.Subscriptions = h.log.Subscriptions(req.Name)
-	if req.Name != "" && len(rsp.Subscriptions) == 0 {
+	all := h.log.Subscriptions(req.Name)
+	if req.Name != "" && len(all) == 0 {
 		return refuse(fmt.Errorf("subscription %.200q: %w", req.Name, rpcerr.ErrNotFound))
 	}
+	if req.After != "" {
+		all = slices.DeleteFunc(all, func(s *pb.SubscriptionStatus) bool { return s.Subscription.Name <= req.After })
+	}
+	n := page.Fit(all, len(all))
+	rsp.Subscriptions, rsp.Truncated = all[:n], n < len(all)
 	return nil
 }
 

@@ -28,6 +28,7 @@ type natsStore struct {
 	js     jetstream.JetStream
 	stream *jslog.Stream
 	states *natsStates
+	anew   int // subscriptions that were of a stream which is gone
 }
 
 // defaultStream is the stream of a URL that names none.
@@ -63,6 +64,9 @@ func openNATS(ctx context.Context, rawURL string, s *settings, env *daemon.Env) 
 		js.Conn().Close()
 		return nil, err
 	}
+	if store.anew > 0 {
+		env.Logger.Warn("the stream is another one than before: durable subscriptions read it from its beginning", "stream", name, "subscriptions", store.anew)
+	}
 	return store, nil
 }
 
@@ -87,11 +91,11 @@ func connectNATS(ctx context.Context, js jetstream.JetStream, conf jslog.Config)
 	if err != nil {
 		return nil, err
 	}
-	states, err := openStates(ctx, js, conf.Name+"-state")
+	states, anew, err := openStates(ctx, js, conf.Name+"-state", stream.ID())
 	if err != nil {
 		return nil, err
 	}
-	return &natsStore{js: js, stream: stream, states: states}, nil
+	return &natsStore{js: js, stream: stream, states: states, anew: anew}, nil
 }
 
 // ID implements eventlog.Store.
@@ -108,7 +112,11 @@ func (n *natsStore) Close() error {
 
 // Bounds implements eventlog.Store.
 func (n *natsStore) Bounds(ctx context.Context) (expired, last uint64, err error) {
-	return n.stream.Bounds(ctx)
+	expired, last, err = n.stream.Bounds(ctx)
+	if errors.Is(err, jslog.ErrReplaced) {
+		err = fmt.Errorf("%w: %w", eventlog.ErrReplaced, err)
+	}
+	return expired, last, err
 }
 
 // Commit implements eventlog.Store.

@@ -1,9 +1,11 @@
 package srv_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,6 +14,7 @@ import (
 	"github.com/micro/go-platform/event/internal/eventlog"
 	eventsrv "github.com/micro/go-platform/event/internal/srv"
 	"github.com/micro/go-platform/event/internal/wire"
+	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
@@ -125,5 +128,96 @@ func TestTooLargeOfTheTopic(t *testing.T) {
 	}
 	if _, err := svc.Update(t.Context(), &pb.UpdateRequest{Record: &pb.Record{Id: "small", Type: "old", Data: large.Data}}); !errors.Is(rpcerr.From(t.Context(), "append", err), event.ErrInvalid) {
 		t.Errorf("Update: %v", err)
+	}
+}
+
+// removeStream removes a stream but leaves the bucket beside it.
+func removeStream(t *testing.T, url, stream string) {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openLog(t *testing.T, s eventlog.Store) *eventlog.Log {
+	t.Helper()
+	l, err := eventlog.Open(t.Context(), s, eventlog.Config{Logger: quiet(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// When the stream is lost and made again, durable subscriptions read the new one from
+// its beginning: what they know is of the old one. A log that runs meanwhile ends and
+// says why.
+func TestNewStream(t *testing.T) {
+	url := backend.NATS(t).URL
+	consume := func(l *eventlog.Log, want int) {
+		t.Helper()
+		m, err := l.Join(t.Context(), plugin.Membership{
+			Conf: &pb.Subscription{Name: "s", AckWait: int64(time.Minute)}, Member: "m", Credit: 100,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Create(t.Context(), []*pb.Record{{Id: "live", Type: "x"}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		got := 0
+		for got < want {
+			all, _, err := m.Next(ctx)
+			if err != nil {
+				t.Fatalf("%d of %d records came: %v", got, want, err)
+			}
+			for _, d := range all {
+				m.Settle([]*pb.Settlement{{Sequence: d.Record.Sequence, Try: 1}}, nil)
+				got++
+			}
+		}
+		if err := m.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, _ := eventsrv.OpenNATS(t, url, "lost")
+	old := openLog(t, s)
+	consume(old, 1)
+	removeStream(t, url, "lost")
+	s, _ = eventsrv.OpenNATS(t, url, "lost") // makes it again
+	select {
+	case <-old.Done():
+		if err := old.Ready(); !errors.Is(err, eventlog.ErrReplaced) {
+			t.Errorf("the log of the old stream: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the log of the old stream goes on")
+	}
+	_ = old.Stop() // it cannot save what is of another log
+	for i := range 3 {
+		commit(t, s, entry(i))
+	}
+	l := openLog(t, s)
+	consume(l, 4)
+	if err := l.Stop(); err != nil {
+		t.Error(err)
+	}
+	s, _ = eventsrv.OpenNATS(t, url, "lost") // the same stream: nothing comes again
+	l = openLog(t, s)
+	if sub := l.Subscriptions("s"); len(sub) != 1 || sub[0].Floor != 4 {
+		t.Errorf("after a restart: %v", sub)
+	}
+	if err := l.Stop(); err != nil {
+		t.Error(err)
 	}
 }

@@ -30,21 +30,59 @@ type natsStates struct {
 	epoch uint64 // where it wrote its name
 }
 
-// epochKey is where the writer's name is; the others begin with an s.
-const epochKey = "epoch"
+// epochKey is where the writer's name is and logKey where that of the log is whose
+// subscriptions these are; the others begin with an s.
+const (
+	epochKey = "epoch"
+	logKey   = "log"
+)
 
-func openStates(ctx context.Context, js jetstream.JetStream, bucket string) (*natsStates, error) {
+// openStates opens the bucket for a log. It returns how many subscriptions were of
+// another log, which begin anew.
+func openStates(ctx context.Context, js jetstream.JetStream, bucket, log string) (*natsStates, int, error) {
 	const doing = "open the bucket of the subscriptions"
 	states, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: bucket, Storage: jetstream.FileStorage, History: 1,
 	})
 	if err != nil {
-		return nil, jslog.Wrap(err, doing)
+		return nil, 0, jslog.Wrap(err, doing)
 	}
 	s := &natsStates{js: js, bucket: states, name: uuid.NewString()}
-	s.epoch, err = states.PutString(ctx, epochKey, s.name)
+	if s.epoch, err = states.PutString(ctx, epochKey, s.name); err != nil {
+		return nil, 0, jslog.Wrap(err, doing)
+	}
 	s.last = s.epoch
-	return s, jslog.Wrap(err, doing)
+	anew, err := s.belong(ctx, log)
+	return s, anew, jslog.Wrap(err, doing)
+}
+
+// belong makes the subscriptions those of the log. Their sequences are of the log
+// before: in this one they would pass over records that nobody got.
+func (s *natsStates) belong(ctx context.Context, log string) (anew int, err error) {
+	was, err := s.bucket.Get(ctx, logKey)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+	case err != nil:
+		return 0, err
+	case string(was.Value()) == log:
+		return 0, nil
+	default:
+		all, err := s.all(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, st := range all {
+			if st, err = eventlog.Anew(st); err != nil {
+				return 0, err
+			}
+			if err := s.save(ctx, st); err != nil {
+				return 0, err
+			}
+		}
+		anew = len(all)
+	}
+	s.last, err = s.bucket.PutString(ctx, logKey, log) // last, so that all is done again if it is not reached
+	return anew, err
 }
 
 // key is the name in letters that keys may have.
@@ -118,7 +156,7 @@ func (s *natsStates) all(ctx context.Context) ([]eventlog.State, error) {
 	}
 	var all []eventlog.State
 	for _, k := range keys {
-		if k == epochKey {
+		if k == epochKey || k == logKey {
 			continue
 		}
 		entry, err := s.bucket.Get(ctx, k)

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/event"
 	eventsrv "github.com/micro/go-platform/event/internal/srv"
@@ -266,5 +269,49 @@ func TestBadFlags(t *testing.T) {
 		if code == 0 || !strings.Contains(out.String(), flag) {
 			t.Errorf("%s: code %d, %s", arg, code, out.String())
 		}
+	}
+}
+
+// All subscriptions can be listed by a default client, however many types they have.
+func TestManySubscriptions(t *testing.T) {
+	const count = 250
+	_, svc := boot(t)
+	types := make([]string, event.MaxTypes)
+	for i := range types {
+		types[i] = fmt.Sprint(strings.Repeat("x", event.MaxType-10), i)
+	}
+	for i := range count {
+		stream, err := svc.Consume(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf := &pb.Subscription{Name: fmt.Sprintf("s%03d", i), Types: types, AckWait: int64(time.Minute)}
+		if err := stream.Send(&pb.ConsumeRequest{Subscription: conf, Member: "m", Credit: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var names []string
+	for after, more := "", true; more; {
+		rsp, err := svc.Subscriptions(t.Context(), &pb.SubscriptionsRequest{After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := proto.Size(rsp); n > 4<<20-1024 || len(rsp.Subscriptions) == 0 {
+			t.Fatalf("%d subscriptions in %d bytes", len(rsp.Subscriptions), n)
+		}
+		for _, s := range rsp.Subscriptions {
+			after = s.Subscription.Name
+			names = append(names, after)
+		}
+		more = rsp.Truncated
+	}
+	if len(names) != count || !slices.IsSorted(names) {
+		t.Errorf("%d subscriptions: %v", len(names), names)
 	}
 }

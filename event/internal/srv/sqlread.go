@@ -37,14 +37,14 @@ func (s *sqlStore) Read(ctx context.Context, after uint64, f plugin.Filter, limi
 	w.and("sequence > ?", after)
 	w.and("sequence <= ?", end)
 	w.types(f)
-	records, seen, cut, err := s.records(ctx, `SELECT sequence, crc, data FROM records`+w.text()+` ORDER BY sequence LIMIT ?`, append(w.args, limit)...)
+	found, err := s.records(ctx, `SELECT sequence, crc, data FROM records`+w.text()+` ORDER BY sequence LIMIT ?`, append(w.args, limit)...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read records: %w", err)
 	}
-	if len(records) >= limit || cut {
-		end = seen
+	if found.rows >= limit || found.cut {
+		end = found.seen
 	}
-	return records, end, nil
+	return found.records, end, nil
 }
 
 // where is the conditions of a statement.
@@ -88,33 +88,48 @@ func (w *where) types(f plugin.Filter) {
 
 func afterPrefix(p string) string { return p[:len(p)-1] + "/" }
 
-// records reads what a query selects, until it is MaxPage bytes, and the last
-// sequence that it looked at. What does not fit its checksum is left out.
-func (s *sqlStore) records(ctx context.Context, text string, args ...any) (all []*pb.Record, seen uint64, cut bool, err error) {
-	found, err := s.db.QueryContext(ctx, text, args...)
+// found is what a query selected.
+type found struct {
+	records []*pb.Record
+	rows    int    // of them, those that are damaged included
+	seen    uint64 // the last sequence that was looked at
+	cut     bool   // at MaxPage bytes: there may be more
+}
+
+// short reports whether there may be more although there are fewer than the limit.
+func (f found) short(limit int64) bool {
+	return f.cut || int64(f.rows) == limit && len(f.records) < f.rows
+}
+
+// records reads what a query selects, until it is MaxPage bytes. What does not fit its
+// checksum is left out.
+func (s *sqlStore) records(ctx context.Context, text string, args ...any) (f found, err error) {
+	rows, err := s.db.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, 0, false, err
+		return f, err
 	}
-	defer func() { _ = found.Close() }() // found.Err tells
+	defer func() { _ = rows.Close() }() // rows.Err tells
 	size := 0
-	for found.Next() {
+	for rows.Next() {
 		var crc uint32
 		var data sql.RawBytes
-		if err := found.Scan(&seen, &crc, &data); err != nil {
-			return nil, 0, false, err
+		if err := rows.Scan(&f.seen, &crc, &data); err != nil {
+			return f, err
 		}
+		f.rows++
 		r := &pb.Record{}
 		if checksum(data) != crc || proto.Unmarshal(data, r) != nil {
-			s.log.Error("a record on disk is damaged and is left out", "sequence", seen)
+			s.log.Error("a record on disk is damaged and is left out", "sequence", f.seen)
 			continue
 		}
-		r.Sequence = seen
-		all = append(all, r)
+		r.Sequence = f.seen
+		f.records = append(f.records, r)
 		if size += len(data); size > eventlog.MaxPage {
-			return all, seen, true, nil
+			f.cut = true
+			return f, nil
 		}
 	}
-	return all, seen, false, found.Err()
+	return f, rows.Err()
 }
 
 // Before implements eventlog.Store. The time of append grows with the
@@ -145,14 +160,14 @@ func (s *sqlStore) Before(ctx context.Context, nano int64) (uint64, error) {
 
 // Find implements eventlog.Store.
 func (s *sqlStore) Find(ctx context.Context, id string) (*pb.Record, error) {
-	all, _, _, err := s.records(ctx, `SELECT sequence, crc, data FROM records WHERE id = ? ORDER BY sequence DESC LIMIT 1`, id)
+	f, err := s.records(ctx, `SELECT sequence, crc, data FROM records WHERE id = ? ORDER BY sequence DESC LIMIT 1`, id)
 	if err != nil {
 		return nil, fmt.Errorf("find record: %w", err)
 	}
-	if len(all) == 0 {
+	if len(f.records) == 0 {
 		return nil, nil
 	}
-	return all[0], nil
+	return f.records[0], nil
 }
 
 // Erase implements eventlog.Store.

@@ -50,8 +50,8 @@ func (s *sqlStore) search(ctx context.Context, q eventlog.Query) ([]*pb.Record, 
 		}
 		if few {
 			hint = s.by("records_occurred")
-		} else if found, cut, enough, err := s.near(ctx, q, w); enough || err != nil {
-			return found, cut, err
+		} else if near, enough, err := s.near(ctx, q, w); enough || err != nil {
+			return near.records, near.short(q.Limit), err
 		} else if err := s.between(ctx, &w); err != nil {
 			return nil, false, err
 		}
@@ -67,9 +67,9 @@ func (s *sqlStore) search(ctx context.Context, q eventlog.Query) ([]*pb.Record, 
 		}
 	}
 	w.types(q.Filter)
-	all, _, cut, err := s.records(ctx, `SELECT sequence, crc, data FROM records`+hint+w.text()+
+	f, err := s.records(ctx, `SELECT sequence, crc, data FROM records`+hint+w.text()+
 		s.inOrder(few, q)+` LIMIT ? OFFSET ?`, append(w.args, q.Limit, q.Offset)...)
-	return all, cut, err
+	return f.records, f.short(q.Limit), err
 }
 
 // after makes the search begin at the query's cursor.
@@ -84,7 +84,7 @@ func (w *where) after(q eventlog.Query) {
 
 // near searches the fewRecords sequences where the search begins. enough reports
 // whether they fill the answer.
-func (s *sqlStore) near(ctx context.Context, q eventlog.Query, w where) (found []*pb.Record, cut, enough bool, err error) {
+func (s *sqlStore) near(ctx context.Context, q eventlog.Query, w where) (f found, enough bool, err error) {
 	w = where{slices.Clone(w.all), slices.Clone(w.args)}
 	w.after(q)
 	if q.Reverse {
@@ -96,14 +96,14 @@ func (s *sqlStore) near(ctx context.Context, q eventlog.Query, w where) (found [
 	} else {
 		expired, _, err := s.Bounds(ctx)
 		if err != nil {
-			return nil, false, false, err
+			return f, false, err
 		}
 		w.and("sequence <= ?", max(expired, q.After)+fewRecords)
 	}
 	w.types(q.Filter)
-	found, _, cut, err = s.records(ctx, `SELECT sequence, crc, data FROM records`+w.text()+
+	f, err = s.records(ctx, `SELECT sequence, crc, data FROM records`+w.text()+
 		` ORDER BY sequence`+direction(q)+` LIMIT ? OFFSET ?`, append(w.args, q.Limit, q.Offset)...)
-	return found, cut, cut || int64(len(found)) == q.Limit, err
+	return f, f.cut || int64(f.rows) == q.Limit, err
 }
 
 func direction(q eventlog.Query) string {
@@ -188,22 +188,21 @@ func (s *sqlStore) byTypes(ctx context.Context, q eventlog.Query, w where, types
 	}
 	sequences, err := s.sequences(ctx, `SELECT sequence FROM (`+strings.Join(parts, " UNION ALL ")+`) AS all_types ORDER BY sequence`+direction(q)+` LIMIT ? OFFSET ?`,
 		append(args, q.Limit, q.Offset)...)
-	var found []*pb.Record
-	size := 0
+	var all []*pb.Record
+	size, full := 0, int64(len(sequences)) == q.Limit
 	for len(sequences) > 0 && err == nil {
 		n := min(len(sequences), rows)
-		var some []*pb.Record
-		var cut bool
-		some, _, cut, err = s.records(ctx, `SELECT sequence, crc, data FROM records WHERE sequence IN (?`+strings.Repeat(", ?", n-1)+`) ORDER BY sequence`+direction(q), sequences[:n]...)
-		found, sequences = append(found, some...), sequences[n:]
-		for _, r := range some {
+		var some found
+		some, err = s.records(ctx, `SELECT sequence, crc, data FROM records WHERE sequence IN (?`+strings.Repeat(", ?", n-1)+`) ORDER BY sequence`+direction(q), sequences[:n]...)
+		all, sequences = append(all, some.records...), sequences[n:]
+		for _, r := range some.records {
 			size += len(r.Data) + len(r.Binary)
 		}
-		if cut || size > eventlog.MaxPage && len(sequences) > 0 {
-			return found, true, err
+		if some.cut || size > eventlog.MaxPage && len(sequences) > 0 {
+			return all, true, err
 		}
 	}
-	return found, false, err
+	return all, full && int64(len(all)) < q.Limit, err
 }
 
 func (s *sqlStore) sequences(ctx context.Context, text string, args ...any) (all []any, err error) {

@@ -52,7 +52,24 @@ func (s State) Status(id string) pb.Status_Status {
 }
 
 // NotReady returns the nodes that routing leaves out.
-func (s State) NotReady() []*pb.NotReady { return s.routing.now.Load().snapshot().Set }
+func (s State) NotReady() (all []*pb.NotReady) {
+	for _, w := range s.Routing().Snapshot() {
+		all = append(all, w.Set...)
+	}
+	return all
+}
+
+// Routing is what watchers are told of.
+type Routing struct{ *revision }
+
+// Routing returns what there is to be told now.
+func (s State) Routing() Routing { return Routing{s.routing.now.Load()} }
+
+// Snapshot returns the first messages of a stream.
+func (r Routing) Snapshot() []*pb.WatchResponse { return r.snapshot() }
+
+// Since returns the messages for a watcher that knows an older one.
+func (r Routing) Since(old Routing) []*pb.WatchResponse { return r.since(old.revision) }
 
 // Verdicts judges all services.
 func (s State) Verdicts(now time.Time) []*pb.Verdict { return verdicts(s.sorted("", ""), now) }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/micro/go-platform/internal/page"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 
@@ -58,23 +59,53 @@ func (r routing) replace(old *revision, nodes map[string]*pb.NotReady) {
 	close(old.changed)
 }
 
-// snapshot is the first message of a stream.
-func (r *revision) snapshot() *pb.WatchResponse {
-	return &pb.WatchResponse{Snapshot: true, Revision: r.number, Set: slices.Collect(maps.Values(r.nodes))}
+// maxRemoved bounds the ids of one message; each has up to 512 bytes.
+const maxRemoved = 4096
+
+// snapshot is the first messages of a stream.
+func (r *revision) snapshot() []*pb.WatchResponse {
+	all := parts(slices.Collect(maps.Values(r.nodes)), nil)
+	for _, w := range all {
+		w.Previous, w.Revision = r.number, r.number
+	}
+	all[0].Snapshot, all[0].Previous = true, 0
+	return all
 }
 
-// since is what a reader of old must be told.
-func (r *revision) since(old *revision) *pb.WatchResponse {
-	w := &pb.WatchResponse{Previous: old.number, Revision: r.number}
+// since is what a reader of old must be told. It has the revision when it has heard
+// the last part.
+func (r *revision) since(old *revision) []*pb.WatchResponse {
+	var set []*pb.NotReady
+	var removed []string
 	for id, n := range r.nodes {
 		if old.nodes[id] != n {
-			w.Set = append(w.Set, n)
+			set = append(set, n)
 		}
 	}
 	for id := range old.nodes {
 		if r.nodes[id] == nil {
-			w.Removed = append(w.Removed, id)
+			removed = append(removed, id)
 		}
 	}
-	return w
+	all := parts(set, removed)
+	for _, w := range all {
+		w.Previous, w.Revision = old.number, old.number
+	}
+	all[len(all)-1].Revision = r.number
+	return all
+}
+
+// parts returns messages that a default client takes, at least one.
+func parts(set []*pb.NotReady, removed []string) (all []*pb.WatchResponse) {
+	for len(set) > 0 {
+		n := page.Fit(set, len(set))
+		all, set = append(all, &pb.WatchResponse{Set: set[:n]}), set[n:]
+	}
+	for some := range slices.Chunk(removed, maxRemoved) {
+		all = append(all, &pb.WatchResponse{Removed: some})
+	}
+	if len(all) == 0 {
+		all = append(all, &pb.WatchResponse{})
+	}
+	return all
 }

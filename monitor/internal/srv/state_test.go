@@ -259,3 +259,70 @@ func TestTheSameAccountReportsFromAnotherHost(t *testing.T) {
 		}
 	}
 }
+
+// watcher reads as clients do.
+type watcher struct {
+	t        *testing.T
+	revision uint64
+	nodes    map[string]bool
+}
+
+func (w *watcher) hear(parts []*pb.WatchResponse) {
+	w.t.Helper()
+	for _, p := range parts {
+		if n := proto.Size(p); n > 4<<20-1024 {
+			w.t.Errorf("a message of %d bytes", n)
+		}
+		if p.Snapshot {
+			w.nodes = map[string]bool{}
+		} else if p.Previous != w.revision {
+			w.t.Errorf("a change of revision %d at %d", p.Previous, w.revision)
+		}
+		for _, n := range p.Set {
+			w.nodes[n.Node] = true
+		}
+		for _, id := range p.Removed {
+			delete(w.nodes, id)
+		}
+		w.revision = p.Revision
+	}
+}
+
+// What watchers are told comes in messages that a default client takes, however many
+// nodes are not ready.
+func TestWatchedInParts(t *testing.T) {
+	const nodes = 5000
+	f := newFleet(t)
+	reasons := make([]string, 100)
+	for i := range reasons {
+		reasons[i] = fmt.Sprint("check ", strings.Repeat("x", 50), i)
+	}
+	set := func(seq uint64, change func(*pb.ReportRequest)) {
+		for i := range nodes {
+			id := fmt.Sprintf("node-%s-%d", strings.Repeat("n", 400), i)
+			if err := f.Report(report("shop", id, seq, change), fmt.Sprint("10.0.0.", i), f.now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w := &watcher{t: t}
+	none := f.Routing()
+	w.hear(none.Snapshot())
+	set(1, notReady(reasons...))
+	all := f.Routing()
+	w.hear(all.Since(none))
+	if len(w.nodes) != nodes {
+		t.Errorf("%d nodes", len(w.nodes))
+	}
+	w.hear(all.Snapshot())
+	if len(w.nodes) != nodes {
+		t.Errorf("%d nodes of a snapshot", len(w.nodes))
+	}
+	set(2, notReady())
+	gone := f.Routing()
+	w.hear(gone.Since(all))
+	if len(w.nodes) != 0 || len(gone.Since(all)) < 2 {
+		t.Errorf("%d nodes are left, in %d messages", len(w.nodes), len(gone.Since(all)))
+	}
+	w.hear(gone.Since(gone))
+}

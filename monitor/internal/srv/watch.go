@@ -22,7 +22,7 @@ func (h *handler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Monit
 		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
 	}
 	known := h.state.routing.now.Load()
-	if err := stream.Send(known.snapshot()); err != nil {
+	if err := send(stream, known.snapshot()); err != nil {
 		return err
 	}
 	alive := time.NewTicker(lifeSign)
@@ -37,9 +37,18 @@ func (h *handler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Monit
 		case <-known.changed:
 		}
 		now := h.state.routing.now.Load()
-		if err := stream.Send(now.since(known)); err != nil {
+		if err := send(stream, now.since(known)); err != nil {
 			return err
 		}
 		known = now
 	}
+}
+
+func send(stream pb.Monitor_WatchStream, parts []*pb.WatchResponse) error {
+	for _, w := range parts {
+		if err := stream.Send(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
