@@ -82,11 +82,7 @@ func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 // NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{PollInterval: DefaultPollInterval, StartTimeout: defaultStartTimeout, Context: context.Background()}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -48,9 +48,7 @@ type Options struct {
 // NewOptions returns the defaults with opts applied. Plugins begin with it.
 func NewOptions(opts ...Option) Options {
 	o := Options{Interval: DefaultInterval, EnableDiscovery: true, Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Registry == nil && len(o.Addresses) == 0 {
 		o.Registry = registry.DefaultRegistry
 	}

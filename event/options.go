@@ -33,11 +33,7 @@ type Option func(*Options)
 // NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{Timeout: 5 * time.Second, QueueSize: 10_000, Context: context.Background()}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -54,9 +54,7 @@ type Option func(*Options)
 // NewOptions returns the defaults with opts applied.
 func NewOptions(opts ...Option) Options {
 	o := Options{Interval: DefaultInterval, MaxEndpoints: DefaultMaxEndpoints, Context: context.Background(), forgetAfter: forgetAfter}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Server == nil {
 		o.Server = server.DefaultServer
 	}

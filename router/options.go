@@ -101,9 +101,7 @@ func optionsOf(o *selector.Options) Options {
 // are ignored. Plugins begin with it.
 func NewOptions(opts ...selector.Option) Options {
 	var o selector.Options
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	return newOptions(&o)
 }
 

@@ -57,9 +57,7 @@ func NewOptions(opts ...Option) Options {
 		Legacy:         XMicro,
 		Context:        context.Background(),
 	}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
