@@ -147,7 +147,7 @@ func (q *Queues) open(ttl time.Duration) (*session, error) {
 	q.mu.Unlock()
 	if err := q.run(s.run); err != nil {
 		s.end()
-		s.revoke()
+		_ = s.revoke() // it has no entries: its lease keeps nobody waiting
 		return nil, err
 	}
 	return s, nil
