@@ -29,8 +29,8 @@ const (
 type tokenKey struct{}
 
 // Token sets the ACL token; the default is the one in CONSUL_HTTP_TOKEN.
-func Token(token string) config.SourceOption {
-	return func(o *config.SourceOptions) { o.Context = context.WithValue(o.Context, tokenKey{}, token) }
+func Token(acl string) config.SourceOption {
+	return func(o *config.SourceOptions) { o.Context = context.WithValue(o.Context, tokenKey{}, acl) }
 }
 
 type source struct {

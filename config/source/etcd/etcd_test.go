@@ -157,7 +157,7 @@ func testAccount(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	as := func(password string) config.Source {
-		return etcd.NewSource(config.SourceHosts(addr), config.SourceName("/own"), etcd.Credentials("app", password))
+		return etcd.NewSource(config.SourceHosts(addr), config.SourceName("/own"), etcd.User("app", password))
 	}
 	c := start(t, as("right"))
 	if got := string(c.Bytes()); got != `{"a":1}` {
