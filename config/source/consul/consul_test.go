@@ -63,6 +63,11 @@ func TestSource(t *testing.T) {
 				}
 				put(t, store, path[1:], string(data))
 			},
+			Text: func(t testing.TB, values map[string]string) {
+				for name, value := range values {
+					put(t, store, path[1:]+"/"+name, value)
+				}
+			},
 			Break: func(t testing.TB) { s.Kill(t) }, Heal: func(t testing.TB) { s.Restart(t) },
 		}
 	})

@@ -53,6 +53,11 @@ func TestSource(t *testing.T) {
 				}
 				put(t, c, path, string(data))
 			},
+			Text: func(t testing.TB, values map[string]string) {
+				for name, value := range values {
+					put(t, c, path+"/"+name, value)
+				}
+			},
 			Break: func(t testing.TB) { s.Kill(t) }, Heal: func(t testing.TB) { s.Restart(t) },
 		}
 	})
