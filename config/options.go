@@ -62,7 +62,7 @@ func WithOptionalSource(s Source) Option {
 }
 
 // WithClient sets the client that asks config-srv when no source is given; the
-// default is client.DefaultClient.
+// default is client.DefaultClient. What applies of it SourceClient says.
 func WithClient(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // WithReader sets the Reader that decodes and merges what sources say; the default

@@ -54,6 +54,8 @@ func (o Options) Validate() error {
 
 // Client sets the client whose registry leads to event-srv; the default is
 // client.DefaultClient.
+// Of a client that does not speak grpc its registry, broker and wrappers apply, and
+// its selector, timeouts and TLS do not: see db.Client.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // TLS sets how to connect to event-srv, or to the servers of another plugin; the
