@@ -158,7 +158,7 @@ func (s *source) await(ctx context.Context, after indexes) error {
 		err = s.failed(ctx, err)
 	}
 	cancel()
-	<-answers // it was given up
+	_ = <-answers // it was given up
 	return err
 }
 
