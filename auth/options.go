@@ -48,7 +48,8 @@ func Secret(secret string) Option { return func(o *Options) { o.Secret = secret 
 
 // Client sets the client that calls go.micro.srv.auth. The default is
 // client.DefaultClient. It may be a client with this Auth's ClientWrapper
-// around it.
+// around it. Of a client that does not speak grpc its registry, broker and wrappers
+// apply, and its selector, timeouts and TLS do not: see db.Client.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // Addresses adds the "host:port" of auth-srvs. One is used until it fails, then

@@ -23,9 +23,7 @@ import (
 // Validate.
 func NewOptions(opts ...Option) Options {
 	o := Options{Context: context.Background(), now: time.Now}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/internal/rpc"
 )
 
@@ -49,9 +50,7 @@ func As(service string) WrapperOption { return func(o *wrapperOptions) { o.servi
 
 func newWrapperOptions(opts []WrapperOption) wrapperOptions {
 	var o wrapperOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	return o
 }
 

@@ -62,7 +62,7 @@ func WithOptionalSource(s Source) Option {
 }
 
 // WithClient sets the client that asks config-srv when no source is given; the
-// default is client.DefaultClient.
+// default is client.DefaultClient. What applies of it SourceClient says.
 func WithClient(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // WithReader sets the Reader that decodes and merges what sources say; the default
@@ -82,11 +82,7 @@ func Logger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 // NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{PollInterval: DefaultPollInterval, StartTimeout: defaultStartTimeout, Context: context.Background()}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -3,16 +3,16 @@
 
 package config
 
-import "context"
+import (
+	"context"
+
+	"github.com/micro/go-platform/internal/option"
+)
 
 // NewSourceOptions returns the defaults with the options applied.
 func NewSourceOptions(opts ...SourceOption) SourceOptions {
 	o := SourceOptions{Context: context.Background()}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	return o
 }
 

@@ -29,7 +29,8 @@ type SourceOptions struct {
 func SourceName(name string) SourceOption { return func(o *SourceOptions) { o.Name = name } }
 
 // SourceClient is what config-srv is asked with, client.DefaultClient unless
-// given.
+// given. Of a client that does not speak grpc its registry, broker and wrappers
+// apply, and its selector, timeouts and TLS do not: see db.Client.
 func SourceClient(c client.Client) SourceOption { return func(o *SourceOptions) { o.Client = c } }
 
 // SourceHosts are the servers, "host:port": of config-srv instead of those in

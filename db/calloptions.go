@@ -101,7 +101,9 @@ type call struct {
 func newCall[T interface{ set(c *call) }](o Options, opts []T) *call {
 	c := &call{ctx: context.Background(), database: o.Database, table: o.Table}
 	for _, opt := range opts {
-		opt.set(c)
+		if any(opt) != nil {
+			opt.set(c)
+		}
 	}
 	if !ValidName(c.database) {
 		c.bad("InDatabase", "%.60q is not a name", c.database)

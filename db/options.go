@@ -31,9 +31,7 @@ type Option func(*Options)
 // NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{Database: DefaultDatabase, Table: DefaultTable, Timeout: rpc.DefaultTimeout, Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	judge.Apply(&o, opts)
 	return o
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/micro/go-platform/db/plugin"
 	pb "github.com/micro/go-platform/db/proto"
 	"github.com/micro/go-platform/internal/lifecycle"
+	judge "github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -41,9 +42,7 @@ func NewDB(opts ...Option) DB {
 func (p *platform) Init(opts ...Option) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, o := range opts {
-		o(&p.options)
-	}
+	judge.Apply(&p.options, opts)
 	p.invalid = p.options.Validate()
 	return p.invalid
 }

@@ -18,6 +18,9 @@ func Put[T any](d DB, id string, v T, opts ...PutOption) error {
 	var c call
 	fit := make([]UpdateOption, 0, len(opts)+1)
 	for _, opt := range opts {
+		if opt == nil {
+			continue
+		}
 		opt.set(&c)
 		fit = append(fit, option(opt.set)) // the record has the metadata
 	}

@@ -48,9 +48,7 @@ type Options struct {
 // NewOptions returns the defaults with opts applied. Plugins begin with it.
 func NewOptions(opts ...Option) Options {
 	o := Options{Interval: DefaultInterval, EnableDiscovery: true, Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Registry == nil && len(o.Addresses) == 0 {
 		o.Registry = registry.DefaultRegistry
 	}
@@ -77,6 +75,8 @@ func (o Options) Validate() error {
 
 // Client sets the client that calls go.micro.srv.discovery. The default is
 // client.DefaultClient; standalone it is a client of the plugin's own.
+// Of a client that does not speak grpc its registry, broker and wrappers apply, and
+// its selector, timeouts and TLS do not: see db.Client.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // Wrap adds a wrapper around the calls of go.micro.srv.discovery, and no

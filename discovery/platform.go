@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/go-platform/internal/etcdreg"
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/internal/regcache"
 )
 
@@ -81,9 +82,7 @@ func (p *platform) Init(opts ...registry.Option) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, o := range opts {
-		o(&p.conf)
-	}
+	option.Apply(&p.conf, opts)
 	return nil
 }
 
@@ -103,9 +102,7 @@ func (p *platform) String() string { return "platform" }
 // Register implements registry.Registry.
 func (p *platform) Register(s *registry.Service, opts ...registry.RegisterOption) error {
 	var o registry.RegisterOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if err := p.use(); err != nil {
 		return err
 	}
@@ -115,9 +112,7 @@ func (p *platform) Register(s *registry.Service, opts ...registry.RegisterOption
 // Deregister implements registry.Registry.
 func (p *platform) Deregister(s *registry.Service, opts ...registry.DeregisterOption) error {
 	var o registry.DeregisterOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if err := p.use(); err != nil {
 		return err
 	}
@@ -168,9 +163,7 @@ func (p *platform) told(doing string, err error) error {
 // Watch implements registry.Registry.
 func (p *platform) Watch(opts ...registry.WatchOption) (registry.Watcher, error) {
 	var o registry.WatchOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if err := p.use(); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"go-micro.dev/v6/registry"
 
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -68,9 +69,7 @@ func (r *remote) String() string { return "platform" }
 // GetService asks.
 func (r *remote) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {
 	var o registry.GetOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	r.asked.Store(true)
 	var rsp *pb.GetServiceResponse
 	err := r.call(orBackground(o.Context), r.reads, "get service "+name, func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
@@ -89,9 +88,7 @@ func (r *remote) GetService(name string, opts ...registry.GetOption) ([]*registr
 // ListServices asks.
 func (r *remote) ListServices(opts ...registry.ListOption) ([]*registry.Service, error) {
 	var o registry.ListOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	var rsp *pb.ListServicesResponse
 	err := r.call(orBackground(o.Context), r.reads, "list services", func(ctx context.Context, s pb.RegistryService, opts ...client.CallOption) (err error) {
 		rsp, err = s.ListServices(ctx, &pb.ListServicesRequest{}, opts...)

@@ -96,11 +96,7 @@ type ConsumeOption func(*ConsumeOptions)
 // newConsumeOptions returns the defaults with opts applied.
 func newConsumeOptions(opts ...ConsumeOption) ConsumeOptions {
 	o := ConsumeOptions{MaxTries: 10, AckWait: 30 * time.Second, Concurrency: 1, Prefetch: 64}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	o.Prefetch = max(o.Prefetch, o.Concurrency)
 	return o
 }

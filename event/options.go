@@ -33,11 +33,7 @@ type Option func(*Options)
 // NewOptions returns the defaults with opts applied. It does not validate them.
 func NewOptions(opts ...Option) Options {
 	o := Options{Timeout: 5 * time.Second, QueueSize: 10_000, Context: context.Background()}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -58,6 +54,8 @@ func (o Options) Validate() error {
 
 // Client sets the client whose registry leads to event-srv; the default is
 // client.DefaultClient.
+// Of a client that does not speak grpc its registry, broker and wrappers apply, and
+// its selector, timeouts and TLS do not: see db.Client.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // TLS sets how to connect to event-srv, or to the servers of another plugin; the

@@ -74,10 +74,15 @@ func (m *members) stable() {
 	}
 }
 
-// allSynced reports whether all other members have the view and have handed over
+// allSynced reports whether all other members of a view have it and have handed over
 // what it gives to others, and whether those that leave have, unless they are
 // silent.
-func (m *members) allSynced(digest uint64) bool {
+func (m *members) allSynced(v *view) bool {
+	digest := v.digest
+	return m.each(v, func(x *member) bool { return x.synced == digest }) && m.noneOwes(digest)
+}
+
+func (m *members) noneOwes(digest uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, x := range m.all {
@@ -88,12 +93,22 @@ func (m *members) allSynced(digest uint64) bool {
 	return true
 }
 
-// allSettled reports whether all other members know that all are synced.
-func (m *members) allSettled(digest uint64) bool {
+// allSettled reports whether all other members of a view know that all are synced.
+func (m *members) allSettled(v *view) bool {
+	return m.each(v, func(x *member) bool { return x.settled == v.digest })
+}
+
+// each reports whether something holds for each member of a view but this one. One
+// that was removed since is missed all the same: the view is over, and must not come
+// to be that of all without it.
+func (m *members) each(v *view, holds func(*member) bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, x := range m.all {
-		if !x.gone && x.settled != digest {
+	for _, n := range v.nodes {
+		if n.id == m.self.id {
+			continue
+		}
+		if x := m.all[n.id]; x == nil || x.incarnation != n.incarnation || x.gone || !holds(x) {
 			return false
 		}
 	}

@@ -250,13 +250,72 @@ func (c Council) Ask(from, to int, answers bool) {
 
 // Bury returns the members that a member removes, while the registry has all.
 func (c Council) Bury(i int) []string {
-	return c[i].bury(func() (ids []string, _ error) {
-		for _, m := range c {
-			ids = append(ids, m.self.id)
-		}
-		return ids, nil
-	})
+	var registered []string
+	for _, m := range c {
+		registered = append(registered, m.self.id)
+	}
+	return c.BuryWith(i, registered...)
 }
 
+// BuryWith is Bury while the registry has these.
+func (c Council) BuryWith(i int, registered ...string) []string {
+	return c[i].bury(func() ([]string, error) { return registered, nil })
+}
+
+// Leave has a member tell all that ask that it leaves.
+func (c Council) Leave(i int) { c[i].leaving = true }
+
 // Left returns for how long a member may answer for its view.
-func (c Council) Left(i int) time.Duration { return time.Until(c[i].lease(c[i].nodes())) }
+func (c Council) Left(i int) time.Duration {
+	nodes, _ := c[i].nodes()
+	return time.Until(c[i].lease(nodes))
+}
+
+// Stable makes the view of some members the last that was stable for them.
+func (c Council) Stable(ids ...int) {
+	var nodes []node
+	for _, i := range ids {
+		nodes = append(nodes, c[i].self)
+	}
+	for self, i := range ids {
+		c[i].electorate([]*roster{{nodes: nodes, self: self}})
+	}
+}
+
+// Restart makes a member another one of the same name, which knows nobody.
+func (c Council) Restart(i int) {
+	m := c[i]
+	c[i] = &members{self: node{id: m.self.id, incarnation: m.self.incarnation + 1}, all: make(map[string]*member), suspicion: m.suspicion, joined: true}
+}
+
+// Voted returns whether a member of a view of three counts the view as settled when it
+// is told so by both others, and one of them was removed since.
+func Voted() (before, after bool) {
+	m := &members{self: node{id: "a"}, all: make(map[string]*member), suspicion: time.Second}
+	v := &view{digest: 7, roster: &roster{nodes: []node{{id: "a"}, {id: "b"}, {id: "c"}}}}
+	for _, id := range []string{"b", "c"} {
+		m.all[id] = &member{node: node{id: id}}
+	}
+	m.all["b"].settled, m.all["b"].synced = 7, 7
+	before = m.allSettled(v) || m.allSynced(v)
+	m.all["c"].gone = true // after the view was made, and before it is replaced
+	return before, m.allSettled(v) || m.allSynced(v)
+}
+
+// RemovedMeanwhile has k hear from another member that it was removed. Another loop
+// of k installs what is known before that which heard so.
+func RemovedMeanwhile(k KV) {
+	p := k.(*platform)
+	p.members.mu.Lock()
+	var other *member
+	for _, x := range p.members.all {
+		other = x
+	}
+	said := &pb.ProbeResponse{
+		Self:    &pb.Member{Id: other.id, Address: other.address, Incarnation: other.incarnation},
+		Members: []*pb.Member{{Id: p.members.self.id, Incarnation: p.members.self.incarnation, Gone: true}},
+	}
+	p.members.mu.Unlock()
+	p.members.answered(other.address, time.Now(), said)
+	p.install()
+}

@@ -99,7 +99,7 @@ func (p *platform) ask(ctx context.Context, n node) error {
 		poke(p.discover)
 	}
 	if p.view.Load() != nil {
-		p.install(removed)
+		p.install()
 	}
 	if rsp.Self.Joining {
 		return errJoining
@@ -171,7 +171,7 @@ func (p *platform) watch(ctx context.Context) {
 		p.members.mu.Unlock()
 		pause := p.interval() / 5
 		if joined {
-			p.install(false)
+			p.install()
 			if time.Since(announced) >= GossipEvent {
 				p.listen()
 				p.announce()
@@ -207,7 +207,7 @@ func (p *platform) probe(ctx context.Context) {
 			p.members.forget()
 			if gone := p.members.bury(p.registeredIds); len(gone) > 0 {
 				p.options.Logger.Warn("kv members did not answer and were removed", "ids", gone, "for", p.options.Suspicion)
-				p.install(false)
+				p.install()
 			}
 		case <-p.probeNow:
 			// At once, but callers that fail ask for it all the time.

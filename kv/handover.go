@@ -10,16 +10,15 @@ import (
 )
 
 // install makes what is known of the members the view, and finds out how far it
-// is. removed says that the others went on without this member: what it keeps is
-// of the past.
-func (p *platform) install(removed bool) {
+// is. When the others went on without this member, what it keeps is of the past.
+func (p *platform) install() {
 	p.views.Lock()
 	defer p.views.Unlock()
 	if p.ended {
 		return
 	}
 	now := p.view.Load()
-	nodes := p.members.nodes()
+	nodes, removed := p.members.nodes()
 	digest := digestOf(nodes, p.options.Replicas)
 	if now == nil || now.digest != digest || removed {
 		next := newView(digest, nodes, p.members.self.id, p.options.Replicas, now)
@@ -38,13 +37,13 @@ func (p *platform) install(removed bool) {
 	switch own := p.members.state(); {
 	case now.stable:
 	case own.settled != digest:
-		if own.synced == digest && p.members.allSynced(digest) {
+		if own.synced == digest && p.members.allSynced(now) {
 			poke(p.changed)
 		}
-	case p.members.allSettled(digest):
+	case p.members.allSettled(now):
 		stable := *now
 		stable.stable, stable.since, stable.handed = true, []*roster{now.roster}, nil
-		p.view.Store(&stable)
+		p.show(&stable)
 		p.members.stable()
 	}
 	p.prolong(now)
@@ -57,7 +56,13 @@ func (p *platform) replace(next *view, empty bool) {
 	if empty {
 		p.records.cache.Clear()
 	}
-	p.view.Store(next)
+	p.show(next)
+}
+
+// show makes v the view of all calls.
+func (p *platform) show(v *view) {
+	p.members.electorate(v.since)
+	p.view.Store(v)
 }
 
 // lease is how long this member may answer for a view.
@@ -133,10 +138,10 @@ func (p *platform) handOver(ctx context.Context) {
 				continue
 			}
 			p.handed(v)
-		case p.members.allSynced(v.digest):
+		case p.members.allSynced(v):
 			p.settle(v)
 		}
-		p.install(false)
+		p.install()
 		poke(p.probeNow)
 	}
 }
@@ -146,7 +151,7 @@ func (p *platform) handed(v *view) {
 	p.advance(v, func() {
 		now := *p.view.Load()
 		now.handed = append(slices.Clip(now.handed), v.roster)
-		p.view.Store(&now)
+		p.show(&now)
 		p.members.synced(v.digest)
 	})
 }
@@ -162,7 +167,7 @@ func (p *platform) settle(v *view) {
 	p.advance(v, func() {
 		settled := *p.view.Load()
 		settled.since = append(slices.Clip(settled.since), v.roster)
-		p.view.Store(&settled)
+		p.show(&settled)
 		p.members.settle(v.digest)
 	})
 }

@@ -30,7 +30,9 @@ type members struct {
 	own       state
 	joined    bool // this member is in the registry
 	leaving   bool
+	removed   bool // the others went on without this member, and no view says so yet
 	all       map[string]*member
+	since     []*roster // of the view: a majority of each has to agree to a removal
 	suspicion time.Duration
 }
 
@@ -40,11 +42,11 @@ const (
 	recent  = 10 // times of suspicion for which all are told which members left
 )
 
-// nodes returns the members of the view.
-func (m *members) nodes() []node {
+// nodes returns the members of the view, and once whether the others went on without
+// this one since it was asked last: then it is another node.
+func (m *members) nodes() (nodes []node, removed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var nodes []node
 	for _, x := range m.all {
 		if !x.gone {
 			nodes = append(nodes, x.node)
@@ -53,7 +55,8 @@ func (m *members) nodes() []node {
 	if !m.leaving && (m.joined || len(nodes) == 0) {
 		nodes = append(nodes, m.self)
 	}
-	return nodes
+	removed, m.removed = m.removed, false
+	return nodes, removed
 }
 
 // alive returns the members to probe: those that leave, too, until they are done.
@@ -151,10 +154,11 @@ func (m *members) answered(address string, called time.Time, rsp *pb.ProbeRespon
 	x.saw = make(map[string]time.Time, len(rsp.Members))
 	for _, other := range rsp.Members {
 		if other.Id == m.self.id {
+			x.saw[other.Id] = x.heard.Add(-ageOf(other))
 			switch {
 			case m.leaving: // it is what this member said
 			case other.Gone && other.Incarnation >= m.self.incarnation:
-				m.self.incarnation, removed = other.Incarnation+1, true
+				m.self.incarnation, m.removed, removed = other.Incarnation+1, true, true
 			case other.Incarnation == m.self.incarnation:
 				x.granted = called.Add(m.grant(rsp) - ageOf(other))
 			}
@@ -267,16 +271,15 @@ func (m *members) minority() bool {
 }
 
 // bury removes the members that neither this one nor any other has heard of for the
-// time of suspicion, if more than half of all say so; if just half do, those that
-// the registry does not know either. Members that were removed since the last stable
-// view count, or a half could shrink to its own. It returns the removed.
+// time of suspicion, if enough say so; if it is doubtful whether that is enough, those
+// that the registry does not know either, see suffrage. It returns the removed.
 func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 	m.mu.Lock()
-	silent, doubtful := m.silent()
+	silent, unsure := m.silent()
 	m.mu.Unlock()
-	if len(doubtful) > 0 {
+	if len(unsure) > 0 {
 		if known, err := registered(); err == nil { // asks the registry
-			silent = append(silent, slices.DeleteFunc(doubtful, func(id string) bool { return slices.Contains(known, id) })...)
+			silent = append(silent, slices.DeleteFunc(unsure, func(id string) bool { return slices.Contains(known, id) })...)
 		}
 	}
 	m.mu.Lock()
@@ -288,76 +291,4 @@ func (m *members) bury(registered func() ([]string, error)) (gone []string) {
 		}
 	}
 	return gone
-}
-
-// lease returns until when no other view can be stable without this member:
-// until then it may answer for this one. It is when the last of a majority may
-// remove it (C. Gray, D. Cheriton, "Leases", SOSP 1989), by what they said of
-// when they heard it. It is a majority of those that bury counts: the rest of the
-// view may go on with those that only this member removed. Where the registry made
-// up for the missing voice, it is all of the view.
-func (m *members) lease(nodes []node) time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var until []time.Time
-	for _, n := range nodes {
-		if x := m.all[n.id]; n.id != m.self.id && x != nil && x.incarnation == n.incarnation {
-			until = append(until, x.granted)
-		}
-	}
-	need := min(m.count()/2, len(nodes)-1) // and this one
-	switch {
-	case need == 0:
-		return time.Now().Add(forever) // alone
-	case len(until) < need:
-		return time.Time{}
-	}
-	slices.SortFunc(until, func(a, b time.Time) int { return b.Compare(a) })
-	return until[need-1]
-}
-
-// count returns of how many a majority is needed: this member, the others, and
-// those that were removed since the last stable view. It is called with the mutex
-// held.
-func (m *members) count() (n int) {
-	n = 1
-	for _, x := range m.all {
-		if !x.gone || x.lost {
-			n++
-		}
-	}
-	return n
-}
-
-// silent returns the members that no member has heard of, by the word of more than
-// half of all, and doubtful those by the word of just half. It is called with the
-// mutex held.
-func (m *members) silent() (silent, doubtful []string) {
-	now, all := time.Now(), m.count()
-	for id, x := range m.all {
-		if x.gone || now.Sub(x.heard) <= m.suspicion {
-			continue
-		}
-		voices, heard := 1, false
-		for _, witness := range m.all {
-			if witness.gone || witness == x || now.Sub(witness.heard) >= m.suspicion {
-				continue
-			}
-			seen, ok := witness.saw[id]
-			heard = heard || ok && now.Sub(seen) <= m.suspicion
-			// By its own words: one that has been cut off since would not have
-			// heard of it here, and may be hearing of it all the time.
-			if !ok || witness.heard.Sub(seen) > m.suspicion {
-				voices++
-			}
-		}
-		switch {
-		case heard:
-		case 2*voices > all:
-			silent = append(silent, id)
-		case 2*voices == all:
-			doubtful = append(doubtful, id)
-		}
-	}
-	return silent, doubtful
 }

@@ -49,9 +49,7 @@ func NewOptions(opts ...Option) Options {
 		Namespace: DefaultNamespace, Replicas: DefaultReplicas, MaxBytes: DefaultMaxBytes,
 		Timeout: DefaultTimeout, Suspicion: DefaultSuspicion, Context: context.Background(),
 	}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

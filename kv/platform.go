@@ -127,7 +127,7 @@ func (p *platform) open(ctx context.Context) error {
 		return fmt.Errorf("kv: serve members: %w", err)
 	}
 	p.find(ctx)
-	p.install(false)
+	p.install()
 	p.broker = o.Broker
 	if p.options.Client != nil {
 		p.broker = p.options.Client.Options().Broker
@@ -207,13 +207,13 @@ func (p *platform) leave() error {
 	p.members.mu.Lock()
 	p.members.leaving = true
 	p.members.mu.Unlock()
-	p.install(false)
+	p.install()
 	poke(p.probeNow)
 	synced := false
 	for end := time.Now().Add(lifecycle.FlushTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		now := p.digest()
-		synced = p.members.state().synced == now
-		if now == 0 || synced && p.members.allSettled(now) {
+		v := p.view.Load()
+		synced = v != nil && p.members.state().synced == v.digest
+		if v == nil || synced && p.members.allSettled(v) {
 			return nil
 		}
 	}

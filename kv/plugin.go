@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/option"
 )
 
 // NewCallOptions returns the options of a call with a context that ends after
@@ -17,9 +18,7 @@ import (
 // not positive counts as DefaultTimeout.
 func NewCallOptions(timeout time.Duration, opts ...CallOption) (_ CallOptions, cancel context.CancelFunc) {
 	o := CallOptions{Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if _, bounded := o.Context.Deadline(); bounded {
 		return o, func() {}
 	}

@@ -1,7 +1,9 @@
 package kv_test
 
 import (
+	"context"
 	"crypto/tls"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,6 +32,47 @@ func (c *cluster) secured(config *tls.Config) (server.Server, client.Client, kv.
 	cl := rpc.NewClient(rpc.Config{Registry: c.net.Registry, Broker: c.net.Broker, TLS: config})
 	c.tb.Cleanup(cl.Close)
 	return c.net.Server(c.stack, "shop", mgrpc.AuthTLS(config)), cl, kv.TLS(config)
+}
+
+// front is a client that reaches the member at one address at another.
+type front struct {
+	client.Client
+	at string
+}
+
+func (f *front) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
+	return f.Client.Call(ctx, req, rsp, append(slices.Clip(opts), client.WithAddress(f.at))...)
+}
+
+func (f *front) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
+	return f.Client.Stream(ctx, req, append(slices.Clip(opts), client.WithAddress(f.at))...)
+}
+
+// A member that joins reaches another only by the right handshake. Its own server is
+// the user's, which has a configuration of its own.
+func TestHandshakes(t *testing.T) {
+	c := newCluster(t, rpctest.GRPC)
+	old := c.members(1)[0]
+	put(t, old, 1)
+	found, err := c.net.Registry.GetService("shop")
+	if err != nil || len(found) != 1 || len(found[0].Nodes) != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	rpctest.Handshakes(t, found[0].Nodes[0].Address, func(t *testing.T, addr string, config *tls.Config) error {
+		cl := c.net.Client(rpctest.RPC)
+		if err := cl.Init(client.Wrap(func(inner client.Client) client.Client { return &front{inner, addr} })); err != nil {
+			t.Fatal(err)
+		}
+		k := kv.NewKV(kv.Server(c.net.Server(rpctest.GRPC, "shop")), kv.Client(cl),
+			kv.TLS(config), kv.Suspicion(time.Second), kv.Timeout(2*time.Second), kv.Logger(c.net.Logger))
+		defer func() {
+			if err := k.Stop(); err != nil {
+				t.Error(err)
+			}
+		}()
+		_, err := k.Get("key0")
+		return err
+	})
 }
 
 // Members of one authority serve each other; a node with a certificate of another

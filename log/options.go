@@ -36,11 +36,7 @@ func (o Options) apply(opts []Option) Options {
 	o.Fields = maps.Clone(o.Fields)
 	o.Outputs = slices.Clone(o.Outputs)
 	o.Redact = slices.Clone(o.Redact)
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = stderr()
 	}

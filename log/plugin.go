@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/batch"
+	"github.com/micro/go-platform/internal/option"
 )
 
 // NewOutputOptions returns the defaults with the options applied. What is wrong
@@ -29,11 +30,7 @@ func NewOutputOptions(opts ...OutputOption) OutputOptions {
 		Compress:   true,
 		Reopen:     []os.Signal{syscall.SIGHUP},
 	}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = stderr()
 	}

@@ -70,9 +70,7 @@ func NewOptions(opts ...Option) Options {
 }
 
 func (o Options) with(opts []Option) Options {
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -73,9 +73,7 @@ func PassAfter(n int) CheckOption { return func(o *CheckOptions) { o.PassAfter =
 // interval: the defaults with opts applied.
 func NewCheckOptions(interval time.Duration, opts ...CheckOption) CheckOptions {
 	o := CheckOptions{Critical: true, FailAfter: 1, PassAfter: 1}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Every == 0 {
 		o.Every = interval
 	}

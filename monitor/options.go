@@ -54,9 +54,7 @@ type Option func(*Options)
 // NewOptions returns the defaults with opts applied.
 func NewOptions(opts ...Option) Options {
 	o := Options{Interval: DefaultInterval, MaxEndpoints: DefaultMaxEndpoints, Context: context.Background(), forgetAfter: forgetAfter}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Server == nil {
 		o.Server = server.DefaultServer
 	}
@@ -93,6 +91,8 @@ func Interval(d time.Duration) Option { return func(o *Options) { o.Interval = d
 
 // Client sets the client that sends reports. The default is
 // client.DefaultClient.
+// Of a client that does not speak grpc its registry, broker and wrappers apply, and
+// its selector, timeouts and TLS do not: see db.Client.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // Server sets the server whose node the monitor speaks for. The default is

@@ -6,6 +6,8 @@ import (
 	"go-micro.dev/v6/client"
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/selector"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // DefaultPanicThreshold is the percentage of a service's nodes that must be
@@ -35,9 +37,7 @@ type filter struct {
 // Monitor.NotReady): a dead go.micro.srv.monitor takes no routes away.
 func ReadyFilter(m Monitor, opts ...FilterOption) selector.SelectOption {
 	f := &filter{monitor: m, threshold: DefaultPanicThreshold}
-	for _, opt := range opts {
-		opt(f)
-	}
+	option.Apply(f, opts)
 	m.NotReady("") // begins to watch
 	return selector.WithFilter(f.apply)
 }

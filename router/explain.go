@@ -7,6 +7,7 @@ import (
 
 	"go-micro.dev/v6/registry"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/router/internal/balance"
 )
 
@@ -69,9 +70,7 @@ func (p *platform) Explain(name string, opts ...ExplainOption) (*Explanation, er
 		return nil, fmt.Errorf("router: explain %s: %w", name, ErrNotFound)
 	}
 	var c explained
-	for _, o := range opts {
-		o(&c)
-	}
+	option.Apply(&c, opts)
 	e := newExplanation(s.pool.Explain(c.labels))
 	e.Service = name
 	e.RetryTokens = float64(s.budget.tokens.Load()) / retryToken

@@ -13,6 +13,7 @@ import (
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/router/internal/balance"
 )
@@ -80,9 +81,7 @@ func WithoutFallback() LabelOption { return func(c *labelClient) { c.strict = tr
 // rules and labels kept by router-srv need no such wrapper but ClientWrapper.
 func NewLabelWrapper(c client.Client, opts ...LabelOption) client.Client {
 	l := &labelClient{Client: c}
-	for _, o := range opts {
-		o(l)
-	}
+	option.Apply(l, opts)
 	return l
 }
 

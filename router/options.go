@@ -101,9 +101,7 @@ func optionsOf(o *selector.Options) Options {
 // are ignored. Plugins begin with it.
 func NewOptions(opts ...selector.Option) Options {
 	var o selector.Options
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	return newOptions(&o)
 }
 
@@ -171,6 +169,8 @@ func (o Options) ratio(central float64) float64 {
 
 // Client sets the client that calls go.micro.srv.router. The default is a
 // client of the plugin's own on the selector's registry.
+// Of a client that does not speak grpc its registry, broker and wrappers apply, and
+// its selector, timeouts and TLS do not: see db.Client.
 func Client(c client.Client) selector.Option { return set(func(s *Options) { s.Client = c }) }
 
 // Server sets the server of the calling service, whose name and id go into the

@@ -14,6 +14,7 @@ import (
 	"go-micro.dev/v6/selector"
 
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/router/internal/balance"
 )
 
@@ -56,9 +57,7 @@ func newPlatform(opts []selector.Option) *platform {
 	p := &platform{begin: time.Now(), resolving: make(chan struct{}, 1)}
 	p.life = lifecycle.NewPlugin("router", lifecycle.Hooks{Check: p.check, Open: p.open, Close: p.close})
 	p.services.Store(&map[string]*service{})
-	for _, o := range opts {
-		o(&p.selector)
-	}
+	option.Apply(&p.selector, opts)
 	p.option = p.callOption
 	p.retries = retries{p.retry, p.retryIdempotent}
 	p.options = []client.CallOption{p.option}
@@ -86,9 +85,7 @@ func (p *platform) Init(opts ...selector.Option) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fresh := p.selector
-	for _, o := range opts {
-		o(&fresh)
-	}
+	option.Apply(&fresh, opts)
 	if !p.opened {
 		if err := newOptions(&fresh).Validate(); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/selector"
 
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/router/internal/balance"
 )
 
@@ -74,9 +75,7 @@ func (p *platform) Select(name string, opts ...selector.SelectOption) (selector.
 // selectWith applies what the caller asks for.
 func (p *platform) selectWith(s *service, opts []selector.SelectOption) (selector.Next, error) {
 	o := selector.SelectOptions{Strategy: *p.strategy.Load()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	a := &attempt{s: s}
 	if c, ok := o.Context.(*callContext); ok {
 		a.from = c

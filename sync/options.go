@@ -45,9 +45,7 @@ type Option func(*Options)
 // end with one.
 func NewOptions(opts ...Option) Options {
 	o := Options{Namespace: DefaultNamespace, Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	o.Namespace = "/" + strings.Trim(o.Namespace, "/")
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -25,7 +25,8 @@ var DefaultNamespace = "/micro/sync"
 // The errors that callers branch on, matched with errors.Is. Errors of a
 // context pass unchanged.
 var (
-	// ErrLost is returned when the lock or the seat was held and is not any more.
+	// ErrLost is returned when the lock or the seat was held and is not any more,
+	// and by a Stop that could not give back what was held.
 	ErrLost = lifecycle.ErrLost
 	// ErrNotHeld is returned when there is nothing to release or to use.
 	ErrNotHeld = errors.New("not held")
@@ -51,8 +52,9 @@ var (
 // Start checks the options and does no I/O. The first call that needs the server
 // starts the plugin unless Start did. Bad options fail Start and each such call
 // with an ErrInvalid. Stop releases everything that is held, within two seconds,
-// and ends all waits. Start and Stop are idempotent; what was stopped does not
-// start again.
+// and ends all waits. What it could not give back at the server stays held there
+// until its lease ends: Stop returns an ErrLost that counts it and says how long.
+// Start and Stop are idempotent; what was stopped does not start again.
 type Sync interface {
 	// Lock returns a lock on id. Nothing is asked of the server before Acquire.
 	Lock(id string, opts ...LockOption) (Lock, error)

@@ -57,9 +57,7 @@ func NewOptions(opts ...Option) Options {
 		Legacy:         XMicro,
 		Context:        context.Background(),
 	}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -115,6 +113,8 @@ func Service(s *registry.Service) Option { return func(o *Options) { o.Service =
 
 // Client sets the client whose registry and broker lead to trace-srv, default
 // client.DefaultClient.
+// Of a client that does not speak grpc its registry, broker and wrappers apply, and
+// its selector, timeouts and TLS do not: see db.Client.
 func Client(c client.Client) Option { return func(o *Options) { o.Client = c } }
 
 // TLS sets how to connect to trace-srv, or to the collectors of another plugin,

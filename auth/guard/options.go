@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+
+	"github.com/micro/go-platform/internal/option"
 )
 
 // Option sets an option of a Guard.
@@ -63,9 +65,7 @@ const (
 
 func newOptions(opts []Option) options {
 	o := options{maxMessage: defaultMaxMessage}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if o.limits.all <= 0 {
 		o.limits.all = defaultInFlight
 		if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/source/memory"
 )
@@ -47,7 +49,7 @@ func answers(v config.Value) (got, scanned map[string]string) {
 	return got, scanned
 }
 
-// testValues asks every getter for every nasty value, as JSON, as YAML, and as text
+// testValues asks every getter for every nasty value, as JSON, YAML, TOML, and as text
 // of the environment. The text stays, and getters and Scan agree.
 func testValues(t *testing.T, n New) {
 	for _, value := range Nasty() {
@@ -59,15 +61,38 @@ func testValues(t *testing.T, n New) {
 		if json.Valid([]byte(value)) {
 			documents["json"] = fmt.Sprintf(`{"v":%s}`, value)
 		}
+		if data := "v = " + value + "\n"; toml.Unmarshal([]byte(data), &map[string]any{}) == nil {
+			documents["toml"] = data
+		}
 		for format, data := range documents {
 			s := source(format, data)
-			if format == "yaml" {
-				s = memory.NewSource(config.SourceFormat("yaml"), memory.Data([]byte(data)))
+			if format == "yaml" || format == "toml" {
+				s = memory.NewSource(config.SourceFormat(format), memory.Data([]byte(data)))
 			}
 			checkValue(t, format, value, with(t, n, s).Get("v"))
 		}
 	}
 	t.Run("ToldOnce", func(t *testing.T) { testToldOnce(t, n) })
+}
+
+// testNasty asks every getter for every nasty value that the source says, quoted and
+// as somebody types it.
+func testNasty(t *testing.T, f Fixture) {
+	quoted, typed := map[string]any{}, map[string]string{}
+	for i, value := range Nasty() {
+		quoted[fmt.Sprint("v", i)], typed[fmt.Sprint("v", i)] = value, value
+	}
+	puts := map[string]func(){"quoted": func() { f.Put(t, quoted) }}
+	if f.Text != nil {
+		puts["typed"] = func() { f.Text(t, typed) }
+	}
+	for how, put := range puts {
+		put()
+		c := configOf(t, f.Source)
+		for i, value := range Nasty() {
+			checkValue(t, how, value, c.Get(fmt.Sprint("v", i)))
+		}
+	}
 }
 
 func checkValue(t *testing.T, format, value string, v config.Value) {

@@ -7,15 +7,21 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/config"
+	"github.com/micro/go-platform/internal/netcut"
 )
 
 // RunServers tests a source that takes several servers. The server at alive works
-// and has values; the others are dead or hang.
+// and has values; the others are dead, hang, or are something else.
 func RunServers(t *testing.T, alive string, n func(t testing.TB, hosts ...string) config.Source) {
 	dead := deadAddress(t)
-	for name, hosts := range map[string][]string{
+	servers := map[string][]string{
 		"FirstDead": {dead, alive}, "LastDead": {alive, dead}, "FirstHangs": {hangingAddress(t), alive}, "LastHangs": {alive, hangingAddress(t)},
-	} {
+	}
+	for lie, answer := range netcut.Lies() {
+		liar := netcut.Liar(t, answer)
+		servers["FirstLies"+lie], servers["LastLies"+lie] = []string{liar, alive}, []string{alive, liar}
+	}
+	for name, hosts := range servers {
 		t.Run(name, func(t *testing.T) {
 			c := started(t, func(_ testing.TB, opts ...config.Option) config.Config { return config.NewConfig(opts...) },
 				config.WithSource(n(t, hosts...)), config.PollInterval(time.Hour), config.StartTimeout(30*time.Second))

@@ -19,6 +19,9 @@ type Fixture struct {
 	Source config.Source
 	// Put makes the source say values, whose leaves are texts.
 	Put func(t testing.TB, values map[string]any)
+	// Text makes the source say values as somebody types them, without quotes. Nil: it
+	// does not tell them from those of Put.
+	Text func(t testing.TB, values map[string]string)
 	// Silent: the source tells of no changes by itself.
 	Silent bool
 	// Filled: the source says something before the first Put.
@@ -38,6 +41,7 @@ func RunSource(t *testing.T, n func(t testing.TB) Fixture) {
 		"StopEnds":     testStopEnds,
 		"Watchers":     testWatchers,
 		"Large":        testLarge,
+		"Nasty":        testNasty,
 		"InConfig":     testInConfig,
 		"BreakAndHeal": testBreakAndHeal,
 	} {

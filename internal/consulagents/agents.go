@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -58,8 +59,9 @@ func Forbidden(err error) bool {
 }
 
 // agents sends requests to one of several agents, and to the next when one
-// cannot be connected to, does not answer, or cannot reach its servers. What was
-// sent already is not sent again: it may have been done.
+// cannot be connected to, does not answer, cannot reach its servers, or is none: what
+// listens at its address is something else. What was sent already is not sent again
+// unless it only reads: it may have been done.
 type agents struct {
 	addresses              []string
 	calls, waits, renewals *http.Transport
@@ -76,9 +78,14 @@ func (a *agents) idle() {
 	a.renewals.CloseIdleConnections()
 }
 
+// RoundTrip implements http.RoundTripper.
 func (a *agents) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(a.addresses) < 2 {
-		return a.transport(r).RoundTrip(r)
+		rsp, err := a.transport(r).RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		return ofConsul(rsp)
 	}
 	err := errors.New("no address")
 	for range a.addresses {
@@ -94,12 +101,33 @@ func (a *agents) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		a.leave(at)
-		var dial *net.OpError
-		if !errors.As(err, &dial) || dial.Op != "dial" || r.Context().Err() != nil || r.Body != nil && r.GetBody == nil {
+		if !again(r, err) {
 			return nil, err
 		}
 	}
 	return nil, err
+}
+
+// again reports whether a request that failed may be sent to the next agent.
+func again(r *http.Request, err error) bool {
+	var dial *net.OpError
+	undone := errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, errNotConsul) && r.Method == http.MethodGet
+	return undone && r.Context().Err() == nil && (r.Body == nil || r.GetBody != nil)
+}
+
+var errNotConsul = errors.New("what answers is not Consul")
+
+// ofConsul returns an answer of Consul, or an error for one of something else, which
+// a client could take for that of an empty or an obedient Consul. All of Consul's
+// since version 1.9 have a header of its own.
+func ofConsul(rsp *http.Response) (*http.Response, error) {
+	for name := range rsp.Header {
+		if strings.HasPrefix(name, "X-Consul-") {
+			return rsp, nil
+		}
+	}
+	_ = rsp.Body.Close() // of no interest
+	return nil, fmt.Errorf("%s: %w: %s, %.64q", rsp.Request.URL.Host, errNotConsul, rsp.Status, rsp.Header.Get("Content-Type"))
 }
 
 // gaveUp reports whether a request ended by its caller, who may be in a hurry, and
@@ -155,5 +183,9 @@ func (a *agents) ask(life context.Context, r *http.Request, at int) (*http.Respo
 		}
 		to.Body = body
 	}
-	return a.transport(r).RoundTrip(to)
+	rsp, err := a.transport(r).RoundTrip(to)
+	if err != nil {
+		return nil, err
+	}
+	return ofConsul(rsp)
 }

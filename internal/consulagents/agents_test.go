@@ -17,6 +17,7 @@ import (
 
 	"github.com/micro/go-platform/internal/consulagents"
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/netcut"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,6 +41,7 @@ func newAgent(t *testing.T, mode string) *agent {
 	a.is(mode)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.asked <- struct{}{}
+		w.Header().Set("X-Consul-Index", "1")
 		mode := *a.mode.Load()
 		switch {
 		case mode == leader:
@@ -141,6 +143,7 @@ func TestHangingAgent(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Consul-Index", "1")
 		_, _ = w.Write([]byte("[]")) // a client that is gone
 	}))
 	defer server.Close()
@@ -158,5 +161,33 @@ func TestEnvironment(t *testing.T) {
 	defer idle()
 	if err := keys(t.Context(), c, 0); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is something else is not taken for an empty Consul, nor for one that has done
+// what it was told.
+func TestNotConsul(t *testing.T) {
+	for lie, answer := range netcut.Lies() {
+		liar, good := netcut.Liar(t, answer), newAgent(t, well)
+		alone, idle, err := consulagents.NewClient([]string{liar}, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(idle)
+		if err := keys(t.Context(), alone, 0); err == nil || !strings.Contains(err.Error(), "not Consul") {
+			t.Errorf("%s: keys: %v", lie, err)
+		}
+		done, _, _, err := alone.KV().Txn(api.KVTxnOps{{Verb: api.KVSet, Key: "a"}}, nil)
+		if err == nil || done {
+			t.Errorf("%s: a transaction: %v, %v", lie, done, err)
+		}
+		both, idle, err := consulagents.NewClient([]string{liar, good.addr}, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(idle)
+		if err := keys(t.Context(), both, 0); err != nil || len(good.asked) != 1 {
+			t.Errorf("%s: with a good one: %v", lie, err)
+		}
 	}
 }

@@ -52,3 +52,13 @@ func AtLeast[T cmp.Ordered](c *Checks, name string, v, low T) {
 
 // Err returns all that is wrong, each error matching rpcerr.ErrInvalid, or nil.
 func (c *Checks) Err() error { return errors.Join(c.errs...) }
+
+// Apply applies opts to o in turn. It skips a nil option, which a caller that
+// chooses options by a condition may leave behind.
+func Apply[T any, O ~func(*T)](o *T, opts []O) {
+	for _, opt := range opts {
+		if opt != nil {
+			opt(o)
+		}
+	}
+}

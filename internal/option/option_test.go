@@ -3,6 +3,7 @@ package option_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,5 +33,15 @@ kv: option Servers: "x" is not host:port`
 	}
 	if err := option.Of("kv").Err(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestApply(t *testing.T) {
+	type opt func(*[]int)
+	add := func(n int) opt { return func(o *[]int) { *o = append(*o, n) } }
+	var o []int
+	option.Apply(&o, []opt{nil, add(1), nil, add(2)})
+	if !slices.Equal(o, []int{1, 2}) {
+		t.Errorf("applied %v, want 1 and 2", o)
 	}
 }

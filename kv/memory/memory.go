@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/lifecycle"
+	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/kv"
 	"github.com/micro/go-platform/kv/internal/lru"
 	"github.com/micro/go-platform/kv/plugin"
@@ -96,9 +97,7 @@ func (e *entry) item(key string, now time.Duration) *kv.Item {
 // made.
 func (m *memory) ready(opts []kv.CallOption, bad error) (kv.CallOptions, error) {
 	o := kv.CallOptions{Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	if bad != nil {
 		return o, bad
 	}

@@ -54,7 +54,8 @@ func User(name, password string) kv.Option {
 	return set(func(c *config) { c.user, c.password = name, password })
 }
 
-// DB sets the number of the database, default 0. A cluster has only database 0.
+// DB sets the number of the database, default 0. A cluster has only database 0:
+// another is a bad option there.
 func DB(n int) kv.Option { return set(func(c *config) { c.db = n }) }
 
 // NewKV returns a KV on the server at Servers, by default 127.0.0.1:6379, or on
@@ -77,12 +78,25 @@ type store struct {
 
 func (s *store) open() error {
 	o, c := s.Options, option.From[config](s.Options.Context)
+	if err := c.validate(len(o.Servers)); err != nil {
+		return err
+	}
 	s.client = redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: o.Servers, MasterName: c.master, IsClusterMode: c.cluster,
 		Username: c.user, Password: c.password, DB: c.db, TLSConfig: o.TLS,
 		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
 	})
 	return nil
+}
+
+// validate returns a kv.ErrInvalid that names every option with a bad value.
+func (c config) validate(servers int) error {
+	cluster := c.cluster || servers > 1 && c.master == ""
+	check := option.Of("kv")
+	check.That(!c.cluster || c.master == "", "Cluster", "Servers are sentinels of the master %q", c.master)
+	check.That(c.db >= 0, "DB", "%d is less than 0", c.db)
+	check.That(!cluster || c.db <= 0, "DB", "%d: a cluster has only database 0", c.db)
+	return check.Err()
 }
 
 func (s *store) String() string { return "redis" }

@@ -235,3 +235,29 @@ func TestSentinel(t *testing.T) {
 		t.Errorf("%v, %v", fmt.Sprint(item), err)
 	}
 }
+
+// What go-redis would leave out in silence is refused.
+func TestBadOptions(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts []kv.Option
+		want string // empty for none
+	}{
+		"one server":          {[]kv.Option{redis.DB(1)}, ""},
+		"sentinels":           {[]kv.Option{kv.Servers([]string{"127.0.0.1:1", "127.0.0.1:2"}), redis.Master("m"), redis.DB(1)}, ""},
+		"cluster":             {[]kv.Option{redis.Cluster(), redis.DB(1)}, "kv: option DB: 1: a cluster has only database 0"},
+		"several servers":     {[]kv.Option{kv.Servers([]string{"127.0.0.1:1", "127.0.0.1:2"}), redis.DB(2)}, "kv: option DB: 2: a cluster has only database 0"},
+		"negative":            {[]kv.Option{redis.DB(-1)}, "kv: option DB: -1 is less than 0"},
+		"cluster of sentinel": {[]kv.Option{redis.Cluster(), redis.Master("m")}, `kv: option Cluster: Servers are sentinels of the master "m"`},
+	} {
+		k := redis.NewKV(c.opts...)
+		for range 2 {
+			err := k.Start()
+			if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, kv.ErrInvalid) || err.Error() != c.want) {
+				t.Errorf("%s: %v, want %q", name, err, c.want)
+			}
+		}
+		if err := k.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}

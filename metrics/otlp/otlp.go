@@ -52,15 +52,20 @@ type transport struct {
 }
 
 // TLS sets how to connect to collectors, default plain text. It is an option of
-// NewMetrics and of Init, as is Headers.
+// NewMetrics and of Init, as is Header.
 func TLS(conf *tls.Config) metrics.Option {
 	return with(func(t *transport) { t.tls = conf.Clone() })
 }
 
-// Headers sets the headers of each export, for example a token. The default is
-// none.
-func Headers(h map[string]string) metrics.Option {
-	return with(func(t *transport) { t.headers = maps.Clone(h) })
+// Header is sent with each export, for example a token. The default is none.
+func Header(name, value string) metrics.Option {
+	return with(func(t *transport) {
+		t.headers = maps.Clone(t.headers)
+		if t.headers == nil {
+			t.headers = make(map[string]string)
+		}
+		t.headers[name] = value
+	})
 }
 
 func with(set func(*transport)) metrics.Option {

@@ -116,7 +116,7 @@ func TestOTLP(t *testing.T) {
 func TestShape(t *testing.T) {
 	r := listen(t, "127.0.0.1:0")
 	m := otlp.NewMetrics(metrics.Collectors([]string{r.addr}), metrics.Buckets([]int64{10, 100}),
-		otlp.Headers(map[string]string{"x-tenant": "a"}))
+		otlp.Header("x-tenant", "a"), otlp.Header("x-zone", "b"))
 	m.Counter("jobs").Decr(1)
 	m.Counter("done").Incr(1)
 	m.Histogram("spent_us").Record(1_500_000)
@@ -143,8 +143,10 @@ func TestShape(t *testing.T) {
 	if len(h) != 1 || len(h[0].BucketCounts) != 3 || h[0].BucketCounts[0] != 1 || h[0].BucketCounts[1] != 1 || h[0].BucketCounts[2] != 1 {
 		t.Errorf("histogram: %v", h)
 	}
-	if got := r.header.Get("x-tenant"); len(got) != 1 || got[0] != "a" {
-		t.Errorf("header: %v", got)
+	for name, want := range map[string]string{"x-tenant": "a", "x-zone": "b"} {
+		if got := r.header.Get(name); len(got) != 1 || got[0] != want {
+			t.Errorf("header %s: %v, want %s", name, got, want)
+		}
 	}
 }
 

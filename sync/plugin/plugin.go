@@ -16,9 +16,7 @@ import (
 // names the option with a bad value or says why id cannot name a lock.
 func NewLockOptions(id string, opts ...sync.LockOption) (sync.LockOptions, error) {
 	o := sync.LockOptions{TTL: sync.DefaultLockTTL, Slots: 1}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	c := option.Of("sync")
 	option.Within(c, "LockTTL", o.TTL, sync.MinLockTTL, sync.MaxLockTTL)
 	option.AtLeast(c, "LockWait", o.Wait, 0)
@@ -33,9 +31,7 @@ const maxNode = 4 << 10
 // names the option with a bad value or says why id cannot name a seat.
 func NewLeaderOptions(id string, opts ...sync.LeaderOption) (sync.LeaderOptions, error) {
 	o := sync.LeaderOptions{TTL: sync.DefaultLockTTL}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	c := option.Of("sync")
 	option.Within(c, "LeaderTTL", o.TTL, sync.MinLockTTL, sync.MaxLockTTL)
 	data, err := json.Marshal(o.Node)
@@ -46,8 +42,6 @@ func NewLeaderOptions(id string, opts ...sync.LeaderOption) (sync.LeaderOptions,
 // NewCallOptions returns the defaults changed by opts; the Context is never nil.
 func NewCallOptions(opts ...sync.CallOption) sync.CallOptions {
 	o := sync.CallOptions{Context: context.Background()}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	option.Apply(&o, opts)
 	return o
 }

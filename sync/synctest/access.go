@@ -28,15 +28,21 @@ func RunUsers(t *testing.T, n New, u Users) {
 	}
 }
 
-// RunServers is the suite of plugins that use the next server when one is dead or
-// hangs. at makes a plugin on several addresses, of which only addr is good.
+// RunServers is the suite of plugins that use the next server when one is dead,
+// hangs, or is something else. at makes a plugin on several addresses, of which only
+// addr is good.
 func RunServers(t *testing.T, at func(addrs ...string) New, addr string) {
 	const dead = "127.0.0.1:1"
 	hanging := netcut.New(t, addr)
 	hanging.Cut() // it accepts and answers nothing
-	for name, addrs := range map[string][]string{
+	servers := map[string][]string{
 		"FirstDead": {dead, addr}, "LastDead": {addr, dead}, "FirstHangs": {hanging.Addr, addr}, "LastHangs": {addr, hanging.Addr},
-	} {
+	}
+	for lie, answer := range netcut.Lies() {
+		liar := netcut.Liar(t, answer)
+		servers["FirstLies"+lie], servers["LastLies"+lie] = []string{liar, addr}, []string{addr, liar}
+	}
+	for name, addrs := range servers {
 		t.Run(name, func(t *testing.T) {
 			s := at(addrs...).Start(t)
 			eventually(t, patience, "the good one is used", func() bool { return Call(s) == nil })

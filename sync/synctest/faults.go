@@ -40,7 +40,8 @@ func RunFaults(t *testing.T, r Remote) {
 		name string
 		run  func(*testing.T, Remote)
 	}{
-		{"Failover", testFailover}, {"NetworkCut", testCut}, {"LeaderDies", testLeaderDies}, {"Paused", testPaused},
+		{"Failover", testFailover}, {"NetworkCut", testCut}, {"StopCut", testStopCut},
+		{"LeaderDies", testLeaderDies}, {"Paused", testPaused},
 		{"Removed", testRemoved}, {"Restart", testRestart}, {"Dead", testDead}, {"DataLost", testDataLost},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, r) })
@@ -64,6 +65,27 @@ func testFailover(t *testing.T, r Remote) {
 	if err := a.Stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// testStopCut: what Stop cannot give back is a loss, not a silence, and free when
+// its lease ends.
+func testStopCut(t *testing.T, r Remote) {
+	link := netcut.New(t, r.Addr)
+	other, cut := r.New.Start(t), r.At(sync.Nodes(link.Addr))
+	id := fresh()
+	acquire(t, newLock(t, cut, id, sync.LockTTL(r.TTL)))
+	waiting := r.queued(t, newLock(t, other, id, sync.LockTTL(r.TTL)))
+	link.Cut()
+	since := startMetronome(t)
+	err := cut.Stop()
+	want(t, "Stop without a server", err, sync.ErrLost)
+	if err != nil && !strings.Contains(err.Error(), "lost 1 release") {
+		t.Errorf("Stop: %v, want the number of what it lost", err)
+	}
+	if err := <-waiting; err != nil {
+		t.Fatal(err)
+	}
+	since.within(t, "handed over", r.takeover())
 }
 
 func testCut(t *testing.T, r Remote) {

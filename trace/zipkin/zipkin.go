@@ -162,8 +162,10 @@ func (e *exporter) post(ctx context.Context, u string, body []byte) error {
 	defer func() { _ = rsp.Body.Close() }()                // it was read as far as of interest
 	detail, _ := io.ReadAll(io.LimitReader(rsp.Body, 200)) // it is only for the message
 	switch code := rsp.StatusCode; {
-	case code/100 == 2:
+	case code == http.StatusAccepted, code/100 == 2 && len(detail) == 0:
 		return nil
+	case code/100 == 2: // a page of something else: a collector has nothing to say
+		return fmt.Errorf("post spans to %s: status %d of what is not a Zipkin: %.80q", u, code, detail)
 	case code/100 == 5 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
 		return fmt.Errorf("post spans to %s: status %d", u, code)
 	case code == http.StatusBadRequest || code == http.StatusRequestEntityTooLarge:

@@ -20,6 +20,7 @@ import (
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
 	"github.com/micro/go-platform/trace"
@@ -265,6 +266,14 @@ func TestTheNextCollectorIsTried(t *testing.T) {
 		tr := zipkin.NewTrace(trace.Collectors([]string{"127.0.0.1:1", url}), log(t))
 		if err := errors.Join(tr.Collect(tr.NewSpan(nil)), tr.Stop()); err != nil || c.got.Load() != 1 {
 			t.Errorf("%s: %v, %d requests", url, err, c.got.Load())
+		}
+	}
+	for lie, answer := range netcut.Lies() {
+		c.got.Store(0)
+		liar := netcut.Liar(t, answer)
+		tr := zipkin.NewTrace(trace.Collectors([]string{liar, c.url}), log(t))
+		if err := errors.Join(tr.Collect(tr.NewSpan(nil)), tr.Stop()); err != nil || c.got.Load() != 1 {
+			t.Errorf("%s first: %v, %d requests", lie, err, c.got.Load())
 		}
 	}
 	proxied := newCollector(t, "/zipkin/spans", http.StatusAccepted)

@@ -5,15 +5,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -61,9 +56,7 @@ func decode(format string, data []byte) (v any, err error) {
 		if tooDeep(data) {
 			return nil, errDepth()
 		}
-		t := map[string]any{}
-		err = toml.Unmarshal(data, &t)
-		v = t
+		v, err = decodeTOML(data)
 	default:
 		return nil, errFormat(format)
 	}
@@ -176,17 +169,6 @@ func scalar(v any) (any, error) {
 		return strings.ToValidUTF8(v, "\uFFFD"), nil
 	case json.Number:
 		return number(string(v))
-	case int64: // of TOML
-		return number(strconv.FormatInt(v, 10))
-	case float64:
-		return float(v)
-	case time.Time:
-		if h, m, s := v.Clock(); h+m+s+v.Nanosecond() == 0 && v.Location() == time.UTC {
-			return v.Format(time.DateOnly), nil
-		}
-		return v.Format(time.RFC3339Nano), nil
-	case fmt.Stringer: // TOML's local dates and times
-		return v.String(), nil
 	}
 	return nil, invalid("a value of type %T", v)
 }

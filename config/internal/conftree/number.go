@@ -10,8 +10,8 @@ import (
 // version, and 0755 a mode. Numbers are equal when their texts are.
 type Number struct{ text, json string }
 
-// String returns the text as it was written. For numbers of TOML and Go, whose text
-// is not known, it returns the shortest.
+// String returns the text as it was written. For numbers of Go, which have none, it
+// returns the shortest.
 func (n Number) String() string { return n.text }
 
 // JSON returns the number as JSON writes it.

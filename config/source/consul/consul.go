@@ -29,8 +29,8 @@ const (
 type tokenKey struct{}
 
 // Token sets the ACL token; the default is the one in CONSUL_HTTP_TOKEN.
-func Token(token string) config.SourceOption {
-	return func(o *config.SourceOptions) { o.Context = context.WithValue(o.Context, tokenKey{}, token) }
+func Token(acl string) config.SourceOption {
+	return func(o *config.SourceOptions) { o.Context = context.WithValue(o.Context, tokenKey{}, acl) }
 }
 
 type source struct {
@@ -88,7 +88,7 @@ func (s *source) ReadContext(ctx context.Context) (*config.ChangeSet, error) {
 	var err error
 	for range s.tries {
 		bound, cancel := lifecycle.Bound(ctx, readTimeout)
-		cs, _, err = s.read(bound, 0)
+		cs, _, err = s.read(bound)
 		cancel()
 		if !errors.Is(err, config.ErrUnavailable) || ctx.Err() != nil {
 			break
@@ -97,24 +97,69 @@ func (s *source) ReadContext(ctx context.Context) (*config.ChangeSet, error) {
 	return cs, err
 }
 
-// read waits for an index after the given one, unless that is zero.
-func (s *source) read(ctx context.Context, after uint64) (*config.ChangeSet, uint64, error) {
-	q := (&api.QueryOptions{WaitIndex: after, WaitTime: waitTime, Token: s.token}).WithContext(ctx)
-	pairs, meta, err := s.kv.List(s.tree.Root, q)
-	if err != nil {
-		return nil, 0, s.failed(ctx, err)
-	}
+// indexes are those of Consul for the document and for the keys below it. What
+// only begins like the path is not asked for: it may be secret, and changes often.
+type indexes struct{ document, below uint64 }
+
+// read returns what is there and the indexes that it is of.
+func (s *source) read(ctx context.Context) (*config.ChangeSet, indexes, error) {
+	var is indexes
 	found := map[string][]byte{}
+	pair, meta, err := s.kv.Get(s.tree.Root, s.query(ctx, 0))
+	if err != nil {
+		return nil, is, s.failed(ctx, err)
+	}
+	is.document = meta.LastIndex
+	if pair != nil {
+		found[pair.Key] = pair.Value
+	}
+	pairs, meta, err := s.kv.List(s.below(), s.query(ctx, 0))
+	if err != nil {
+		return nil, is, s.failed(ctx, err)
+	}
+	is.below = meta.LastIndex
 	for _, p := range pairs {
 		found[p.Key] = p.Value
 	}
 	data, skipped, err := s.tree.Document(found)
 	if err != nil {
-		return nil, meta.LastIndex, fmt.Errorf("config: read %s: %w", s.label, err)
+		return nil, is, fmt.Errorf("config: read %s: %w", s.label, err)
 	}
 	cs := config.NewChangeSet(s.label, "json", data)
 	cs.Skipped = skipped
-	return cs, meta.LastIndex, nil
+	return cs, is, nil
+}
+
+// below returns the prefix of the keys below the path.
+func (s *source) below() string { return s.tree.Root + "/" }
+
+// query waits for an index after the given one, unless that is zero.
+func (s *source) query(ctx context.Context, after uint64) *api.QueryOptions {
+	return (&api.QueryOptions{WaitIndex: after, WaitTime: waitTime, Token: s.token}).WithContext(ctx)
+}
+
+// await returns when the document or a key below it may have changed, or after
+// waitTime.
+func (s *source) await(ctx context.Context, after indexes) error {
+	// Consul answers up to a sixteenth later; without an answer it hangs.
+	ctx, cancel := lifecycle.Bound(ctx, waitTime+waitTime/16+readTimeout)
+	defer cancel()
+	answers := make(chan error, 2)
+	go func() {
+		_, _, err := s.kv.Get(s.tree.Root, s.query(ctx, after.document))
+		answers <- err
+	}()
+	go func() {
+		_, _, err := s.kv.Keys(s.below(), "", s.query(ctx, after.below))
+		answers <- err
+	}()
+	err := <-answers
+	if err != nil {
+		err = s.failed(ctx, err)
+	}
+	cancel()
+	_ = <-answers // it was given up
+	return err
 }
 
 func (s *source) failed(ctx context.Context, err error) error {
@@ -140,34 +185,40 @@ type watcher struct {
 	source *source
 	ctx    context.Context
 	cancel context.CancelFunc
-	index  uint64
-	last   string // checksum
+	read   indexes // zero before the first reading, and after one that failed
+	last   string  // checksum
 }
 
 // Next implements config.SourceWatcher.
 func (w *watcher) Next() (*config.ChangeSet, error) {
 	for {
-		// Consul answers up to a sixteenth later; without an answer it hangs.
-		ctx, cancel := lifecycle.Bound(w.ctx, waitTime+waitTime/16+readTimeout)
-		cs, index, err := w.source.read(ctx, w.index)
-		cancel()
-		if w.ctx.Err() != nil {
-			return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
-		}
-		if index < w.index { // Consul was restored or lost its state: start over
-			index = 0
-		}
-		w.index = index
+		cs, err := w.next()
 		switch {
-		case errors.Is(err, config.ErrNotFound) && index > 0:
-			continue // the next index may have something
+		case w.ctx.Err() != nil:
+			return nil, fmt.Errorf("config: watch %s: %w", w.source, config.ErrStopped)
+		case errors.Is(err, config.ErrNotFound):
+			continue // later there may be something
 		case err != nil:
+			w.read = indexes{}
 			return nil, err
 		case cs.Checksum != w.last:
 			w.last = cs.Checksum
 			return cs, nil
 		}
 	}
+}
+
+// next waits for a change, unless there was no reading before, and reads.
+func (w *watcher) next() (cs *config.ChangeSet, err error) {
+	if w.read != (indexes{}) {
+		if err := w.source.await(w.ctx, w.read); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := lifecycle.Bound(w.ctx, readTimeout)
+	defer cancel()
+	cs, w.read, err = w.source.read(ctx)
+	return cs, err
 }
 
 // Stop implements config.SourceWatcher.

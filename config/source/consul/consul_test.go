@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -61,6 +62,11 @@ func TestSource(t *testing.T) {
 					t.Fatal(err)
 				}
 				put(t, store, path[1:], string(data))
+			},
+			Text: func(t testing.TB, values map[string]string) {
+				for name, value := range values {
+					put(t, store, path[1:]+"/"+name, value)
+				}
 			},
 			Break: func(t testing.TB) { s.Kill(t) }, Heal: func(t testing.TB) { s.Restart(t) },
 		}
@@ -123,6 +129,10 @@ func TestIndexReset(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		w.Header().Set("X-Consul-Index", strconv.FormatInt(index.Load(), 10))
+		if r.URL.Query().Has("keys") {
+			_, _ = io.WriteString(w, `["a/v"]`) // the client may be gone
+			return
+		}
 		_, _ = fmt.Fprintf(w, `[{"Key":"a/v","Value":"%s"}]`, map[int64]string{100: "MQ==", 5: "Mg==", 6: "Mw=="}[index.Load()]) // the client may be gone
 	})
 	srv := httptest.NewServer(h)
@@ -154,5 +164,60 @@ func TestBadOptions(t *testing.T) {
 	s := consul.NewSource(config.SourceHosts("127.0.0.1:1"))
 	if _, err := s.Read(); !errors.Is(err, config.ErrUnavailable) || s.String() != "consul:/micro/config" {
 		t.Errorf("%s: %v", s, err)
+	}
+}
+
+// A token that may read the path and what is below it is enough: the keys beside it
+// are not asked for.
+func TestToken(t *testing.T) {
+	addr := backend.Consul(t, backend.Args(`-hcl=acl { enabled = true, default_policy = "allow", enable_key_list_policy = true, tokens { initial_management = "root" } }`)).Addr
+	c, err := api.NewClient(&api.Config{Address: addr, Token: "root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing, _, err := c.ACL().PolicyCreate(&api.ACLPolicy{Name: "nothing", Rules: `key_prefix "" { policy = "deny" }`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const anonymous = "00000000-0000-0000-0000-000000000002"
+	if _, _, err := c.ACL().TokenUpdate(&api.ACLToken{AccessorID: anonymous, Policies: []*api.ACLTokenPolicyLink{{ID: nothing.ID}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	policy, _, err := c.ACL().PolicyCreate(&api.ACLPolicy{Name: "app", Rules: `key_prefix "" { policy = "deny" } key "micro/config" { policy = "read" } key_prefix "micro/config/" { policy = "list" }`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := c.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, c.KV(), "micro/config", `{"a":1,"b":1}`)
+	put(t, c.KV(), "micro/config/b", "2")
+	put(t, c.KV(), "micro/config2/c", "3")
+	for _, wrong := range []string{"", "e95b599e-166e-7d80-08ad-aee76e7ddf19"} {
+		if cs, err := consul.NewSource(config.SourceHosts(addr), consul.Token(wrong)).Read(); err == nil && string(cs.Data) != "" {
+			t.Errorf("token %q: read %s", wrong, cs.Data)
+		}
+	}
+	w, err := consul.NewSource(config.SourceHosts(addr), consul.Token(token.SecretID)).Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, want := range []string{`{"a":1,"b":2}`, `{"a":1,"b":4}`, `{"a":5,"b":4}`} {
+		cs, err := w.Next()
+		if err != nil || string(cs.Data) != want {
+			t.Fatalf("%+v, %v, want %s", cs, err, want)
+		}
+		switch want {
+		case `{"a":1,"b":2}`:
+			put(t, c.KV(), "micro/config/b", "4")
+		case `{"a":1,"b":4}`:
+			put(t, c.KV(), "micro/config", `{"a":5}`)
+		}
 	}
 }

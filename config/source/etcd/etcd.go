@@ -15,6 +15,7 @@ import (
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/source/internal/keys"
+	"github.com/micro/go-platform/internal/etcdclient"
 	"github.com/micro/go-platform/internal/option"
 )
 
@@ -26,13 +27,10 @@ const defaultHost = "127.0.0.1:2379"
 
 const readTimeout = 5 * time.Second
 
-type credentialsKey struct{}
-
-// Credentials sets the name and password of a user of etcd; the default is none.
-func Credentials(user, password string) config.SourceOption {
-	return func(o *config.SourceOptions) {
-		o.Context = context.WithValue(o.Context, credentialsKey{}, [2]string{user, password})
-	}
+// User sets the name and password of a user of etcd. The default is none, for a
+// cluster without authentication.
+func User(name, password string) config.SourceOption {
+	return func(o *config.SourceOptions) { o.Context = etcdclient.WithUser(o.Context, name, password) }
 }
 
 type source struct {
@@ -61,13 +59,11 @@ func NewSource(opts ...config.SourceOption) config.Source {
 		o.Hosts = []string{defaultHost}
 	}
 	s := &source{label: "etcd:" + o.Name, tree: keys.Tree{Root: strings.TrimRight(o.Name, "/"), Format: o.Format}}
+	as := option.From[etcdclient.User](o.Context)
 	s.config = clientv3.Config{
-		Endpoints: o.Hosts, TLS: o.TLS, DialTimeout: readTimeout, Logger: zap.NewNop(),
+		Endpoints: o.Hosts, TLS: o.TLS, DialTimeout: readTimeout, Logger: zap.NewNop(), Username: as.Name, Password: as.Password,
 		// A server that hangs is left; it allows a ping every five seconds.
 		DialKeepAliveTime: 6 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
-	}
-	if as, ok := o.Context.Value(credentialsKey{}).([2]string); ok {
-		s.config.Username, s.config.Password = as[0], as[1]
 	}
 	c := option.Of("config")
 	c.That(s.tree.Root != "", "SourceName", "%q is an empty path", o.Name)

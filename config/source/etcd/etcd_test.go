@@ -53,6 +53,11 @@ func TestSource(t *testing.T) {
 				}
 				put(t, c, path, string(data))
 			},
+			Text: func(t testing.TB, values map[string]string) {
+				for name, value := range values {
+					put(t, c, path+"/"+name, value)
+				}
+			},
 			Break: func(t testing.TB) { s.Kill(t) }, Heal: func(t testing.TB) { s.Restart(t) },
 		}
 	})
@@ -157,7 +162,7 @@ func testAccount(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	as := func(password string) config.Source {
-		return etcd.NewSource(config.SourceHosts(addr), config.SourceName("/own"), etcd.Credentials("app", password))
+		return etcd.NewSource(config.SourceHosts(addr), config.SourceName("/own"), etcd.User("app", password))
 	}
 	c := start(t, as("right"))
 	if got := string(c.Bytes()); got != `{"a":1}` {

@@ -60,7 +60,7 @@ func Run[P Plugin, O any](t *testing.T, c Case[P, O]) {
 	}{
 		{"FirstCall", firstCall[P, O]}, {"StartTwice", startTwice[P, O]}, {"StopTwice", stopTwice[P, O]},
 		{"StopFirst", stopFirst[P, O]}, {"StartAfterStop", startAfterStop[P, O]}, {"CallAfterStop", callAfterStop[P, O]},
-		{"BadOption", badOption[P, O]}, {"NilLogger", nilLogger[P, O]},
+		{"BadOption", badOption[P, O]}, {"NilOption", nilOption[P, O]}, {"NilLogger", nilLogger[P, O]},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, c, r) })
 	}
@@ -177,6 +177,15 @@ func badOption[P Plugin, O any](tb testing.TB, c Case[P, O], r *row) {
 	must(tb, "Stop after a Start that failed", p.Stop())
 	refused(tb, p.Start())
 	r.saw("bad option", "fails each Start")
+}
+
+func nilOption[P Plugin, O any](tb testing.TB, c Case[P, O], r *row) {
+	var none O
+	p := c.New(tb, none)
+	must(tb, "Start with a nil option", p.Start())
+	must(tb, "a call", c.Call(p))
+	must(tb, "Stop", p.Stop())
+	r.saw("nil option", "skipped")
 }
 
 func nilLogger[P Plugin, O any](tb testing.TB, c Case[P, O], r *row) {

@@ -32,6 +32,7 @@ type Queues struct {
 	wg       sync.WaitGroup
 	mu       sync.Mutex
 	sessions map[time.Duration]*session
+	owed     debts
 	opening  singleflight.Group // by TTL
 
 	leases, queues trouble // with renewing and reading them
@@ -57,7 +58,8 @@ func New(store Store, o locks.Options, open func() error) *Queues {
 func (q *Queues) String() string { return q.store.String() }
 
 // shut waits until every session has released what it holds and has ended, then
-// closes the store.
+// closes the store. What could not be released is lost to those that wait for it,
+// until its lease ends.
 func (q *Queues) shut() error {
 	q.mu.Lock()
 	q.mu.Unlock() //nolint:staticcheck // work that began before the end of ctx is counted now
@@ -71,7 +73,7 @@ func (q *Queues) shut() error {
 	case <-timer.C:
 		err = fmt.Errorf("sync: %w", lifecycle.ErrStopTimeout)
 	}
-	return errors.Join(err, q.store.Close())
+	return errors.Join(err, q.lost(), q.store.Close())
 }
 
 // begin announces work that Stop waits for, until wg.Done.
@@ -145,7 +147,7 @@ func (q *Queues) open(ttl time.Duration) (*session, error) {
 	q.mu.Unlock()
 	if err := q.run(s.run); err != nil {
 		s.end()
-		s.revoke()
+		_ = s.revoke() // it has no entries: its lease keeps nobody waiting
 		return nil, err
 	}
 	return s, nil

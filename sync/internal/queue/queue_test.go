@@ -136,6 +136,48 @@ func TestStopLosesBeforeItGivesBack(t *testing.T) {
 	}
 }
 
+// What cannot be given back is a loss, which Stop tells and counts: those that
+// wait for it wait for the end of the lease.
+func TestStopTellsWhatItLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		locks  int
+		revoke func(context.Context, func() error) error
+		want   string
+	}{
+		"nothing held":    {0, broken, ""},
+		"one":             {1, broken, "sync: lost 1 release: what was held stays so until its lease ends, at the latest in 1m0s: memory: disk on fire"},
+		"two":             {2, broken, "sync: lost 2 releases: what was held stays so until its lease ends, at the latest in 1m0s: memory: disk on fire"},
+		"answer that was": {2, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFaulty(memstore.NewServer())
+			s := start(t, f)
+			l := lock(t, s, sync.LockTTL(time.Minute))
+			acquire(t, l)
+			if c.locks == 0 {
+				if err := l.Release(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.locks > 1 {
+				other, err := s.Lock("y", sync.LockTTL(time.Minute))
+				if err != nil {
+					t.Fatal(err)
+				}
+				acquire(t, other)
+			}
+			f.on("Revoke", c.revoke)
+			err := s.Stop()
+			if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, sync.ErrLost) || err.Error() != c.want) {
+				t.Errorf("Stop: %v, want %q", err, c.want)
+			}
+			if err := s.Stop(); err != nil {
+				t.Errorf("the second Stop: %v", err)
+			}
+		})
+	}
+}
+
 // A loop that is stuck keeps nobody from knowing what time it is, and what it
 // brings back late stays lost.
 func TestLeaseDoesNotComeBack(t *testing.T) {

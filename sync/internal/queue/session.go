@@ -100,9 +100,21 @@ func (s *session) run(context.Context) {
 	defer watching.Wait()
 	watching.Go(s.watch)
 	gone := s.renew()
-	s.end()
-	if !gone {
-		s.revoke()
+	stopped := s.queue.ctx.Err() != nil && s.alive()
+	n := s.end()
+	if gone {
+		return
+	}
+	if stopped {
+		s.queue.owe(s, n)
+	}
+	err := s.revoke()
+	switch {
+	case stopped:
+		s.queue.paid(n, err)
+	case err != nil:
+		s.queue.options.Logger.Warn("sync: what is held stays so until its lease ends",
+			"store", s.store.String(), "ttl", s.ttl, "error", err)
 	}
 }
 
@@ -245,11 +257,13 @@ func (s *session) retire() {
 	s.hurry()
 }
 
-// end loses everything that is still held.
-func (s *session) end() {
+// end loses everything that is still held. It returns how many entries the lease
+// may still have at the server.
+func (s *session) end() (entries int) {
 	why := s.loss()
 	s.mu.Lock()
 	s.over = true
+	entries = len(s.tickets) + len(s.litter)
 	for name, t := range s.tickets {
 		delete(s.tickets, name)
 		t.lose(why)
@@ -258,14 +272,15 @@ func (s *session) end() {
 	s.deadline.Store(0)
 	s.cancel()
 	s.queue.forget(s)
+	return entries
 }
 
 // revoke is the last thing a session does: nobody has to wait for the TTL.
-func (s *session) revoke() {
+func (s *session) revoke() error {
 	ctx, cancel := lifecycle.Bound(context.Background(), lifecycle.FlushTimeout/2)
 	defer cancel()
 	if err := s.store.Revoke(ctx, s.lease); err != nil && !errors.Is(err, ErrGone) {
-		s.queue.options.Logger.Warn("sync: what is held stays so until its lease ends",
-			"store", s.store.String(), "ttl", s.ttl, "error", err)
+		return err
 	}
+	return nil
 }

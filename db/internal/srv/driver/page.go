@@ -20,7 +20,7 @@ func (p *Page) Add(q Query, r *Record) (full bool) {
 
 // The records that Chunks asks for: at first, and at most.
 const (
-	firstChunk = 32
+	FirstChunk = 32
 	MaxChunk   = 128
 )
 
@@ -32,7 +32,7 @@ const (
 func (q Query) Chunks(fetch func(q Query, each func(r *Record, value string) bool) error) ([]*Record, error) {
 	var page Page
 	part := q
-	for n := firstChunk; ; n = min(2*n, MaxChunk) {
+	for n := FirstChunk; ; n = min(2*n, MaxChunk) {
 		part.Limit = min(n, q.Limit-len(page.Records))
 		got, full := 0, false
 		err := fetch(part, func(r *Record, value string) bool {

@@ -153,7 +153,7 @@ func (s *server) large(n int) http.HandlerFunc {
 // end is an error that says so.
 func TestLargeAnswers(t *testing.T) {
 	opened, s := serve(t)
-	q := driver.Query{Limit: 1000, Bytes: 8 << 20, Eventual: true}
+	q := driver.Query{Limit: driver.MaxChunk, Bytes: 8 << 20, Eventual: true}
 	s.use(s.large(maxAnswer))
 	found, err := opened.Search(t.Context(), "t", q)
 	if err != nil || len(found) != 11 { // of 3 quarters of a MiB each

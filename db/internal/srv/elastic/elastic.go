@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
@@ -24,9 +25,10 @@ import (
 type store struct {
 	client *elastictransport.Client
 	http   *http.Transport
-	prefix string   // of the names of indices
-	fixed  bool     // indices must be there
-	known  sync.Map // indices that were seen or created
+	prefix string      // of the names of indices
+	fixed  bool        // indices must be there
+	known  sync.Map    // indices that were seen or created
+	open   atomic.Bool // it is OpenSearch
 }
 
 // Open prepares to talk to the Hosts. Database is the prefix of the indices.
@@ -75,7 +77,14 @@ func (s *store) Close() error {
 }
 
 func (s *store) Ping(ctx context.Context) error {
-	return s.do(ctx, "ping", http.MethodGet, "/", nil, nil)
+	var said struct {
+		Version struct{ Distribution string }
+	}
+	err := s.do(ctx, "ping", http.MethodGet, "/", nil, &said)
+	if err == nil {
+		s.open.Store(said.Version.Distribution == "opensearch")
+	}
+	return err
 }
 
 func (s *store) index(table string) string { return "/" + s.prefix + table }
@@ -121,7 +130,24 @@ type held struct {
 	Sequence int64    `json:"_seq_no"`
 	Term     int64    `json:"_primary_term"`
 	Source   document `json:"_source"`
-	Sort     []string `json:"sort"` // of a hit
+	Sort     []any    `json:"sort"` // of a hit
+}
+
+// sorted returns one of the texts that a hit was sorted by.
+func (h *held) sorted(i int) string {
+	if i >= len(h.Sort) {
+		return ""
+	}
+	text, _ := h.Sort[i].(string)
+	return text
+}
+
+// place returns the id of a hit without a document.
+func (h *held) place(q driver.Query) string {
+	if q.Order != "" {
+		return h.sorted(1)
+	}
+	return h.sorted(0)
 }
 
 // there reports whether the document is a record, and not what is left of one.

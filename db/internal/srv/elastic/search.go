@@ -3,6 +3,7 @@ package elastic
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,15 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 			return nil, err
 		}
 	}
+	if q.Limit > driver.MaxChunk {
+		found, err := s.page(ctx, table, q)
+		switch {
+		case noIndex(err):
+			return nil, nil
+		case !errors.Is(err, errUnfrozen):
+			return found, err
+		}
+	}
 	found, err := q.Chunks(func(q driver.Query, each func(*driver.Record, string) bool) error {
 		return s.search(ctx, table, q, each)
 	})
@@ -28,20 +38,24 @@ func (s *store) Search(ctx context.Context, table string, q driver.Query) ([]*dr
 }
 
 func (s *store) search(ctx context.Context, table string, q driver.Query, each func(*driver.Record, string) bool) error {
+	return s.find(ctx, s.index(table), body(q), func(h *held) bool {
+		value := ""
+		if q.Order != "" {
+			value = h.sorted(0)
+		}
+		return each(h.Source.record(), value)
+	})
+}
+
+// find sends a search of an index, or of a point in time, which has one.
+func (s *store) find(ctx context.Context, index string, b object, each func(*held) bool) error {
 	// Without the parameter the records of a shard that fails are left out in silence.
-	rsp, err := s.ask(ctx, "search", http.MethodPost, s.index(table)+"/_search?allow_partial_search_results=false", body(q))
+	rsp, err := s.ask(ctx, "search", http.MethodPost, index+"/_search?allow_partial_search_results=false", b)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rsp.Body.Close() }() // read to its end, or given up with the connection
-	err = hits(http.MaxBytesReader(nil, rsp.Body, maxAnswer), func(h *held) bool {
-		value := ""
-		if q.Order != "" && len(h.Sort) > 0 {
-			value = h.Sort[0]
-		}
-		return each(h.Source.record(), value)
-	})
-	return unread(ctx, "search", err)
+	return unread(ctx, "search", hits(http.MaxBytesReader(nil, rsp.Body, maxAnswer), each))
 }
 
 // hits reads the answer to a search hit by hit, until each returns false.
