@@ -108,6 +108,9 @@ func (m *Metrics) begin(o metrics.Options) error {
 	for i, addr := range o.Collectors {
 		inner, err := dial(o, addr)
 		if err != nil {
+			for _, e := range exporters {
+				_ = e.Shutdown(context.Background()) // it has sent nothing, nor connected
+			}
 			return fmt.Errorf("metrics: collector %s: %w", addr, err)
 		}
 		e := &exporter{Exporter: inner, plugin: m, addr: addr, log: o.Logger, first: i == 0}
