@@ -60,6 +60,7 @@ func (f *consul) mark(loop int, fine, kept bool) {
 		f.since = time.Now()
 	}
 	if f.fine[0] && f.fine[1] {
+		f.cache.watched()
 		since := f.since
 		f.cache.sure.Store(&since)
 		return

@@ -51,6 +51,7 @@ func (c *Cache) watch(ctx context.Context) (heard bool, _ error) {
 	if c.blind.Swap(false) {
 		c.opts.logger.Info("watching the registry again", "registry", c.registry.String())
 	}
+	c.watched()
 	c.resync() // what happened before the watcher was there
 	for {
 		result, err := w.Next()

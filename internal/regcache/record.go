@@ -29,7 +29,7 @@ type nodeKey struct{ version, id string }
 type held struct {
 	node    *registry.Node
 	heard   uint64    // the clock at the last word of it
-	at      time.Time // of that word
+	at      time.Time // of that word; zero: it is of a file
 	lacking int       // answers in a row without it
 	since   time.Time // of the first of them
 	spared  time.Time // until then no answer's silence counts
@@ -174,7 +174,7 @@ func (c *Cache) lack(name string, r *record, seen map[nodeKey]bool, asked uint64
 		}
 		h.lacking++
 		need := c.opts.confirm
-		if sure != nil && h.at.After(*sure) {
+		if sure != nil && h.at.After(*sure) || !c.opts.tells && c.window.has(h, now) {
 			need = min(need, sureTime)
 			c.later(name, sureTime/2)
 		} else if len(seen) == 0 {

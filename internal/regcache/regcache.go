@@ -17,7 +17,9 @@
 //
 //   - An error never drops anything, nor does an answer without any node.
 //   - A node that an answer lacks while it names others is dropped when at least
-//     three answers in a row lacked it, over at least the time of [Confirm].
+//     three answers in a row lacked it, over at least the time of [Confirm]; over a
+//     second when it was read right before the first watcher was there, which nobody
+//     told if the node left in between. Empty answers count then, too.
 //   - A node with a tombstone stays away from answers that were asked for before
 //     it, or come from a replica that lags two seconds behind it at most.
 //
@@ -82,6 +84,32 @@ type Source interface {
 	String() string
 }
 
+// window is the time between the first reads and the first watcher, in which a node may
+// have left without anybody telling.
+type window struct {
+	began, ended time.Time // zero until the watcher is there
+	clock        uint64    // when it ended
+}
+
+// windowTime is how long the window may be, and how long after it answers that lack a
+// node of it are believed.
+const windowTime = 10 * time.Second
+
+// watched notes that there is a watcher; the first one ends the window.
+func (c *Cache) watched() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); c.window.ended.IsZero() {
+		c.window = window{now.Add(-windowTime), now, c.clock}
+	}
+}
+
+// has reports whether a node was heard of in the window, from the registry itself,
+// and not since.
+func (w window) has(h *held, now time.Time) bool {
+	return !w.ended.IsZero() && now.Sub(w.ended) < windowTime && h.heard <= w.clock && h.at.After(w.began)
+}
+
 // Cache holds the records of the services that were asked for. All methods are
 // safe for concurrent use. It may be used before Start and after Stop: it then
 // asks the registry each time, and falls back on what it holds.
@@ -103,6 +131,7 @@ type Cache struct {
 	records  map[string]*record
 	misses   map[string]miss
 	dirty    map[string]time.Time // to be fetched, not before
+	window   window
 	listed   map[string]*registry.Service
 }
 
