@@ -3,6 +3,7 @@ package logtest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -244,6 +245,19 @@ func redacts(t *testing.T, l log.Log, rec *recorder.Output) {
 	same(t, last(t, rec), log.Fields{"PassWord": "[redacted]", "user.password": "[redacted]", "passwords": "3"})
 	l.LogFields(log.InfoLevel, "m", log.Field{Key: "password", Value: "secret"})
 	same(t, last(t, rec), log.Fields{"password": "[redacted]"})
+	l.WithFields(log.Fields{"a.Password.b.c": "secret", "password.": "secret", "a.passwords.b": "3", "passwordx": "4"}).Info("m")
+	same(t, last(t, rec), log.Fields{"a.Password.b.c": "[redacted]", "password.": "[redacted]", "a.passwords.b": "3", "passwordx": "4"})
+	h := slog.New(log.NewSlogHandler(l))
+	for _, say := range []func(){
+		func() { h.Info("m", slog.Group("password", "new", "secret", slog.Group("old", "hash", "secret"))) },
+		func() { h.WithGroup("password").Info("m", "new", "secret", slog.Group("old", "hash", "secret")) },
+		func() { h.WithGroup("password").With("new", "secret").Info("m", slog.Group("old", "hash", "secret")) },
+	} {
+		say()
+		same(t, last(t, rec), log.Fields{"password.new": "[redacted]", "password.old.hash": "[redacted]"})
+	}
+	h.WithGroup("user").With(slog.Group("Password", "new", "secret")).Info("m", "id", "7")
+	same(t, last(t, rec), log.Fields{"user.Password.new": "[redacted]", "user.id": "7"})
 }
 
 type testSpan struct{}
