@@ -31,9 +31,10 @@ type platform struct {
 	measured atomic.Bool                         // a wrapper records calls: Mark need not time them
 	group    lifecycle.Group
 
-	option  client.CallOption // what ClientWrapper gives every call
-	options []client.CallOption
-	retries retries
+	option    client.CallOption // what ClientWrapper gives every call
+	options   []client.CallOption
+	retries   retries
+	witnessed atomic.Bool // calls of a grpc client tell whether they were sent
 	// recorders and marked are what option sets where a call has none.
 	recorders []client.CallWrapper
 	marked    context.Context
