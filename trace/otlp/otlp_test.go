@@ -142,7 +142,7 @@ func suiteSpan(s received) tracetest.Span {
 		otlp1.Span_SPAN_KIND_PRODUCER: trace.KindProducer, otlp1.Span_SPAN_KIND_CONSUMER: trace.KindConsumer,
 	}
 	return tracetest.Span{
-		ID: hex.EncodeToString(s.SpanId), ParentID: hex.EncodeToString(s.ParentSpanId), Name: s.Name, Kind: kinds[s.Kind],
+		ID: hex.EncodeToString(s.SpanId), ParentID: hex.EncodeToString(s.ParentSpanId), Name: strings.Replace(s.Name, "/", ".", 1), Kind: kinds[s.Kind],
 		Service: s.resource["service.name"], Duration: time.Duration(s.EndTimeUnixNano - s.StartTimeUnixNano),
 		Error: s.Status.GetMessage(), Tags: attributes(s.Attributes),
 	}
@@ -188,7 +188,7 @@ func TestWhatArrives(t *testing.T) {
 	got := r.all()[0]
 	if got.TraceState != "vendor=x" || hex.EncodeToString(got.ParentSpanId) != caller.Id ||
 		got.resource["service.version"] != "2" || got.resource["service.instance.id"] != "shop-1" ||
-		attributes(got.Attributes)["peer.service"] != "stock" || len(got.Events) != 1 || got.Events[0].Name != "timeout" {
+		attributes(got.Attributes)["service.peer.name"] != "stock" || len(got.Events) != 1 || got.Events[0].Name != "timeout" {
 		t.Errorf("got %v of %v", got.Span, got.resource)
 	}
 }
