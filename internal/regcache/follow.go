@@ -78,6 +78,7 @@ func (c *Cache) refresh(ctx context.Context) {
 		case <-c.wake:
 		case <-timer.C:
 		}
+		c.settle(ctx)
 		now := time.Now()
 		if early := now.Add(c.period()); early.Before(next) && c.blind.Load() {
 			next = early // the watcher is gone

@@ -71,7 +71,11 @@ func (c *Cache) event(action string, s *registry.Service) {
 	for _, n := range s.Nodes {
 		k := nodeKey{s.Version, n.Id}
 		if action == "delete" {
-			r.bury(k, c.clock)
+			if masses(c.registry) && !r.leaves(k, n) {
+				c.ended(s.Name, r, k)
+			} else {
+				r.bury(k, c.clock)
+			}
 			continue
 		}
 		delete(r.graves, k)
@@ -174,7 +178,7 @@ func (c *Cache) lack(name string, r *record, seen map[nodeKey]bool, asked uint64
 		}
 		h.lacking++
 		need := c.opts.confirm
-		if sure != nil && h.at.After(*sure) || !c.opts.tells && c.window.has(h, now) {
+		if sure != nil && h.at.After(*sure) || !c.opts.tells && c.window.has(h, now) || IsDraining(h.node) {
 			need = min(need, sureTime)
 			c.later(name, sureTime/2)
 		} else if len(seen) == 0 {

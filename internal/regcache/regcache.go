@@ -19,7 +19,8 @@
 //   - A node that an answer lacks while it names others is dropped when at least
 //     three answers in a row lacked it, over at least the time of [Confirm]; over a
 //     second when it was read right before the first watcher was there, which nobody
-//     told if the node left in between. Empty answers count then, too.
+//     told if the node left in between, and when it was draining. Empty answers count
+//     then, too.
 //   - A node with a tombstone stays away from answers that were asked for before
 //     it, or come from a replica that lags two seconds behind it at most.
 //
@@ -39,6 +40,10 @@
 // nodes go that have no check (registered without a TTL) or that came and went
 // between two queries. Any other registry is asked for the services held every
 // [Poll].
+//
+// At etcd tombstones of nodes that were not draining are those of leases that ended,
+// perhaps. Where more than 15 % of all nodes get one within an interval ([Beat]) they
+// are kept for 20 intervals, but for those that refuse connections.
 package regcache
 
 import (
@@ -132,6 +137,7 @@ type Cache struct {
 	misses   map[string]miss
 	dirty    map[string]time.Time // to be fetched, not before
 	window   window
+	mass     mass
 	listed   map[string]*registry.Service
 }
 
