@@ -327,6 +327,9 @@ func (p *platform) Mark(name string, node *registry.Node, err error) {
 
 // Record implements Router.
 func (p *platform) Record(r Request, node *registry.Node, d time.Duration, err error) {
+	if r == nil {
+		return
+	}
 	s, m := p.member(r.Service(), node)
 	if s == nil {
 		if s = p.find(r.Service()); s == nil {
