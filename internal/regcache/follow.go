@@ -38,7 +38,7 @@ func (c *Cache) follow(ctx context.Context) {
 
 // watch reads one watcher to its end.
 func (c *Cache) watch(ctx context.Context) (heard bool, _ error) {
-	w, err := c.registry.Watch()
+	w, err := c.guarded.Watch()
 	if err != nil {
 		return false, err
 	}

@@ -120,6 +120,7 @@ func (w window) has(h *held, now time.Time) bool {
 // asks the registry each time, and falls back on what it holds.
 type Cache struct {
 	registry Source
+	guarded  guarded // of it: for all calls
 	opts     options
 	group    lifecycle.Group
 	running  atomic.Bool
@@ -151,6 +152,7 @@ type miss struct {
 func New(r Source, opts ...Option) *Cache {
 	c := &Cache{
 		registry: r,
+		guarded:  guarded{r},
 		opts:     newOptions(opts),
 		wake:     make(chan struct{}, 1),
 		records:  make(map[string]*record),
@@ -263,7 +265,7 @@ func (c *Cache) missed(name string) error {
 // nothing is known afterwards, and when the registry did not answer.
 func (c *Cache) fetch(name string) error {
 	asked := c.ask(name)
-	services, err := c.registry.GetService(name)
+	services, err := c.guarded.GetService(name)
 	if err == nil && !populated(services) {
 		err = registry.ErrNotFound
 	}
@@ -367,5 +369,5 @@ func (c *Cache) list(opts []registry.ListOption) ([]*registry.Service, error) {
 			return nil, err
 		}
 	}
-	return c.registry.ListServices(opts...)
+	return c.guarded.ListServices(opts...)
 }
