@@ -245,11 +245,12 @@ const idleTicks = int32(time.Hour / tickInterval)
 
 // tick renews averages and verdicts.
 func (p *platform) tick(ctx context.Context) {
+	ready := &readiness{notReady: p.set.NotReady, log: p.set.Logger}
 	lifecycle.Every(ctx, tickInterval, func() {
+		if ready.notReady != nil {
+			p.unready(ctx, ready)
+		}
 		for name, s := range *p.services.Load() {
-			if p.set.NotReady != nil {
-				s.pool.Ready(p.set.NotReady)
-			}
 			s.pool.Tick()
 			if s.age() > idleTicks {
 				p.drop(name)
