@@ -11,6 +11,7 @@ import (
 	"go-micro.dev/v6/registry"
 
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/regcache"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -213,8 +214,13 @@ func (o *own) within(ctx context.Context, f func() error) error {
 	}
 	done := make(chan error, 1)
 	go func() {
+		defer func() {
+			if p := recover(); p != nil { // of a user's registry
+				done <- fmt.Errorf("%w: it panics: %s", rpcerr.ErrUnavailable, clean.Value(p, 1<<10))
+			}
+			<-o.busy
+		}()
 		done <- f()
-		<-o.busy
 	}()
 	select {
 	case err := <-done:

@@ -31,8 +31,8 @@ type platform struct {
 	conf registry.Options // standalone: what Init was given
 }
 
-func newPlatform(opts []Option) *platform {
-	p := &platform{opts: NewOptions(opts...)}
+func newPlatform(options []Option) *platform {
+	p := &platform{opts: NewOptions(options...)}
 	p.life = lifecycle.NewPlugin("discovery", lifecycle.Hooks{Check: p.opts.Validate, Open: p.open, Close: p.close})
 	p.conf = *registry.NewOptions(registry.Addrs(p.opts.Addresses...))
 	if len(p.opts.Addresses) == 0 {
@@ -42,11 +42,12 @@ func newPlatform(opts []Option) *platform {
 		p.lease = newRemote(p.opts)
 	}
 	source := regcache.Source(p.under)
+	opts := []regcache.Option{regcache.File(p.opts.SnapshotFile), regcache.Logger(p.opts.Logger),
+		regcache.Confirm(max(regcache.DefaultConfirm, 3*p.opts.Interval)), regcache.Beat(max(MinInterval, p.opts.Interval)), regcache.Before(p.use)}
 	if p.under == nil {
-		source = p.lease
+		source, opts = p.lease, append(opts, regcache.Tells())
 	}
-	p.cache = regcache.New(source, regcache.File(p.opts.SnapshotFile), regcache.Logger(p.opts.Logger),
-		regcache.Confirm(max(regcache.DefaultConfirm, 3*p.opts.Interval)), regcache.Beat(max(MinInterval, p.opts.Interval)), regcache.Before(p.use))
+	p.cache = regcache.New(source, opts...)
 	p.own = newKeeper(p.opts, p.under, p.lease)
 	return p
 }

@@ -31,16 +31,33 @@ func (s *fieldSet) init(fields Fields, room []byte) {
 // redaction is the set of field names whose values are not logged.
 type redaction []string
 
-// hides reports whether a field is redacted: its whole name, or the last part of
-// a dotted one (slog's groups), is listed, in any letter case.
+// hides reports whether a field is redacted: its whole name, or a part of a dotted
+// one (slog's groups), is listed, in any letter case.
 func (r redaction) hides(key string) bool {
-	if len(r) == 0 {
-		return false
+	for _, name := range r {
+		if within(key, name) {
+			return true
+		}
 	}
-	last := key[strings.LastIndexByte(key, '.')+1:]
-	return slices.ContainsFunc(r, func(name string) bool {
-		return strings.EqualFold(name, key) || strings.EqualFold(name, last)
-	})
+	return false
+}
+
+// within reports whether name is key, or stands between dots of it.
+func within(key, name string) bool {
+	for at := 0; ; {
+		rest := key[at:]
+		if len(rest) >= len(name) && strings.EqualFold(rest[:len(name)], name) && (len(rest) == len(name) || rest[len(name)] == '.') {
+			return true
+		}
+		dot := strings.IndexByte(rest, '.')
+		if dot < 0 {
+			return strings.EqualFold(rest, name) // of another length in bytes
+		}
+		if strings.EqualFold(rest[:dot], name) {
+			return true
+		}
+		at += dot + 1
+	}
 }
 
 // put sets one field within the bounds, and reports whether there was room.

@@ -153,8 +153,11 @@ func (s *fileSink) enter() error {
 			return errors.Join(fmt.Errorf("log: look: %w", err), s.shut())
 		}
 		if named, err := os.Stat(s.opts.Name); err == nil && os.SameFile(is, named) {
-			if is.Size() == 0 && s.size > 0 { // truncated: a new beginning
+			switch {
+			case is.Size() == 0 && s.size > 0: // truncated: a new beginning
 				s.first, s.torn = time.Now(), false
+			case is.Size() != s.size: // others wrote, or were writing when it was opened
+				s.torn = torn(s.file, is.Size())
 			}
 			s.size, s.mode = is.Size(), is.Mode().Perm()
 			return nil
@@ -167,15 +170,19 @@ func (s *fileSink) enter() error {
 
 // inspect looks when the first event of a file was logged, and whether its last
 // line is whole. A file that is not ours is as old as its last change.
-func inspect(f *os.File, info os.FileInfo) (first time.Time, torn bool) {
-	last := make([]byte, 1)
-	if _, err := f.ReadAt(last, info.Size()-1); err == nil {
-		torn = last[0] != '\n'
-	}
+func inspect(f *os.File, info os.FileInfo) (first time.Time, within bool) {
+	within = torn(f, info.Size())
 	if at, ok := firstEvent(io.NewSectionReader(f, 0, info.Size())); ok {
-		return at, torn
+		return at, within
 	}
-	return info.ModTime(), torn
+	return info.ModTime(), within
+}
+
+// torn reports whether a file of some size ends within a line.
+func torn(f *os.File, size int64) bool {
+	last := make([]byte, 1)
+	_, err := f.ReadAt(last, size-1)
+	return err == nil && last[0] != '\n'
 }
 
 // Write writes as many lines at a time as the file may hold.

@@ -237,6 +237,40 @@ func TestRotationThatFailsGoesOnInTheFile(t *testing.T) {
 	}
 }
 
+// Another program writes between our opening the file and our writing: it ends the
+// line that we saw torn, or leaves one.
+func TestLinesOfAnotherProgram(t *testing.T) {
+	for _, c := range []struct{ before, after, want string }{
+		{`{"message":`, `"theirs"}` + "\n", `{"message":"theirs"}` + "\n" + `{"level"`},
+		{`{"message":"theirs"}` + "\n", `{"mess`, `{"message":"theirs"}` + "\n" + `{"mess` + "\n" + `{"level"`},
+	} {
+		path := filepath.Join(t.TempDir(), "app.log")
+		theirs, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := func(text string) {
+			if _, err := theirs.WriteString(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(c.before)
+		out := file(path)
+		l := log.NewLog(log.WithOutput(out))
+		if err := l.Start(); err != nil {
+			t.Fatal(err)
+		}
+		write(c.after)
+		l.Info("ours")
+		if err := errors.Join(l.Stop(), theirs.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(data), c.want) {
+			t.Errorf("%v, %q", err, data)
+		}
+	}
+}
+
 // TestTwoLogsOnOneFile is two programs in one folder with the defaults.
 func TestTwoLogsOnOneFile(t *testing.T) {
 	const writers, each = 3, 4000

@@ -91,8 +91,10 @@ func WithFields(fields Fields) Option {
 }
 
 // WithRedact adds names of fields whose values are replaced by "[redacted]",
-// compared in any letter case with the whole name and with what follows its last
-// dot: "password" covers "user.Password". Messages are not searched. Fields of
+// compared in any letter case with the whole name and with its parts between dots:
+// "password" covers "user.Password" and "password.new", "db.user" covers
+// "old.db.user". So all that is in slog's group "password" is covered, too. Messages
+// are not searched. Fields of
 // Loggers that exist already stay as they are.
 func WithRedact(names ...string) Option {
 	return func(o *Options) { o.Redact = append(o.Redact, names...) }

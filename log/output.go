@@ -3,11 +3,13 @@ package log
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/loss"
 )
@@ -36,9 +38,43 @@ func (o *output) send(e *Event) {
 		o.lost.Add(1)
 		return
 	}
-	if err := o.Send(e); err != nil || o.failing.Load() {
+	if err := o.try(e); err != nil || o.failing.Load() {
 		o.note(err)
 	}
+}
+
+// try is Send under recover: it is a user's code, and a line of log ends no program.
+func (o *output) try(e *Event) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked("Send", p)
+		}
+	}()
+	return o.Send(e)
+}
+
+// guarded is another method of the output under recover.
+func guarded(what string, do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(what, p)
+		}
+	}()
+	return do()
+}
+
+func panicked(what string, p any) error {
+	return fmt.Errorf("its %s panics: %s", what, clean.Value(p, 1<<10))
+}
+
+// name is the output's String, which may panic, too.
+func (o *output) name() (name string) {
+	defer func() {
+		if recover() != nil {
+			name = fmt.Sprintf("%T", o.Output)
+		}
+	}()
+	return o.String()
 }
 
 func (o *output) sendWait(e *Event) {
@@ -60,11 +96,11 @@ func (o *output) note(err error) {
 	case err != nil:
 		o.lost.Add(1)
 		if !o.failing.Swap(true) {
-			o.logger.Warn("log output fails", "output", o.String(), "error", err)
+			o.logger.Warn("log output fails", "output", o.name(), "error", clean.Error(err, 1<<10))
 		}
 	case o.failing.Load():
 		o.failing.Store(false)
-		o.logger.Info("log output works again", "output", o.String(), "dropped", o.lost.Load())
+		o.logger.Info("log output works again", "output", o.name(), "dropped", o.lost.Load())
 	}
 }
 
@@ -77,12 +113,12 @@ func (o *output) dropped() uint64 {
 
 func (o *output) start() error {
 	if s, ok := o.Output.(interface{ Start() error }); ok {
-		return o.wrap(s.Start())
+		return o.wrap(guarded("Start", s.Start))
 	}
 	return nil
 }
 
-func (o *output) flush() error { return o.wrap(o.Flush()) }
+func (o *output) flush() error { return o.wrap(guarded("Flush", o.Flush)) }
 
 // close ends the output for this Log: what is logged from now on is counted.
 func (o *output) close() error {
@@ -90,9 +126,9 @@ func (o *output) close() error {
 		return nil
 	}
 	if _, flushes := o.Output.(interface{ Start() error }); flushes {
-		return o.wrap(o.Close())
+		return o.wrap(guarded("Close", o.Close))
 	}
-	return o.wrap(errors.Join(o.Flush(), o.Close()))
+	return o.wrap(errors.Join(guarded("Flush", o.Flush), guarded("Close", o.Close)))
 }
 
 // wrap adds the names of the package and the output to an error, once.
@@ -100,7 +136,7 @@ func (o *output) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &outputError{o.String(), err}
+	return &outputError{o.name(), err}
 }
 
 type outputError struct {
@@ -109,7 +145,17 @@ type outputError struct {
 }
 
 func (e *outputError) Error() string {
-	return "log: output " + e.output + ": " + strings.ReplaceAll(strings.TrimPrefix(e.err.Error(), "log: "), "\nlog: ", "\n")
+	return "log: output " + e.output + ": " + strings.ReplaceAll(strings.TrimPrefix(text(e.err), "log: "), "\nlog: ", "\n")
+}
+
+// text is the lines of a user's error, whose Error may panic.
+func text(err error) (lines string) {
+	defer func() {
+		if recover() != nil {
+			lines = clean.Error(err, 1<<10) // which says so
+		}
+	}()
+	return err.Error()
 }
 
 func (e *outputError) Unwrap() error { return e.err }

@@ -63,20 +63,30 @@ const (
 )
 
 // enter returns the series that takes an update of s, whose gate is not open: nil
-// after Stop, and possibly another series when s was evicted.
+// after Stop, and possibly another series when s was evicted. The gate opens when the
+// plugin was started.
 func (s *Series) enter() *Series {
 	for {
-		store := s.family.store
-		switch gate := s.gate.Load(); {
-		case gate == open:
+		use, gate := taken, s.gate.Load()
+		if gate == open {
 			return s
-		case gate == closed || store.use != nil && !store.use():
-			store.late.Add(1)
+		}
+		if gate == closed {
+			use = refused
+		} else if s.family.store.use != nil {
+			use = s.family.store.use()
+		}
+		switch {
+		case use == refused:
+			s.family.store.late.Add(1)
 			return nil
 		case gate == gone:
 			s = s.family.readmit(s)
 		default:
 			s.touched.Store(time.Now().UnixNano())
+			if use == kept {
+				return s
+			}
 			s.gate.CompareAndSwap(unasked, open) // unless Stop closed it, or a sweep evicted it
 		}
 	}

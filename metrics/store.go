@@ -50,8 +50,8 @@ type Store struct {
 	conf     StoreConfig
 	seed     maphash.Seed
 	overflow loss.Counter
-	late     loss.Counter // updates after Stop
-	use      func() bool  // reports whether updates are taken; if nil they are
+	late     loss.Counter // updates after Stop, and those kept that never were sent
+	use      func() usage // what becomes of updates; if nil they are taken
 	ids      table[named]
 
 	mu       sync.Mutex // guards conf until the first use, and growth
@@ -61,6 +61,15 @@ type Store struct {
 	swept    time.Time // by Collect
 	told     uint64    // by ReportOverflow
 }
+
+// usage is what becomes of an update.
+type usage int
+
+const (
+	taken   usage = iota
+	kept          // until the plugin can start
+	refused       // the plugin was stopped
+)
 
 // named is a caller's spelling of an id.
 type named struct {
@@ -134,7 +143,8 @@ func (s *Store) Gauge(id string) Gauge { return (*gauge)(s.root(GaugeKind, id)) 
 // Histogram implements Metrics.
 func (s *Store) Histogram(id string) Histogram { return (*histogram)(s.root(HistogramKind, id)) }
 
-// Dropped returns how many updates came after Stop.
+// Dropped returns how many updates came after Stop, and how many values a plugin kept
+// that never could start.
 func (s *Store) Dropped() uint64 { return s.late.Total() }
 
 // shut makes all series refuse updates. Series that are made afterwards call use

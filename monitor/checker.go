@@ -76,7 +76,14 @@ func (c *checker) adopt(h HealthChecker) (*check, error) {
 	}
 	own, ok := h.(*check)
 	if !ok {
-		own = c.NewHealthChecker(h.Id(), h.Description(), h.Run).(*check)
+		id, description, err := describe(h)
+		if err != nil {
+			return nil, fmt.Errorf("monitor: register check: %w", err)
+		}
+		own = c.NewHealthChecker(id, description, h.Run).(*check)
+	}
+	if own == nil {
+		return nil, fmt.Errorf("monitor: register check: %w: nil", ErrInvalid)
 	}
 	if !clean.Name(own.id, 128) {
 		return nil, fmt.Errorf("monitor: register check: id %w: %.128q is not 1 to 128 printable characters", ErrInvalid, own.id)
@@ -90,12 +97,25 @@ func (c *checker) adopt(h HealthChecker) (*check, error) {
 	return own, nil
 }
 
+// describe asks a user's check for its names, under recover: it may be a nil pointer.
+func describe(h HealthChecker) (id, description string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: a %T that does not tell its id: %s", ErrInvalid, h, clean.Value(p, 1<<10))
+		}
+	}()
+	return h.Id(), h.Description(), nil
+}
+
 // Deregister implements Checker.
 func (c *checker) Deregister(h HealthChecker) error {
 	if h == nil {
 		return fmt.Errorf("monitor: deregister check: %w: nil", ErrInvalid)
 	}
-	id := h.Id()
+	id, _, err := describe(h)
+	if err != nil {
+		return fmt.Errorf("monitor: deregister check: %w", err)
+	}
 	c.mu.Lock()
 	e, stopped := c.entries[id], c.stopped()
 	if e != nil && !stopped {

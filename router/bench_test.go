@@ -109,6 +109,8 @@ type goMicro struct {
 	selector selector.Selector
 }
 
+func (*goMicro) String() string { return "mucp" }
+
 func (c *goMicro) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
 	var o client.CallOptions
 	for _, opt := range opts {

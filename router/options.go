@@ -221,7 +221,8 @@ func Eject(failures int, first, most time.Duration) selector.Option {
 // NotReady sets a function that reports whether a node says that it is not
 // ready, such as the NotReady of a Monitor. Such nodes get no calls unless
 // fewer than half of the nodes would be left. The function is asked ten times a
-// second, not for each call.
+// second, not for each call. A node for which it panics is ready; while it takes more
+// than a second for all nodes they stay what they were.
 func NotReady(f func(node string) bool) selector.Option {
 	return set(func(s *Options) { s.NotReady = f })
 }

@@ -15,6 +15,7 @@ import (
 	"go-micro.dev/v6/registry"
 
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/router/internal/balance"
 )
 
@@ -25,6 +26,8 @@ func (p *platform) outcome(ctx context.Context, node *registry.Node, err error) 
 		return balance.OK
 	case errors.Is(ctx.Err(), context.Canceled), errors.Is(err, context.Canceled):
 		return balance.Void
+	case p.witnessed.Load() && rpc.WitnessOf(ctx).Unsent():
+		return balance.Unreached
 	case errors.Is(err, context.DeadlineExceeded):
 		return balance.Failed
 	}

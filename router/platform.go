@@ -32,9 +32,10 @@ type platform struct {
 	measured atomic.Bool                         // a wrapper records calls: Mark need not time them
 	group    lifecycle.Group
 
-	option  client.CallOption // what ClientWrapper gives every call
-	options []client.CallOption
-	retries retries
+	option    client.CallOption // what ClientWrapper gives every call
+	options   []client.CallOption
+	retries   retries
+	witnessed atomic.Bool // calls of a grpc client tell whether they were sent
 	// recorders and marked are what option sets where a call has none.
 	recorders []client.CallWrapper
 	marked    context.Context
@@ -241,11 +242,12 @@ const idleTicks = int32(time.Hour / tickInterval)
 
 // tick renews averages and verdicts.
 func (p *platform) tick(ctx context.Context) {
+	ready := &readiness{notReady: p.set.NotReady, log: p.set.Logger}
 	lifecycle.Every(ctx, tickInterval, func() {
+		if ready.notReady != nil {
+			p.unready(ctx, ready)
+		}
 		for name, s := range *p.services.Load() {
-			if p.set.NotReady != nil {
-				s.pool.Ready(p.set.NotReady)
-			}
 			s.pool.Tick()
 			if s.age() > idleTicks {
 				p.drop(name)
@@ -323,6 +325,9 @@ func (p *platform) Mark(name string, node *registry.Node, err error) {
 
 // Record implements Router.
 func (p *platform) Record(r Request, node *registry.Node, d time.Duration, err error) {
+	if r == nil {
+		return
+	}
 	s, m := p.member(r.Service(), node)
 	if s == nil {
 		if s = p.find(r.Service()); s == nil {

@@ -98,10 +98,11 @@ func (r *remote) watch(ctx context.Context) {
 // errReopen ends a stream that asks for too little.
 var errReopen = errors.New("another service came to use")
 
-// known is what is asked for: the services in use and their last answers.
+// known is what is asked for: the services in use and their last answers. A name that
+// router-srv does not take would cost the answers of all.
 func (r *remote) known() (all []*pb.Known) {
 	for name, s := range *r.p.services.Load() {
-		if name == ServiceName {
+		if name == ServiceName || !named(name, maxName) {
 			continue
 		}
 		k := &pb.Known{Service: name}

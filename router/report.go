@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/micro/go-platform/internal/batch"
@@ -66,21 +67,24 @@ func (r *reporter) loop(ctx context.Context) { lifecycle.Every(ctx, r.p.set.Inte
 
 // turn ends the windows of all services.
 func (r *reporter) turn() {
-	req := &pb.ReportRequest{Caller: r.p.self(), Incarnation: r.incarnation, IntervalMs: r.p.set.Interval.Milliseconds()}
+	var all []*pb.Stats
 	for _, s := range *r.p.services.Load() {
 		if st := s.turn(); st != nil {
 			st.Timestamp = time.Now().Unix()
 			st.Duration = int64((r.p.set.Interval + time.Second - 1) / time.Second)
 			st.DurationMs = r.p.set.Interval.Milliseconds()
-			req.Stats = append(req.Stats, st)
+			all = append(all, st)
 		}
 	}
-	if len(req.Stats) == 0 || r.p.remote == nil {
+	if r.p.remote == nil {
 		return
 	}
-	r.seq++
-	req.Seq = r.seq
-	_ = r.queue.Add(req) // a full queue counts and logs by itself
+	for some := range slices.Chunk(all, maxReported) {
+		r.seq++
+		_ = r.queue.Add(&pb.ReportRequest{ // a full queue counts and logs by itself
+			Caller: r.p.self(), Incarnation: r.incarnation, IntervalMs: r.p.set.Interval.Milliseconds(), Seq: r.seq, Stats: some,
+		})
+	}
 }
 
 // send delivers one window. One that router-srv would refuse again is dropped

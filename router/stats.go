@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,7 +146,7 @@ func (s *serviceStats) endpoint(name string) *windows {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := *s.endpoints.Load()
-	if len(known) >= maxEndpoints || !clean.Name(name, 256) {
+	if len(known) >= maxEndpoints || !named(name, maxName) {
 		name = otherEndpoint
 	}
 	if w := known[name]; w != nil {
@@ -173,17 +174,32 @@ func (s *service) measure(method string, m *balance.Member, d time.Duration, err
 	m.Load.Extra.(*nodeStats).add(r, d)
 }
 
+// What router-srv takes in one report. It refuses a whole report for one that is
+// beyond.
+const (
+	maxReported = 256 // services
+	maxSelected = 1000
+	maxName     = 256 // bytes
+	maxNode     = 512
+)
+
+// named reports whether router-srv takes a name.
+func named(name string, limit int) bool {
+	return clean.Name(name, limit) && strings.TrimSpace(name) == name
+}
+
 // turn ends the window of a service and returns what is to be reported, nil
-// when nothing was called.
+// when nothing was called. Nodes and services that router-srv does not take are left
+// out.
 func (s *service) turn() *pb.Stats {
 	w := &pb.Stats{Service: &pb.Service{Name: s.name}}
 	s.pool.Each(func(m *balance.Member) {
 		in := m.Load.Extra.(*nodeStats).turn()
-		if in.total() == 0 {
+		if in.total() == 0 || !named(m.Node.Id, maxNode) || len(w.Selected) == maxSelected {
 			return
 		}
 		w.Selected = append(w.Selected, &pb.Selected{
-			Service: &pb.Service{Name: s.name, Version: m.Version}, Node: &pb.Node{Id: m.Node.Id},
+			Service: &pb.Service{Name: s.name, Version: clean.UTF8(m.Version)}, Node: &pb.Node{Id: m.Node.Id},
 			Success: in.success.wire(), Errors: in.errors.wire(), Dropped: in.failed.wire(),
 			Consecutive: int64(m.Load.Streak()),
 		})
@@ -200,7 +216,7 @@ func (s *service) turn() *pb.Stats {
 	w.Limited = refused - s.stats.limited[0]
 	s.stats.limited = [2]int64{refused, s.stats.limited[0]}
 	s.stats.mu.Unlock()
-	if len(w.Selected)+len(w.EndpointStats) == 0 && w.Limited == 0 {
+	if len(w.Selected)+len(w.EndpointStats) == 0 && w.Limited == 0 || !named(s.name, maxName) {
 		return nil
 	}
 	return w

@@ -13,6 +13,7 @@ import (
 
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/header"
+	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/router/internal/balance"
 )
@@ -43,6 +44,9 @@ func CallWrapper(r Router) client.CallWrapper {
 
 // try makes and records one try.
 func (p *platform) try(ctx context.Context, node *registry.Node, req client.Request, rsp any, opts client.CallOptions, next client.CallFunc) error {
+	if p.witnessed.Load() {
+		ctx = &rpc.Witness{Context: ctx}
+	}
 	begun := p.now()
 	err := next(ctx, node, req, rsp, opts)
 	now := p.now()
@@ -93,7 +97,9 @@ func (p *platform) callOption(o *client.CallOptions) {
 // ClientWrapper puts the calls and streams of a client into the router's hands:
 // it limits them, takes their labels and sticky key, records every try, and
 // tries again what may be, within the retry budget and in place of go-micro's
-// own retries, whatever client.Retries and client.Retry say. Call options still
+// own retries, whatever client.Retries and client.Retry say. A grpc client connects
+// within its DialTimeout, or 1.5 s where that is go-micro's default, and a call whose
+// connection never stood goes to another node. Call options still
 // win: client.WithRetries bounds the tries of one call. The client's selector
 // must be the router. Publish passes through: a message has no node. Where rules
 // ask for labels a call with more than 16 of them, or one of more than 128 bytes,
@@ -107,7 +113,13 @@ func ClientWrapper(r Router) client.Wrapper {
 		return func(c client.Client) client.Client { return &recordingClient{c, option} }
 	}
 	p.measured.Store(true)
-	return func(c client.Client) client.Client { return &clientWrapper{c, p} }
+	return func(c client.Client) client.Client {
+		rpc.BoundConnects(c)
+		if c.String() == "grpc" {
+			p.witnessed.Store(true)
+		}
+		return &clientWrapper{c, p}
+	}
 }
 
 type recordingClient struct {
@@ -228,13 +240,14 @@ func (w *clientWrapper) Stream(ctx context.Context, req client.Request, opts ...
 		if err != nil {
 			return nil, rpcerr.To(req.Service(), err)
 		}
-		stream, err := w.Client.Stream(ctx, req, append(all, client.WithRetries(0))...)
+		watched := &rpc.Witness{Context: ctx}
+		stream, err := w.Client.Stream(watched, req, append(all, client.WithRetries(0))...)
 		m := last.member
 		if err != nil {
 			unsent := false
 			if m != nil {
 				s.measure(req.Method(), m, time.Duration(w.p.now()-begun), err)
-				unsent = w.p.outcome(ctx, m.Node, err) == balance.Unreached
+				unsent = w.p.outcome(watched, m.Node, err) == balance.Unreached
 			}
 			if tries < w.p.set.Retries && w.p.again(ctx, req, err, unsent, false) {
 				continue

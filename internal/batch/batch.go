@@ -80,6 +80,7 @@ type Queue[T any] struct {
 	inFlight atomic.Int64 // its length, until it arrived or was counted as lost: a Stop gives a slow sender up
 
 	failure atomic.Pointer[error] // of the last Send, nil when it succeeded
+	refusal atomic.Pointer[error] // of the last item that can never be sent
 }
 
 // New returns a queue that holds items from now on and sends them after Start.
@@ -226,13 +227,14 @@ func (q *Queue[T]) Flush(ctx context.Context) error {
 
 // Stop refuses further items, sends what is left within
 // lifecycle.FlushTimeout and returns an error that matches lifecycle.ErrLost and
-// says how many were lost, and why. A queue that was never started loses what it
+// says how many were lost meanwhile, those that can never be sent among them, and
+// why. A queue that was never started loses what it
 // holds.
 func (q *Queue[T]) Stop() error {
 	q.mu.Lock()
 	q.stopped = true
 	q.mu.Unlock()
-	before := q.lost.Total()
+	before, refused := q.lost.Total(), q.never.Total()
 	err := q.group.Stop(lifecycle.FlushTimeout + 250*time.Millisecond)
 	q.end.Do(func() { close(q.ended) })
 	q.mu.Lock()
@@ -249,19 +251,24 @@ func (q *Queue[T]) Stop() error {
 	q.freed()
 	q.mu.Unlock()
 	q.giveUp(left)
-	if lost := q.lost.Total() - before; lost > 0 {
-		return q.lossOf(lost)
+	lost, refused := q.lost.Total()-before, q.never.Total()-refused
+	if lost+refused > 0 {
+		return q.lossOf(lost, refused)
 	}
 	return err
 }
 
-func (q *Queue[T]) lossOf(n uint64) error {
-	what, why := q.conf.Name, fmt.Sprintf("not sent within %v", lifecycle.FlushTimeout)
+func (q *Queue[T]) lossOf(lost, refused uint64) error {
+	n, what, why := lost+refused, q.conf.Name, fmt.Sprintf("not sent within %v", lifecycle.FlushTimeout)
 	if n == 1 {
 		what = q.conf.One
 	}
-	if err := q.failure.Load(); err != nil && !errors.Is(*err, context.Canceled) && !errors.Is(*err, context.DeadlineExceeded) {
-		why = clean.Error(*err, 1<<10)
+	failure := q.failure.Load()
+	if lost == 0 {
+		failure = q.refusal.Load()
+	}
+	if failure != nil && !errors.Is(*failure, context.Canceled) && !errors.Is(*failure, context.DeadlineExceeded) {
+		why = clean.Error(*failure, 1<<10)
 	}
 	return fmt.Errorf("%w %d %s: %s", lifecycle.ErrLost, n, what, why)
 }
@@ -294,6 +301,7 @@ func (q *Queue[T]) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			q.end.Do(func() { close(q.ended) })
+			q.report()
 			q.drain(sending)
 			return
 		case <-wake:
@@ -301,8 +309,7 @@ func (q *Queue[T]) run(ctx context.Context) {
 		case <-recovery.again:
 			note(q.sendAll(ctx, sending))
 		case <-ticker.C:
-			q.lost.Report(q.logger(), q.conf.Name, "queue full")
-			q.never.Report(q.logger(), q.conf.Name, "refused for good, or not fit to be sent")
+			q.report()
 			if recovery.again == nil {
 				note(q.sendAll(ctx, sending))
 			}
@@ -312,6 +319,12 @@ func (q *Queue[T]) run(ctx context.Context) {
 			reply <- err
 		}
 	}
+}
+
+// report logs bursts of loss. What the drain loses Stop tells.
+func (q *Queue[T]) report() {
+	q.lost.Report(q.logger(), q.conf.Name, "queue full")
+	q.never.Report(q.logger(), q.conf.Name, "refused for good, or not fit to be sent")
 }
 
 // recovery remembers that the last Send failed and when to try again.
@@ -403,6 +416,7 @@ func (q *Queue[T]) deliver(ctx context.Context) error {
 			part = (part + 1) / 2
 			continue
 		default:
+			q.refusal.Store(&err)
 			q.never.Add(1)
 			q.giveUp(q.pending[:1])
 		}

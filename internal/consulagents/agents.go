@@ -17,16 +17,13 @@ import (
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
-// maxCalls bounds the connections for all but blocking queries: an agent refuses
-// those above its limit (200 of one host), whatever they are for.
-const maxCalls = 16
-
 // NewClient returns a client of the agents at the addresses, by default
 // 127.0.0.1:8500 or what the environment of Consul's own clients says, with an
-// ACL token unless it is empty, and a function that closes its idle connections.
+// ACL token unless it is empty, and a function that closes idle connections.
 //
-// Blocking queries, which the caller bounds, and renewals have connections of
-// their own: a session shall not end because others wait or ask a lot.
+// All clients of a process with the same TLS configuration have three connections to a
+// server: one for calls, so that many at a time wait for each other, and two for
+// blocking queries, which the caller bounds and which take turns.
 func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Client, func(), error) {
 	c := api.DefaultConfig()
 	if len(addresses) > 0 {
@@ -43,13 +40,22 @@ func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Cl
 	if err != nil {
 		return nil, func() {}, err
 	}
-	a := &agents{addresses: addresses, calls: calls, waits: calls.Clone(), renewals: calls.Clone()}
+	a := &agents{addresses: addresses, set: acquire(tlsConfig, c.TLSConfig, calls)}
 	a.life, a.end = context.WithCancel(context.Background())
-	calls.MaxConnsPerHost, calls.MaxIdleConnsPerHost = maxCalls, maxCalls
 	h.Transport = a
 	c.HttpClient = h
 	client, err := api.NewClient(c)
-	return client, a.idle, err
+	return client, a.set.idle, err
+}
+
+// Transport returns the connections that clients of NewClient have without a TLS
+// configuration of their own, for a client that somebody else makes.
+func Transport() (http.RoundTripper, error) {
+	c := api.DefaultConfig()
+	if _, err := api.NewHttpClient(c.Transport, c.TLSConfig); err != nil { // which sets the transport's TLS
+		return nil, err
+	}
+	return acquire(nil, c.TLSConfig, c.Transport), nil
 }
 
 // Forbidden reports whether an error of the client says that its token may not.
@@ -63,8 +69,8 @@ func Forbidden(err error) bool {
 // listens at its address is something else. What was sent already is not sent again
 // unless it only reads: it may have been done.
 type agents struct {
-	addresses              []string
-	calls, waits, renewals *http.Transport
+	addresses []string
+	set       *set
 
 	mu      sync.Mutex
 	current int
@@ -72,20 +78,10 @@ type agents struct {
 	end     context.CancelFunc
 }
 
-func (a *agents) idle() {
-	a.calls.CloseIdleConnections()
-	a.waits.CloseIdleConnections()
-	a.renewals.CloseIdleConnections()
-}
-
 // RoundTrip implements http.RoundTripper.
 func (a *agents) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(a.addresses) < 2 {
-		rsp, err := a.transport(r).RoundTrip(r)
-		if err != nil {
-			return nil, err
-		}
-		return ofConsul(rsp)
+		return a.send(r)
 	}
 	err := errors.New("no address")
 	for range a.addresses {
@@ -106,6 +102,14 @@ func (a *agents) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, err
+}
+
+func (a *agents) send(r *http.Request) (*http.Response, error) {
+	rsp, err := a.set.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	return ofConsul(rsp)
 }
 
 // again reports whether a request that failed may be sent to the next agent.
@@ -137,16 +141,6 @@ func gaveUp(ctx context.Context) bool {
 }
 
 func blocking(r *http.Request) bool { return r.URL.Query().Has("index") }
-
-func (a *agents) transport(r *http.Request) *http.Transport {
-	switch {
-	case blocking(r):
-		return a.waits
-	case strings.HasPrefix(r.URL.Path, "/v1/session/renew/"):
-		return a.renewals
-	}
-	return a.calls
-}
 
 func (a *agents) at() (int, context.Context) {
 	a.mu.Lock()
@@ -183,9 +177,5 @@ func (a *agents) ask(life context.Context, r *http.Request, at int) (*http.Respo
 		}
 		to.Body = body
 	}
-	rsp, err := a.transport(r).RoundTrip(to)
-	if err != nil {
-		return nil, err
-	}
-	return ofConsul(rsp)
+	return a.send(to)
 }

@@ -180,7 +180,7 @@ func NewRegistry(kind, addresses string) (registry.Registry, error) {
 	case "mdns":
 		return registry.NewMDNSRegistry(opts...), nil
 	case "consul":
-		return consul.NewConsulRegistry(opts...), nil
+		return consul.NewConsulRegistry(append(opts, discovery.SharedConsul())...), nil
 	case "etcd":
 		return etcdreg.New(etcd.NewEtcdRegistry(opts...)), nil
 	case "nats":

@@ -3,14 +3,16 @@ package daemon
 import (
 	"io"
 	"net/http"
+	"os"
 	"os/signal"
 	"sync/atomic"
 	"syscall"
 )
 
 // outliveReaders makes writes to a standard output or error that nobody reads
-// any more fail, where Go would end the process.
-func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
+// any more fail, where Go would end the process. Programs that the process starts do
+// not inherit that, as they would a signal that is ignored.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // sink counts what could not be written, and goes on.
 type sink struct {
@@ -32,6 +34,7 @@ func (e *Env) serveMetrics(next http.Handler) http.Handler {
 		if e.lost != nil {
 			e.metrics.Gauge("log_lost").Set(e.lost.lost.Load())
 		}
+		e.work.forget()
 		next.ServeHTTP(w, r)
 	})
 }

@@ -41,6 +41,7 @@ type failure struct {
 	since, last time.Time
 	said        time.Time
 	times       uint64
+	shown       bool // by the gauge
 }
 
 func newWork(log *slog.Logger, m metrics.Metrics) *work {
@@ -69,6 +70,9 @@ func (w *work) note(what string, err error) {
 	if f == nil {
 		f = &failure{since: w.now()}
 		w.failing[what] = f
+	}
+	if !f.shown {
+		f.shown = true
 		w.count(what, 1)
 	}
 	f.err, f.last = reason(err), w.now()
@@ -89,6 +93,21 @@ func reason(err error) error {
 	return err
 }
 
+// forget makes the gauge show what readiness tells: failures that were not seen again
+// do not count.
+func (w *work) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for what, f := range w.failing {
+		if f.shown && !w.counts(f) {
+			f.shown = false
+			w.count(what, 0)
+		}
+	}
+}
+
+func (w *work) counts(f *failure) bool { return w.now().Sub(f.last) < believed }
+
 func (w *work) count(what string, failing int64) {
 	w.metrics.Gauge("work_failing").WithFields(metrics.Fields{"what": what}).Set(failing)
 }
@@ -99,7 +118,7 @@ func (w *work) err(context.Context) error {
 	defer w.mu.Unlock()
 	var all []string
 	for what, f := range w.failing {
-		if w.now().Sub(f.last) < believed {
+		if w.counts(f) {
 			all = append(all, fmt.Sprintf("%s failed %d times: %v", what, f.times, f.err))
 		}
 	}

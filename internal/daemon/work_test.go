@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go-micro.dev/v6/client"
@@ -23,6 +24,8 @@ import (
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
+	"github.com/micro/go-platform/metrics"
+	"github.com/micro/go-platform/metrics/recorder"
 )
 
 func newLog(to io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
@@ -90,6 +93,33 @@ func TestFailingWork(t *testing.T) {
 	if code, body := get(t, at+"/readyz"); code != 503 || !strings.Contains(body, "write the history failed 1 times: disk full") {
 		t.Errorf("work that no caller waits for: %d %s", code, body)
 	}
+}
+
+// A failure that nobody sees again ends by itself, in the gauge as for readiness.
+func TestAFailureIsBelievedForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := recorder.NewMetrics()
+		w := daemon.NewWork(slog.New(slog.DiscardHandler), m)
+		gauge := func() int64 {
+			w.Scraped()
+			v, _ := m.GaugeValue("work_failing", metrics.Fields{"what": "flush"})
+			return v
+		}
+		for range 2 { // it comes back after it was forgotten
+			w.Note("flush", errors.New("disk full"))
+			time.Sleep(9 * time.Second)
+			if w.Err() == nil || gauge() != 1 {
+				t.Errorf("after nine seconds: %v, gauge %d", w.Err(), gauge())
+			}
+			time.Sleep(time.Second)
+			if w.Err() != nil || gauge() != 0 {
+				t.Errorf("after ten seconds: %v, gauge %d", w.Err(), gauge())
+			}
+		}
+		if err := m.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // An answer tells nothing of what is behind the service.

@@ -24,6 +24,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/micro/go-platform/internal/regcache"
 )
 
 // Registry is go-micro's registry for etcd with the leases of this package. What
@@ -205,7 +207,8 @@ func (l *lease) hold(ctx context.Context, c *session, ttl int64) error {
 	return nil
 }
 
-// Deregister takes the nodes out of etcd. Those that this Registry registered go
+// Deregister takes the nodes out of etcd, those that this Registry registered after it
+// marked them as draining: whoever watches tells them from nodes whose leases ended. Those that this Registry registered go
 // by their leases: what another process has registered under the same id since
 // stays.
 func (r *Registry) Deregister(s *registry.Service, _ ...registry.DeregisterOption) error {
@@ -215,7 +218,13 @@ func (r *Registry) Deregister(s *registry.Service, _ ...registry.DeregisterOptio
 	return r.each(s, func(ctx context.Context, c *session, n *registry.Node) error {
 		k := key(s.Name, n.Id)
 		l := r.lease(k)
-		if err := l.end(ctx, c, k); err != nil {
+		leaving := *s
+		leaving.Nodes = []*registry.Node{regcache.Drain(n)}
+		value, err := json.Marshal(&leaving)
+		if err != nil {
+			return err
+		}
+		if err := l.end(ctx, c, k, string(value)); err != nil {
 			return err
 		}
 		r.mu.Lock()
@@ -227,12 +236,18 @@ func (r *Registry) Deregister(s *registry.Service, _ ...registry.DeregisterOptio
 	})
 }
 
-func (l *lease) end(ctx context.Context, c *session, key string) error {
+func (l *lease) end(ctx context.Context, c *session, key, leaving string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.id == 0 {
 		_, err := c.Delete(ctx, key)
 		return err
+	}
+	if l.value != leaving {
+		mark := c.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(key), "=", l.id)).Then(clientv3.OpPut(key, leaving, clientv3.WithLease(l.id)))
+		if _, err := mark.Commit(); err != nil {
+			return err
+		}
 	}
 	if _, err := c.Revoke(ctx, l.id); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return err

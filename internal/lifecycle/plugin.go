@@ -167,6 +167,19 @@ func (p *Plugin) begin() error {
 
 func (p *Plugin) refuse() error { return fmt.Errorf("%s: %w", p.pkg, ErrStopped) }
 
+// Before calls do unless the plugin was started or stopped, and reports whether it
+// did. No Start goes on meanwhile. A plugin changes its options in do, which must not
+// call Start, Stop or Use.
+func (p *Plugin) Before(do func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.Load() != fresh || p.opened {
+		return false
+	}
+	do()
+	return true
+}
+
 // Running reports whether the plugin was started and not stopped.
 func (p *Plugin) Running() bool { return p.state.Load() == started }
 

@@ -50,6 +50,13 @@ func followConsul(ctx context.Context, c *Cache, client func() *api.Client) {
 // error, kept that it is the same one.
 type query func(q *api.QueryOptions, lost bool) (index uint64, kept bool, err error)
 
+// safely is the query under recover: go-micro's registry has no client when its
+// configuration is bad.
+func (ask query) safely(q *api.QueryOptions, lost bool) (index uint64, kept bool, err error) {
+	defer caught("its client of Consul", &err)
+	return ask(q, lost)
+}
+
 // mark notes whether a loop follows Consul, and whether that is the one it
 // followed before.
 func (f *consul) mark(loop int, fine, kept bool) {
@@ -60,6 +67,7 @@ func (f *consul) mark(loop int, fine, kept bool) {
 		f.since = time.Now()
 	}
 	if f.fine[0] && f.fine[1] {
+		f.cache.watched()
 		since := f.since
 		f.cache.sure.Store(&since)
 		return
@@ -73,7 +81,7 @@ func (f *consul) loop(ctx context.Context, me int, ask query) {
 	lost := true
 	for ctx.Err() == nil {
 		q := (&api.QueryOptions{WaitIndex: index, WaitTime: f.patience(me)}).WithContext(ctx)
-		now, kept, err := ask(q, lost)
+		now, kept, err := ask.safely(q, lost)
 		if err != nil {
 			f.mark(me, false, false)
 			if ctx.Err() == nil && !f.cache.blind.Swap(true) {

@@ -41,7 +41,11 @@ func (c *Cache) load() {
 	}
 	for name, versions := range byName {
 		if populated(versions) {
-			c.answer(name, c.record(name), versions, c.clock)
+			r := c.record(name)
+			c.answer(name, r, versions, c.clock)
+			for _, h := range r.nodes {
+				h.at = time.Time{}
+			}
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (c *Cache) follow(ctx context.Context) {
 
 // watch reads one watcher to its end.
 func (c *Cache) watch(ctx context.Context) (heard bool, _ error) {
-	w, err := c.registry.Watch()
+	w, err := c.guarded.Watch()
 	if err != nil {
 		return false, err
 	}
@@ -51,6 +51,7 @@ func (c *Cache) watch(ctx context.Context) (heard bool, _ error) {
 	if c.blind.Swap(false) {
 		c.opts.logger.Info("watching the registry again", "registry", c.registry.String())
 	}
+	c.watched()
 	c.resync() // what happened before the watcher was there
 	for {
 		result, err := w.Next()
@@ -77,6 +78,7 @@ func (c *Cache) refresh(ctx context.Context) {
 		case <-c.wake:
 		case <-timer.C:
 		}
+		c.settle(ctx)
 		now := time.Now()
 		if early := now.Add(c.period()); early.Before(next) && c.blind.Load() {
 			next = early // the watcher is gone

@@ -24,6 +24,7 @@ type options struct {
 	resync, confirm, poll, beat time.Duration
 	file                        string
 	before                      func() error
+	tells                       bool
 	logger                      *slog.Logger
 }
 
@@ -41,6 +42,10 @@ func Beat(d time.Duration) Option { return func(o *options) { o.beat = d } }
 // File keeps a copy of the records in a file of mode 0600, replaced at most
 // once a second, from which Start boots while the registry is dead.
 func File(path string) Option { return func(o *options) { o.file = path } }
+
+// Tells says that the first watcher of the registry begins with the tombstones of
+// what left of late: answers that lack a node need no belief then.
+func Tells() Option { return func(o *options) { o.tells = true } }
 
 // Before sets a function that reads call while the cache does not run: it may
 // start the cache. When it fails, what is held is read all the same; other

@@ -29,7 +29,7 @@ type nodeKey struct{ version, id string }
 type held struct {
 	node    *registry.Node
 	heard   uint64    // the clock at the last word of it
-	at      time.Time // of that word
+	at      time.Time // of that word; zero: it is of a file
 	lacking int       // answers in a row without it
 	since   time.Time // of the first of them
 	spared  time.Time // until then no answer's silence counts
@@ -71,7 +71,11 @@ func (c *Cache) event(action string, s *registry.Service) {
 	for _, n := range s.Nodes {
 		k := nodeKey{s.Version, n.Id}
 		if action == "delete" {
-			r.bury(k, c.clock)
+			if masses(c.registry) && !r.leaves(k, n) {
+				c.ended(s.Name, r, k)
+			} else {
+				r.bury(k, c.clock)
+			}
 			continue
 		}
 		delete(r.graves, k)
@@ -174,7 +178,7 @@ func (c *Cache) lack(name string, r *record, seen map[nodeKey]bool, asked uint64
 		}
 		h.lacking++
 		need := c.opts.confirm
-		if sure != nil && h.at.After(*sure) {
+		if sure != nil && h.at.After(*sure) || !c.opts.tells && c.window.has(h, now) || IsDraining(h.node) {
 			need = min(need, sureTime)
 			c.later(name, sureTime/2)
 		} else if len(seen) == 0 {

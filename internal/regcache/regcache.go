@@ -17,7 +17,10 @@
 //
 //   - An error never drops anything, nor does an answer without any node.
 //   - A node that an answer lacks while it names others is dropped when at least
-//     three answers in a row lacked it, over at least the time of [Confirm].
+//     three answers in a row lacked it, over at least the time of [Confirm]; over a
+//     second when it was read right before the first watcher was there, which nobody
+//     told if the node left in between, and when it was draining. Empty answers count
+//     then, too.
 //   - A node with a tombstone stays away from answers that were asked for before
 //     it, or come from a replica that lags two seconds behind it at most.
 //
@@ -37,6 +40,10 @@
 // nodes go that have no check (registered without a TTL) or that came and went
 // between two queries. Any other registry is asked for the services held every
 // [Poll].
+//
+// At etcd tombstones of nodes that were not draining are those of leases that ended,
+// perhaps. Where more than 15 % of all nodes get one within an interval ([Beat]) they
+// are kept for 20 intervals, but for those that refuse connections.
 package regcache
 
 import (
@@ -82,11 +89,38 @@ type Source interface {
 	String() string
 }
 
+// window is the time between the first reads and the first watcher, in which a node may
+// have left without anybody telling.
+type window struct {
+	began, ended time.Time // zero until the watcher is there
+	clock        uint64    // when it ended
+}
+
+// windowTime is how long the window may be, and how long after it answers that lack a
+// node of it are believed.
+const windowTime = 10 * time.Second
+
+// watched notes that there is a watcher; the first one ends the window.
+func (c *Cache) watched() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); c.window.ended.IsZero() {
+		c.window = window{now.Add(-windowTime), now, c.clock}
+	}
+}
+
+// has reports whether a node was heard of in the window, from the registry itself,
+// and not since.
+func (w window) has(h *held, now time.Time) bool {
+	return !w.ended.IsZero() && now.Sub(w.ended) < windowTime && h.heard <= w.clock && h.at.After(w.began)
+}
+
 // Cache holds the records of the services that were asked for. All methods are
 // safe for concurrent use. It may be used before Start and after Stop: it then
 // asks the registry each time, and falls back on what it holds.
 type Cache struct {
 	registry Source
+	guarded  guarded // of it: for all calls
 	opts     options
 	group    lifecycle.Group
 	running  atomic.Bool
@@ -103,6 +137,8 @@ type Cache struct {
 	records  map[string]*record
 	misses   map[string]miss
 	dirty    map[string]time.Time // to be fetched, not before
+	window   window
+	mass     mass
 	listed   map[string]*registry.Service
 }
 
@@ -116,6 +152,7 @@ type miss struct {
 func New(r Source, opts ...Option) *Cache {
 	c := &Cache{
 		registry: r,
+		guarded:  guarded{r},
 		opts:     newOptions(opts),
 		wake:     make(chan struct{}, 1),
 		records:  make(map[string]*record),
@@ -228,7 +265,7 @@ func (c *Cache) missed(name string) error {
 // nothing is known afterwards, and when the registry did not answer.
 func (c *Cache) fetch(name string) error {
 	asked := c.ask(name)
-	services, err := c.registry.GetService(name)
+	services, err := c.guarded.GetService(name)
 	if err == nil && !populated(services) {
 		err = registry.ErrNotFound
 	}
@@ -332,5 +369,5 @@ func (c *Cache) list(opts []registry.ListOption) ([]*registry.Service, error) {
 			return nil, err
 		}
 	}
-	return c.registry.ListServices(opts...)
+	return c.guarded.ListServices(opts...)
 }

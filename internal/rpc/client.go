@@ -14,7 +14,6 @@ import (
 	"go-micro.dev/v6/registry"
 	"go-micro.dev/v6/selector"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 )
@@ -70,7 +69,7 @@ func NewClient(c Config) *Client {
 	if c.TLS != nil {
 		opts = append(opts, mgrpc.AuthTLS(c.TLS))
 	}
-	cl.Client = mgrpc.NewClient(opts...)
+	cl.Client = watched{mgrpc.NewClient(opts...)}
 	for i := len(c.Wrappers); i > 0; i-- {
 		cl.Client = c.Wrappers[i-1](cl.Client)
 	}
@@ -92,14 +91,6 @@ func (c *Client) Close() {
 // them for ever.
 const idleTimeout = 5 * time.Minute
 
-// reconnect bounds how long after its return a server is still taken for dead:
-// grpc's own backoff grows to two minutes.
-func reconnect() grpc.ConnectParams {
-	c := backoff.DefaultConfig
-	c.BaseDelay, c.MaxDelay = 100*time.Millisecond, time.Second
-	return grpc.ConnectParams{Backoff: c, MinConnectTimeout: DefaultTimeout}
-}
-
 // conns knows the connections in go-micro's pool, which has no way to close
 // them, from the interceptors that are handed each of them.
 type conns struct {
@@ -108,9 +99,9 @@ type conns struct {
 }
 
 func (c *conns) dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+	return append(witnessed(),
 		grpc.WithIdleTimeout(idleTimeout),
-		grpc.WithConnectParams(reconnect()),
+		reconnect(ConnectTimeout),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			c.see(cc)
@@ -119,8 +110,7 @@ func (c *conns) dialOptions() []grpc.DialOption {
 		grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 			c.see(cc)
 			return stream(ctx, desc, cc, method, opts...)
-		}),
-	}
+		}))
 }
 
 func (c *conns) see(cc *grpc.ClientConn) {

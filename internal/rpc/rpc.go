@@ -6,12 +6,16 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/micro/go-platform/internal/call"
 	"go-micro.dev/v6/client"
+	merrors "go-micro.dev/v6/errors"
 	"go-micro.dev/v6/registry"
+
+	"github.com/micro/go-platform/internal/call"
 )
 
 // MaxMessage bounds the messages that our services and their clients accept,
@@ -120,8 +124,8 @@ func (p *clients) release(k key, h *holders) {
 }
 
 // Options are the call options of every call a plugin makes: the deadline, and
-// up to three more tries when a node could not be reached, on whatever node the
-// selector names next. Nothing else is tried again, so that no side effect
+// up to three more tries when a node could not be reached or says that it is not
+// available, on whatever node the selector names next. Nothing else is tried again, so that no side effect
 // happens twice.
 func Options(timeout time.Duration) []client.CallOption {
 	return []client.CallOption{
@@ -133,6 +137,18 @@ func Options(timeout time.Duration) []client.CallOption {
 	}
 }
 
-func retryUnreached(_ context.Context, _ client.Request, _ int, err error) (bool, error) {
-	return call.Code(err) == 503, nil
+func retryUnreached(ctx context.Context, _ client.Request, _ int, err error) (bool, error) {
+	return WitnessOf(ctx).Unsent() || undone(call.Parse(err)), nil
+}
+
+// undone reports whether a server said that it is not available, or grpc that it has
+// no connection. A call whose connection broke has the same code, and may have been
+// done.
+func undone(e *merrors.Error) bool {
+	if e.Code != 503 || e.Id != "go.micro.client" {
+		return e.Code == 503
+	}
+	why, ok := strings.CutPrefix(e.Detail, `connection error: desc = "`)
+	return ok && slices.ContainsFunc([]string{"transport: Error while dialing", "transport: authentication handshake failed", "error reading server preface"},
+		func(text string) bool { return strings.HasPrefix(why, text) })
 }

@@ -244,10 +244,6 @@ func leftByGoMicro() []goleak.Option {
 	return []goleak.Option{
 		// One per client, for the response cache; ends when the client is collected.
 		goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
-		// go-micro's default config, started when its package is initialised.
-		goleak.IgnoreTopFunction("go-micro.dev/v6/config/loader/memory.(*watcher).Next"),
-		goleak.IgnoreTopFunction("go-micro.dev/v6/config/loader/memory.(*memory).Watch.func1"),
-		goleak.IgnoreTopFunction("go-micro.dev/v6/config.(*config).run.func2"),
 		goleak.IgnoreTopFunction("go-micro.dev/v6/server.(*rpcServer).Stop"), // see stopServer
 	}
 }

@@ -3,6 +3,7 @@ package logtest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -50,6 +51,37 @@ func Run(t *testing.T, open func(t testing.TB, opts ...log.Option) log.Log) {
 		})
 	}
 	t.Run("fatal", func(t *testing.T) { fatal(t, open) })
+	t.Run("outputs that panic", func(t *testing.T) { panics(t, open) })
+}
+
+// broken is an output all of whose methods panic, or return an error that does.
+type broken struct{ log.Output }
+
+type brokenError struct{}
+
+func (*brokenError) Error() string { panic("no text") }
+
+type brokenErrors struct{ log.Output }
+
+func (brokenErrors) Send(*log.Event) error { return (*brokenError)(nil) }
+func (brokenErrors) Flush() error          { return (*brokenError)(nil) }
+func (brokenErrors) Close() error          { return (*brokenError)(nil) }
+func (brokenErrors) String() string        { return "broken errors" }
+
+// panics demands that an output that panics costs its own events, and no more.
+func panics(t *testing.T, open New) {
+	for _, out := range []log.Output{broken{}, (*broken)(nil), brokenErrors{}} {
+		rec := recorder.NewOutput()
+		l := open(t, log.WithOutput(out), log.WithOutput(rec), log.WithLogger(slog.New(slog.DiscardHandler)))
+		l.Info("m")
+		l.Info("m")
+		if n := len(rec.Events()); n != 2 || l.Dropped() != 2 {
+			t.Errorf("%T: %d events arrived elsewhere, %d were dropped", out, n, l.Dropped())
+		}
+		if err := l.Stop(); err == nil || err.Error() == "" {
+			t.Errorf("%T: Stop: %v", out, err)
+		}
+	}
 }
 
 // lives makes each Log with a recorder, which is its first output.
@@ -244,6 +276,19 @@ func redacts(t *testing.T, l log.Log, rec *recorder.Output) {
 	same(t, last(t, rec), log.Fields{"PassWord": "[redacted]", "user.password": "[redacted]", "passwords": "3"})
 	l.LogFields(log.InfoLevel, "m", log.Field{Key: "password", Value: "secret"})
 	same(t, last(t, rec), log.Fields{"password": "[redacted]"})
+	l.WithFields(log.Fields{"a.Password.b.c": "secret", "password.": "secret", "a.passwords.b": "3", "passwordx": "4"}).Info("m")
+	same(t, last(t, rec), log.Fields{"a.Password.b.c": "[redacted]", "password.": "[redacted]", "a.passwords.b": "3", "passwordx": "4"})
+	h := slog.New(log.NewSlogHandler(l))
+	for _, say := range []func(){
+		func() { h.Info("m", slog.Group("password", "new", "secret", slog.Group("old", "hash", "secret"))) },
+		func() { h.WithGroup("password").Info("m", "new", "secret", slog.Group("old", "hash", "secret")) },
+		func() { h.WithGroup("password").With("new", "secret").Info("m", slog.Group("old", "hash", "secret")) },
+	} {
+		say()
+		same(t, last(t, rec), log.Fields{"password.new": "[redacted]", "password.old.hash": "[redacted]"})
+	}
+	h.WithGroup("user").With(slog.Group("Password", "new", "secret")).Info("m", "id", "7")
+	same(t, last(t, rec), log.Fields{"user.Password.new": "[redacted]", "user.id": "7"})
 }
 
 type testSpan struct{}

@@ -21,6 +21,10 @@ func program() int {
 	if err := l.Start(); err != nil {
 		return 3
 	}
+	// A program that it starts is ended by the signal, as programs are.
+	if err := exec.Command("sh", "-c", "kill -PIPE $$").Run(); err == nil {
+		return 5
+	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		l.Info(in.Text())
 	}

@@ -36,8 +36,8 @@ func Text() log.OutputOption {
 // NewOutput returns the output. A reader of the pipe that hangs costs events, by
 // the policy of log.OutputPolicy, and never the program's time; a write that
 // hangs when the output is closed is given up. A reader that dies costs events, too.
-// Once the output was opened the whole process ignores SIGPIPE, so that a dead
-// reader does not end it.
+// Once the output was opened a SIGPIPE does not end the process, whoever writes; the
+// programs that it starts do not inherit that.
 func NewOutput(opts ...log.OutputOption) log.Output {
 	o := log.NewOutputOptions(opts...)
 	s := &sink{out: os.Stdout}
@@ -50,6 +50,7 @@ func NewOutput(opts ...log.OutputOption) log.Output {
 
 type sink struct {
 	out  io.Writer
+	pipe chan os.Signal // takes SIGPIPE, unread; nil until it was opened
 	text bool
 	torn bool // the last write ended within a line
 	data []byte
@@ -64,11 +65,14 @@ func (s *sink) Append(dst []byte, e *log.Event) []byte {
 	return append(dst, '\n')
 }
 
-// Open makes the process ignore SIGPIPE. When the reader of the pipe dies Write then
-// returns an error, and the events are counted.
+// Open makes the process catch SIGPIPE, for good: a write that hangs may end after
+// Close. When the reader of the pipe dies Write then returns an error, and the events
+// are counted. A signal that is ignored would stay so in programs that the process
+// starts.
 func (s *sink) Open() error {
-	if s.out == os.Stdout || s.out == os.Stderr {
-		signal.Ignore(syscall.SIGPIPE)
+	if s.pipe == nil && (s.out == os.Stdout || s.out == os.Stderr) {
+		s.pipe = make(chan os.Signal, 1)
+		signal.Notify(s.pipe, syscall.SIGPIPE)
 	}
 	return nil
 }
@@ -76,6 +80,7 @@ func (s *sink) Open() error {
 // Write writes all lines at once. Of a write that failed half way the whole
 // lines count; the torn one is ended and comes again.
 func (s *sink) Write(_ context.Context, events [][]byte) (int, error) {
+	_ = s.Open() // which never fails: the buffer may have begun with Send
 	s.data = s.data[:0]
 	if s.torn {
 		s.data = append(s.data, '\n')

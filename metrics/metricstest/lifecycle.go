@@ -29,6 +29,7 @@ func Run(t *testing.T, newMetrics New) {
 		"StopIsBounded":     stopIsBounded,
 		"BadOptions":        badOptions,
 		"Init":              initialise,
+		"StartsWhenItCan":   startsWhenItCan,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newMetrics) })
 	}
@@ -150,4 +151,24 @@ func initialise(t *testing.T, newMetrics New) {
 		t.Errorf("Init after Start: %v", err)
 	}
 	must(t, m.Stop())
+}
+
+// startsWhenItCan hands a metric out before the plugin can start: its next updates
+// start the plugin as soon as the options are good.
+func startsWhenItCan(t *testing.T, newMetrics New) {
+	m := newMetrics(t, metrics.IdleTimeout(0))
+	held := m.Counter("c")
+	held.Incr(1)
+	if started(m) {
+		t.Fatal("it started with a bad option")
+	}
+	must(t, m.Init(metrics.IdleTimeout(time.Minute)))
+	if !Eventually(func() bool { held.Incr(1); return started(m) }) {
+		t.Error("no update of a held metric starts the plugin")
+	}
+	must(t, m.Stop())
+	before := m.Dropped()
+	if held.Incr(1); m.Dropped() != before+1 {
+		t.Error("an update after Stop was not counted")
+	}
 }

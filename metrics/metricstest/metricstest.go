@@ -3,6 +3,7 @@
 package metricstest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -66,6 +67,7 @@ func RunExport(t *testing.T, newMetrics New, b Backend) {
 		{"kinds do not mix", kinds},
 		{"cardinality", cardinality},
 		{"vec", vec},
+		{"a plugin that cannot start", cannotStart},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, &run{newMetrics, b}) })
 	}
@@ -123,6 +125,19 @@ func counter(t *testing.T, r *run) {
 	must(t, m.Stop())
 	r.want(t, "jobs", nil, Point{Value: 4})
 	r.want(t, "debt", nil, Point{Value: -7})
+}
+
+// cannotStart demands that Stop tells and counts what was kept for a Start that never
+// succeeded.
+func cannotStart(t *testing.T, r *run) {
+	m := r.New(t, metrics.IdleTimeout(0))
+	m.Counter("jobs").Incr(5)
+	m.Gauge("level").Set(1)
+	const want = "metrics: lost 2 values: it could not start: metrics: option IdleTimeout: 0s is less than 1s"
+	if err := m.Stop(); !errors.Is(err, metrics.ErrLost) || err.Error() != want || m.Dropped() != 2 {
+		t.Errorf("Stop: %v, %d dropped; want %q", err, m.Dropped(), want)
+	}
+	must(t, m.Stop())
 }
 
 // beforeStart records more than any queue holds before anybody sends.

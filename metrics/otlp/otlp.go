@@ -7,6 +7,14 @@
 // 128 bytes. Counters are sums that are monotonic until they are decremented;
 // histograms have the bounds of the option Buckets. Both are cumulative, so that an
 // export that fails loses nothing that the next one does not carry.
+//
+// The durations of the wrappers follow the semantic conventions of OpenTelemetry 1.43:
+// rpc.client.call.duration and rpc.server.call.duration with rpc.system.name
+// ("go-micro"), rpc.method ("Shop/Buy") and error.type ("timeout" or "_OTHER"),
+// messaging.client.operation.duration and messaging.process.duration with
+// messaging.system, messaging.operation.name and messaging.destination.name. They have
+// no namespace, keep the fields service and those of WithFields, and lose status.
+//
 // The resource is the SDK's default: OTEL_SERVICE_NAME and
 // OTEL_RESOURCE_ATTRIBUTES apply.
 package otlp
@@ -113,6 +121,9 @@ func (m *Metrics) begin(o metrics.Options) error {
 	for i, addr := range o.Collectors {
 		inner, err := dial(o, addr)
 		if err != nil {
+			for _, e := range exporters {
+				_ = e.Shutdown(context.Background()) // it has sent nothing, nor connected
+			}
 			return fmt.Errorf("metrics: collector %s: %w", addr, err)
 		}
 		e := &exporter{Exporter: inner, plugin: m, addr: addr, log: o.Logger, first: i == 0}

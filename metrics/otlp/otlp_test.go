@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"go-micro.dev/v6/server"
 	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	pb "go.opentelemetry.io/proto/otlp/metrics/v1"
@@ -196,3 +199,50 @@ func TestTLS(t *testing.T) {
 		return m.Stop()
 	})
 }
+
+// What the wrappers record has the names of OpenTelemetry's conventions.
+func TestConventions(t *testing.T) {
+	r := listen(t, "127.0.0.1:0")
+	m := otlp.NewMetrics(metrics.Collectors([]string{r.addr}), metrics.Namespace("ns"), metrics.WithFields(metrics.Fields{"zone": "a"}))
+	fail := errors.New("x")
+	handle := metrics.HandlerWrapper(m)(func(context.Context, server.Request, any) error { return fail })
+	listenTo := metrics.SubscriberWrapper(m)(func(context.Context, server.Message) error { return nil })
+	if err := handle(t.Context(), request{}, nil); err == nil {
+		t.Fatal("no error")
+	}
+	fail = context.DeadlineExceeded
+	if err := handle(t.Context(), request{}, nil); err == nil {
+		t.Fatal("no error")
+	}
+	if err := listenTo(t.Context(), message{}); err != nil {
+		t.Fatal(err)
+	}
+	m.Histogram("client.duration_us").Record(1_000_000) // a user's own
+	if err := m.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	got := r.read()
+	for _, want := range []string{
+		"rpc.server.call.duration{error.type=_OTHER,rpc.method=Shop/Buy,rpc.system.name=go-micro,service=shop,zone=a}",
+		"rpc.server.call.duration{error.type=timeout,rpc.method=Shop/Buy,rpc.system.name=go-micro,service=shop,zone=a}",
+		"messaging.process.duration{messaging.destination.name=orders,messaging.operation.name=process,messaging.system=go-micro,zone=a}",
+		"client.duration{zone=a}",
+		"server.calls{method=Shop.Buy,service=shop,status=error,zone=a}",
+	} {
+		if _, ok := got[want]; !ok {
+			t.Errorf("no %s in %v", want, slices.Sorted(maps.Keys(got)))
+		}
+	}
+	if unit := r.last["rpc.server.call.duration"].GetUnit(); unit != "s" {
+		t.Errorf("unit %q", unit)
+	}
+}
+
+type request struct{ server.Request }
+
+func (request) Service() string  { return "shop" }
+func (request) Endpoint() string { return "Shop.Buy" }
+
+type message struct{ server.Message }
+
+func (message) Topic() string { return "orders" }

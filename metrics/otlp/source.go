@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/micro/go-platform/metrics"
 )
@@ -35,7 +36,7 @@ func (s *source) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 		return nil, nil
 	}
 	return []metricdata.ScopeMetrics{{
-		Scope:   instrumentation.Scope{Name: "github.com/micro/go-platform/metrics"},
+		Scope:   instrumentation.Scope{Name: "github.com/micro/go-platform/metrics", SchemaURL: semconv.SchemaURL},
 		Metrics: b.metrics,
 	}}, nil
 }
@@ -43,6 +44,7 @@ func (s *source) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 type metric struct {
 	kind metrics.Kind
 	id   string
+	name string // by the conventions
 }
 
 // builder groups series by metric.
@@ -88,7 +90,7 @@ func (b *builder) histogram(s *metrics.Series) {
 	m := b.metric(s, metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality})
 	h := m.Data.(metricdata.Histogram[float64])
 	h.DataPoints = append(h.DataPoints, metricdata.HistogramDataPoint[float64]{
-		Attributes: attributes(s), StartTime: s.Since(), Time: b.now,
+		Attributes: described(s).set, StartTime: s.Since(), Time: b.now,
 		Count: count, Bounds: floats(bounds, unit), BucketCounts: counts, Sum: float64(sum) / unit,
 	})
 	m.Data = h
@@ -96,7 +98,8 @@ func (b *builder) histogram(s *metrics.Series) {
 
 // metric returns the metric of a series, beginning with empty data.
 func (b *builder) metric(s *metrics.Series, empty metricdata.Aggregation) *metricdata.Metrics {
-	key := metric{s.Kind, s.ID}
+	made := described(s)
+	key := metric{s.Kind, s.ID, made.name}
 	i, ok := b.index[key]
 	if !ok {
 		i = len(b.metrics)
@@ -105,26 +108,38 @@ func (b *builder) metric(s *metrics.Series, empty metricdata.Aggregation) *metri
 		if base, ok := s.Duration(); ok {
 			m.Name, m.Unit = b.namespace+base, "s"
 		}
+		if made.name != "" {
+			m.Name = made.name
+		}
 		b.metrics = append(b.metrics, m)
 	}
 	return &b.metrics[i]
 }
 
 func (b *builder) point(s *metrics.Series, value int64) metricdata.DataPoint[int64] {
-	return metricdata.DataPoint[int64]{Attributes: attributes(s), StartTime: s.Since(), Time: b.now, Value: value}
+	return metricdata.DataPoint[int64]{Attributes: described(s).set, StartTime: s.Since(), Time: b.now, Value: value}
 }
 
-func attributes(s *metrics.Series) attribute.Set {
-	if set, ok := s.Cache.(attribute.Set); ok {
-		return set
+// description is what is kept of a series.
+type description struct {
+	name string // by the conventions; "" for that of its id
+	set  attribute.Set
+}
+
+func described(s *metrics.Series) *description {
+	if d, ok := s.Cache.(*description); ok {
+		return d
 	}
-	pairs := make([]attribute.KeyValue, len(s.Tags))
-	for i, t := range s.Tags {
-		pairs[i] = attribute.String(t.Name, t.Value)
+	name, pairs, ok := conventional(s)
+	if !ok {
+		pairs = make([]attribute.KeyValue, len(s.Tags))
+		for i, t := range s.Tags {
+			pairs[i] = attribute.String(t.Name, t.Value)
+		}
 	}
-	set := attribute.NewSet(pairs...)
-	s.Cache = set
-	return set
+	d := &description{name, attribute.NewSet(pairs...)}
+	s.Cache = d
+	return d
 }
 
 func floats(bounds []int64, unit float64) []float64 {

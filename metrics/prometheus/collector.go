@@ -2,7 +2,6 @@ package prometheus
 
 import (
 	"strings"
-	"sync/atomic"
 
 	prom "github.com/prometheus/client_golang/prometheus"
 
@@ -14,7 +13,6 @@ type collector struct {
 	store     *metrics.Store
 	namespace string
 	taken     map[string]owner // names in the exposition; used under Collect
-	left      atomic.Bool      // set by Stop: a registry cannot unregister a collector without descriptions
 }
 
 // owner is the metric to which a name belongs.
@@ -30,15 +28,8 @@ type line struct {
 	unit   float64 // by which samples are divided
 }
 
-// Describe implements prom.Collector: no descriptions, because series come and
-// have different labels under one name.
-func (c *collector) Describe(chan<- *prom.Desc) {}
-
-// Collect implements prom.Collector.
-func (c *collector) Collect(out chan<- prom.Metric) {
-	if c.left.Load() {
-		return
-	}
+// collect writes the series as they are now.
+func (c *collector) collect(out chan<- prom.Metric) {
 	types := map[string]prom.ValueType{} // of counters by id: the same for all series of a scrape
 	c.store.Collect(func(s *metrics.Series) {
 		l, ok := s.Cache.(*line)

@@ -13,9 +13,9 @@
 package prometheus
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +33,7 @@ type Metrics struct {
 	metrics.Plugin
 	registry *prom.Registry
 	shared   bool // with other collectors
-	claimed  claim
+	claimed  *slot
 	series   *collector
 	lost     loss.Counter // series that scrapes could not write
 	mu       sync.Mutex
@@ -76,43 +76,28 @@ func (m *Metrics) register(o metrics.Options) error {
 	} else {
 		namespace = ""
 	}
-	m.claimed = claim{namespace}
 	m.series = &collector{store: m.Store, namespace: namespace, taken: map[string]owner{}}
-	err := m.registry.Register(m.claimed)
-	if errors.As(err, &prom.AlreadyRegisteredError{}) {
+	claimed, err := claim(m.registry, namespace)
+	if err != nil {
+		return fmt.Errorf("metrics: register at Prometheus' registry: %w", err)
+	}
+	if !claimed.held.CompareAndSwap(nil, m.series) {
 		check := option.Of("metrics")
 		check.That(false, "Registry", "another plugin has the namespace %q there", o.Namespace)
 		return check.Err()
 	}
-	if err == nil {
-		err = m.registry.Register(m.series)
-	}
-	if err != nil {
-		return fmt.Errorf("metrics: register at Prometheus' registry: %w", err)
-	}
+	m.claimed = claimed
 	return nil
 }
 
-// unregister removes the series and the namespace from a registry of the caller's.
+// unregister removes the series from a registry of the caller's, whose namespace is
+// then free.
 func (m *Metrics) unregister() error {
 	if m.shared {
-		m.series.left.Store(true)
-		m.registry.Unregister(m.claimed)
+		m.claimed.held.Store(nil)
 	}
 	return nil
 }
-
-// claim reserves a namespace in a registry. The registry compares descriptions, and
-// the series have none.
-type claim struct{ namespace string }
-
-// Describe implements prom.Collector.
-func (c claim) Describe(out chan<- *prom.Desc) {
-	out <- prom.NewDesc("go_platform_metrics", "a plugin of go-platform", nil, prom.Labels{"namespace": c.namespace})
-}
-
-// Collect implements prom.Collector.
-func (claim) Collect(chan<- prom.Metric) {}
 
 // Handler serves the registry. A series that cannot be written, for example because
 // another collector has it too, does not hold back the others. It is logged, at most
@@ -124,8 +109,13 @@ func (m *Metrics) Handler() http.Handler {
 // complaints takes what the Handler logs.
 type complaints struct{ m *Metrics }
 
-// Println implements promhttp.Logger. The last of its arguments is the error.
+// Println implements promhttp.Logger. The last of its arguments is the error. What is
+// not of the gathering is of a scraper that hung up, which lacks nothing that it
+// still wants.
 func (c complaints) Println(v ...any) {
+	if what, _ := v[0].(string); !strings.HasPrefix(what, "error gathering metrics") {
+		return
+	}
 	m := c.m
 	n := 1
 	if all, ok := v[len(v)-1].(prom.MultiError); ok {

@@ -3,10 +3,14 @@ package prometheus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	prom "github.com/prometheus/client_golang/prometheus"
@@ -197,6 +201,44 @@ func TestOneNamespaceOfARegistryHasOnePlugin(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A registry that outlives many plugins does not grow with them.
+func TestStoppedPluginsLeaveNothingInTheirRegistry(t *testing.T) {
+	registry := prom.NewRegistry()
+	freed := make(chan struct{}, 10)
+	for range cap(freed) {
+		m := prometheus.NewMetrics(prometheus.Registry(registry))
+		m.Counter("jobs").Incr(1)
+		if err := m.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.AddCleanup(m.Store, func(c chan struct{}) { c <- struct{}{} }, freed)
+	}
+	if !metricstest.Eventually(func() bool { runtime.GC(); return len(freed) == cap(freed) }) {
+		t.Errorf("the registry keeps %d of %d stopped plugins", cap(freed)-len(freed), cap(freed))
+	}
+	runtime.KeepAlive(registry)
+}
+
+// A scraper that hangs up lacks series by its own will.
+func TestAScraperThatHangsUpIsNoLoss(t *testing.T) {
+	m := prometheus.NewMetrics()
+	for i := range 100 {
+		m.Counter(fmt.Sprint("c", i)).Incr(1)
+	}
+	m.Handler().ServeHTTP(gone{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if n := m.Dropped(); n != 0 {
+		t.Errorf("%d dropped", n)
+	}
+	if err := m.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// gone is a connection that its client has closed.
+type gone struct{ http.ResponseWriter }
+
+func (gone) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
 // Series that another collector of the registry has too are missing in scrapes,
 // logged and counted.

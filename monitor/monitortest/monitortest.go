@@ -111,10 +111,15 @@ func testRegistration(t *testing.T, newMonitor New) {
 	}
 }
 
+// hollow is a check of a user's whose methods panic.
+type hollow struct{ monitor.HealthChecker }
+
 func testBadChecks(t *testing.T, newMonitor New) {
 	m := started(t, newMonitor)
 	for name, h := range map[string]monitor.HealthChecker{
 		"nil":            nil,
+		"nil pointer":    (*hollow)(nil),
+		"id of nothing":  &hollow{},
 		"id":             m.NewHealthChecker("", "", ok),
 		"id newline":     m.NewHealthChecker("a\nb", "", ok),
 		"id long":        m.NewHealthChecker(strings.Repeat("x", 129), "", ok),
@@ -134,6 +139,11 @@ func testBadChecks(t *testing.T, newMonitor New) {
 	}
 	if all, err := m.HealthChecks(); err != nil || len(all) != 0 {
 		t.Errorf("%d bad checks were registered", len(all))
+	}
+	for _, h := range []monitor.HealthChecker{nil, (*hollow)(nil), &hollow{}} {
+		if err := m.Deregister(h); !errors.Is(err, monitor.ErrInvalid) {
+			t.Errorf("Deregister %T: %v", h, err)
+		}
 	}
 	if _, err := m.NewHealthChecker("x", "", nil).Run(); !errors.Is(err, monitor.ErrInvalid) {
 		t.Errorf("run of nothing: %v", err)

@@ -3,7 +3,9 @@ package routertest
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +25,7 @@ func Run(t *testing.T, newRouter New) {
 	RunSelector(t, func(tb testing.TB, opts ...selector.Option) selector.Selector { return newRouter(tb, opts...) })
 	for name, test := range map[string]func(*testing.T, New){
 		"Lifecycle": testLifecycle, "Stopped": testStopped, "BadOptions": testBadOptions, "AnotherNode": testAnotherNode, "Strategies": testStrategies,
-		"Breaker": testBreaker, "Panic": testPanic, "Stats": testStats, "Explain": testExplain, "Draining": testDraining,
+		"Breaker": testBreaker, "Panic": testPanic, "Stats": testStats, "Explain": testExplain, "Draining": testDraining, "NotReady": testNotReady,
 		"Changes": func(t *testing.T, n New) {
 			testChanges(t, func(t testing.TB, opts ...selector.Option) selector.Selector { return n(t, opts...) })
 		},
@@ -248,6 +250,44 @@ type request struct{ service, method string }
 
 func (r request) Service() string { return r.service }
 func (r request) Method() string  { return r.method }
+
+// testNotReady has a function of the user's panic, hang and come to its senses.
+func testNotReady(t *testing.T, newRouter New) {
+	var mood atomic.Value // "panic", "hang" or the node that is not ready
+	var asked atomic.Int64
+	mood.Store("panic")
+	free := make(chan struct{})
+	f := func(node string) bool {
+		asked.Add(1)
+		switch m := mood.Load(); m {
+		case "panic":
+			panic(m)
+		case "hang":
+			<-free
+			return false
+		default:
+			return node == m
+		}
+	}
+	r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 3, "v1")...)), router.NotReady(f), router.Logger(slog.New(slog.DiscardHandler)))
+	spared := func(id string) bool {
+		for range 50 {
+			if Take(t, r, "shop", nil).Id == id {
+				return false
+			}
+		}
+		return true
+	}
+	Take(t, r, "shop", nil)
+	Eventually(t, "the function panics", func() bool { return asked.Load() > 3 })
+	mood.Store("hang")
+	hangs := asked.Load()
+	Eventually(t, "the function hangs", func() bool { return asked.Load() > hangs })
+	Take(t, r, "shop", nil)
+	mood.Store("v1-1")
+	close(free)
+	Eventually(t, "the node that is not ready gets no calls", func() bool { return spared("v1-1") })
+}
 
 func testExplain(t *testing.T, newRouter New) {
 	r := started(t, newRouter, selector.Registry(Registry(t, Service("shop", 2, "v1")...)))

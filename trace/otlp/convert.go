@@ -3,11 +3,11 @@ package otlp
 import (
 	"go-micro.dev/v6/registry"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	otel "go.opentelemetry.io/otel/trace"
 
 	"github.com/micro/go-platform/internal/clean"
@@ -65,11 +65,12 @@ func convertOne(s *trace.Span, r *resource.Resource) (*tracetest.SpanStub, bool)
 		EndTime:              s.Timestamp.Add(s.Duration),
 		DroppedAttributes:    s.DroppedAnnotations(),
 		Resource:             r,
-		InstrumentationScope: instrumentation.Scope{Name: scope},
+		InstrumentationScope: instrumentation.Scope{Name: scope, SchemaURL: semconv.SchemaURL},
 	}
 	if remote := s.Remote(); remote != nil && remote.Name != "" {
-		stub.Attributes = append(stub.Attributes, text("peer.service", remote.Name))
+		stub.Attributes = append(stub.Attributes, text("service.peer.name", remote.Name))
 	}
+	describe(stub)
 	s.Lock()
 	defer s.Unlock()
 	for _, a := range s.Annotations {
@@ -125,7 +126,7 @@ func annotate(stub *tracetest.SpanStub, a *trace.Annotation) {
 	name := ""
 	switch {
 	case a.Key == trace.ErrorKey:
-		stub.Status = sdk.Status{Code: codes.Error, Description: clean.UTF8(string(a.Value))}
+		fail(stub, a.Type == trace.AnnTimeout, string(a.Value))
 		return
 	case a.Key != "":
 		stub.Attributes = append(stub.Attributes, text(a.Key, string(a.Value)))

@@ -29,6 +29,13 @@ const DefaultCollector = "127.0.0.1:4317"
 // NewTrace returns a plugin that sends spans by OTLP. Its wrappers and its
 // NewHeader write W3C headers; all headers are read.
 //
+// Spans follow the semantic conventions of OpenTelemetry 1.43. Calls are named
+// "Shop/Buy" and have rpc.system.name ("go-micro"), rpc.method, service.peer.name and,
+// after an error, error.type and rpc.response.status_code, go-micro's code; the status
+// of a server's span is an error unless the caller was at fault (4xx but 408).
+// Messages are named "send TOPIC" and "process TOPIC" and have messaging.system,
+// messaging.operation.name, messaging.operation.type and messaging.destination.name.
+//
 // trace.Collectors takes "host:port"; each batch goes to one of them. trace.Client
 // and trace.Topic have no effect.
 func NewTrace(opts ...trace.Option) trace.Trace {

@@ -142,7 +142,7 @@ func suiteSpan(s received) tracetest.Span {
 		otlp1.Span_SPAN_KIND_PRODUCER: trace.KindProducer, otlp1.Span_SPAN_KIND_CONSUMER: trace.KindConsumer,
 	}
 	return tracetest.Span{
-		ID: hex.EncodeToString(s.SpanId), ParentID: hex.EncodeToString(s.ParentSpanId), Name: s.Name, Kind: kinds[s.Kind],
+		ID: hex.EncodeToString(s.SpanId), ParentID: hex.EncodeToString(s.ParentSpanId), Name: strings.Replace(s.Name, "/", ".", 1), Kind: kinds[s.Kind],
 		Service: s.resource["service.name"], Duration: time.Duration(s.EndTimeUnixNano - s.StartTimeUnixNano),
 		Error: s.Status.GetMessage(), Tags: attributes(s.Attributes),
 	}
@@ -188,7 +188,7 @@ func TestWhatArrives(t *testing.T) {
 	got := r.all()[0]
 	if got.TraceState != "vendor=x" || hex.EncodeToString(got.ParentSpanId) != caller.Id ||
 		got.resource["service.version"] != "2" || got.resource["service.instance.id"] != "shop-1" ||
-		attributes(got.Attributes)["peer.service"] != "stock" || len(got.Events) != 1 || got.Events[0].Name != "timeout" {
+		attributes(got.Attributes)["service.peer.name"] != "stock" || len(got.Events) != 1 || got.Events[0].Name != "timeout" {
 		t.Errorf("got %v of %v", got.Span, got.resource)
 	}
 }
@@ -237,8 +237,8 @@ func TestRefusedSpansAreCounted(t *testing.T) {
 	}
 	collect(t, tr, spans...)
 	collect(t, tr, &trace.Span{TraceId: "none", Id: "none", Timestamp: time.Now()})
-	if err := tr.Stop(); err != nil {
-		t.Fatal(err)
+	if err := tr.Stop(); !errors.Is(err, trace.ErrLost) || !strings.Contains(err.Error(), "lost 1 span: ") {
+		t.Errorf("Stop: %v", err)
 	}
 	if len(r.all()) != 19 || dropped(tr) != 2 {
 		t.Errorf("%d arrived, %d dropped, want 19 and 2", len(r.all()), dropped(tr))

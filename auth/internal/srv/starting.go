@@ -35,7 +35,7 @@ func startingRules() []*pb.Rule {
 		},
 		{
 			Id: "start-brokers", Services: []string{policy.NamePrefix + "micro.http.broker"},
-			Comment: "subscribers of go-micro's http broker register under this name",
+			Comment: "subscribers of go-micro's http broker register under this name, and are sent what is published there",
 		},
 	}
 	for _, r := range rules {

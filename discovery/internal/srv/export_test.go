@@ -5,7 +5,10 @@ import (
 	"net/netip"
 	"time"
 
+	"go-micro.dev/v6/registry"
+
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/daemon"
 )
 
 // State is state for tests that bring their own time.
@@ -58,6 +61,16 @@ func (s State) Follow(from State, cursor uint64, replica bool, now time.Time) (n
 		whole = s.merge(r, replica, now) && whole
 	}
 	return next, whole
+}
+
+// Bury has nodes of a service, whose leases with this secret ended, removed from a
+// registry, and returns what ends that.
+func Bury(r registry.Registry, log *slog.Logger, service, secret string, nodes ...string) (stop func() error, err error) {
+	u := (&node{state: newState(log)}).undertaker(&daemon.Env{Config: daemon.Config{Registry: r, Logger: log}})
+	for _, id := range nodes {
+		u.gone(&lease{key: leaseKey{service, "v1", id}, owner: owner{key: pb.Key(secret)}})
+	}
+	return u.queue.Stop, u.queue.Start()
 }
 
 // Since returns the actions after a revision.

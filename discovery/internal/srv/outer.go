@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -36,15 +37,27 @@ func (n *node) undertaker(env *daemon.Env) *undertaker {
 	u.queue = batch.New(batch.Config[*lease]{
 		Name: "expired nodes", Size: 10, Interval: 50 * time.Millisecond, Logger: env.Logger,
 		Send: func(_ context.Context, dead []*lease) error {
+			var errs error
 			for _, l := range dead {
-				if err := remove(u.registry, l); err != nil {
+				err := remove(u.registry, l)
+				switch {
+				case forbidden(err):
+					errs = errors.Join(errs, fmt.Errorf("%w: %w", batch.ErrNever, err))
+				case err != nil:
 					return err
 				}
 			}
-			return nil
+			return errs
 		},
 	})
 	return u
+}
+
+// forbidden reports whether the registry will not remove a node, whose own lease there
+// ends it; those behind it in the queue do not wait for that.
+func forbidden(err error) bool {
+	var e api.StatusError
+	return errors.As(err, &e) && e.Code >= 400 && e.Code < 500 && e.Code != http.StatusTooManyRequests
 }
 
 // gone has the node of a lease that ended removed.

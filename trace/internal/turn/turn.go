@@ -12,13 +12,18 @@ import (
 type Turn struct{ at int }
 
 // Try calls send with one of n collectors after the other until one takes the
-// batch, beginning with the one that took the last batch. Each gets timeout/n, so
-// that one that hangs leaves time for the others. It returns nil, or one error per
-// collector that was tried.
+// batch, beginning with the one that took the last batch. Each gets an equal share of
+// what is left of the timeout, or of the time until ctx ends, so that one that hangs
+// leaves time for the others. It returns nil, or one error per collector that was
+// tried.
 func (t *Turn) Try(ctx context.Context, n int, timeout time.Duration, send func(ctx context.Context, i int) error) (errs []error) {
+	end := time.Now().Add(timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		end = d
+	}
 	for first, i := t.at, 0; i < n; i++ {
 		t.at = (first + i) % n
-		err := bounded(ctx, timeout/time.Duration(n), t.at, send)
+		err := bounded(ctx, time.Until(end)/time.Duration(n-i), t.at, send)
 		if err == nil {
 			return nil
 		}

@@ -60,6 +60,39 @@ func TestOneThatHangsLeavesTimeForTheOthers(t *testing.T) {
 	})
 }
 
+// A share is one of what is left: by the timeout, by the context, and after those who
+// answered at once.
+func TestSharesAreOfTheTimeThatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		for _, c := range []struct {
+			ctx  context.Context
+			took []time.Duration // of each collector; 0 hangs
+			want []time.Duration
+		}{
+			{short, []time.Duration{0, 0}, []time.Duration{time.Second, time.Second}},
+			{t.Context(), []time.Duration{time.Nanosecond, time.Nanosecond, 0}, []time.Duration{3 * time.Second, 4500 * time.Millisecond, 9 * time.Second}},
+			{t.Context(), []time.Duration{0, 0, 0}, []time.Duration{3 * time.Second, 3 * time.Second, 3 * time.Second}},
+		} {
+			var turn turn.Turn
+			var got []time.Duration
+			turn.Try(c.ctx, len(c.took), 9*time.Second, func(ctx context.Context, i int) error {
+				end, _ := ctx.Deadline()
+				got = append(got, time.Until(end).Round(time.Microsecond))
+				if c.took[i] == 0 {
+					<-ctx.Done()
+				}
+				time.Sleep(c.took[i])
+				return errDown
+			})
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		}
+	})
+}
+
 func TestForGoodIsWhatAllSay(t *testing.T) {
 	for _, c := range []struct {
 		errs []error
