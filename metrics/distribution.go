@@ -104,6 +104,12 @@ func (d *distribution) reset() {
 	d.clear()
 }
 
+func (d *distribution) pending() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.kept) > 0
+}
+
 func (d *distribution) counts() (bounds []int64, counts []uint64, count uint64, sum int64) {
 	counts = make([]uint64, len(d.buckets))
 	for i := range d.buckets {

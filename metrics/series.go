@@ -153,6 +153,17 @@ func (s *Series) Buckets() (bounds []int64, counts []uint64, count uint64, sum i
 // forget ends the reporting of a gauge.
 func (s *Series) forget() { s.state.Store(unset) }
 
+func (s *Series) pending() bool {
+	switch s.Kind {
+	case GaugeKind:
+		return s.state.Load() != unset
+	case HistogramKind:
+		return s.dist.pending()
+	default:
+		return s.value.Load() != 0
+	}
+}
+
 type counter Series
 
 func (c *counter) Incr(n uint64) {

@@ -180,6 +180,17 @@ func (s *Store) Collect(fn func(*Series)) {
 	s.sweep(time.Now())
 }
 
+// Pending returns how many series hold something that was not taken.
+func (s *Store) Pending() int {
+	n := 0
+	s.Collect(func(series *Series) {
+		if series.pending() {
+			n++
+		}
+	})
+	return n
+}
+
 // root returns the series of an id without further fields.
 func (s *Store) root(kind Kind, id string) *Series {
 	hash := maphash.String(s.seed, id) + uint64(kind)
