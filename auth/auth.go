@@ -59,8 +59,14 @@ type Token struct {
 	Metadata map[string]string
 }
 
-// Account returns the id of the account that a verified token speaks for.
-func (t *Token) Account() string { return t.Metadata["sub"] }
+// Account returns the id of the account that a verified token speaks for, ""
+// for nil.
+func (t *Token) Account() string {
+	if t == nil {
+		return ""
+	}
+	return t.Metadata["sub"]
+}
 
 // Request is what somebody wants to call. Both of go-micro's requests are one.
 // For a message the method is its topic.

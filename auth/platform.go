@@ -190,6 +190,9 @@ func (p *platform) Revoke(t *Token) error {
 	if t == nil || t.AccessToken == "" && t.RefreshToken == "" {
 		return fmt.Errorf("revoke: %w: no token", ErrInvalid)
 	}
+	if err := p.Use(context.Background()); err != nil {
+		return fmt.Errorf("revoke: %w", err)
+	}
 	own, err := p.Token()
 	if err != nil && t.AccessToken == "" {
 		return fmt.Errorf("revoke: %w", err)

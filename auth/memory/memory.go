@@ -187,7 +187,13 @@ func (a *Auth) RenewFor(audience string) {
 
 // Exchange implements auth.Exchanger: a token that was for this service or given
 // to its own account becomes one of the same account for the audience.
-func (a *Auth) Exchange(_ context.Context, t *auth.Token, audience string) (*auth.Token, error) {
+func (a *Auth) Exchange(ctx context.Context, t *auth.Token, audience string) (*auth.Token, error) {
+	if t == nil || t.AccessToken == "" {
+		return nil, fmt.Errorf("exchange a token: %w: no access token", auth.ErrInvalid)
+	}
+	if err := a.life.Use(ctx); err != nil {
+		return nil, fmt.Errorf("exchange a token: %w", err)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	one := a.tokens[t.AccessToken]
@@ -287,6 +293,9 @@ func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
 func (a *Auth) Revoke(t *auth.Token) error {
 	if t == nil || t.AccessToken == "" {
 		return fmt.Errorf("revoke: %w: no access token", auth.ErrInvalid)
+	}
+	if err := a.life.Use(context.Background()); err != nil {
+		return fmt.Errorf("revoke: %w", err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
