@@ -57,6 +57,7 @@ func newServer(name, id string, c Config, g *guard.Guard, subscribers []server.S
 	for _, w := range subscribers {
 		opts = append(opts, server.WrapSubscriber(w))
 	}
+	opts = append(opts, server.WrapHandler(g.HandlerWrapper()))
 	for _, w := range wrappers {
 		opts = append(opts, server.WrapHandler(w))
 	}
