@@ -59,7 +59,7 @@ func NewAuth(opts ...auth.Option) *Auth {
 		Name: "the provider's keys", Fetch: a.discover, Every: keysEvery, Again: keysAgain, Timeout: 2 * timeout, Logger: o.Logger,
 	})
 	a.mine = renew.New(renew.Config[*auth.Token]{Name: "own token", Fetch: func(ctx context.Context) (*auth.Token, time.Duration, error) { return a.fetchToken(ctx, "") }, Timeout: 2 * timeout, Logger: o.Logger})
-	a.each = renew.NewKeyed(renew.KeyedConfig[*auth.Token]{Name: "own token for", Fetch: a.fetchToken, Timeout: 2 * timeout})
+	a.each = renew.NewKeyed(renew.KeyedConfig[*auth.Token]{Name: "own token for", Fetch: a.fetchToken, Timeout: 2 * timeout, Logger: o.Logger})
 	a.swaps = renew.NewMemo[*auth.Token](cacheSize, 2*timeout)
 	a.life = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.validate, Open: a.open, Close: func() error { return a.group.Stop(lifecycle.FlushTimeout) }})
 	return a
