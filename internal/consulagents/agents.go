@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
@@ -40,7 +41,7 @@ func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Cl
 	}
 	h, err := api.NewHttpClient(calls, c.TLSConfig)
 	if err != nil {
-		return nil, func() {}, err
+		return nil, func() {}, clean.URLError(err)
 	}
 	a := &agents{addresses: addresses, calls: calls, waits: calls.Clone(), renewals: calls.Clone()}
 	a.life, a.end = context.WithCancel(context.Background())
@@ -48,7 +49,7 @@ func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Cl
 	h.Transport = a
 	c.HttpClient = h
 	client, err := api.NewClient(c)
-	return client, a.idle, err
+	return client, a.idle, clean.URLError(err)
 }
 
 // Forbidden reports whether an error of the client says that its token may not.

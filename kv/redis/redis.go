@@ -77,6 +77,14 @@ type store struct {
 
 func (s *store) open() error {
 	o, c := s.Options, option.From[config](s.Options.Context)
+	check := option.Of("kv")
+	for _, a := range o.Servers { // the client would log any other, with the password
+		_, _, err := net.SplitHostPort(a)
+		check.That(err == nil && !strings.Contains(a, "@"), "Servers", "%q is not host:port; a password is for the option User", a)
+	}
+	if err := check.Err(); err != nil {
+		return err
+	}
 	s.client = redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: o.Servers, MasterName: c.master, IsClusterMode: c.cluster,
 		Username: c.user, Password: c.password, DB: c.db, TLSConfig: o.TLS,
