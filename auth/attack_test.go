@@ -113,6 +113,10 @@ func TestTokenAttacks(t *testing.T) {
 		"too many roles":                body(map[string]any{"roles": make([]string, 65)}),
 		"too many scopes":               body(map[string]any{"scope": strings.Repeat("s ", 65)}),
 		"signature cut":                 good[:len(good)-4],
+		"signature in another form":     variant(good),
+		"claims in another form":        parts[0] + "." + variant(parts[1]) + "." + parts[2],
+		"aud null":                      body(map[string]any{"aud": json.RawMessage("null")}),
+		"sub of half a character":       i.SignRaw(mustJSON(map[string]any{"alg": "EdDSA", "typ": "at+jwt", "kid": kid}), []byte(fmt.Sprintf(`{"sub":"a\ud800",%s`, string(mustJSON(i.Claims("a", map[string]any{"sub": nil}))[1:])))),
 		"signature missing":             parts[0] + "." + parts[1] + ".",
 		"signature of another token":    parts[0] + "." + parts[1] + "." + strings.Split(i.Token("b", nil), ".")[2],
 		"claims replaced":               parts[0] + "." + b64(`{"sub":"admin"}`) + "." + parts[2],
@@ -160,6 +164,13 @@ func TestTokenAttacks(t *testing.T) {
 	}
 }
 
+// variant returns base64 with other bits at the end that mean nothing.
+func variant(encoded string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(encoded) - 1
+	return encoded[:last] + string(alphabet[strings.IndexByte(alphabet, encoded[last])^1])
+}
+
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -184,6 +195,7 @@ func TestGoodTokens(t *testing.T) {
 		"claims nobody knows":      i.Token("a", map[string]any{"x": map[string]any{"y": []int{1}}}),
 		"a user":                   i.Token("a", map[string]any{"type": "user"}),
 		"names in other alphabets": i.Token("müller", nil),
+		"escapes":                  i.SignRaw(mustJSON(map[string]any{"alg": "EdDSA", "typ": "at+jwt", "kid": i.KeyID()}), []byte(fmt.Sprintf(`{"sub":"a\ud83d\ude00\u00e4","x":"\\ud800 \" ",%s`, string(mustJSON(i.Claims("a", map[string]any{"sub": nil}))[1:])))),
 	} {
 		if _, err := authorize(a, token); err != nil {
 			t.Errorf("%s: %v", name, err)
