@@ -25,7 +25,8 @@ const MaxToken = 8 << 10
 // a call that went through ClientWrapper.
 var (
 	// ErrInvalidToken is the error of a token that is missing, malformed,
-	// expired, revoked, or of somebody who is not trusted: 401.
+	// expired, revoked, or of somebody who is not trusted: 401. Its text says
+	// which, and holds nothing of the token.
 	ErrInvalidToken = rpcerr.ErrUnauthenticated
 	// ErrForbidden is the error of a good token whose account may not do it: 403.
 	ErrForbidden = rpcerr.ErrForbidden

@@ -3,6 +3,9 @@ package authtest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -80,5 +83,35 @@ func stopped(t *testing.T, f *Fixture) {
 		if _, err := s.TokenFor(Other); !errors.Is(err, auth.ErrStopped) {
 			t.Errorf("TokenFor: %v", err)
 		}
+	}
+}
+
+// A refusal says what is wrong with the token, and holds nothing of it.
+func reasons(t *testing.T, f *Fixture) {
+	f.ready(t)
+	ended := f.Token(t, "suite.ended")
+	if _, err := f.authorize(ended, "Suite.Call"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Auth.Revoke(&auth.Token{AccessToken: ended, TokenType: auth.Bearer}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		token string
+		says  []string // one of them
+	}{
+		"revoked":          {ended, []string{"revoked"}},
+		"another issuer's": {NewIssuer(t).Token("suite.forged", nil), []string{"signature", "unknown"}},
+		"garbage":          {"garbage", []string{"not a signed token", "unknown", "not active"}},
+	} {
+		_, err := f.authorize(c.token, "Suite.Call")
+		says := func(why string) bool { return strings.Contains(fmt.Sprint(err), why) }
+		if !errors.Is(err, auth.ErrInvalidToken) || !slices.ContainsFunc(c.says, says) || len(c.token) > 20 && says(c.token[:20]) {
+			t.Errorf("%s: %v, want one of %q", name, err, c.says)
+		}
+	}
+	_, err := f.Auth.Authorized(context.Background(), request{Service, "Suite.Call"})
+	if !errors.Is(err, auth.ErrInvalidToken) || !strings.Contains(err.Error(), "no ") {
+		t.Errorf("none: %v", err)
 	}
 }
