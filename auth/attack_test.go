@@ -17,6 +17,7 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/authtest"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -113,6 +114,10 @@ func TestTokenAttacks(t *testing.T) {
 		"too many roles":                body(map[string]any{"roles": make([]string, 65)}),
 		"too many scopes":               body(map[string]any{"scope": strings.Repeat("s ", 65)}),
 		"signature cut":                 good[:len(good)-4],
+		"signature in another form":     variant(good),
+		"claims in another form":        parts[0] + "." + variant(parts[1]) + "." + parts[2],
+		"aud null":                      body(map[string]any{"aud": json.RawMessage("null")}),
+		"sub of half a character":       i.SignRaw(mustJSON(map[string]any{"alg": "EdDSA", "typ": "at+jwt", "kid": kid}), []byte(fmt.Sprintf(`{"sub":"a\ud800",%s`, string(mustJSON(i.Claims("a", map[string]any{"sub": nil}))[1:])))),
 		"signature missing":             parts[0] + "." + parts[1] + ".",
 		"signature of another token":    parts[0] + "." + parts[1] + "." + strings.Split(i.Token("b", nil), ".")[2],
 		"claims replaced":               parts[0] + "." + b64(`{"sub":"admin"}`) + "." + parts[2],
@@ -160,6 +165,13 @@ func TestTokenAttacks(t *testing.T) {
 	}
 }
 
+// variant returns base64 with other bits at the end that mean nothing.
+func variant(encoded string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(encoded) - 1
+	return encoded[:last] + string(alphabet[strings.IndexByte(alphabet, encoded[last])^1])
+}
+
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -184,6 +196,7 @@ func TestGoodTokens(t *testing.T) {
 		"claims nobody knows":      i.Token("a", map[string]any{"x": map[string]any{"y": []int{1}}}),
 		"a user":                   i.Token("a", map[string]any{"type": "user"}),
 		"names in other alphabets": i.Token("müller", nil),
+		"escapes":                  i.SignRaw(mustJSON(map[string]any{"alg": "EdDSA", "typ": "at+jwt", "kid": i.KeyID()}), []byte(fmt.Sprintf(`{"sub":"a\ud83d\ude00\u00e4","x":"\\ud800 \" ",%s`, string(mustJSON(i.Claims("a", map[string]any{"sub": nil}))[1:])))),
 	} {
 		if _, err := authorize(a, token); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -290,4 +303,42 @@ func FuzzClaims(f *testing.F) {
 			t.Fatalf("%s: %+v", payload, got)
 		}
 	})
+}
+
+// A refusal says why, the same at the service and at its caller.
+func TestRefusalsSayWhy(t *testing.T) {
+	w := newWorld(t).up()
+	a := w.started()
+	i, now := w.issuer, time.Now().Unix()
+	ended := i.Token("a", nil)
+	if _, err := authorize(a, ended); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Revoke(&auth.Token{AccessToken: ended}); err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(i.Token("a", nil), ".")
+	for why, token := range map[string]string{
+		"expired":                     i.Token("a", map[string]any{"iat": now - 1000, "nbf": now - 1000, "exp": now - 61}),
+		"revoked":                     ended,
+		"for another audience":        i.Token("a", map[string]any{"aud": "other"}),
+		"of another issuer":           i.Token("a", map[string]any{"iss": "https://other.example"}),
+		"wrong signature":             parts[0] + "." + parts[1] + "." + strings.Split(i.Token("b", nil), ".")[2],
+		"unknown key":                 authtest.NewIssuer(t).Sign(map[string]any{"kid": "other"}, i.Claims("a", nil)),
+		"not an access token":         i.Sign(map[string]any{"typ": "JWT"}, i.Claims("a", nil)),
+		"not valid yet":               i.Token("a", map[string]any{"nbf": now + 120}),
+		"a required claim is missing": i.Token("a", map[string]any{"exp": nil}),
+		"valid for too long":          i.Token("a", map[string]any{"exp": now + 365*86400}),
+		"not a signed token":          "garbage",
+	} {
+		_, err := authorize(a, token)
+		if !errors.Is(err, auth.ErrInvalidToken) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v", why, err)
+			continue
+		}
+		far := rpcerr.From(t.Context(), "call", rpcerr.To("shop", err))
+		if !errors.Is(far, auth.ErrInvalidToken) || !strings.Contains(far.Error(), why) || strings.Count(far.Error(), "not authenticated") != 1 {
+			t.Errorf("%s, at the caller: %v", why, far)
+		}
+	}
 }

@@ -35,7 +35,8 @@ type Exchanger interface {
 	// service acts at the audience for the account of t. t must be for this
 	// service, or have been given to it. The result is kept until it expires:
 	// only the first Exchange of t for an audience makes a call, and waits for
-	// it until ctx ends, a few seconds at most.
+	// it until ctx ends, a few seconds at most. Without an access token in t it
+	// returns ErrInvalid, after Stop ErrStopped.
 	Exchange(ctx context.Context, t *Token, audience string) (*Token, error)
 }
 

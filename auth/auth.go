@@ -25,7 +25,8 @@ const MaxToken = 8 << 10
 // a call that went through ClientWrapper.
 var (
 	// ErrInvalidToken is the error of a token that is missing, malformed,
-	// expired, revoked, or of somebody who is not trusted: 401.
+	// expired, revoked, or of somebody who is not trusted: 401. Its text says
+	// which, and holds nothing of the token.
 	ErrInvalidToken = rpcerr.ErrUnauthenticated
 	// ErrForbidden is the error of a good token whose account may not do it: 403.
 	ErrForbidden = rpcerr.ErrForbidden
@@ -59,8 +60,14 @@ type Token struct {
 	Metadata map[string]string
 }
 
-// Account returns the id of the account that a verified token speaks for.
-func (t *Token) Account() string { return t.Metadata["sub"] }
+// Account returns the id of the account that a verified token speaks for, ""
+// for nil.
+func (t *Token) Account() string {
+	if t == nil {
+		return ""
+	}
+	return t.Metadata["sub"]
+}
 
 // Request is what somebody wants to call. Both of go-micro's requests are one.
 // For a message the method is its topic.

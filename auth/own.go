@@ -71,6 +71,9 @@ func (p *platform) RenewFor(audience string) {
 
 // Exchange implements Exchanger.
 func (p *platform) Exchange(ctx context.Context, t *Token, audience string) (*Token, error) {
+	if t == nil || t.AccessToken == "" {
+		return nil, fmt.Errorf("exchange a token: %w: no access token", ErrInvalid)
+	}
 	if err := p.identified(); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func newPlatform(opts []Option) *platform {
 	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(&o), tried: make(chan struct{})}
 	fetch := func(ctx context.Context) (*ownToken, time.Duration, error) { return p.fetchOwn(ctx, ServiceName) }
 	p.own = renew.New(renew.Config[*ownToken]{Name: "own token", Fetch: fetch, Logger: o.Logger})
-	p.owns = renew.NewKeyed(renew.KeyedConfig[*ownToken]{Name: "own token for", Fetch: p.fetchOwn})
+	p.owns = renew.NewKeyed(renew.KeyedConfig[*ownToken]{Name: "own token for", Fetch: p.fetchOwn, Logger: o.Logger})
 	p.swaps = renew.NewMemo[*Token](cacheSize, callTimeout)
 	p.saved = &snapshot{path: o.SnapshotFile, verifier: p.verifier, log: o.Logger, dirty: make(chan struct{}, 1)}
 	p.Plugin = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate, Open: p.open, Close: p.close})
@@ -189,6 +189,9 @@ func (own) Method() string    { return "" }
 func (p *platform) Revoke(t *Token) error {
 	if t == nil || t.AccessToken == "" && t.RefreshToken == "" {
 		return fmt.Errorf("revoke: %w: no token", ErrInvalid)
+	}
+	if err := p.Use(context.Background()); err != nil {
+		return fmt.Errorf("revoke: %w", err)
 	}
 	own, err := p.Token()
 	if err != nil && t.AccessToken == "" {

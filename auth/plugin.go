@@ -72,7 +72,7 @@ type Names interface {
 	// Holds returns nil if the account of the verified token t may hold the
 	// name of a service: the name is the account's id or below it ("greeter",
 	// "greeter.kv"), or a rule grants it. Otherwise it returns an ErrForbidden,
-	// or an ErrUnavailable while no rules are known.
+	// an ErrUnavailable while no rules are known, or an ErrInvalidToken for nil.
 	Holds(t *Token, name string) error
 }
 
@@ -130,8 +130,12 @@ func (Carrier) NewHeader(md map[string]string, t *Token) map[string]string {
 }
 
 // IsFor reports whether t may be for the audience, without verifying t. It is
-// true for a token that names no audience, such as one that is not a JWT.
+// true for a token that names no audience, such as one that is not a JWT, and
+// false for nil.
 func IsFor(t *Token, audience string) bool {
+	if t == nil {
+		return false
+	}
 	if len(t.Audience) > 0 {
 		return slices.Contains(t.Audience, audience)
 	}

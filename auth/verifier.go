@@ -118,6 +118,9 @@ func (v *verifier) isFor(audience []string, name string) bool {
 
 // Holds implements Names.
 func (v *verifier) Holds(t *Token, name string) error {
+	if t == nil {
+		return errNoToken
+	}
 	s := v.state.Load()
 	if s == nil {
 		return errUnknown

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -37,16 +38,18 @@ func (e *FileError) Error() string { return e.Field + ": " + e.Err.Error() }
 func (e *FileError) Unwrap() error { return e.Err }
 
 // Certificates holds what the files contain. The files are checked for changes
-// when a connection is made, at most once a second. All methods are safe for
-// concurrent use.
+// when a connection is made, at most once a second, by one connection: the
+// others go on with what was read last. All methods are safe for concurrent
+// use.
 type Certificates struct {
-	files Files
-	log   *slog.Logger
+	files   Files
+	log     *slog.Logger
+	current atomic.Pointer[tls.Config]
 
-	mu      sync.Mutex
-	looked  time.Time
-	state   string // of the files that were loaded last
-	current *tls.Config
+	mu     sync.Mutex // of whoever looks at the files
+	looked time.Time
+	state  string // of the files that were loaded last
+	told   string // the error that the log has; "": none
 }
 
 // lookAgain bounds how often the files are looked at.
@@ -62,9 +65,12 @@ func Open(f Files, log *slog.Logger) (*Certificates, error) {
 	}
 	c := &Certificates{files: f, log: log, looked: time.Now()}
 	c.state = c.stat()
-	var err error
-	c.current, err = c.load()
-	return c, err
+	made, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	c.current.Store(made)
+	return c, nil
 }
 
 // Server returns a configuration whose handshakes use the newest files, for
@@ -82,24 +88,35 @@ func (c *Certificates) Credentials() credentials.TransportCredentials { return r
 
 // Current returns the configuration of the newest files that can be used.
 func (c *Certificates) Current() *tls.Config {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.looked) < lookAgain {
-		return c.current
+	if c.mu.TryLock() { // or another connection looks at the files, which may take long
+		if time.Since(c.looked) >= lookAgain {
+			c.look()
+			c.looked = time.Now()
+		}
+		c.mu.Unlock()
 	}
-	c.looked = time.Now()
+	return c.current.Load()
+}
+
+// look loads the files if they have changed. It logs what is new: a file that
+// cannot be used is tried again every second, perhaps for days.
+func (c *Certificates) look() {
 	state := c.stat()
 	if state == c.state {
-		return c.current
+		c.told = ""
+		return
 	}
 	made, err := c.load()
 	if err != nil {
-		c.log.Warn("renewed certificates are not used, the last ones are", "error", err)
-		return c.current
+		if text := err.Error(); text != c.told {
+			c.told = text
+			c.log.Warn("renewed certificates are not used, the last ones are", "error", err)
+		}
+		return
 	}
-	c.current, c.state = made, state
+	c.current.Store(made)
+	c.state, c.told = state, ""
 	c.log.Info("renewed certificates are used", "until", made.Certificates[0].Leaf.NotAfter)
-	return made
 }
 
 // stat returns a text that changes when a file does.

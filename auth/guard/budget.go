@@ -17,31 +17,44 @@ const (
 // seen it.
 const connWindow = 16 << 20
 
-// limits are in bytes.
-type limits struct{ all, peer, conn, strangers int64 }
+// limits are in bytes, but for those of streams.
+type limits struct {
+	all       int64
+	account   int64 // an account at all its hosts
+	peer      int64 // an account at a host
+	conn      int64
+	strangers int64 // all callers without a token
+	host      int64 // those at one host
 
-// budgets count what is in flight: of each connection, of each peer, of callers
-// without a token, and of all.
+	streams streamLimits
+}
+
+type streamLimits struct{ account, peer, strangers, host int }
+
+// budgets count what is in flight: of each connection, of each peer, of each
+// account, of callers without a token, and of all.
 type budgets struct {
 	limits
-	mu     sync.Mutex
-	used   int64
-	nobody int64 // of callers without a token
-	conns  map[net.Addr]*account
-	peers  map[peerKey]*account
+	mu       sync.Mutex
+	used     int64
+	nobody   pot // of callers without a token
+	conns    map[net.Addr]*pot
+	peers    map[peerKey]*pot
+	accounts map[string]*pot
 }
 
 // peerKey is an account at a host: a stranger at the same host, or the same
 // account elsewhere, has a budget of its own.
 type peerKey struct{ host, account string }
 
-type account struct {
-	used  int64
-	calls int
+type pot struct {
+	used    int64
+	calls   int
+	streams int
 }
 
 func newBudgets(l limits) *budgets {
-	return &budgets{limits: l, conns: map[net.Addr]*account{}, peers: map[peerKey]*account{}}
+	return &budgets{limits: l, conns: map[net.Addr]*pot{}, peers: map[peerKey]*pot{}, accounts: map[string]*pot{}}
 }
 
 // share is the part of the budgets that one call holds. Its methods may be
@@ -54,37 +67,57 @@ type share struct {
 	stranger bool
 	stream   int64 // for the stream itself
 	message  int64
-	conn     *account
-	whose    *account
+	streams  bool // it is counted as a stream
+	conn     *pot
+	whose    *pot // the peer's
+	account  *pot // at all hosts; of strangers, all of them; nil: nobody is judged
 }
 
-// open begins the share of a call. It returns false if a budget would be
-// exceeded.
-func (s *share) open(b *budgets, at net.Addr, name string, stranger bool) bool {
+// open begins the share of a call with what the call may have sent before it is
+// read. It returns false if a budget would be exceeded.
+func (s *share) open(b *budgets, at net.Addr, name string, stranger bool, unread int64) bool {
 	key := peerKey{HostOf(at), name}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.conns[at] == nil {
-		b.conns[at] = &account{}
+	*s = share{budgets: b, at: at, peer: key, stranger: stranger, conn: enter(b.conns, at), whose: enter(b.peers, key)}
+	if stranger {
+		s.account = &b.nobody
+	} else if name != "" {
+		s.account = enter(b.accounts, name)
 	}
-	if b.peers[key] == nil {
-		b.peers[key] = &account{}
-	}
-	*s = share{budgets: b, at: at, peer: key, stranger: stranger, conn: b.conns[at], whose: b.peers[key]}
-	s.conn.calls++
-	s.whose.calls++
-	if !s.take(streamWindow) {
+	if !s.take(unread) {
 		s.drop()
 		return false
 	}
-	s.stream = streamWindow
+	s.stream = unread
 	return true
+}
+
+func enter[K comparable](pots map[K]*pot, key K) *pot {
+	p := pots[key]
+	if p == nil {
+		p = &pot{}
+		pots[key] = p
+	}
+	p.calls++
+	return p
+}
+
+func exit[K comparable](pots map[K]*pot, key K) {
+	p := pots[key]
+	if p.calls--; p.calls == 0 {
+		delete(pots, key)
+	}
 }
 
 // take needs the lock.
 func (s *share) take(n int64) bool {
 	b := s.budgets
-	if b.used+n > b.all || s.conn.used+n > b.conn || s.whose.used+n > b.peer || s.stranger && b.nobody+n > b.strangers {
+	whose, account := b.peer, b.limits.account
+	if s.stranger {
+		whose, account = b.host, b.strangers
+	}
+	if b.used+n > b.all || s.conn.used+n > b.conn || s.whose.used+n > whose || s.account != nil && s.account.used+n > account {
 		return false
 	}
 	s.give(-n)
@@ -96,26 +129,68 @@ func (s *share) give(n int64) {
 	s.budgets.used -= n
 	s.conn.used -= n
 	s.whose.used -= n
-	if s.stranger {
-		s.budgets.nobody -= n
+	if s.account != nil {
+		s.account.used -= n
 	}
 }
 
 // drop needs the lock.
 func (s *share) drop() {
 	s.give(s.stream + s.message)
-	if s.conn.calls--; s.conn.calls == 0 {
-		delete(s.budgets.conns, s.at)
+	if s.streams {
+		s.count(-1)
 	}
-	if s.whose.calls--; s.whose.calls == 0 {
-		delete(s.budgets.peers, s.peer)
+	exit(s.budgets.conns, s.at)
+	exit(s.budgets.peers, s.peer)
+	if s.account != nil && !s.stranger {
+		exit(s.budgets.accounts, s.peer.account)
 	}
 	s.closed = true
 }
 
+// count needs the lock.
+func (s *share) count(n int) {
+	s.whose.streams += n
+	if s.account != nil {
+		s.account.streams += n
+	}
+}
+
+// streaming notes that the call is a stream. It returns false if there are too
+// many. What a stranger may send on it unread is taken for as long as it lasts.
+func (s *share) streaming() bool {
+	b := s.budgets
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	whose, account := b.limits.streams.peer, b.limits.streams.account
+	if s.stranger {
+		whose, account = b.limits.streams.host, b.limits.streams.strangers
+	}
+	if s.closed || s.whose.streams >= whose || s.account != nil && s.account.streams >= account {
+		return false
+	}
+	if s.stranger && s.stream < streamWindow {
+		if !s.take(streamWindow - s.stream) {
+			return false
+		}
+		s.stream = streamWindow
+	}
+	s.streams = true
+	s.count(1)
+	return true
+}
+
 // read takes the bytes of a message in place of those of the message before. It
 // returns false if a budget would be exceeded.
-func (s *share) read(n int64) bool {
+func (s *share) read(n int64) bool { return s.reads(n, false) }
+
+// more takes further bytes of a message.
+func (s *share) more(n int64) bool { return s.reads(n, true) }
+
+func (s *share) reads(n int64, more bool) bool {
 	b := s.budgets
 	if b == nil {
 		return false
@@ -125,12 +200,14 @@ func (s *share) read(n int64) bool {
 	if s.closed {
 		return false
 	}
-	s.give(s.message)
-	s.message = 0
+	if !more {
+		s.give(s.message)
+		s.message = 0
+	}
 	if !s.take(n) {
 		return false
 	}
-	s.message = n
+	s.message += n
 	return true
 }
 
@@ -142,7 +219,7 @@ func (s *share) settled() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.closed || s.stream == idleStream {
+	if s.closed || s.stranger || s.stream <= idleStream {
 		return
 	}
 	s.give(s.stream - idleStream)

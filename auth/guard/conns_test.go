@@ -1,17 +1,26 @@
 package guard_test
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	mgrpc "go-micro.dev/v6/server/grpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
+	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/guard"
+	"github.com/micro/go-platform/auth/memory"
 	"github.com/micro/go-platform/internal/rpctest"
 	echo "github.com/micro/go-platform/internal/rpctest/proto"
 )
@@ -139,5 +148,79 @@ func TestWorkIsNotCutOff(t *testing.T) {
 		}
 		c.State(nc, http.StateActive)
 		defer func() { _ = nc.Close() }()
+	}
+}
+
+// A TLS server counts its connections as well: those at work are kept.
+func TestIdleConnectionsBehindTLS(t *testing.T) {
+	var closed atomic.Int64
+	c := guard.NewConnecting(20, 100, func() { closed.Add(1) })
+	began, end := make(chan struct{}), make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(began)
+		<-end
+	}))
+	s.Listener, s.Config.ConnState = c.Listener(s.Listener), c.State
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that do not come
+	s.StartTLS()
+	defer s.Close()
+	slow := make(chan error, 1)
+	go func() {
+		rsp, err := s.Client().Get(s.URL)
+		if err == nil {
+			err = rsp.Body.Close()
+		}
+		slow <- err
+	}()
+	<-began
+	idle(t, s.Listener.Addr().String(), 50)
+	rpctest.Eventually(t, "idle connections are closed", func() bool { return closed.Load() >= 45 })
+	close(end)
+	if err := <-slow; err != nil {
+		t.Errorf("a request at work was cut off: %v", err)
+	}
+}
+
+// A call makes no connection sacred: an account that makes one on each of many
+// connections, and leaves them, keeps a quarter, and others get in.
+func TestConnectionsThatWorkedAreBounded(t *testing.T) {
+	var closed atomic.Int64
+	c := guard.NewConnecting(20, 30, func() { closed.Add(1) })
+	w := &world{T: t, net: rpctest.New(t), auth: memory.NewAuth(auth.Service(name))}
+	w.started(w.auth)
+	l := listen(t)
+	w.net.Serve(rpctest.GRPC, name, guard.ServerOption(w.auth), mgrpc.Listener(c.Listener(l)))
+	call := func(cc *grpc.ClientConn, account string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+w.token(account))
+		return cc.Invoke(ctx, "/go.platform.test.Echo/Call", &echo.Request{Text: "hi"}, &echo.Response{}, grpc.WaitForReady(true))
+	}
+	dial := func() *grpc.ClientConn {
+		cc, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(0),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Hour, MaxDelay: time.Hour}, MinConnectTimeout: time.Minute}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cc.Close() }) // the test is over
+		return cc
+	}
+	mine := dial()
+	if err := call(mine, "other"); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if err := call(dial(), "low"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rpctest.Eventually(t, "the account keeps a quarter", func() bool { return closed.Load() >= 30 })
+	for range 3 {
+		if err := call(mine, "other"); err != nil {
+			t.Errorf("another account on its own connection: %v", err)
+		}
+		if err := call(dial(), "third"); err != nil {
+			t.Errorf("another account on a new connection: %v", err)
+		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/tap"
 
 	"github.com/micro/go-platform/auth"
+	"github.com/micro/go-platform/internal/backoff"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -34,7 +35,8 @@ const (
 	Bytes           = "bytes"           // 429: more in flight than allowed
 	Slow            = "slow"            // 408: a message did not arrive in time
 	Large           = "large"           // 400: more than a caller without a token may send
-	Connections     = "connections"     // closed: too many that never made a call
+	Streams         = "streams"         // 429: more streams than allowed
+	Connections     = "connections"     // closed: too many that do nothing
 )
 
 // Judge returns the account of an access token if it may call a method. The
@@ -72,7 +74,32 @@ func New(a auth.Auth, opts ...Option) *Guard {
 // caller.
 func ServerOption(a auth.Auth, opts ...Option) server.Option {
 	g := New(a, opts...)
-	return mgrpc.Options(append(g.ServerOptions(), g.o.server...)...)
+	return func(o *server.Options) {
+		mgrpc.Options(append(g.ServerOptions(), g.o.server...)...)(o)
+		server.WrapHandler(g.HandlerWrapper())(o)
+	}
+}
+
+// HandlerWrapper returns a wrapper that bounds the streams of each account and
+// each host, see MaxStreams: grpc itself does not know which calls are streams.
+// ServerOption contains it.
+func (g *Guard) HandlerWrapper() server.HandlerWrapper {
+	return func(next server.HandlerFunc) server.HandlerFunc {
+		return func(ctx context.Context, req server.Request, rsp any) error {
+			if !req.Stream() {
+				return next(ctx, req, rsp)
+			}
+			c, ok := ctx.Value(callKey{}).(*call)
+			if !ok {
+				return merrors.New(g.o.service, errUnseen, 500)
+			}
+			if !c.share.streaming() {
+				g.observe(Streams)
+				return rpcerr.To(g.o.service, errStreams)
+			}
+			return next(ctx, req, rsp)
+		}
+	}
 }
 
 // ServerOptions returns the options of a guarded grpc server, among them its
@@ -140,11 +167,17 @@ func (g *Guard) arrive(ctx context.Context, info *tap.Info) (context.Context, er
 	case err != nil:
 		return nil, g.refuse(err)
 	}
-	if !c.share.open(g.budgets, at, c.account, c.stranger) {
+	unread := int64(streamWindow)
+	if c.stranger && !c.pending { // it is read as it arrives
+		unread = idleStream
+	}
+	if !c.share.open(g.budgets, at, c.account, c.stranger, unread) {
 		return nil, g.refuse(errInFlight)
 	}
-	began(at, c.stranger)
-	c.counted = c.stranger
+	began(at)
+	if !c.stranger {
+		know(at, c.account)
+	}
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, callKey{}, c))
 	// A call whose deadline passes at this moment never reaches intercept.
 	c.forget = context.AfterFunc(ctx, c.end)
@@ -155,7 +188,7 @@ func (g *Guard) arrive(ctx context.Context, info *tap.Info) (context.Context, er
 func (g *Guard) intercept(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	c, ok := stream.Context().Value(callKey{}).(*call)
 	if !ok {
-		return status.Error(codes.Internal, "the guard has not seen this call")
+		return status.Error(codes.Internal, errUnseen)
 	}
 	if !c.forget() { // it ended meanwhile
 		return status.FromContextError(stream.Context().Err()).Err()
@@ -179,7 +212,6 @@ type call struct {
 	account  string
 	stranger bool // may call this without a token
 	pending  bool // not judged yet
-	counted  bool // among the strangers' calls of its connection
 	share    share
 	cancel   context.CancelFunc
 	forget   func() bool // reports whether it kept the call from being ended with its context
@@ -206,36 +238,33 @@ const patience = 2 * time.Second
 func (c *call) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	wait := backoff.Backoff{Min: 20 * time.Millisecond, Max: 500 * time.Millisecond}
 	for {
 		err := c.decide(ctx)
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, auth.ErrUnavailable) || ctx.Err() != nil {
+		if !errors.Is(err, auth.ErrUnavailable) || wait.Wait(ctx) != nil {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	at := c.share.at
+	at, unread := c.share.at, int64(streamWindow)
+	if c.stranger {
+		unread = idleStream
+	}
 	c.share.close()
-	if !c.share.open(c.guard.budgets, at, c.account, c.stranger) {
+	if !c.share.open(c.guard.budgets, at, c.account, c.stranger, unread) {
 		return errInFlight
 	}
 	if !c.stranger {
-		began(at, false)
+		know(at, c.account)
 	}
 	return nil
 }
 
 func (c *call) end() {
 	if c.ended.CompareAndSwap(false, true) {
-		if c.counted {
-			over(c.share.at)
-		}
+		over(c.share.at)
 		c.share.close()
 		c.cancel()
 	}
@@ -243,8 +272,17 @@ func (c *call) end() {
 
 var (
 	errInFlight = fmt.Errorf("%w: more bytes are in flight than this caller or this server may have", auth.ErrLimited)
+	errStreams  = fmt.Errorf("%w: more streams are open than this caller may have", auth.ErrLimited)
 	errSlow     = fmt.Errorf("the message did not arrive in time: %w", context.DeadlineExceeded)
 )
+
+const errUnseen = "the guard has not seen this call"
+
+func (g *Guard) observe(why string) {
+	if g.o.observe != nil {
+		g.o.observe(why)
+	}
+}
 
 // refuse counts a refusal and gives it the form that go-micro's clients read.
 func (g *Guard) refuse(err error) error {
@@ -266,8 +304,8 @@ func (g *Guard) refuse(err error) error {
 	case 503:
 		code = codes.Unavailable
 	}
-	if why != "" && g.o.observe != nil {
-		g.o.observe(why)
+	if why != "" {
+		g.observe(why)
 	}
 	e.Detail = strings.ToValidUTF8(e.Detail, "")
 	s := status.New(code, e.Error())

@@ -50,7 +50,8 @@ func begin(t *testing.T, a auth.Auth, opts ...guard.Option) *world {
 	}
 	opts = append(opts, guard.MaxMessage(16<<20), guard.Observe(func(why string) { w.mu.Lock(); w.reasons[why]++; w.mu.Unlock() }))
 	w.guard = guard.New(a, opts...)
-	s := w.net.Server(rpctest.GRPC, name, mgrpc.Options(w.guard.ServerOptions()...), server.WrapHandler(auth.HandlerWrapper(a, auth.Open("Echo.*"))))
+	s := w.net.Server(rpctest.GRPC, name, mgrpc.Options(w.guard.ServerOptions()...),
+		server.WrapHandler(w.guard.HandlerWrapper()), server.WrapHandler(auth.HandlerWrapper(a, auth.Open("Echo.*"))))
 	if err := echo.RegisterEchoHandler(s, &rpctest.Echo{}); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -19,6 +20,8 @@ type options struct {
 	judge      Judge
 	observe    func(reason string)
 	maxMessage int
+	streams    int
+	stranger   time.Duration // for a message of a caller without a token to arrive
 	limits     limits
 	server     []grpc.ServerOption
 }
@@ -46,12 +49,20 @@ func Observe(f func(reason string)) Option { return func(o *options) { o.observe
 func MaxMessage(bytes int) Option { return func(o *options) { o.maxMessage = bytes } }
 
 // InFlight bounds the bytes of all messages that are being received or worked
-// on. A quarter of it is the bound of an account at a host, of a host for
-// callers without an account, and of all callers without a token together; an
-// eighth is that of a connection. No bound is less than one message. Reading
-// and decoding a message takes up to three times its size. The default is an
-// eighth of the process's memory limit (GOMEMLIMIT), or 512 MB without one.
+// on. Half of it is the bound of an account at all its hosts, a quarter that of
+// an account at one host, and of all callers without a token together, of which
+// those of one host may have an eighth; an eighth of it is the bound of a
+// connection. A message counts from when it is announced, but that of a caller
+// without a token counts as it arrives. No bound is less than one message.
+// Reading and decoding a message takes up to three times its size. The default
+// is an eighth of the process's memory limit (GOMEMLIMIT), or 512 MB without
+// one.
 func InFlight(bytes int64) Option { return func(o *options) { o.limits.all = bytes } }
+
+// MaxStreams bounds the streams of an account at one host. An account may have
+// twice as many at all its hosts, all callers without a token together may have
+// n, and those of one host an eighth of it. The default is 1000.
+func MaxStreams(n int) Option { return func(o *options) { o.streams = n } }
 
 // Server adds other options of the grpc server, for ServerOption.
 func Server(opts ...grpc.ServerOption) Option {
@@ -61,10 +72,14 @@ func Server(opts ...grpc.ServerOption) Option {
 const (
 	defaultInFlight   = 512 << 20
 	defaultMaxMessage = 4 << 20
+	defaultStreams    = 1000
 )
 
+// leastOfStrangers has room for a stream and a message.
+const leastOfStrangers = streamWindow + idleStream + strangerMessage
+
 func newOptions(opts []Option) options {
-	o := options{maxMessage: defaultMaxMessage}
+	o := options{maxMessage: defaultMaxMessage, stranger: strangerTime}
 	option.Apply(&o, opts)
 	if o.limits.all <= 0 {
 		o.limits.all = defaultInFlight
@@ -74,9 +89,16 @@ func newOptions(opts []Option) options {
 	}
 	least := int64(o.maxMessage) + streamWindow
 	o.limits.all = max(o.limits.all, 2*least)
+	o.limits.account = max(o.limits.all/2, least)
 	o.limits.peer = max(o.limits.all/4, least)
 	o.limits.conn = max(o.limits.all/8, least)
-	o.limits.strangers = max(o.limits.all/4, streamWindow)
+	o.limits.strangers = max(o.limits.all/4, leastOfStrangers)
+	o.limits.host = max(o.limits.strangers/8, leastOfStrangers)
+	n := o.streams
+	if n <= 0 {
+		n = defaultStreams
+	}
+	o.limits.streams = streamLimits{account: 2 * n, peer: n, strangers: n, host: max(n/8, 1)}
 	return o
 }
 

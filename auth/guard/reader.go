@@ -20,6 +20,7 @@ import (
 // How long messages may take to arrive.
 const (
 	strangerMessage = 64 << 10        // the largest of a caller without a token
+	strangerPiece   = 4 << 10         // of it, that is taken from the budgets before it arrives
 	strangerTime    = 5 * time.Second // for it to arrive, from its headers on
 	firstTime       = 30 * time.Second
 	slowest         = 256 << 10 // bytes per second, after slowStart
@@ -52,12 +53,15 @@ func newReader(s grpc.ServerStream, c *call) *reader {
 	return r
 }
 
-// RecvMsg implements grpc.ServerStream.
+// RecvMsg implements grpc.ServerStream. A call must begin to send in time. After
+// its first message a stream may wait for as long as it likes, but a message that
+// has begun must arrive.
 func (r *reader) RecvMsg(m any) error {
 	switch {
+	case !r.first:
 	case r.call.stranger:
-		r.alarm(strangerTime)
-	case r.first:
+		r.alarm(r.call.guard.o.stranger)
+	default:
 		r.alarm(firstTime)
 	}
 	err := r.receive(m)
@@ -83,10 +87,13 @@ func (r *reader) receive(m any) error {
 	if err := r.reserve(length); err != nil {
 		return err
 	}
-	if !r.call.stranger {
+	switch {
+	case !r.call.stranger:
 		r.alarm(slowStart + time.Duration(length)*time.Second/slowest)
+	case !r.first: // the time of the first runs since its headers
+		r.alarm(r.call.guard.o.stranger)
 	}
-	data, err := r.frames.Read(length)
+	data, err := r.body(length)
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
@@ -96,6 +103,30 @@ func (r *reader) receive(m any) error {
 	return r.decode(data, m)
 }
 
+// body reads a message. That of a stranger is taken from the budgets as it
+// arrives: who announces much and sends nothing takes nothing from others.
+func (r *reader) body(length int) (mem.BufferSlice, error) {
+	if !r.call.stranger {
+		return r.frames.Read(length)
+	}
+	var data mem.BufferSlice
+	for length > 0 {
+		n := min(length, strangerPiece)
+		if !r.call.share.more(int64(n)) {
+			data.Free()
+			return nil, errInFlight
+		}
+		piece, err := r.frames.Read(n)
+		if err != nil {
+			data.Free()
+			return nil, err
+		}
+		data = append(data, piece...)
+		length -= n
+	}
+	return data, nil
+}
+
 // reserve takes the budget of a message of n bytes, or refuses the message
 // before it is read.
 func (r *reader) reserve(n int) error {
@@ -103,8 +134,11 @@ func (r *reader) reserve(n int) error {
 	if n > limit {
 		return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", n, limit)
 	}
-	if r.call.stranger && r.frames != nil && n > strangerMessage {
-		return fmt.Errorf("a message of %d bytes: %w: at most %d without a token", n, rpcerr.ErrInvalid, strangerMessage)
+	if r.call.stranger && r.frames != nil {
+		if n > strangerMessage {
+			return fmt.Errorf("a message of %d bytes: %w: at most %d without a token", n, rpcerr.ErrInvalid, strangerMessage)
+		}
+		n = 0 // body takes it
 	}
 	if !r.call.share.read(int64(n)) {
 		return errInFlight
@@ -139,8 +173,8 @@ func (r *reader) decompress(data mem.BufferSlice) (mem.BufferSlice, error) {
 	if r.call.stranger {
 		limit = strangerMessage
 	}
-	if err := r.reserve(limit); err != nil {
-		return nil, err
+	if !r.call.share.read(int64(limit)) {
+		return nil, errInFlight
 	}
 	in := data.Reader()
 	plain, err := c.Decompress(in)

@@ -79,9 +79,14 @@ type running struct {
 
 func boot(t *testing.T, name string, args ...string) *running {
 	t.Helper()
+	return bootWith(t, memoryLimit, name, args...)
+}
+
+func bootWith(t *testing.T, memory, name string, args ...string) *running {
+	t.Helper()
 	args = append(args, "--admin_address", "127.0.0.1:0", "--data_dir", filepath.Join(t.TempDir(), name), "--register_interval", "1s")
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asService+"="+name, "GOMEMLIMIT="+memoryLimit)
+	cmd.Env = append(os.Environ(), asService+"="+name, "GOMEMLIMIT="+memory)
 	r := &running{Process: rpctest.StartProcess(t, cmd)}
 	t.Cleanup(r.Kill)
 	r.Serving()
@@ -144,10 +149,10 @@ type platform struct {
 	caller     client.Client // the admin's
 }
 
-func bootAuth(t *testing.T) *platform {
+func bootAuth(t *testing.T, memory string) *platform {
 	t.Helper()
 	web := backend.Address(t)
-	p := &platform{auth: boot(t, "auth", "--registry", "memory", "--http_address", web)}
+	p := &platform{auth: bootWith(t, memory, "auth", "--registry", "memory", "--http_address", web)}
 	p.auth.web = web
 	var dir string
 	for i, a := range p.auth.Cmd.Args {
@@ -243,7 +248,7 @@ func TestFaultFloods(t *testing.T) {
 	if os.Getenv("FAULTS") != "" {
 		last = 10 * time.Second
 	}
-	p := bootAuth(t)
+	p := bootAuth(t, memoryLimit)
 	for _, name := range []string{"auth", "config", "db", "discovery", "event", "monitor", "router", "trace"} {
 		t.Run(name, func(t *testing.T) {
 			at := p.auth

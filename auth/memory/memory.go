@@ -41,6 +41,7 @@ type issued struct {
 	token   *auth.Token
 	account Account
 	client  string // the account that was given it
+	revoked bool   // kept until it expires, to say so
 }
 
 // Account is an account that tokens are issued for.
@@ -124,14 +125,14 @@ func (a *Auth) issue(account Account, audience string) (*auth.Token, error) {
 			"sub": account.ID, "client_id": account.ID, "type": account.Type, "roles": strings.Join(account.Roles, " "), "jti": id, "sid": id, "iss": "memory",
 		},
 	}
-	a.tokens[t.AccessToken] = &issued{t, account, account.ID}
+	a.tokens[t.AccessToken] = &issued{token: t, account: account, client: account.ID}
 	return t, nil
 }
 
 func (a *Auth) sweep() {
 	now := time.Now()
 	for key, one := range a.tokens {
-		if now.After(one.token.ExpiresAt) {
+		if one.revoked || now.After(one.token.ExpiresAt) {
 			delete(a.tokens, key)
 		}
 	}
@@ -187,21 +188,29 @@ func (a *Auth) RenewFor(audience string) {
 
 // Exchange implements auth.Exchanger: a token that was for this service or given
 // to its own account becomes one of the same account for the audience.
-func (a *Auth) Exchange(_ context.Context, t *auth.Token, audience string) (*auth.Token, error) {
+func (a *Auth) Exchange(ctx context.Context, t *auth.Token, audience string) (*auth.Token, error) {
+	if t == nil || t.AccessToken == "" {
+		return nil, fmt.Errorf("exchange a token: %w: no access token", auth.ErrInvalid)
+	}
+	if err := a.life.Use(ctx); err != nil {
+		return nil, fmt.Errorf("exchange a token: %w", err)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	one := a.tokens[t.AccessToken]
+	one, err := a.find(t.AccessToken)
 	switch {
-	case one == nil || time.Now().After(one.token.ExpiresAt):
-		return nil, fmt.Errorf("exchange a token: %w", errBad)
+	case err != nil:
+		return nil, fmt.Errorf("exchange a token: %w", err)
 	case slices.Contains(one.token.Audience, audience):
 		return t, nil
 	case !slices.Contains(one.token.Audience, a.opts.Service) && one.client != a.account.ID:
 		return nil, fmt.Errorf("exchange a token: %w", errOther)
 	}
 	key := swap{t.AccessToken, audience}
-	if made := a.swaps[key]; made != nil && a.tokens[made.AccessToken] != nil {
-		return made, nil
+	if made := a.swaps[key]; made != nil {
+		if _, err := a.find(made.AccessToken); err == nil {
+			return made, nil
+		}
 	}
 	made, err := a.issue(one.account, audience)
 	if err != nil {
@@ -227,9 +236,25 @@ func (a *Auth) Authorized(ctx context.Context, req auth.Request) (*auth.Token, e
 }
 
 var (
-	errBad   = fmt.Errorf("%w: unknown, expired or revoked", auth.ErrInvalidToken)
-	errOther = fmt.Errorf("%w: for another audience", auth.ErrInvalidToken)
+	errUnknown = fmt.Errorf("%w: unknown", auth.ErrInvalidToken)
+	errExpired = fmt.Errorf("%w: expired", auth.ErrInvalidToken)
+	errRevoked = fmt.Errorf("%w: revoked", auth.ErrInvalidToken)
+	errOther   = fmt.Errorf("%w: for another audience", auth.ErrInvalidToken)
 )
+
+// find returns what a good token was issued for. It needs the lock.
+func (a *Auth) find(token string) (*issued, error) {
+	one := a.tokens[token]
+	switch {
+	case one == nil:
+		return nil, errUnknown
+	case one.revoked:
+		return nil, errRevoked
+	case time.Now().After(one.token.ExpiresAt):
+		return nil, errExpired
+	}
+	return one, nil
+}
 
 // isFor reports whether the audience of a token fits req.
 func (a *Auth) isFor(one *issued, req auth.Request) bool {
@@ -251,10 +276,11 @@ func (a *Auth) inContext(ctx context.Context) (string, error) {
 // Verify implements auth.Verifier.
 func (a *Auth) Verify(_ context.Context, accessToken string, req auth.Request) (*auth.Token, error) {
 	a.mu.RLock()
-	one, rules := a.tokens[accessToken], a.rules
+	one, err := a.find(accessToken)
+	rules := a.rules
 	a.mu.RUnlock()
-	if one == nil || time.Now().After(one.token.ExpiresAt) {
-		return nil, errBad
+	if err != nil {
+		return nil, err
 	}
 	if !a.isFor(one, req) {
 		return nil, errOther
@@ -276,9 +302,9 @@ func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	one := a.tokens[token]
-	if one == nil || time.Now().After(one.token.ExpiresAt) {
-		return nil, errBad
+	one, err := a.find(token)
+	if err != nil {
+		return nil, err
 	}
 	return one.token, nil
 }
@@ -288,15 +314,25 @@ func (a *Auth) Revoke(t *auth.Token) error {
 	if t == nil || t.AccessToken == "" {
 		return fmt.Errorf("revoke: %w: no access token", auth.ErrInvalid)
 	}
+	if err := a.life.Use(context.Background()); err != nil {
+		return fmt.Errorf("revoke: %w", err)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.tokens, t.AccessToken)
+	a.end(t.AccessToken)
 	maps.DeleteFunc(a.own, func(_ string, own *auth.Token) bool { return own.AccessToken == t.AccessToken })
 	for key, made := range a.swaps { // what it was exchanged for ends with it
 		if key.token == t.AccessToken {
-			delete(a.tokens, made.AccessToken)
+			a.end(made.AccessToken)
 			delete(a.swaps, key)
 		}
 	}
 	return nil
+}
+
+// end needs the lock.
+func (a *Auth) end(token string) {
+	if one := a.tokens[token]; one != nil {
+		one.revoked = true
+	}
 }

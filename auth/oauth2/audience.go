@@ -2,7 +2,9 @@ package oauth2
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -43,11 +45,17 @@ func (a *Auth) resource(audience string) string {
 // Exchange implements auth.Exchanger. Without the option Resource a token is
 // for all services, and t is returned as it is.
 func (a *Auth) Exchange(ctx context.Context, t *auth.Token, audience string) (*auth.Token, error) {
+	if t == nil || t.AccessToken == "" {
+		return nil, fmt.Errorf("exchange a token: %w: no access token", auth.ErrInvalid)
+	}
+	if err := a.life.Use(ctx); err != nil {
+		return nil, fmt.Errorf("exchange a token: %w", err)
+	}
 	if a.opts.resource == nil {
 		return t, nil
 	}
 	resource := a.resource(audience)
-	if auth.IsFor(t, resource) {
+	if says(t, resource) {
 		return t, nil
 	}
 	made, err := a.swaps.Get(ctx, audience+" "+t.AccessToken, func(ctx context.Context) (*auth.Token, time.Duration, error) { // no token has a space
@@ -59,8 +67,17 @@ func (a *Auth) Exchange(ctx context.Context, t *auth.Token, audience string) (*a
 	return made, nil
 }
 
+// says reports whether t says of itself that it is for the resource.
+func says(t *auth.Token, resource string) bool {
+	if len(t.Audience) > 0 {
+		return slices.Contains(t.Audience, resource)
+	}
+	var c jwt.Claims
+	return jwt.Peek(t.AccessToken, &c) == nil && slices.Contains(c.Audience, resource)
+}
+
 func (a *Auth) exchange(ctx context.Context, token, resource string) (*auth.Token, time.Duration, error) {
-	p, err := a.provider.Get()
+	p, err := a.provider.Await(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -75,6 +92,9 @@ func (a *Auth) exchange(ctx context.Context, token, resource string) (*auth.Toke
 		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {token}, "subject_token_type": {accessToken},
 		"requested_token_type": {accessToken}, a.opts.parameter: {resource},
 	}, &said)
+	if status := statusError(0); errors.As(err, &status) && status == http.StatusBadRequest { // RFC 8693, section 2.2.2
+		return nil, 0, fmt.Errorf("%w: the provider does not exchange it", auth.ErrInvalidToken)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -90,12 +110,12 @@ func (a *Auth) exchange(ctx context.Context, token, resource string) (*auth.Toke
 
 var errOther = fmt.Errorf("%w: for another audience", auth.ErrInvalidToken)
 
-// isFor reports whether the audience of a token fits req. A token whose
-// audience the provider does not tell fits: the provider was asked about it by
-// this service.
+// isFor reports whether the audience of a token fits req. With the option
+// Resource a token of which nobody says for whom it is fits nowhere; without it
+// all tokens are for one audience, which was checked where one was told.
 func (a *Auth) isFor(good *verified, req auth.Request) bool {
 	audience := good.token.Audience
-	if a.opts.resource == nil || len(audience) == 0 {
+	if a.opts.resource == nil {
 		return true
 	}
 	if aimed, ok := req.(auth.Aimed); ok {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/go-jose/go-jose/v4/json"
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/jwt"
@@ -26,6 +26,7 @@ type claims struct {
 	AtHash string `json:"at_hash"`
 	CHash  string `json:"c_hash"`
 	Kind   string `json:"typ"`
+	Use    string `json:"token_use"`
 }
 
 // actor is the party that acts for the subject (RFC 8693, section 4.1).
@@ -50,9 +51,17 @@ func (w *words) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// isAccess reports whether these can be claims of an access token.
+// isAccess reports whether these can be claims of an access token. An id token
+// need not have a nonce or at_hash. What it never has is a claim that an access
+// token has: a scope, or the client_id of RFC 9068; Keycloak writes the kind.
 func (c *claims) isAccess() bool {
-	return c.Nonce == "" && c.AtHash == "" && c.CHash == "" && (c.Kind == "" || strings.EqualFold(c.Kind, auth.Bearer))
+	if c.Nonce != "" || c.AtHash != "" || c.CHash != "" || c.Use != "" && c.Use != "access" {
+		return false
+	}
+	if c.Kind != "" {
+		return strings.EqualFold(c.Kind, auth.Bearer)
+	}
+	return c.ClientID != "" || len(c.Scope)+len(c.Scp) > 0
 }
 
 // maxNames bounds the scopes and the roles of a token.

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/jwt"
 	"github.com/micro/go-platform/auth/internal/policy"
@@ -24,18 +26,19 @@ import (
 // Auth implements auth.Auth and auth.Verifier.
 type Auth struct {
 	auth.Carrier
-	life     *lifecycle.Plugin
-	opts     options
-	loose    bool
-	provider *renew.Renewer[*provider]
-	mine     *renew.Renewer[*auth.Token]
-	each     *renew.Keyed[*auth.Token] // by audience, with the option Resource
-	swaps    *renew.Memo[*auth.Token]
-	cache    *jwt.Cache[*verified]
-	rules    *policy.Set
-	revoked  revoked
-	asking   chan struct{} // bounds questions under way
-	group    lifecycle.Group
+	life                *lifecycle.Plugin
+	opts                options
+	loose               bool
+	provider            *renew.Renewer[*provider]
+	mine                *renew.Renewer[*auth.Token]
+	each                *renew.Keyed[*auth.Token] // by audience, with the option Resource
+	swaps               *renew.Memo[*auth.Token]
+	cache               *jwt.Cache[*verified]
+	rules               *policy.Set
+	revoked             revoked
+	questions           singleflight.Group
+	asking, askingAgain chan struct{} // bound the questions under way about tokens: new ones, known ones
+	group               lifecycle.Group
 }
 
 const (
@@ -49,14 +52,14 @@ const (
 // auth.Fingerprint and auth.SnapshotFile have no effect: see HTTPClient.
 func NewAuth(opts ...auth.Option) *Auth {
 	o := newOptions(opts)
-	a := &Auth{opts: o, cache: jwt.NewCache[*verified](cacheSize), asking: make(chan struct{}, maxAsking)}
+	a := &Auth{opts: o, cache: jwt.NewCache[*verified](cacheSize), asking: make(chan struct{}, maxAsking), askingAgain: make(chan struct{}, maxAsking)}
 	a.rules, _ = policy.Compile(plugin.Rules(o.rules...)) // Start refuses bad ones
 	a.loose = !slices.Equal(o.types, []string{"at+jwt", "application/at+jwt"})
 	a.provider = renew.New(renew.Config[*provider]{
 		Name: "the provider's keys", Fetch: a.discover, Every: keysEvery, Again: keysAgain, Timeout: 2 * timeout, Logger: o.Logger,
 	})
 	a.mine = renew.New(renew.Config[*auth.Token]{Name: "own token", Fetch: func(ctx context.Context) (*auth.Token, time.Duration, error) { return a.fetchToken(ctx, "") }, Timeout: 2 * timeout, Logger: o.Logger})
-	a.each = renew.NewKeyed(renew.KeyedConfig[*auth.Token]{Name: "own token for", Fetch: a.fetchToken, Timeout: 2 * timeout})
+	a.each = renew.NewKeyed(renew.KeyedConfig[*auth.Token]{Name: "own token for", Fetch: a.fetchToken, Timeout: 2 * timeout, Logger: o.Logger})
 	a.swaps = renew.NewMemo[*auth.Token](cacheSize, 2*timeout)
 	a.life = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.validate, Open: a.open, Close: func() error { return a.group.Stop(lifecycle.FlushTimeout) }})
 	return a
@@ -146,15 +149,16 @@ func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
 	if caller, ok := auth.TokenFromContext(ctx); (!ok || caller.AccessToken != token) && !a.isFor(good, self(a.opts.Service)) {
 		return nil, errOther
 	}
-	p, err := a.provider.Get()
+	p, err := a.provider.Await(ctx)
 	if err != nil || p.Introspection == "" || a.opts.Id == "" {
 		return good.token, nil // the local verdict counts
 	}
-	told, err := a.ask(ctx, p, token)
+	told, err := a.ask(ctx, p, a.askingAgain, token)
 	if errors.Is(err, auth.ErrInvalidToken) {
 		return nil, err
 	}
 	if err == nil {
+		told.bind(good)
 		return told.token, nil
 	}
 	return good.token, nil
@@ -165,6 +169,9 @@ func (a *Auth) Introspect(ctx context.Context) (*auth.Token, error) {
 func (a *Auth) Revoke(t *auth.Token) error {
 	if t == nil || t.AccessToken == "" && t.RefreshToken == "" {
 		return fmt.Errorf("revoke: %w: no token", auth.ErrInvalid)
+	}
+	if err := a.life.Use(context.Background()); err != nil {
+		return fmt.Errorf("revoke: %w", err)
 	}
 	p, err := a.provider.Get()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,6 +121,29 @@ type idp struct {
 	down   atomic.Bool
 	keys   atomic.Int32 // how often they were read
 	asked  atomic.Int32
+	// says is what the provider answers when it is asked about a token; nil: what
+	// it says of the token "opaque".
+	says func(token string) map[string]any
+	slow atomic.Pointer[chan struct{}] // what introspection and metadata wait for
+}
+
+// hang makes the provider answer nothing until the returned function is called,
+// or the test ends.
+func (p *idp) hang(t *testing.T) (end func()) {
+	until := make(chan struct{})
+	p.slow.Store(&until)
+	end = sync.OnceFunc(func() { p.slow.Store(nil); close(until) })
+	t.Cleanup(end)
+	return end
+}
+
+func (p *idp) wait(r *http.Request) {
+	if until := p.slow.Load(); until != nil {
+		select {
+		case <-*until:
+		case <-r.Context().Done():
+		}
+	}
 }
 
 func newIDP(t *testing.T) *idp {
@@ -128,7 +152,7 @@ func newIDP(t *testing.T) *idp {
 	p.active.Store(true)
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) } // the client may be gone
-	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.meta) })
+	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) { p.wait(r); answer(w, p.meta) })
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) { p.keys.Add(1); _, _ = w.Write(p.issuer.Keys()) }) // the client may be gone
 	mux.HandleFunc("/introspect", func(w http.ResponseWriter, r *http.Request) {
 		p.asked.Add(1)
@@ -137,6 +161,11 @@ func newIDP(t *testing.T) *idp {
 			return
 		}
 		token := r.FormValue("token")
+		p.wait(r)
+		if p.says != nil {
+			answer(w, p.says(token))
+			return
+		}
 		answer(w, map[string]any{"active": p.active.Load() && token == "opaque", "sub": "ann", "scope": "read write", "exp": time.Now().Unix() + 60, "client_id": "app"})
 	})
 	mux.HandleFunc("/token", func(w http.ResponseWriter, _ *http.Request) {
@@ -193,9 +222,11 @@ func TestForeignTokens(t *testing.T) {
 	a := p.auth(t)
 	jwtTyped := p.auth(t, oauth2.Types("JWT"))
 	typed := func(change map[string]any) string {
-		c := p.issuer.Claims("ann", map[string]any{"iss": p.URL, "aud": "api", "jti": nil, "client_id": nil, "azp": "app"})
+		c := p.issuer.Claims("ann", map[string]any{"iss": p.URL, "aud": "api", "jti": nil, "client_id": nil, "azp": "app", "scope": "read"})
 		for k, v := range change {
-			c[k] = v
+			if c[k] = v; v == nil {
+				delete(c, k)
+			}
 		}
 		return p.issuer.Sign(map[string]any{"typ": "JWT"}, c)
 	}
@@ -213,6 +244,14 @@ func TestForeignTokens(t *testing.T) {
 		"alg that is not announced":       {a, es, false},
 		"typ JWT, not told to":            {a, typed(nil), false},
 		"typ JWT, told to":                {jwtTyped, typed(nil), true},
+		"typ JWT, scp of another shape":   {jwtTyped, typed(map[string]any{"scope": nil, "scp": []string{"read"}}), true},
+		"typ JWT, client_id":              {jwtTyped, typed(map[string]any{"scope": nil, "client_id": "app"}), true},
+		"typ JWT, kind Bearer":            {jwtTyped, typed(map[string]any{"scope": nil, "typ": "Bearer"}), true},
+		"id token of the barest kind":     {jwtTyped, typed(map[string]any{"scope": nil}), false},
+		"id token: empty scope":           {jwtTyped, typed(map[string]any{"scope": ""}), false},
+		"id token: kind ID":               {jwtTyped, typed(map[string]any{"typ": "ID"}), false},
+		"id token: token_use":             {jwtTyped, typed(map[string]any{"token_use": "id"}), false},
+		"id token: roles":                 {jwtTyped, typed(map[string]any{"scope": nil, "roles": []string{"admin"}}), false},
 		"id token: nonce":                 {jwtTyped, typed(map[string]any{"nonce": "n"}), false},
 		"id token: at_hash":               {jwtTyped, typed(map[string]any{"at_hash": "h"}), false},
 		"refresh token of the same shape": {jwtTyped, typed(map[string]any{"typ": "Refresh"}), false},

@@ -72,7 +72,10 @@ func Resource(parameter string, of func(audience string) string) auth.Option {
 
 // Types sets the typ headers of access tokens. The default is "at+jwt" (RFC
 // 9068). Some providers write "JWT", into their id tokens as well: the two are
-// then told apart by their claims.
+// then told apart by their claims. A token is an access token if it has a claim
+// client_id, scope or scp, or the claim typ "Bearer", and none of nonce, at_hash
+// and c_hash. Of a provider that puts neither into the tokens of applications,
+// as some do, those are refused: have it add a scope.
 func Types(types ...string) auth.Option {
 	return change(func(o *own) {
 		o.types = make([]string, len(types))
@@ -96,7 +99,8 @@ func Rules(rules ...auth.Rule) auth.Option { return change(func(o *own) { o.rule
 // and believe the answer for the given time, from one second to an hour. It is
 // the only way to verify tokens that are not JWTs, and to hear of revocations.
 // A call whose token is new, or was not asked about for that long, waits for
-// the answer.
+// the answer, with a token that was good for a second at most: the last answer
+// counts while the provider is away.
 func Introspection(believe time.Duration) auth.Option {
 	return change(func(o *own) { o.introspect = believe })
 }

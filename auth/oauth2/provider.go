@@ -108,6 +108,12 @@ func (a *Auth) expect(p *provider) *jwt.Expect {
 
 var errStatus = errors.New("the provider answered with another status")
 
+// statusError is the errStatus that says which.
+type statusError int
+
+func (s statusError) Error() string        { return fmt.Sprintf("%v: %d", errStatus, int(s)) }
+func (s statusError) Is(target error) bool { return target == errStatus }
+
 func (a *Auth) get(ctx context.Context, from string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
@@ -143,7 +149,7 @@ func (a *Auth) do(req *http.Request, into any) error {
 	case rsp.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%w: the provider does not take the client", auth.ErrInvalidToken)
 	case rsp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%w: %w: %d", auth.ErrUnavailable, errStatus, rsp.StatusCode)
+		return fmt.Errorf("%w: %w", auth.ErrUnavailable, statusError(rsp.StatusCode))
 	case into == nil:
 		return nil
 	}
@@ -156,7 +162,7 @@ func (a *Auth) do(req *http.Request, into any) error {
 // fetchToken gets the service's own token by client_credentials, for one
 // audience or, when that is empty, for the provider's default.
 func (a *Auth) fetchToken(ctx context.Context, audience string) (*auth.Token, time.Duration, error) {
-	p, err := a.provider.Get()
+	p, err := a.provider.Await(ctx)
 	if err != nil {
 		return nil, 0, err
 	}

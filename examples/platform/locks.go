@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/sync"
 	"github.com/micro/go-platform/sync/consul"
 	"github.com/micro/go-platform/sync/memory"
@@ -32,7 +33,7 @@ func newLocks(c settings) (*locks, error) {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
-	return &locks{consul: u}, err
+	return &locks{consul: u}, clean.URLError(err)
 }
 
 // newSync returns a Sync whose leases are renewed while the gate is open, and

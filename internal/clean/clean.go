@@ -1,6 +1,7 @@
 // Package clean makes text from elsewhere fit to be kept and shown: without
 // control characters, valid and of bounded size. Use it for what people read
-// (descriptions, errors, results) and Name to refuse what programs compare.
+// (descriptions, errors, results), Name to refuse what programs compare, and URLs
+// for errors that may repeat an address with its password.
 package clean
 
 import (

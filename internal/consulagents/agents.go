@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
@@ -38,14 +39,14 @@ func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Cl
 	}
 	h, err := api.NewHttpClient(calls, c.TLSConfig)
 	if err != nil {
-		return nil, func() {}, err
+		return nil, func() {}, clean.URLError(err)
 	}
 	a := &agents{addresses: addresses, set: acquire(tlsConfig, c.TLSConfig, calls)}
 	a.life, a.end = context.WithCancel(context.Background())
 	h.Transport = a
 	c.HttpClient = h
 	client, err := api.NewClient(c)
-	return client, a.set.idle, err
+	return client, a.set.idle, clean.URLError(err)
 }
 
 // Transport returns the connections that clients of NewClient have without a TLS
@@ -53,7 +54,7 @@ func NewClient(addresses []string, tlsConfig *tls.Config, token string) (*api.Cl
 func Transport() (http.RoundTripper, error) {
 	c := api.DefaultConfig()
 	if _, err := api.NewHttpClient(c.Transport, c.TLSConfig); err != nil { // which sets the transport's TLS
-		return nil, err
+		return nil, clean.URLError(err)
 	}
 	return acquire(nil, c.TLSConfig, c.Transport), nil
 }

@@ -10,13 +10,12 @@ import (
 )
 
 // What errors of Go's net package, of drivers and of their URLs reveal: the
-// ends of a connection, a name that was looked up, a host with its port, and
-// the user and password of a URL.
+// ends of a connection, a name that was looked up, a host with its port, and a
+// URL.
 var (
-	places    = regexp.MustCompile(`(?:\[[0-9a-fA-F:.%\w]+\]|\b(?:[\w-]+\.)*[\w-]+):\d{2,5}\b`)
-	lookups   = regexp.MustCompile(`\blookup [^ :]+`)
-	urls      = regexp.MustCompile(`\b([a-z][a-z0-9+.-]*)://[^\s"']+`)
-	passwords = regexp.MustCompile(`(://[^\s/@:"']*):[^\s/"']*@`)
+	places  = regexp.MustCompile(`(?:\[[0-9a-fA-F:.%\w]+\]|\b(?:[\w-]+\.)*[\w-]+):\d{2,5}\b`)
+	lookups = regexp.MustCompile(`\blookup [^ :]+`)
+	urls    = regexp.MustCompile(`\b([a-z][a-z0-9+.-]*)://[^\s"']+`)
 )
 
 // discreet takes the addresses of databases and brokers out of an answer that is
@@ -42,12 +41,3 @@ func withoutPlaces(text string) string {
 	text = lookups.ReplaceAllString(text, "lookup ...")
 	return places.ReplaceAllString(text, "...")
 }
-
-// withoutPassword returns text without the passwords of the URLs in it.
-func withoutPassword(text string) string { return passwords.ReplaceAllString(text, "$1:...@") }
-
-// redacted is an error whose text holds no password.
-type redacted struct{ error }
-
-func (r redacted) Error() string { return withoutPassword(r.error.Error()) }
-func (r redacted) Unwrap() error { return r.error }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/micro/go-platform/auth/certs"
 	"github.com/micro/go-platform/discovery"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/etcdreg"
 	"github.com/micro/go-platform/internal/memreg"
 )
@@ -116,7 +117,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 		return Config{}, err
 	}
 	if err := brk.Connect(); err != nil {
-		return Config{}, redacted{fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err)}
+		return Config{}, clean.URLError(fmt.Errorf("connect to broker %s %s: %w", f.broker, f.brokerAddress, err))
 	}
 	c := Config{
 		Registry: reg, Broker: brk,

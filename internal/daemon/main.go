@@ -17,6 +17,7 @@ import (
 	"github.com/xrash/smetrics"
 	"go-micro.dev/v6/registry"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
@@ -71,10 +72,10 @@ func Run(ctx context.Context, b Bootable, args []string, stdout, stderr io.Write
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "%s: %v\nsee %s --help\n", app.Name, err, app.Name)
+		fmt.Fprintf(stderr, "%s: %v\nsee %s --help\n", app.Name, clean.URLError(err), app.Name)
 		return 2
 	default:
-		fmt.Fprintf(stderr, "%s: %v\n", app.Name, err)
+		fmt.Fprintf(stderr, "%s: %v\n", app.Name, clean.URLError(err))
 		return 1
 	}
 }
@@ -96,7 +97,7 @@ func (f *flags) serve(ctx context.Context, s Service, stderr io.Writer) error {
 	c.Logger.Info("stopping", "service", s.Name)
 	lost, other := lifecycle.Split(errors.Join(running.Stop(), stopRegistry(c.Registry)))
 	if lost != nil {
-		c.Logger.Warn("stopped, and something is lost", "service", s.Name, "error", lost)
+		c.Logger.Warn("stopped, and something is lost", "service", s.Name, "error", clean.URLError(lost))
 	}
 	return other
 }

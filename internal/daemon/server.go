@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/micro/go-platform/auth/guard"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/membroker"
 	"github.com/micro/go-platform/internal/microlog"
 	"github.com/micro/go-platform/internal/rpc"
@@ -57,6 +58,7 @@ func newServer(name, id string, c Config, g *guard.Guard, subscribers []server.S
 	for _, w := range subscribers {
 		opts = append(opts, server.WrapSubscriber(w))
 	}
+	opts = append(opts, server.WrapHandler(g.HandlerWrapper()))
 	for _, w := range wrappers {
 		opts = append(opts, server.WrapHandler(w))
 	}
@@ -84,7 +86,7 @@ func registered(ctx context.Context, env *Env, issuer bool) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		env.Logger.Warn("serving without being registered, will go on trying", "error", err)
+		env.Logger.Warn("serving without being registered, will go on trying", "error", clean.URLError(err))
 	}
 	return nil
 }

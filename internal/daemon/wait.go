@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/clean"
 )
 
 // Waiting is something that a start waits for. The reason is logged when it
@@ -28,6 +29,7 @@ func (e *Env) Waiting(what string, args ...any) *Waiting {
 // Tell sets the reason why the wait is not over.
 func (w *Waiting) Tell(why error) {
 	w.env.state.begin(w.what, why)
+	why = clean.URLError(why)
 	if text := fmt.Sprint(why); text != w.told {
 		w.told = text
 		w.env.Logger.Info("waiting for "+w.what, append(w.args, "error", why)...)

@@ -12,6 +12,7 @@ import (
 	merrors "go-micro.dev/v6/errors"
 	"go-micro.dev/v6/server"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/metrics"
 )
@@ -79,7 +80,7 @@ func (w *work) note(what string, err error) {
 	f.times++
 	if f.last.Sub(f.said) >= sayAgain {
 		f.said = f.last
-		w.log.Error("cannot do its work", "what", what, "failed", f.times, "error", redacted{f.err})
+		w.log.Error("cannot do its work", "what", what, "failed", f.times, "error", clean.URLError(f.err))
 	}
 	w.metrics.Counter("work_failed").WithFields(metrics.Fields{"what": what}).Incr(1)
 }

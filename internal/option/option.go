@@ -7,8 +7,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -28,11 +30,32 @@ func (e invalid) Error() string        { return string(e) }
 func (e invalid) Is(target error) bool { return target == rpcerr.ErrInvalid }
 
 // That adds an error about the option name unless ok. The text gives the value
-// and the bound that it is beyond, and never a secret.
+// and the bound that it is beyond, and never a secret, such as the password of a
+// URL.
 func (c *Checks) That(ok bool, name, format string, args ...any) {
 	if !ok {
-		c.errs = append(c.errs, invalid(c.pkg+": option "+name+": "+fmt.Sprintf(format, args...)))
+		c.errs = append(c.errs, invalid(c.pkg+": option "+name+": "+fmt.Sprintf(format, discreet(args)...)))
 	}
+}
+
+// discreet takes the passwords out before a format cuts the texts that have them.
+func discreet(args []any) []any {
+	made := slices.Clone(args)
+	for i, a := range made {
+		switch a := a.(type) {
+		case string:
+			made[i] = clean.URLs(a)
+		case []string:
+			all := slices.Clone(a)
+			for i, one := range all {
+				all[i] = clean.URLs(one)
+			}
+			made[i] = all
+		case error:
+			made[i] = clean.URLError(a)
+		}
+	}
+	return made
 }
 
 // Positive demands a duration above 0.

@@ -109,5 +109,5 @@ func From(ctx context.Context, doing string, err error) error {
 	if e.Detail == "" || e.Detail == found.Error() {
 		return fmt.Errorf("%s: %w", doing, found)
 	}
-	return fmt.Errorf("%s: %w: %s", doing, found, e.Detail)
+	return fmt.Errorf("%s: %w: %s", doing, found, strings.TrimPrefix(e.Detail, found.Error()+": "))
 }

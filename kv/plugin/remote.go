@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/kv"
 )
@@ -82,7 +83,7 @@ func (r *Remote) name(ctx context.Context, err error) error {
 	if known := r.failed(err); known != nil {
 		err = known
 	} else {
-		err = fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w", kv.ErrUnavailable, clean.URLError(err))
 	}
 	switch {
 	case ours(err):

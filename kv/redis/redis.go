@@ -78,7 +78,7 @@ type store struct {
 
 func (s *store) open() error {
 	o, c := s.Options, option.From[config](s.Options.Context)
-	if err := c.validate(len(o.Servers)); err != nil {
+	if err := c.validate(o.Servers); err != nil {
 		return err
 	}
 	s.client = redis.NewUniversalClient(&redis.UniversalOptions{
@@ -90,9 +90,13 @@ func (s *store) open() error {
 }
 
 // validate returns a kv.ErrInvalid that names every option with a bad value.
-func (c config) validate(servers int) error {
-	cluster := c.cluster || servers > 1 && c.master == ""
+func (c config) validate(servers []string) error {
+	cluster := c.cluster || len(servers) > 1 && c.master == ""
 	check := option.Of("kv")
+	for _, a := range servers { // the client would log any other, with the password
+		_, _, err := net.SplitHostPort(a)
+		check.That(err == nil && !strings.Contains(a, "@"), "Servers", "%q is not host:port; a password is for the option User", a)
+	}
 	check.That(!c.cluster || c.master == "", "Cluster", "Servers are sentinels of the master %q", c.master)
 	check.That(c.db >= 0, "DB", "%d is less than 0", c.db)
 	check.That(!cluster || c.db <= 0, "DB", "%d: a cluster has only database 0", c.db)

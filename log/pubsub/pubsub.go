@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/log"
 	proto "github.com/micro/go-platform/log/proto"
@@ -88,7 +89,7 @@ func (s *sink) Write(ctx context.Context, events [][]byte) (int, error) {
 		}
 		if err := s.broker.Publish(s.topic, m); err != nil {
 			s.connected = false
-			return i, fmt.Errorf("log: publish an event: %w", err)
+			return i, fmt.Errorf("log: publish an event: %w", clean.URLError(err))
 		}
 	}
 	return len(events), nil
@@ -101,7 +102,7 @@ func (s *sink) connect() error {
 		return s.err
 	}
 	if err := s.broker.Connect(); err != nil {
-		return fmt.Errorf("log: connect to the broker: %w", err)
+		return fmt.Errorf("log: connect to the broker: %w", clean.URLError(err))
 	}
 	s.connected = true
 	return nil

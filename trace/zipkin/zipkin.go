@@ -19,6 +19,7 @@ import (
 
 	"github.com/openzipkin/zipkin-go/reporter"
 
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/option"
 	"github.com/micro/go-platform/trace"
 	"github.com/micro/go-platform/trace/internal/turn"
@@ -151,13 +152,14 @@ var errRefused = errors.New("refused")
 func (e *exporter) post(ctx context.Context, u string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return clean.URLError(err)
 	}
+	where := clean.URLs(u)
 	req.Header.Set("Content-Type", reporter.JSONSerializer{}.ContentType())
 	req.Header.Set("b3", "0") // keeps proxies from tracing this
 	rsp, err := e.client.Do(req)
 	if err != nil {
-		return err
+		return clean.URLError(err)
 	}
 	defer func() { _ = rsp.Body.Close() }()                // it was read as far as of interest
 	detail, _ := io.ReadAll(io.LimitReader(rsp.Body, 200)) // it is only for the message
@@ -167,10 +169,10 @@ func (e *exporter) post(ctx context.Context, u string, body []byte) error {
 	case code/100 == 2: // a page of something else: a collector has nothing to say
 		return fmt.Errorf("post spans to %s: status %d of what is not a Zipkin: %.80q", u, code, detail)
 	case code/100 == 5 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
-		return fmt.Errorf("post spans to %s: status %d", u, code)
+		return fmt.Errorf("post spans to %s: status %d", where, code)
 	case code == http.StatusBadRequest || code == http.StatusRequestEntityTooLarge:
-		return fmt.Errorf("post spans to %s: %w (%w) with status %d: %s", u, errRefused, trace.ErrInvalid, code, detail)
+		return fmt.Errorf("post spans to %s: %w (%w) with status %d: %s", where, errRefused, trace.ErrInvalid, code, detail)
 	default:
-		return fmt.Errorf("post spans to %s: %w with status %d: %s", u, errRefused, code, detail)
+		return fmt.Errorf("post spans to %s: %w with status %d: %s", where, errRefused, code, detail)
 	}
 }

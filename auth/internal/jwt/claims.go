@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/go-jose/go-jose/v4/json"
 
 	"github.com/micro/go-platform/internal/clean"
 )
@@ -34,6 +34,9 @@ type Strings []string
 
 // UnmarshalJSON reads either.
 func (s *Strings) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	if len(b) > 0 && b[0] == '[' {
 		return json.Unmarshal(b, (*[]string)(s))
 	}

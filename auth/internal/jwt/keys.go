@@ -2,12 +2,11 @@
 // strictly than libraries do, and at little more than the price of the
 // signature.
 //
-// Key sets are read by go-jose and signatures checked by golang-jwt; each has
-// one half. Headers and claims are decoded by go-json-experiment, which refuses
-// duplicate names, names in another letter case and broken UTF-8, and takes a
-// third of the time of either library's decoder. What a header may say is
-// checked here: nothing in a token ever names, brings or leads to a key but the
-// kid of one that is trusted already.
+// Key sets are read and signatures checked by go-jose, whose decoder of JSON
+// refuses duplicate names and names in another letter case. What it would take
+// is refused here: base64 of other than the one form, broken UTF-8, and all but
+// a few fields of a header. Nothing in a token ever names, brings or leads to a
+// key but the kid of one that is trusted already.
 package jwt
 
 import (
@@ -25,7 +24,6 @@ import (
 	"sync/atomic"
 
 	jose "github.com/go-jose/go-jose/v4"
-	gojwt "github.com/golang-jwt/jwt/v5"
 )
 
 // The algorithms that can be allowed. None of them is symmetric: a public key
@@ -50,7 +48,7 @@ type Key struct {
 	ID     string
 	Alg    string
 	public crypto.PublicKey
-	method gojwt.SigningMethod
+	algs   []jose.SignatureAlgorithm // Alg
 }
 
 // Equal reports whether two keys verify the same signatures.
@@ -122,7 +120,7 @@ func parseKey(raw []byte, algs []string) (*Key, error) {
 	if jwk.KeyID == "" || jwk.Use != "" && jwk.Use != "sig" || !slices.Contains(algs, alg) {
 		return nil, nil
 	}
-	return &Key{ID: jwk.KeyID, Alg: alg, public: jwk.Key, method: gojwt.GetSigningMethod(alg)}, nil
+	return &Key{ID: jwk.KeyID, Alg: alg, public: jwk.Key, algs: []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)}}, nil
 }
 
 // algorithm returns the one algorithm that a key may be used with, or "". A key

@@ -1,12 +1,17 @@
 package jwt
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
+	jose "github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 )
 
 // MaxToken bounds a token, in bytes.
@@ -26,11 +31,14 @@ func (k *Keys) Verify(token string, claims Registered) (*Key, error) {
 			return nil, err
 		}
 	}
-	sig, err := k.encoding.DecodeString(signature)
+	if _, err := k.encoding.DecodeString(signature); err != nil { // go-jose takes bits that mean nothing
+		return nil, errForm
+	}
+	signed, err := jose.ParseSignedCompact(token, key.algs)
 	if err != nil {
 		return nil, errForm
 	}
-	if key.method.Verify(token[:len(header)+1+len(payload)], sig, key.public) != nil {
+	if _, err := signed.Verify(key.public); err != nil {
 		return nil, errSignature
 	}
 	if !known {
@@ -79,7 +87,48 @@ func decode(e *base64.Encoding, segment string, into any) error {
 	if err != nil {
 		return err
 	}
+	if !whole(raw) {
+		return errUTF8
+	}
 	return json.Unmarshal(raw, into)
+}
+
+var errUTF8 = errors.New("broken characters")
+
+// whole reports whether there are no broken characters in JSON, which decoders
+// replace: two names would be one.
+func whole(raw []byte) bool {
+	if !utf8.Valid(raw) {
+		return false
+	}
+	for {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 || len(raw) < i+2 {
+			return true
+		}
+		raw = raw[i:]
+		first := escaped(raw)
+		switch {
+		case !utf16.IsSurrogate(first):
+			raw = raw[2:]
+		case len(raw) < 12 || utf16.DecodeRune(first, escaped(raw[6:])) == utf8.RuneError:
+			return false
+		default:
+			raw = raw[12:]
+		}
+	}
+}
+
+// escaped returns the character of an escape \uXXXX, 0 for another.
+func escaped(raw []byte) rune {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(raw[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
 }
 
 // rawHeader is what a header may say. The fields that bring or name a key, or

@@ -3,6 +3,7 @@ package renew
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,9 @@ type KeyedConfig[T any] struct {
 	Again time.Duration
 	// Max bounds the keys. Default 1024.
 	Max int
+	// Logger hears when values that are still good cannot be renewed, of which
+	// Get says nothing, and when they can again. Default slog.Default().
+	Logger *slog.Logger
 }
 
 // Keyed is a Renewer for values of many keys, which are fetched when they are
@@ -37,6 +41,7 @@ type Keyed[T any] struct {
 	life    context.Context // nil before Open
 	over    bool
 	fetches sync.WaitGroup
+	aging   map[string]struct{} // the keys whose good values cannot be renewed
 }
 
 type entry[T any] struct {
@@ -61,7 +66,10 @@ func NewKeyed[T any](c KeyedConfig[T]) *Keyed[T] {
 	if c.Max <= 0 {
 		c.Max = 1024
 	}
-	k := &Keyed[T]{config: c, wake: make(chan struct{}, 1)}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	k := &Keyed[T]{config: c, wake: make(chan struct{}, 1), aging: map[string]struct{}{}}
 	k.entries.Store(&map[string]*entry[T]{})
 	return k
 }
@@ -158,7 +166,13 @@ func (k *Keyed[T]) room() error {
 func (k *Keyed[T]) drop(which func(*entry[T]) bool) {
 	all := *k.entries.Load()
 	kept := maps.Clone(all)
-	maps.DeleteFunc(kept, func(_ string, e *entry[T]) bool { return e.state.Load().pending == nil && which(e) })
+	maps.DeleteFunc(kept, func(key string, e *entry[T]) bool {
+		gone := e.state.Load().pending == nil && which(e)
+		if gone {
+			delete(k.aging, key)
+		}
+		return gone
+	})
 	if len(kept) < len(all) {
 		k.entries.Store(&kept)
 	}
@@ -187,8 +201,28 @@ func (k *Keyed[T]) fetch(key string, e *entry[T]) {
 			e.wait.Reset()
 			e.due = e.begun.Add(early(lifetime))
 		}
+		if life.Err() == nil {
+			k.tell(key, old.good(), err)
+		}
 		k.poke()
 	})
+}
+
+// tell logs the first failure to renew a good value, and the end of such
+// failures: when the origin is away all keys fail alike. The lock is held.
+func (k *Keyed[T]) tell(key string, good bool, err error) {
+	before := len(k.aging)
+	if err != nil && good {
+		k.aging[key] = struct{}{}
+	} else {
+		delete(k.aging, key)
+	}
+	switch after := len(k.aging); {
+	case before == 0 && after > 0:
+		k.config.Logger.Warn("cannot renew "+k.config.Name+" a key, will retry", "key", key, "error", err)
+	case before > 0 && after == 0 && err == nil:
+		k.config.Logger.Info("renewed "+k.config.Name+" all keys", "key", key)
+	}
 }
 
 func (k *Keyed[T]) poke() {

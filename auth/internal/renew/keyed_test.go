@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +23,7 @@ type origin struct {
 	n     map[string]int
 	down  atomic.Bool
 	takes time.Duration
+	log   strings.Builder
 }
 
 func (o *origin) fetch(ctx context.Context, key string) (string, time.Duration, error) {
@@ -46,7 +49,7 @@ func (o *origin) asked(key string) int {
 func keyed(t *testing.T, maximum int, test func(t *testing.T, k *renew.Keyed[string], o *origin)) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{n: map[string]int{}, takes: time.Millisecond}
-		k := renew.NewKeyed(renew.KeyedConfig[string]{Name: "value of", Fetch: o.fetch, Max: maximum})
+		k := renew.NewKeyed(renew.KeyedConfig[string]{Name: "value of", Fetch: o.fetch, Max: maximum, Logger: slog.New(slog.NewTextHandler(&o.log, nil))})
 		if _, err := k.Get("a"); !errors.Is(err, rpcerr.ErrUnavailable) {
 			t.Errorf("before it is open: %v", err)
 		}
@@ -166,6 +169,38 @@ func TestKeyedTimeout(t *testing.T) {
 		begun = time.Now()
 		if _, err := k.Get("a"); err == nil || time.Since(begun) > 0 {
 			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+	})
+}
+
+// While values are good Get says nothing of an origin that is away: the log does,
+// once for all keys, and when it is back.
+func TestKeyedTellsOfValuesThatAge(t *testing.T) {
+	keyed(t, 0, func(t *testing.T, k *renew.Keyed[string], o *origin) {
+		use := func(d time.Duration) {
+			for range int(d / time.Second) {
+				for n := range 50 {
+					if _, err := k.Get(fmt.Sprint(n)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		use(10 * time.Second)
+		for range 2 {
+			o.log.Reset()
+			o.down.Store(true)
+			k.RenewIf(func(string) bool { return true })
+			use(time.Minute)
+			if log := o.log.String(); strings.Count(log, "cannot renew") != 1 || !strings.Contains(log, errDown.Error()) {
+				t.Errorf("while it is away: %s", log)
+			}
+			o.down.Store(false)
+			use(time.Minute)
+			if log := o.log.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, "msg=\"renewed") {
+				t.Errorf("when it is back: %s", log)
+			}
 		}
 	})
 }

@@ -66,7 +66,8 @@ func New[T any](c Config[T]) *Renewer[T] {
 func (r *Renewer[T]) Open() {
 	old := r.state.Load()
 	if old.pending == nil && old.until.IsZero() {
-		r.state.CompareAndSwap(old, &state[T]{err: old.err, pending: make(chan struct{})})
+		err := fmt.Errorf("%s: no answer yet: %w", r.config.Name, rpcerr.ErrUnavailable)
+		r.state.CompareAndSwap(old, &state[T]{err: err, pending: make(chan struct{})})
 	}
 }
 
@@ -74,17 +75,21 @@ func (r *Renewer[T]) Open() {
 // at most the timeout, and returns its error; between fetches it returns the
 // error of the last one at once, or ErrUnavailable when that went well and what
 // it brought has expired.
-func (r *Renewer[T]) Get() (T, error) {
+func (r *Renewer[T]) Get() (T, error) { return r.Await(context.Background()) }
+
+// Await is Get, but waits no longer than until ctx ends.
+func (r *Renewer[T]) Await(ctx context.Context) (T, error) {
 	s := r.state.Load()
 	if s.good() {
 		return s.value, nil
 	}
-	if s.pending != nil {
+	if s.pending != nil && ctx.Err() == nil {
 		timer := time.NewTimer(r.config.Timeout)
 		defer timer.Stop()
 		select {
 		case <-s.pending:
 			s = r.state.Load()
+		case <-ctx.Done():
 		case <-timer.C:
 		}
 	}

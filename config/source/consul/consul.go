@@ -13,6 +13,7 @@ import (
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/source/internal/keys"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/consulagents"
 	"github.com/micro/go-platform/internal/lifecycle"
 	"github.com/micro/go-platform/internal/option"
@@ -166,7 +167,7 @@ func (s *source) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, ctx.Err())
 	}
-	return fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, err)
+	return fmt.Errorf("config: read %s: %w: %w", s.label, config.ErrUnavailable, clean.URLError(err))
 }
 
 // Watch implements config.Source.

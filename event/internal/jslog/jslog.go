@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/micro/go-platform/event"
+	"github.com/micro/go-platform/internal/clean"
 )
 
 // Parts is how many parts the keys are spread over.
@@ -46,7 +47,7 @@ func Connect(servers []string, tlsConfig *tls.Config, name string) (jetstream.Je
 	}
 	nc, err := nats.Connect(strings.Join(servers, ","), opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, fmt.Errorf("connect to NATS: %w", clean.URLError(err))
 	}
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(forgetAck))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 	locks "github.com/micro/go-platform/sync"
 )
@@ -244,7 +245,8 @@ func (q *Queues) unavailable(err error) error {
 	if q.store.Forbidden(err) {
 		kind = locks.ErrForbidden
 	}
-	return fmt.Errorf("%w: %s: %s", kind, strings.Join(append([]string{q.String()}, q.options.Nodes...), " "), err.Error())
+	where := strings.Join(append([]string{q.String()}, q.options.Nodes...), " ")
+	return fmt.Errorf("%w: %s: %s", kind, clean.URLs(where), clean.URLs(err.Error()))
 }
 
 // errDisplaced is returned when a contender has to begin again.
