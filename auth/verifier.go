@@ -39,6 +39,7 @@ type verified struct {
 // marks are what a token is revoked by.
 type marks struct {
 	account, id, session string
+	actors               []string // accounts that act for account
 	issued               int64
 }
 

@@ -93,8 +93,9 @@ type issuing struct {
 	request  map[string]string
 	audience string // empty: this service
 	// For exchanged tokens.
-	actor    *actor
-	notAfter int64
+	actor     *actor
+	notBefore int64 // the accounts of the actors had older tokens revoked
+	notAfter  int64
 }
 
 // mint signs an access token.
@@ -109,7 +110,7 @@ func (f *feed) mint(i issuing) (string, *claims, error) {
 			Expires: now.Add(f.rotation.lifetime).Unix(), NotBefore: now.Unix(),
 			// A token issued in the second in which older ones were revoked must
 			// not look like one of these.
-			IssuedAt: max(now.Unix(), i.subject.validFrom),
+			IssuedAt: max(now.Unix(), i.subject.validFrom, i.notBefore),
 		},
 		Session: i.sid, Scope: strings.Join(i.scopes, " "), Roles: i.subject.roles, Type: i.subject.kind,
 		Meta: i.subject.metadata, Request: i.request, Actor: i.actor,

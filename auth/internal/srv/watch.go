@@ -44,6 +44,9 @@ func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream 
 			return nil
 		case <-alive.C:
 		case <-known.changed:
+			if _, err := h.viewOf(ctx, req.Services); err != nil { // what granted a name is gone
+				return refuse(err)
+			}
 		}
 		is := h.feed.now.Load()
 		if err := stream.Send(is.message(known, v, h.feed.issuer)); err != nil {
