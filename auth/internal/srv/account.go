@@ -53,10 +53,13 @@ func (h *accountHandler) create(ctx context.Context, r *pb.Record) (*pb.Record, 
 
 // newAccount makes an account out of a record, with a new secret if it has none.
 func newAccount(ctx context.Context, h *hasher, r *pb.Record) (a *account, secret string, err error) {
+	var kept string
 	if secret = r.ClientSecret; secret == "" {
 		secret = newSecret()
+		kept = h.made(secret)
+	} else {
+		kept, err = h.hash(ctx, secret)
 	}
-	kept, err := h.hash(ctx, secret)
 	return &account{
 		id: r.Id, clientID: r.ClientId, kind: r.Type, secret: kept, metadata: r.Metadata, scopes: r.Scopes, roles: r.Roles,
 		// Tokens that an account of the same id had before it was deleted stay void.

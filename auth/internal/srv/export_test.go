@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
@@ -177,17 +179,26 @@ type Checker struct{ clients *clients }
 // NewChecker knows one client, whose secret is "the secret".
 func NewChecker(t testing.TB, id string) *Checker {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Schema{Service: "auth", Migrations: migrations})
+	return NewCheckerOn(t, "sqlite::memory:", id)
+}
+
+// NewCheckerOn is NewChecker on a database. A second one finds what the first knew
+// when it ended.
+func NewCheckerOn(t testing.TB, url, id string) *Checker {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "auth", Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() }) // the test is over
-	c := &Checker{newClients(&sqlStore{db}, newHasher())}
-	a, _, err := newAccount(t.Context(), c.clients.hasher, &pb.Record{Id: id, ClientId: id, Type: "service", ClientSecret: "the secret"})
+	hasher := newHasher()
+	hasher.key = []byte("a key of tests")
+	c := &Checker{newClients(&sqlStore{db}, hasher, slog.Default())}
+	a, _, err := newAccount(t.Context(), hasher, &pb.Record{Id: id, ClientId: id, Type: "service", ClientSecret: "the secret"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.clients.store.CreateAccount(t.Context(), a); err != nil {
+	if err := c.clients.store.CreateAccount(t.Context(), a); err != nil && !errors.Is(err, rpcerr.ErrExists) {
 		t.Fatal(err)
 	}
 	return c
@@ -223,6 +234,9 @@ func (c *Checker) Measure(t testing.TB, n int) []time.Duration {
 	}
 	return took
 }
+
+// Digest is what nobody may find in the database.
+func Digest(secret string) string { return digest(secret) }
 
 // FaultOfRedirect tells what is wrong with a redirect URI.
 func FaultOfRedirect(text string) string { return faultOfRedirect(text) }

@@ -31,6 +31,7 @@ const AdminID = "admin"
 const (
 	settingBootstrap = "bootstrap"
 	settingIdentity  = "identity" // the key that this service is known by, PKCS 8, PEM
+	settingSecrets   = "secrets"  // the key of hasher
 )
 
 // first is what a first start needs.
@@ -49,17 +50,17 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 	if done, err := s.Setting(ctx, settingBootstrap); err != nil || done != "" {
 		return err
 	}
-	if f.admin == "" {
-		f.admin = newSecret()
-	}
-	if f.bootstrap == "" {
-		f.bootstrap = newSecret()
-	}
-	admin, _, err := newAccount(ctx, h, &pb.Record{
+	secrets := newSecret()
+	h.key = []byte(secrets)
+	admin, secret, err := newAccount(ctx, h, &pb.Record{
 		Id: AdminID, ClientId: AdminID, Type: "user", ClientSecret: f.admin, Scopes: []string{ScopeAdmin}, Roles: []string{ScopeAdmin},
 	})
 	if err != nil {
 		return err
+	}
+	f.admin = secret
+	if f.bootstrap == "" {
+		f.bootstrap = newSecret()
 	}
 	key, err := newPrivateKey()
 	if err != nil {
@@ -69,7 +70,7 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 	if err != nil {
 		return errors.Join(err, undo())
 	}
-	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key}, startingRules())
+	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key, settingSecrets: secrets}, startingRules())
 	if errors.Is(err, rpcerr.ErrExists) { // another instance was faster
 		return undo()
 	}
