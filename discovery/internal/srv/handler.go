@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/peer"
@@ -13,6 +12,7 @@ import (
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -20,7 +20,7 @@ import (
 // registryHandler is the Registry of go.micro.srv.discovery.
 type registryHandler struct {
 	*node
-	watchers *atomic.Int64
+	watchers *daemon.Streams
 }
 
 // maxRenewals bounds one RenewRequest.
@@ -146,7 +146,7 @@ func (h *registryHandler) ListServices(_ context.Context, _ *pb.ListServicesRequ
 // discoveryHandler is the Discovery of go.micro.srv.discovery.
 type discoveryHandler struct {
 	*node
-	watchers *atomic.Int64
+	watchers *daemon.Streams
 }
 
 // Heartbeats implements pb.DiscoveryHandler.
@@ -170,7 +170,7 @@ func (h *discoveryHandler) Endpoints(_ context.Context, req *pb.EndpointsRequest
 // Status implements pb.DiscoveryHandler.
 func (h *discoveryHandler) Status(_ context.Context, _ *pb.StatusRequest, rsp *pb.StatusResponse) error {
 	h.state.status(rsp)
-	rsp.Role, rsp.Watchers = h.role, h.watchers.Load()
+	rsp.Role, rsp.Watchers = h.role, h.watchers.Len()
 	for _, p := range h.peers {
 		rsp.Peers = append(rsp.Peers, &pb.Peer{Address: p.address, Connected: p.connected.Load()})
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -15,6 +14,7 @@ import (
 	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -24,14 +24,14 @@ const (
 	maxLimit     = 1000
 	maxOffset    = 100_000
 	maxRecords   = 1000 // of one Create
-	maxStreams   = 5000 // of Stream and Consume together
+	maxStreams   = 2000 // of Stream and Consume together, of one account
 )
 
 // handler serves Event: it validates and translates.
 type handler struct {
 	log     *eventlog.Log
 	done    <-chan struct{} // the service stops
-	streams atomic.Int64
+	streams *daemon.Streams
 }
 
 func refuse(err error) error { return rpcerr.To(event.ServiceName, err) }

@@ -2,7 +2,6 @@ package srv
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -21,7 +20,7 @@ type handler struct {
 	state    *state
 	store    Store
 	done     <-chan struct{}
-	watchers atomic.Int64
+	watchers *daemon.Streams
 }
 
 // maxReport bounds one report, in bytes.

@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/router"
@@ -21,7 +21,7 @@ type handler struct {
 	engine  *engine
 	find    func(service string) // ask the registry for what is not known
 	done    <-chan struct{}
-	streams atomic.Int64
+	streams *daemon.Streams
 }
 
 func refuse(err error) error { return rpcerr.To(router.ServiceName, err) }
