@@ -3,6 +3,7 @@ package srv_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -167,5 +168,59 @@ func TestInstancesShareAnAccount(t *testing.T) {
 	}
 	if err := second.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A service whose answer was lost, or whose disk was full, enrols again: its secret
+// is in its file before auth-srv hears of it.
+func TestEnrollingIsRepeatable(t *testing.T) {
+	net, secure := secured(t)
+	var issuer daemon.Config
+	secure(&issuer)
+	conf := daemon.Config{
+		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, DataDir: t.TempDir(),
+		Credentials: daemon.Credentials{Bootstrap: filepath.Join(issuer.DataDir, daemon.BootstrapFile)},
+	}
+	boot := func(dir string) error {
+		c := conf
+		c.DataDir = dir
+		running, err := daemon.Start(context.Background(), tracesrv.New(), c)
+		if err != nil {
+			return err
+		}
+		return running.Stop()
+	}
+	file := filepath.Join(conf.DataDir, "a file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := boot(filepath.Join(file, "below")); err == nil {
+		t.Fatal("it started without a place for its secret")
+	}
+	if err := boot(conf.DataDir); err != nil {
+		t.Fatalf("after one that could not be written: %v", err)
+	}
+	path := filepath.Join(conf.DataDir, "trace.credentials")
+	kept, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c daemon.Credentials
+	if err := json.Unmarshal(kept, &c); err != nil || c.Pending || c.Issuer == "" {
+		t.Fatalf("kept %+v: %v", c, err)
+	}
+	c.Pending, c.Issuer = true, "" // as before the answer
+	pending, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, pending, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := boot(conf.DataDir); err != nil {
+		t.Fatalf("after an answer that was lost: %v", err)
+	}
+	if again, err := os.ReadFile(path); err != nil || string(again) != string(kept) {
+		t.Errorf("the file is another one: %v", err)
 	}
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +39,9 @@ type Credentials struct {
 	// server that proves to have that key. The default is what the file
 	// Bootstrap says.
 	Issuer string `json:"issuer,omitempty"`
+	// Pending is true from before the service enrols until it knows that it has:
+	// then it enrols again with the same secret, which does no harm.
+	Pending bool `json:"pending,omitempty"`
 	// Bootstrap is the file with the secret for enrolling, which auth-srv left
 	// in its data directory. Default: BootstrapFile in the service's own.
 	Bootstrap string `json:"-"`
@@ -207,23 +212,43 @@ func (e *Env) credentials(ctx context.Context) (Credentials, error) {
 		return who, nil
 	}
 	if e.DataDir == "" {
-		return e.enrol(ctx)
+		return e.enrol(ctx, newSecret())
 	}
 	file := filepath.Join(e.DataDir, e.short()+".credentials")
 	stored, err := readCredentials(file)
-	if err == nil || !errors.Is(err, os.ErrNotExist) {
+	switch {
+	case err == nil && !stored.Pending:
+		return stored, nil
+	case err == nil:
+	case !errors.Is(err, os.ErrNotExist):
 		return stored, err
+	case e.bootstrapFile() == "":
+		return stored, ErrNoCredentials
+	default:
+		// In the file first: an account whose secret is lost on a full disk, or
+		// with an answer, would need an admin.
+		stored = Credentials{ID: e.Name, Secret: newSecret(), Pending: true}
+		if err := writeCredentials(file, stored); err != nil {
+			return Credentials{}, err
+		}
 	}
-	got, err := e.enrol(ctx)
+	got, err := e.enrol(ctx, stored.Secret)
 	if err != nil {
 		return Credentials{}, err
 	}
 	return got, writeCredentials(file, got)
 }
 
+// newSecret returns 256 random bits, as EnrolRequest wants them.
+func newSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // it never fails
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
 // enrol waits for auth-srv until ctx ends: at the first start of a machine the
 // services come up in any order.
-func (e *Env) enrol(ctx context.Context) (Credentials, error) {
+func (e *Env) enrol(ctx context.Context, secret string) (Credentials, error) {
 	file := e.bootstrapFile()
 	if file == "" {
 		return Credentials{}, ErrNoCredentials
@@ -232,7 +257,7 @@ func (e *Env) enrol(ctx context.Context) (Credentials, error) {
 	waiting := e.Waiting("auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses)
 	defer waiting.Over()
 	for {
-		got, err := e.enrolOnce(ctx, file)
+		got, err := e.enrolOnce(ctx, file, secret)
 		if err == nil {
 			return got, nil
 		}
@@ -247,7 +272,7 @@ func (e *Env) enrol(ctx context.Context) (Credentials, error) {
 }
 
 // enrolOnce sends the secret only to a server that proves to be auth-srv.
-func (e *Env) enrolOnce(ctx context.Context, file string) (Credentials, error) {
+func (e *Env) enrolOnce(ctx context.Context, file, secret string) (Credentials, error) {
 	b, err := readBootstrap(file)
 	if err != nil {
 		return Credentials{}, err
@@ -257,7 +282,7 @@ func (e *Env) enrolOnce(ctx context.Context, file string) (Credentials, error) {
 		return Credentials{}, fmt.Errorf("%s: %w", file, err)
 	}
 	defer c.Close()
-	req := &authpb.EnrolRequest{Id: e.Name, Secret: b.secret}
+	req := &authpb.EnrolRequest{Id: e.Name, Secret: b.secret, ClientSecret: secret}
 	var rsp *authpb.EnrolResponse
 	err = rpc.NewAddrs(e.AuthAddresses...).Call(ctx, "enrol", rpc.DefaultTimeout, func(opts ...client.CallOption) (err error) {
 		rsp, err = authpb.NewAccountService(auth.ServiceName, c).Enrol(ctx, req, opts...)
@@ -282,9 +307,12 @@ func (e *Env) toIssuer(fingerprint string) (*rpc.Client, error) {
 		}
 		return rpc.NewClient(conf), nil
 	}
-	var err error
-	conf.TLS, err = rpc.Pinned(e.TLS, auth.ServiceName, fingerprint)
-	return rpc.NewClient(conf), err
+	pinned, err := rpc.Pinned(e.TLS, auth.ServiceName, fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	conf.TLS = pinned
+	return rpc.NewClient(conf), nil
 }
 
 func readCredentials(file string) (c Credentials, err error) {

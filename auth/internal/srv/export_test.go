@@ -235,6 +235,41 @@ func (c *Checker) Measure(t testing.TB, n int) []time.Duration {
 	return took
 }
 
+// unsure is a Store whose Begin has done its work, or not, and returns an error.
+type unsure struct {
+	Store
+	begins bool
+	away   bool // then there is no answer afterwards either
+	asked  int
+}
+
+func (u *unsure) Begin(ctx context.Context, admin *account, settings map[string]string, rules []*pb.Rule) error {
+	if u.begins {
+		if err := u.Store.Begin(ctx, admin, settings, rules); err != nil {
+			return err
+		}
+	}
+	return rpcerr.ErrUnavailable
+}
+
+func (u *unsure) Setting(ctx context.Context, name string) (string, error) {
+	if u.asked++; u.asked > 1 && u.away {
+		return "", rpcerr.ErrUnavailable
+	}
+	return u.Store.Setting(ctx, name)
+}
+
+// BeginUnsure is a first start whose database gives no answer.
+func BeginUnsure(t testing.TB, dir string, begins, away bool) error {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Schema{Service: "auth", Migrations: migrations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }() // the test is over
+	return first{dir: dir}.begin(t.Context(), &unsure{Store: &sqlStore{db}, begins: begins, away: away}, newHasher())
+}
+
 // Digest is what nobody may find in the database.
 func Digest(secret string) string { return digest(secret) }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/atomicfile"
@@ -71,15 +72,32 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 		return errors.Join(err, undo())
 	}
 	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key, settingSecrets: secrets}, startingRules())
-	if errors.Is(err, rpcerr.ErrExists) { // another instance was faster
-		return undo()
-	}
 	if err != nil {
-		return errors.Join(err, undo())
+		// Without an answer it may have begun all the same.
+		begun, unknown := began(ctx, s, key)
+		switch {
+		case unknown != nil:
+			return fmt.Errorf("%w; whether it has begun is not known, the files stay: %w", err, unknown)
+		case !begun && errors.Is(err, rpcerr.ErrExists): // another instance was faster
+			return undo()
+		case !begun:
+			return errors.Join(err, undo())
+		}
 	}
 	f.tell()
 	return nil
 }
+
+// began reports whether the first start with this key is in the store. It asks even
+// when ctx is over.
+func began(ctx context.Context, s Store, key string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beganTimeout)
+	defer cancel()
+	is, err := s.Setting(ctx, settingIdentity)
+	return is == key, err
+}
+
+const beganTimeout = 5 * time.Second
 
 func (f first) tell() {
 	if f.out == nil {

@@ -33,6 +33,12 @@ func newSecret() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// looksMade reports whether a secret may be one of newSecret.
+func looksMade(secret string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(secret)
+	return err == nil && len(b) == 32
+}
+
 // digest is what is kept of secrets that newSecret made: nobody can guess them,
 // so that they need no slow hash.
 func digest(secret string) string {
