@@ -224,3 +224,30 @@ func TestEnrollingIsRepeatable(t *testing.T) {
 		t.Errorf("the file is another one: %v", err)
 	}
 }
+
+// Attack: registering as go.micro.srv.auth where a service has an account and
+// nothing to know auth-srv by.
+func TestAnUnknownIssuerIsSentNothing(t *testing.T) {
+	net, called := rpctest.New(t), new(atomic.Int32)
+	s := net.Server(rpctest.GRPC, auth.ServiceName)
+	if err := authpb.RegisterOauth2Handler(s, &pretenderOauth2{called: called}); err != nil {
+		t.Fatal(err)
+	}
+	net.Start(s)
+	c := daemon.Config{
+		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, DataDir: t.TempDir(),
+		Credentials: daemon.Credentials{ID: trace.ServiceName, Secret: "a secret of a test"},
+	}
+	if _, err := daemon.Start(context.Background(), tracesrv.New(), c); !errors.Is(err, daemon.ErrUnknownIssuer) || called.Load() != 0 {
+		t.Errorf("%v, secrets were sent %d times", err, called.Load())
+	}
+	c.TrustRegistry = true
+	running, err := daemon.Start(context.Background(), tracesrv.New(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rpctest.Eventually(t, "the registry is trusted", func() bool { return called.Load() > 0 })
+	if err := running.Stop(); err != nil {
+		t.Error(err)
+	}
+}

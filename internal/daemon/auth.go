@@ -30,6 +30,11 @@ var ErrNoCredentials = errors.New("this service has no account at auth-srv: give
 	"that auth-srv left in its data directory, or --auth_id and MICRO_AUTH_SECRET, " +
 	"or --insecure if everybody who reaches it may use it")
 
+// ErrUnknownIssuer is returned by Start: a registry to which others write must not
+// decide who is sent the service's secret.
+var ErrUnknownIssuer = errors.New("whoever registers as " + auth.ServiceName + " would be sent this service's secret: give it --auth_bootstrap with " +
+	"the file that auth-srv left, whose second line it is known by, or --auth_address, or --auth_trust_registry if nobody else writes to the registry")
+
 // Credentials say who a service is. With neither an id nor stored credentials
 // it enrols itself, see Account.Enrol.
 type Credentials struct {
@@ -63,8 +68,8 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 	if err != nil {
 		return err
 	}
-	if who.Issuer == "" && len(e.AuthAddresses) == 0 {
-		e.Logger.Warn("whoever registers as " + auth.ServiceName + " is sent this service's secret: give it --auth_address, or --auth_bootstrap with auth-srv's file")
+	if who.Issuer == "" && len(e.AuthAddresses) == 0 && !e.TrustRegistry {
+		return ErrUnknownIssuer
 	}
 	opts := []auth.Option{auth.Id(who.ID), auth.Secret(who.Secret), auth.Service(e.Name), auth.Client(bare), auth.Logger(e.Logger), auth.Addresses(e.AuthAddresses...), auth.Fingerprint(who.Issuer), auth.TLS(e.TLS)}
 	if e.DataDir != "" {
