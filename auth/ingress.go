@@ -122,6 +122,9 @@ func newIngress(a Auth, opts []WrapperOption) *ingress {
 	if named, ok := a.(interface{ ServiceName() string }); ok && in.service == "" {
 		in.service = named.ServiceName()
 	}
+	if d, ok := a.(interface{ DecideFor(service string) }); ok && o.service != "" {
+		d.DecideFor(o.service)
+	}
 	for _, method := range o.open {
 		if begin, ok := strings.CutSuffix(method, "*"); ok {
 			in.prefixes = append(in.prefixes, begin)

@@ -44,7 +44,8 @@ func Identity(headers ...string) WrapperOption {
 }
 
 // As sets the name that HandlerWrapper and SubscriberWrapper decide for. The
-// default is that of the plugin (NewAuth has the option Service).
+// default is that of the plugin (NewAuth has the option Service). The account of
+// the plugin must hold the name, see Names; at most 16 services share one plugin.
 func As(service string) WrapperOption { return func(o *wrapperOptions) { o.service = service } }
 
 func newWrapperOptions(opts []WrapperOption) wrapperOptions {
