@@ -2,6 +2,7 @@ package srv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -117,6 +118,11 @@ func (h *registryHandler) Renew(ctx context.Context, req *pb.RenewRequest, rsp *
 		by, err := registrant(ctx, l.GetSecret())
 		if err != nil {
 			return refuse(err)
+		}
+		// Its rule may be gone since it registered.
+		if errors.Is(h.holds(ctx, l.GetService()), rpcerr.ErrForbidden) {
+			rsp.Refused = append(rsp.Refused, uint32(i))
+			continue
 		}
 		switch h.state.renew(leaseKey{l.GetService(), l.GetVersion(), l.GetNode()}, by, l.GetBeat(), now) {
 		case unknown:

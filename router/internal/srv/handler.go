@@ -21,6 +21,7 @@ type handler struct {
 	engine  *engine
 	find    func(service string) // ask the registry for what is not known
 	done    <-chan struct{}
+	holds   func(ctx context.Context, service string) error // see daemon.Env.Holds
 	streams *daemon.Streams
 }
 
@@ -34,7 +35,7 @@ func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.Repor
 	if err := checkReport(req); err != nil {
 		return refuse(err)
 	}
-	id, err := identify(ctx, req.Caller)
+	id, err := h.identify(ctx, req.Caller)
 	if err != nil {
 		return refuse(err)
 	}
@@ -72,7 +73,7 @@ func (h *handler) asker(ctx context.Context, req *pb.SelectRequest) (*identity, 
 	if req.Caller == nil {
 		return nil, nil
 	}
-	id, err := identify(ctx, req.Caller)
+	id, err := h.identify(ctx, req.Caller)
 	if err != nil {
 		return nil, err
 	}
