@@ -100,6 +100,28 @@ func TestStreamsAreJudgedAgain(t *testing.T) {
 	})
 }
 
+// From the deletion of an account at auth-srv to the end of its stream at a user's
+// service, over sockets.
+func TestAStreamEndsWithItsAccount(t *testing.T) {
+	r := newReal(t, secure)
+	r.account("shop.orders")
+	a := auth.NewAuth(auth.Id("shop.orders"), auth.Secret("shop.orders secret"), auth.Client(r.Client(rpctest.GRPC)), auth.Logger(r.Logger))
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Stop() }() // the test is over
+	w := &world{Net: r.Net, t: t}
+	w.guarded(rpctest.GRPC, "shop.orders", a)
+	c := echo.NewEchoService("shop.orders", r.Client(rpctest.GRPC, auth.ClientWrapper(a)))
+	token := r.accountFor("shop.gone", "shop.orders")
+	rpctest.Eventually(t, "it is good", func() bool { _, err := authorize(a, token); return err == nil })
+	s := w.stream(c, a, token)
+	if _, err := r.accounts.Delete(r.admin(), &pb.DeleteRequest{Id: "shop.gone"}); err != nil {
+		t.Fatal(err)
+	}
+	s.ends(t, 401)
+}
+
 // fakeStream blocks its handler.
 type fakeStream struct {
 	server.Stream
