@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	merrors "go-micro.dev/v6/errors"
 	"go-micro.dev/v6/server"
 	mgrpc "go-micro.dev/v6/server/grpc"
 
@@ -247,6 +248,51 @@ func TestAnUnknownIssuerIsSentNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	rpctest.Eventually(t, "the registry is trusted", func() bool { return called.Load() > 0 })
+	if err := running.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// brokenAccount is an auth-srv whose database comes back.
+type brokenAccount struct {
+	authpb.AccountHandler
+	called atomic.Int32
+}
+
+func (b *brokenAccount) Enrol(_ context.Context, req *authpb.EnrolRequest, rsp *authpb.EnrolResponse) error {
+	switch b.called.Add(1) {
+	case 1:
+		return merrors.InternalServerError(auth.ServiceName, "internal error")
+	case 2:
+		return merrors.Timeout(auth.ServiceName, "out of time")
+	}
+	rsp.Account = &authpb.Record{ClientId: req.Id, ClientSecret: req.ClientSecret}
+	return nil
+}
+
+// A first start waits for what may pass: it does not exit because auth-srv has
+// trouble.
+func TestEnrollingWaits(t *testing.T) {
+	net, broken := rpctest.New(t), &brokenAccount{}
+	s := net.Server(rpctest.GRPC, auth.ServiceName)
+	if err := errors.Join(authpb.RegisterAccountHandler(s, broken), authpb.RegisterOauth2Handler(s, &pretenderOauth2{called: new(atomic.Int32)})); err != nil {
+		t.Fatal(err)
+	}
+	net.Start(s)
+	file := filepath.Join(t.TempDir(), daemon.BootstrapFile)
+	if err := os.WriteFile(file, []byte("a secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	running, err := daemon.Start(context.Background(), tracesrv.New(), daemon.Config{
+		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, DataDir: t.TempDir(),
+		AuthAddresses: []string{s.Options().Address}, Credentials: daemon.Credentials{Bootstrap: file},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := broken.called.Load(); n != 3 {
+		t.Errorf("enrolled after %d calls, want 3", n)
+	}
 	if err := running.Stop(); err != nil {
 		t.Error(err)
 	}

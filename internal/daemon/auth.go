@@ -20,6 +20,7 @@ import (
 	authpb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/atomicfile"
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -266,7 +267,7 @@ func (e *Env) enrol(ctx context.Context, secret string) (Credentials, error) {
 		if err == nil {
 			return got, nil
 		}
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, rpcerr.ErrUnavailable) && !errors.Is(err, rpcerr.ErrLimited) {
+		if !passes(err) {
 			return Credentials{}, fmt.Errorf("enrol at auth-srv: %w", err)
 		}
 		waiting.Tell(err)
@@ -274,6 +275,17 @@ func (e *Env) enrol(ctx context.Context, secret string) (Credentials, error) {
 			return Credentials{}, fmt.Errorf("%w: enrol at auth-srv: %w", ErrNoCredentials, err)
 		}
 	}
+}
+
+// passes reports whether enrolling again may succeed: nothing was wrong with what
+// was sent.
+func passes(err error) bool {
+	for _, of := range []error{os.ErrNotExist, rpcerr.ErrUnavailable, rpcerr.ErrLimited, context.DeadlineExceeded} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return call.Code(err) >= 500
 }
 
 // enrolOnce sends the secret only to a server that proves to be auth-srv.
