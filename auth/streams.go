@@ -53,7 +53,7 @@ const (
 func (r Review) Serve(ctx context.Context, stream server.Stream, next func(context.Context, server.Stream) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	judged := &judgedStream{Stream: stream}
+	judged := &judgedStream{Stream: stream, sending: make(chan struct{}, 1)}
 	done := make(chan outcome, 1)
 	go func() {
 		end := outcome{err: errors.New("the handler ended its goroutine")}
@@ -74,8 +74,10 @@ func (r Review) Serve(ctx context.Context, stream server.Stream, next func(conte
 	defer timer.Stop()
 	select {
 	case <-done:
+		return refused
 	case <-timer.C:
 	}
+	judged.quiet()
 	return refused
 }
 
@@ -137,14 +139,29 @@ func (r Review) refusal() error {
 type judgedStream struct {
 	server.Stream
 	refused atomic.Pointer[error]
+	sending chan struct{} // has an element while something is being sent
 }
 
 // Send implements server.Stream.
 func (s *judgedStream) Send(msg any) error {
+	s.sending <- struct{}{}
+	defer func() { <-s.sending }()
 	if err := s.refused.Load(); err != nil {
 		return *err
 	}
 	return s.Stream.Send(msg)
+}
+
+// quiet returns when nothing is being sent, unless that takes too long: go-micro's
+// rpc stack must not send the handler's message and the refusal at once.
+func (s *judgedStream) quiet() {
+	timer := time.NewTimer(leaving)
+	defer timer.Stop()
+	select {
+	case s.sending <- struct{}{}:
+		<-s.sending
+	case <-timer.C:
+	}
 }
 
 // Recv implements server.Stream.

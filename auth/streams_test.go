@@ -129,7 +129,7 @@ type fakeStream struct {
 }
 
 func (s fakeStream) Recv(any) error { <-s.release; return nil }
-func (s fakeStream) Send(any) error { return nil }
+func (s fakeStream) Send(any) error { <-s.release; return nil }
 
 // serve runs a Review whose verdict is that of a test.
 func serve(t *testing.T, expires time.Time, changed func() <-chan struct{}, next func(context.Context, server.Stream) error) (fail func(error), over <-chan error) {
@@ -152,20 +152,23 @@ func serve(t *testing.T, expires time.Time, changed func() <-chan struct{}, next
 }
 
 func TestReviewTellsRefusedFromUnknown(t *testing.T) {
-	waits := func(_ context.Context, s server.Stream) error { return s.Recv(nil) }
+	receives := func(_ context.Context, s server.Stream) error { return s.Recv(nil) }
+	sends := func(_ context.Context, s server.Stream) error { return s.Send(nil) }
 	for name, c := range map[string]struct {
 		expires time.Time
 		err     error
+		next    func(context.Context, server.Stream) error
 		code    int32
 	}{
-		"refused":                    {time.Now().Add(time.Hour), auth.ErrForbidden, 403},
-		"expired":                    {time.Now(), auth.ErrInvalidToken, 401},
-		"unknown and long expired":   {time.Now().Add(-time.Hour), auth.ErrUnavailable, 401},
-		"unknown, and not expired":   {time.Now().Add(time.Hour), auth.ErrUnavailable, 0},
-		"unknown, within the leeway": {time.Now(), auth.ErrUnavailable, 0},
+		"refused":                     {time.Now().Add(time.Hour), auth.ErrForbidden, receives, 403},
+		"refused, and cannot be told": {time.Now().Add(time.Hour), auth.ErrForbidden, sends, 403},
+		"expired":                     {time.Now(), auth.ErrInvalidToken, receives, 401},
+		"unknown and long expired":    {time.Now().Add(-time.Hour), auth.ErrUnavailable, receives, 401},
+		"unknown, and not expired":    {time.Now().Add(time.Hour), auth.ErrUnavailable, receives, 0},
+		"unknown, within the leeway":  {time.Now(), auth.ErrUnavailable, receives, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fail, over := serve(t, c.expires, nil, waits)
+			fail, over := serve(t, c.expires, nil, c.next)
 			fail(c.err)
 			if c.code == 0 {
 				select {
