@@ -2582,7 +2582,8 @@ func (x *Rules) GetClosed() bool {
 }
 
 // Revocation ends tokens: those with this jti, or this sid (the family that a
-// grant began), or those of this account issued before a time.
+// grant began), or those issued before a time of which this account is the
+// subject or among the actors.
 type Revocation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Jti           string                 `protobuf:"bytes,1,opt,name=jti,proto3" json:"jti,omitempty"`
