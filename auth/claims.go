@@ -20,10 +20,11 @@ type claims struct {
 	Actor   *actor            `json:"act"`
 }
 
-// actor is who acts for the subject (RFC 8693, section 4.1), and before it, for
-// whom it acts in turn.
+// actor is who acts for the subject (RFC 8693, section 4.1), since a second by its
+// own account, and who passed the token on to it.
 type actor struct {
 	Subject string `json:"sub"`
+	Since   int64  `json:"since"`
 	Actor   *actor `json:"act"`
 }
 
@@ -40,7 +41,7 @@ func (a *actor) name() string {
 func (c *claims) marks() marks {
 	m := marks{account: c.Subject, id: c.ID, session: c.Session, issued: c.IssuedAt}
 	for a := c.Actor; a != nil; a = a.Actor {
-		m.actors = append(m.actors, a.Subject)
+		m.actors = append(m.actors, actor{Subject: a.Subject, Since: a.Since})
 	}
 	return m
 }

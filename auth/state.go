@@ -166,6 +166,6 @@ func (r *revocations) has(m marks) bool {
 	if _, ok := r.sessions[m.session]; ok && m.session != "" {
 		return true
 	}
-	ended := func(account string) bool { return m.issued < r.accounts[account] }
-	return ended(m.account) || slices.ContainsFunc(m.actors, ended)
+	ended := func(a actor) bool { return a.Since < r.accounts[a.Subject] }
+	return ended(actor{Subject: m.account, Since: m.issued}) || slices.ContainsFunc(m.actors, ended)
 }

@@ -72,7 +72,7 @@ func TestStreamsAreJudgedAgain(t *testing.T) {
 		}
 		spared, revoked := open("spared", nil), open("revoked", map[string]any{"jti": "one"})
 		disabled, acted := open("disabled", map[string]any{"iat": now - 10}), open("user", map[string]any{
-			"iat": now - 10, "act": map[string]any{"sub": "near", "act": map[string]any{"sub": "far"}},
+			"iat": now - 10, "act": map[string]any{"sub": "near", "since": now - 10, "act": map[string]any{"sub": "far", "since": now - 10}},
 		})
 		fired := open("fired", nil)
 

@@ -39,7 +39,7 @@ type verified struct {
 // marks are what a token is revoked by.
 type marks struct {
 	account, id, session string
-	actors               []string // accounts that act for account
+	actors               []actor // who act for account, each alone
 	issued               int64
 }
 

@@ -210,6 +210,11 @@ func (c *Checker) Check(ctx context.Context, peer, id, secret string) error {
 	return err
 }
 
+// Guessed is as many wrong secrets, without their hashes.
+func (c *Checker) Guessed(peer, id string, n int) {
+	c.clients.count(pair{id, peer}, n, time.Now())
+}
+
 // Forget makes the next check a hash.
 func (c *Checker) Forget() { c.clients.proven = newRecent[[32]byte](provenTTL, maxRemembered) }
 

@@ -42,7 +42,7 @@ func (r *revoked) has(c *claims) bool {
 		return true
 	}
 	for a := c.Actor; a != nil; a = a.Actor { // who passed it on
-		if c.IssuedAt < r.accounts[a.Subject].before {
+		if a.Since < r.accounts[a.Subject].before {
 			return true
 		}
 	}

@@ -27,9 +27,11 @@ type claims struct {
 	Actor   *actor            `json:"act,omitempty"`
 }
 
-// actor is who acts for the subject (RFC 8693, section 4.1).
+// actor is who acts for the subject (RFC 8693, section 4.1). The token ends if the
+// actor's tokens of before Since, its second by the actor's own account, do.
 type actor struct {
 	Subject string `json:"sub"`
+	Since   int64  `json:"since,omitempty"`
 	Actor   *actor `json:"act,omitempty"`
 }
 
@@ -93,9 +95,8 @@ type issuing struct {
 	request  map[string]string
 	audience string // empty: this service
 	// For exchanged tokens.
-	actor     *actor
-	notBefore int64 // the accounts of the actors had older tokens revoked
-	notAfter  int64
+	actor    *actor
+	notAfter int64
 }
 
 // mint signs an access token.
@@ -110,7 +111,7 @@ func (f *feed) mint(i issuing) (string, *claims, error) {
 			Expires: now.Add(f.rotation.lifetime).Unix(), NotBefore: now.Unix(),
 			// A token issued in the second in which older ones were revoked must
 			// not look like one of these.
-			IssuedAt: max(now.Unix(), i.subject.validFrom, i.notBefore),
+			IssuedAt: max(now.Unix(), i.subject.validFrom),
 		},
 		Session: i.sid, Scope: strings.Join(i.scopes, " "), Roles: i.subject.roles, Type: i.subject.kind,
 		Meta: i.subject.metadata, Request: i.request, Actor: i.actor,
