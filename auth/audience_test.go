@@ -131,13 +131,23 @@ func TestOneAudienceForAll(t *testing.T) {
 }
 
 // What a plugin serves beside a server, under the server's name with ".kv", is
-// behind the same wrappers.
+// behind the same wrappers. Attack: whoever registers that name, to be sent tokens
+// for it, opens the server with them.
 func TestNameWithKV(t *testing.T) {
 	w := newWorld(t).up()
 	a := w.started()
-	for audience, ok := range map[string]bool{"shop.orders.kv": true, "shop.orders.kvx": false, "shop.orders.x": false, "shop": false, "topic:shop.orders.kv": false} {
-		if _, err := authorize(a, w.issuer.Token("b", map[string]any{"aud": audience})); (err == nil) != ok {
-			t.Errorf("%s: %v", audience, err)
+	for _, c := range []struct {
+		audience, method string
+		ok               bool
+	}{
+		{"shop.orders.kv", "KV.Link", true}, {"shop.orders.kv", "KV.Exchange", true}, {"shop.orders", "KV.Link", true},
+		{"shop.orders.kv", "Orders.Place", false}, {"shop.orders.kv", "", false}, {"shop.orders.kv", "KVX.Link", false},
+		{"shop.orders.kvx", "KV.Link", false}, {"shop.orders.x", "KV.Link", false}, {"shop", "KV.Link", false}, {"topic:shop.orders.kv", "KV.Link", false},
+	} {
+		token := w.issuer.Token("b", map[string]any{"aud": c.audience})
+		ctx := a.NewContext(t.Context(), &auth.Token{AccessToken: token})
+		if _, err := a.Authorized(ctx, request{"shop.orders", c.method}); (err == nil) != c.ok {
+			t.Errorf("%s for %s: %v", c.audience, c.method, err)
 		}
 	}
 }

@@ -17,13 +17,33 @@ type claims struct {
 	Type    string            `json:"type"`
 	Meta    map[string]string `json:"meta"`
 	Request map[string]string `json:"request"`
-	Actor   struct {
-		Subject string `json:"sub"`
-	} `json:"act"` // RFC 8693, section 4.1
+	Actor   *actor            `json:"act"`
 }
 
+// actor is who acts for the subject (RFC 8693, section 4.1), since a second by its
+// own account, and who passed the token on to it.
+type actor struct {
+	Subject string `json:"sub"`
+	Since   int64  `json:"since"`
+	Actor   *actor `json:"act"`
+}
+
+// name is who acts now.
+func (a *actor) name() string {
+	if a == nil {
+		return ""
+	}
+	return a.Subject
+}
+
+// marks includes the accounts that passed the token on: it ends with each of
+// them.
 func (c *claims) marks() marks {
-	return marks{account: c.Subject, id: c.ID, session: c.Session, issued: c.IssuedAt}
+	m := marks{account: c.Subject, id: c.ID, session: c.Session, issued: c.IssuedAt}
+	for a := c.Actor; a != nil; a = a.Actor {
+		m.actors = append(m.actors, actor{Subject: a.Subject, Since: a.Since})
+	}
+	return m
 }
 
 // maxNames bounds the scopes and the roles of a token.
@@ -53,7 +73,7 @@ func (c *claims) token(raw string, scopes []string) *Token {
 	}
 	for _, own := range [...]struct{ name, value string }{
 		{"sub", c.Subject}, {"client_id", c.ClientID}, {"type", c.Type}, {"jti", c.ID}, {"sid", c.Session},
-		{"roles", strings.Join(c.Roles, " ")}, {"iss", c.Issuer}, {"act", c.Actor.Subject},
+		{"roles", strings.Join(c.Roles, " ")}, {"iss", c.Issuer}, {"act", c.Actor.name()},
 	} {
 		if own.value != "" {
 			md[own.name] = own.value

@@ -33,17 +33,39 @@ const callerHeader = "micro-from-service"
 // Micro-From-Service says who the caller is instead of what it pretends to be.
 // Refusals are go-micro errors: 401, 403 naming the rule, 503 while nothing is
 // known to verify tokens with, 400 for metadata of more than 8 KB or 64 keys.
+//
+// A stream is judged again whenever rules or revocations change, and when its
+// token expires: it ends within a second when it would not be let in now, with
+// 401 or 403, the handler's context done. Its caller opens another, with another
+// token.
 func HandlerWrapper(a Auth, opts ...WrapperOption) server.HandlerWrapper {
 	in := newIngress(a, opts)
 	return func(next server.HandlerFunc) server.HandlerFunc {
 		return func(ctx context.Context, req server.Request, rsp any) error {
-			ctx, err := in.admit(ctx, req.Header(), request{service: in.name(req.Service()), method: req.Endpoint()})
+			admitted, err := in.admit(ctx, req.Header(), request{service: in.name(req.Service()), method: req.Endpoint()})
 			if err != nil {
 				return err
 			}
-			return next(ctx, req, rsp)
+			stream, ok := rsp.(server.Stream)
+			if !ok || admitted.token == nil {
+				return next(admitted, req, rsp)
+			}
+			return in.review(admitted).Serve(admitted, stream, func(ctx context.Context, s server.Stream) error { return next(ctx, req, s) })
 		}
 	}
+}
+
+// review judges the caller of a stream as it was when it began.
+func (in *ingress) review(a *admitted) Review {
+	r := Review{Service: a.request.service, Expires: a.token.ExpiresAt, Again: func() error {
+		value, n, _ := scan(a.raw)
+		_, err := in.verify(a.Context, value, n, &a.request)
+		return err
+	}}
+	if c, ok := in.auth.(Changing); ok {
+		r.Changed = c.Changed
+	}
+	return r
 }
 
 // SubscriberWrapper does the same for messages. In rules the service is the
@@ -100,6 +122,9 @@ func newIngress(a Auth, opts []WrapperOption) *ingress {
 	if named, ok := a.(interface{ ServiceName() string }); ok && in.service == "" {
 		in.service = named.ServiceName()
 	}
+	if d, ok := a.(interface{ DecideFor(service string) }); ok && o.service != "" {
+		d.DecideFor(o.service)
+	}
 	for _, method := range o.open {
 		if begin, ok := strings.CutSuffix(method, "*"); ok {
 			in.prefixes = append(in.prefixes, begin)
@@ -132,7 +157,7 @@ func (in *ingress) isOpen(method string) bool {
 }
 
 // admit returns the context for the handler, or a go-micro error.
-func (in *ingress) admit(ctx context.Context, head map[string]string, req request) (context.Context, error) {
+func (in *ingress) admit(ctx context.Context, head map[string]string, req request) (*admitted, error) {
 	md := in.view.Of(ctx)
 	if md == nil {
 		md = head

@@ -59,14 +59,13 @@ func (p *platform) aim(audience string) string {
 	return audience
 }
 
-// RenewFor replaces the own token for an audience, because a receiver refused
-// it. It does not wait.
-func (p *platform) RenewFor(audience string) {
-	if audience == ServiceName {
+// RenewIfUsed replaces an own token that a receiver refused, unless there is another
+// one for its audience already. It does not wait.
+func (p *platform) RenewIfUsed(t *Token) {
+	if now, ok := p.own.Peek(); ok && now.Token == t {
 		p.own.Renew()
-		return
 	}
-	p.owns.Renew(p.aim(audience))
+	p.owns.RenewIf(func(o *ownToken) bool { return o.Token == t })
 }
 
 // Exchange implements Exchanger.

@@ -29,11 +29,14 @@ type platform struct {
 	heard  atomic.Bool   // the stream of keys, rules and revocations is up
 	tried  chan struct{} // closed by the first answer, or the first failure to get one
 	saved  *snapshot
+
+	decided *decided
+	trouble atomic.Pointer[error] // why rules are not followed, or not all
 }
 
 func newPlatform(opts []Option) *platform {
 	o := NewOptions(opts...)
-	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(&o), tried: make(chan struct{})}
+	p := &platform{opts: o, remote: newRemote(o), verifier: newVerifier(&o), tried: make(chan struct{}), decided: newDecided(o.Service)}
 	fetch := func(ctx context.Context) (*ownToken, time.Duration, error) { return p.fetchOwn(ctx, ServiceName) }
 	p.own = renew.New(renew.Config[*ownToken]{Name: "own token", Fetch: fetch, Logger: o.Logger})
 	p.owns = renew.NewKeyed(renew.KeyedConfig[*ownToken]{Name: "own token for", Fetch: p.fetchOwn, Logger: o.Logger})

@@ -21,6 +21,7 @@ type state struct {
 	rules      *policy.Set
 	wire       *pb.Rules
 	revoked    *revocations
+	changed    chan struct{} // closed when there is a newer one
 }
 
 var errNothing = errors.New("nothing to begin with: no key set")
@@ -42,10 +43,23 @@ func (v *verifier) apply(change *pb.WatchResponse) error {
 	if change.Reset_ {
 		*made = state{generation: made.generation, revoked: &revocations{}}
 	}
+	made.changed = make(chan struct{})
 	if err := v.fill(made, change); err != nil {
 		return err
 	}
 	v.state.Store(made)
+	if old != nil {
+		close(old.changed)
+	}
+	return nil
+}
+
+// Changed implements Changing. While nothing is known there is no token to
+// refuse.
+func (v *verifier) Changed() <-chan struct{} {
+	if s := v.state.Load(); s != nil {
+		return s.changed
+	}
 	return nil
 }
 
@@ -152,6 +166,6 @@ func (r *revocations) has(m marks) bool {
 	if _, ok := r.sessions[m.session]; ok && m.session != "" {
 		return true
 	}
-	before, ok := r.accounts[m.account]
-	return ok && m.issued < before
+	ended := func(a actor) bool { return a.Since < r.accounts[a.Subject] }
+	return ended(actor{Subject: m.account, Since: m.issued}) || slices.ContainsFunc(m.actors, ended)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/micro/go-platform/auth/plugin"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 )
 
@@ -30,10 +31,10 @@ type real struct {
 
 const adminSecret = "the secret of the administrator"
 
-func newReal(t testing.TB) *real {
+func newReal(t testing.TB, change ...func(*daemon.Config)) *real {
 	t.Helper()
 	net := rpctest.New(t)
-	net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard, Issuer: "http://auth.test"}))
+	net.Boot(authsrv.New(authsrv.Config{AdminSecret: adminSecret, Announce: io.Discard, Issuer: "http://auth.test"}), change...)
 	c := net.Client(rpctest.GRPC)
 	return &real{Net: net, t: t, accounts: pb.NewAccountService(auth.ServiceName, c), oauth: pb.NewOauth2Service(auth.ServiceName, c), policies: pb.NewPolicyService(auth.ServiceName, c)}
 }

@@ -39,6 +39,7 @@ type verified struct {
 // marks are what a token is revoked by.
 type marks struct {
 	account, id, session string
+	actors               []actor // who act for account, each alone
 	issued               int64
 }
 
@@ -96,20 +97,24 @@ func (v *verifier) other(req Request) error {
 func (v *verifier) isMeant(good *verified, req Request) bool {
 	audience := good.token.Audience
 	if aimed, ok := req.(Aimed); ok {
-		return v.isFor(audience, aimed.Audience())
+		return v.isFor(audience, aimed.Audience(), req.Method())
 	}
 	// The service that req names counts only for a token that was given to this
 	// service, which asks what the other side would say. Else a caller could
 	// name any service.
-	return v.isFor(audience, v.service) || v.id != "" && good.client == v.id && v.isFor(audience, req.Service())
+	return v.isFor(audience, v.service, req.Method()) || v.id != "" && good.client == v.id && v.isFor(audience, req.Service(), req.Method())
 }
 
-// isFor reports whether a token for audience is good at name, which is a
-// service or a topic. A kv plugin beside a server of the rpc stack serves under
-// the server's name with ".kv", behind the same wrappers.
-func (v *verifier) isFor(audience []string, name string) bool {
+// isFor reports whether a token for audience is good for a method at name, which is
+// a service or a topic. A kv plugin beside a server of the rpc stack serves under
+// the server's name with ".kv", behind the same wrappers: a token for that name is
+// good for kv's own methods alone.
+func (v *verifier) isFor(audience []string, name, method string) bool {
 	for _, a := range audience {
-		if a == name || v.shared != "" && a == v.shared || strings.HasPrefix(a, name) && a[len(name):] == ".kv" && !IsTopicAudience(a) {
+		if a == name || v.shared != "" && a == v.shared {
+			return true
+		}
+		if strings.HasPrefix(a, name) && a[len(name):] == ".kv" && strings.HasPrefix(method, "KV.") && !IsTopicAudience(a) {
 			return true
 		}
 	}

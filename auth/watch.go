@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,11 +30,14 @@ func (p *platform) watch(ctx context.Context) {
 		p.settle()
 		if heard {
 			wait.Reset()
+			silent = false
 		}
-		if errors.Is(err, ErrInvalidToken) {
-			p.own.Renew()
+		if errors.Is(err, errMore) || ctx.Err() != nil {
+			continue
 		}
-		if ctx.Err() == nil && (heard || !silent) {
+		p.trouble.Store(&err)
+		// A stream that ended with its token is opened with the next one.
+		if ended := heard && errors.Is(err, ErrInvalidToken); !ended && !silent {
 			p.opts.Logger.Warn("cannot follow keys, rules and revocations, will retry", "error", err)
 			silent = true
 		}
@@ -54,17 +58,19 @@ func (p *platform) settle() {
 
 // follow reads one stream to its end and reports whether it said anything.
 func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
-	own, err := p.own.Get()
+	services, more := p.decided.all()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-more:
+			cancel(errMore)
+		case <-ctx.Done():
+		}
+	}()
+	stream, change, err := p.connect(ctx, services)
 	if err != nil {
-		return false, err
-	}
-	c, err := p.remote.get()
-	if err != nil {
-		return false, err
-	}
-	stream, change, err := p.remote.watch(plain(ctx, own.AccessToken), c)
-	if err != nil {
-		return false, err
+		return false, cmp.Or(moreOf(ctx), err)
 	}
 	defer stream.close()
 	defer p.heard.Store(false)
@@ -77,9 +83,44 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 		p.heard.Store(true)
 		p.settle()
 		if change, err = stream.recv(); err != nil {
-			return heard, rpcerr.From(ctx, "watch "+ServiceName, err)
+			return heard, cmp.Or(moreOf(ctx), rpcerr.From(ctx, "watch "+ServiceName, err))
 		}
 	}
+}
+
+// moreOf returns errMore if that is why ctx ended.
+func moreOf(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), errMore) {
+		return errMore
+	}
+	return nil
+}
+
+// connect begins a stream about the services. Where the account does not hold one
+// of their names, its own is followed alone, and readiness says which is missing.
+func (p *platform) connect(ctx context.Context, services []string) (*stream, *pb.WatchResponse, error) {
+	own, err := p.own.Get()
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := p.remote.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, first, err := p.remote.watch(plain(ctx, own.AccessToken), c, services)
+	if err == nil {
+		p.trouble.Store(nil)
+		return s, first, nil
+	}
+	if errors.Is(err, ErrForbidden) && len(services) > 1 {
+		p.opts.Logger.Warn("cannot decide for another service", "error", err)
+		p.trouble.Store(&err)
+		return p.remote.watch(plain(ctx, own.AccessToken), c, services[:1])
+	}
+	if now, ok := p.own.Peek(); ok && now == own && errors.Is(err, ErrInvalidToken) {
+		p.own.Renew()
+	}
+	return nil, nil, err
 }
 
 // stream is one connection of a watcher.
@@ -91,12 +132,12 @@ type stream struct {
 }
 
 // watch begins a stream and returns after its first message.
-func (r *remote) watch(ctx context.Context, c client.Client) (s *stream, first *pb.WatchResponse, err error) {
+func (r *remote) watch(ctx context.Context, c client.Client, services []string) (s *stream, first *pb.WatchResponse, err error) {
 	err = r.servers.Call(ctx, "watch "+ServiceName, callTimeout, func(opts ...client.CallOption) (err error) {
 		s = &stream{}
 		s.ctx, s.cancel = context.WithCancel(ctx)
 		s.dead = time.AfterFunc(rpc.DefaultTimeout, s.cancel) // longer once it lives
-		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, &pb.WatchRequest{Services: []string{r.opts.Service}}, opts...)
+		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, &pb.WatchRequest{Services: services}, opts...)
 		if err == nil {
 			first, err = s.recv()
 		}

@@ -45,7 +45,8 @@ func Identity(headers ...string) WrapperOption {
 }
 
 // As sets the name that HandlerWrapper and SubscriberWrapper decide for. The
-// default is that of the plugin (NewAuth has the option Service).
+// default is that of the plugin (NewAuth has the option Service). The account of
+// the plugin must hold the name, see Names; at most 16 services share one plugin.
 func As(service string) WrapperOption { return func(o *wrapperOptions) { o.service = service } }
 
 func newWrapperOptions(opts []WrapperOption) wrapperOptions {
@@ -142,8 +143,9 @@ func (w *clientWrapper) Publish(ctx context.Context, msg client.Message, opts ..
 
 // whose says which token went with a call.
 type whose struct {
-	own string // the audience of the own token, if it was sent
-	err error  // why none was
+	own   string // the audience of the own token, if it was sent
+	token *Token // the own token
+	err   error  // why none was
 }
 
 // outgoing returns ctx with metadata that holds one authorization or none.
@@ -172,14 +174,14 @@ func (w *clientWrapper) authorization(ctx context.Context, to target) (string, w
 		return "", whose{err: err}
 	}
 	if kept.token == t {
-		return kept.value, whose{own: kept.audience}
+		return kept.value, whose{own: kept.audience, token: t}
 	}
 	value, ok := format(t)
 	if !ok {
 		return "", whose{err: ErrInvalidToken}
 	}
 	w.keep(to, &ownHeader{kept.audience, t, value})
-	return value, whose{own: kept.audience}
+	return value, whose{own: kept.audience, token: t}
 }
 
 // mine returns the own token to send to the audience.
@@ -244,6 +246,8 @@ func (w *clientWrapper) refused(sent whose) {
 		return
 	}
 	switch r := w.auth.(type) {
+	case interface{ RenewIfUsed(t *Token) }: // a stream may end with a token that has been replaced
+		r.RenewIfUsed(sent.token)
 	case interface{ RenewFor(audience string) }:
 		r.RenewFor(sent.own)
 	case interface{ Renew() }:

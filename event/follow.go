@@ -9,6 +9,7 @@ import (
 	"github.com/micro/go-platform/event/plugin"
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // reconnectMax bounds the wait between two attempts to reach the log.
@@ -57,6 +58,7 @@ type connection struct {
 	what   string
 	wait   backoff.Backoff
 	lost   bool
+	heard  bool // since the last attempt
 }
 
 func newConnection(p *Plugin, o ConsumeOptions) connection {
@@ -69,6 +71,7 @@ func newConnection(p *Plugin, o ConsumeOptions) connection {
 
 func (c *connection) up() {
 	c.wait.Reset()
+	c.heard = true
 	if c.lost {
 		c.plugin.logger().Info("event: " + c.what + " goes on")
 		c.lost = false
@@ -77,7 +80,10 @@ func (c *connection) up() {
 
 // down waits before the next attempt.
 func (c *connection) down(ctx context.Context, err error) error {
-	if !c.lost && ctx.Err() == nil {
+	// A stream that ended with its token is opened with the next one.
+	ended := c.heard && errors.Is(err, rpcerr.ErrUnauthenticated)
+	c.heard = false
+	if !c.lost && !ended && ctx.Err() == nil {
 		c.plugin.logger().Warn("event: "+c.what+" lost its log, will reconnect", "error", err)
 		c.lost = true
 	}

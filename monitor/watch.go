@@ -60,7 +60,9 @@ func (r *remote) watch(ctx context.Context) {
 		if heard {
 			wait.Reset()
 		}
-		if ctx.Err() == nil && (heard || !silent) {
+		silent = silent && !heard
+		// A stream that ended with its token is opened with the next one.
+		if ended := heard && errors.Is(err, rpcerr.ErrUnauthenticated); ctx.Err() == nil && !ended && !silent {
 			r.opts.Logger.Warn("cannot watch which nodes are ready, will retry", "error", err)
 			silent = true
 		}

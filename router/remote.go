@@ -82,12 +82,11 @@ func (r *remote) watch(ctx context.Context) {
 		for _, s := range *r.p.services.Load() {
 			s.cutOff(true)
 		}
-		if heard || !silent {
+		silent = silent && !heard
+		// A stream that ended with its token is opened with the next one.
+		if ended := heard && errors.Is(err, rpcerr.ErrUnauthenticated); !ended && !silent {
 			r.p.set.Logger.Warn("cannot follow router-srv, going on with what is known", "error", err)
 			silent = true
-		}
-		if heard {
-			silent = false
 		}
 		if wait.Wait(ctx) != nil {
 			return

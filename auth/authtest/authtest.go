@@ -84,7 +84,7 @@ func Run(t *testing.T, fresh func(t testing.TB, opts ...auth.Option) *Fixture) {
 	t.Helper()
 	for name, test := range map[string]func(t *testing.T, f *Fixture){
 		"OwnToken": ownToken, "Carrier": carrier, "Good": good, "Bad": bad,
-		"Revoke": revoke, "Introspect": introspect, "Wrappers": wrappers, "Concurrency": concurrency,
+		"Revoke": revoke, "Introspect": introspect, "Wrappers": wrappers, "Concurrency": concurrency, "Streams": streams,
 		"FirstMoment": firstMoment, "NoToken": noToken, "Stopped": stopped, "Reasons": reasons,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })

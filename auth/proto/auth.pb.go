@@ -699,9 +699,13 @@ func (x *SearchResponse) GetAccounts() []*Record {
 }
 
 type EnrolRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Secret        string                 `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Secret string                 `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"` // of the file auth-bootstrap
+	// 32 random bytes in base64url without padding (43 characters), which become
+	// the secret of the account. Enrolling again with the same one succeeds, so that
+	// an answer which was lost can be asked for again. Empty: auth-srv makes it.
+	ClientSecret  string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -746,6 +750,13 @@ func (x *EnrolRequest) GetId() string {
 func (x *EnrolRequest) GetSecret() string {
 	if x != nil {
 		return x.Secret
+	}
+	return ""
+}
+
+func (x *EnrolRequest) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
 	}
 	return ""
 }
@@ -2571,7 +2582,8 @@ func (x *Rules) GetClosed() bool {
 }
 
 // Revocation ends tokens: those with this jti, or this sid (the family that a
-// grant began), or those of this account issued before a time.
+// grant began), or those issued before a time of which this account is the
+// subject or among the actors.
 type Revocation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Jti           string                 `protobuf:"bytes,1,opt,name=jti,proto3" json:"jti,omitempty"`
@@ -2703,10 +2715,11 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x05limit\x18\x03 \x01(\x03R\x05limit\x12\x16\n" +
 	"\x06offset\x18\x04 \x01(\x03R\x06offset\"F\n" +
 	"\x0eSearchResponse\x124\n" +
-	"\baccounts\x18\x01 \x03(\v2\x18.go.platform.auth.RecordR\baccounts\"6\n" +
+	"\baccounts\x18\x01 \x03(\v2\x18.go.platform.auth.RecordR\baccounts\"[\n" +
 	"\fEnrolRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"C\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\x12#\n" +
+	"\rclient_secret\x18\x03 \x01(\tR\fclientSecret\"C\n" +
 	"\rEnrolResponse\x122\n" +
 	"\aaccount\x18\x01 \x01(\v2\x18.go.platform.auth.RecordR\aaccount\"\x80\x02\n" +
 	"\x10AuthorizeRequest\x12#\n" +

@@ -47,7 +47,8 @@ type AccountService interface {
 	// Enrol gives a platform service its account: the secret is the one that
 	// auth-srv left in its data directory at first start. It works once for
 	// each id, and only for those of the platform's services; again when the
-	// account was deleted. Like every change of an account it is logged.
+	// account was deleted, or by who brings the client_secret that it has. Like
+	// every change of an account it is logged.
 	Enrol(ctx context.Context, in *EnrolRequest, opts ...client.CallOption) (*EnrolResponse, error)
 }
 
@@ -140,7 +141,8 @@ type AccountHandler interface {
 	// Enrol gives a platform service its account: the secret is the one that
 	// auth-srv left in its data directory at first start. It works once for
 	// each id, and only for those of the platform's services; again when the
-	// account was deleted. Like every change of an account it is logged.
+	// account was deleted, or by who brings the client_secret that it has. Like
+	// every change of an account it is logged.
 	Enrol(context.Context, *EnrolRequest, *EnrolResponse) error
 }
 

@@ -3,6 +3,7 @@ package srv_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	merrors "go-micro.dev/v6/errors"
 	"go-micro.dev/v6/server"
 	mgrpc "go-micro.dev/v6/server/grpc"
 
@@ -166,6 +168,132 @@ func TestInstancesShareAnAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := second.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A service whose answer was lost, or whose disk was full, enrols again: its secret
+// is in its file before auth-srv hears of it.
+func TestEnrollingIsRepeatable(t *testing.T) {
+	net, secure := secured(t)
+	var issuer daemon.Config
+	secure(&issuer)
+	conf := daemon.Config{
+		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, DataDir: t.TempDir(),
+		Credentials: daemon.Credentials{Bootstrap: filepath.Join(issuer.DataDir, daemon.BootstrapFile)},
+	}
+	boot := func(dir string) error {
+		c := conf
+		c.DataDir = dir
+		running, err := daemon.Start(context.Background(), tracesrv.New(), c)
+		if err != nil {
+			return err
+		}
+		return running.Stop()
+	}
+	file := filepath.Join(conf.DataDir, "a file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := boot(filepath.Join(file, "below")); err == nil {
+		t.Fatal("it started without a place for its secret")
+	}
+	if err := boot(conf.DataDir); err != nil {
+		t.Fatalf("after one that could not be written: %v", err)
+	}
+	path := filepath.Join(conf.DataDir, "trace.credentials")
+	kept, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c daemon.Credentials
+	if err := json.Unmarshal(kept, &c); err != nil || c.Pending || c.Issuer == "" {
+		t.Fatalf("kept %+v: %v", c, err)
+	}
+	c.Pending, c.Issuer = true, "" // as before the answer
+	pending, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, pending, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := boot(conf.DataDir); err != nil {
+		t.Fatalf("after an answer that was lost: %v", err)
+	}
+	if again, err := os.ReadFile(path); err != nil || string(again) != string(kept) {
+		t.Errorf("the file is another one: %v", err)
+	}
+}
+
+// Attack: registering as go.micro.srv.auth where a service has an account and
+// nothing to know auth-srv by.
+func TestAnUnknownIssuerIsSentNothing(t *testing.T) {
+	net, called := rpctest.New(t), new(atomic.Int32)
+	s := net.Server(rpctest.GRPC, auth.ServiceName)
+	if err := authpb.RegisterOauth2Handler(s, &pretenderOauth2{called: called}); err != nil {
+		t.Fatal(err)
+	}
+	net.Start(s)
+	c := daemon.Config{
+		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, DataDir: t.TempDir(),
+		Credentials: daemon.Credentials{ID: trace.ServiceName, Secret: "a secret of a test"},
+	}
+	if _, err := daemon.Start(context.Background(), tracesrv.New(), c); !errors.Is(err, daemon.ErrUnknownIssuer) || called.Load() != 0 {
+		t.Errorf("%v, secrets were sent %d times", err, called.Load())
+	}
+	c.TrustRegistry = true
+	running, err := daemon.Start(context.Background(), tracesrv.New(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rpctest.Eventually(t, "the registry is trusted", func() bool { return called.Load() > 0 })
+	if err := running.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// brokenAccount is an auth-srv whose database comes back.
+type brokenAccount struct {
+	authpb.AccountHandler
+	called atomic.Int32
+}
+
+func (b *brokenAccount) Enrol(_ context.Context, req *authpb.EnrolRequest, rsp *authpb.EnrolResponse) error {
+	switch b.called.Add(1) {
+	case 1:
+		return merrors.InternalServerError(auth.ServiceName, "internal error")
+	case 2:
+		return merrors.Timeout(auth.ServiceName, "out of time")
+	}
+	rsp.Account = &authpb.Record{ClientId: req.Id, ClientSecret: req.ClientSecret}
+	return nil
+}
+
+// A first start waits for what may pass: it does not exit because auth-srv has
+// trouble.
+func TestEnrollingWaits(t *testing.T) {
+	net, broken := rpctest.New(t), &brokenAccount{}
+	s := net.Server(rpctest.GRPC, auth.ServiceName)
+	if err := errors.Join(authpb.RegisterAccountHandler(s, broken), authpb.RegisterOauth2Handler(s, &pretenderOauth2{called: new(atomic.Int32)})); err != nil {
+		t.Fatal(err)
+	}
+	net.Start(s)
+	file := filepath.Join(t.TempDir(), daemon.BootstrapFile)
+	if err := os.WriteFile(file, []byte("a secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	running, err := daemon.Start(context.Background(), tracesrv.New(), daemon.Config{
+		Registry: net.Registry, Broker: net.Broker, Logger: net.Logger, DataDir: t.TempDir(),
+		AuthAddresses: []string{s.Options().Address}, Credentials: daemon.Credentials{Bootstrap: file},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := broken.called.Load(); n != 3 {
+		t.Errorf("enrolled after %d calls, want 3", n)
+	}
+	if err := running.Stop(); err != nil {
 		t.Error(err)
 	}
 }

@@ -28,18 +28,22 @@ func secured(t *testing.T) (*rpctest.Net, func(*daemon.Config)) {
 // admin is a client of somebody who may do everything.
 func admin(t *testing.T, net *rpctest.Net, secure func(*daemon.Config)) client.Client {
 	t.Helper()
+	return auth.ClientWrapper(adminAuth(t, net, secure))(net.Client(rpctest.GRPC))
+}
+
+func adminAuth(t *testing.T, net *rpctest.Net, secure func(*daemon.Config)) auth.Auth {
+	t.Helper()
 	var c daemon.Config
 	secure(&c)
 	secret, err := os.ReadFile(filepath.Join(c.DataDir, authsrv.AdminFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := net.Client(rpctest.GRPC)
-	a := auth.NewAuth(auth.Id(authsrv.AdminID), auth.Secret(strings.TrimSpace(string(secret))), auth.Client(plain))
+	a := auth.NewAuth(auth.Id(authsrv.AdminID), auth.Secret(strings.TrimSpace(string(secret))), auth.Client(net.Client(rpctest.GRPC)))
 	t.Cleanup(func() {
 		if err := a.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return auth.ClientWrapper(a)(plain)
+	return a
 }

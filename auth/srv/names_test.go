@@ -81,4 +81,23 @@ func TestANameBelongsToItsAccount(t *testing.T) {
 	if err := low("greeter"); !errors.Is(err, auth.ErrForbidden) {
 		t.Errorf("another's, after a rule about a third: %v", err)
 	}
+	api := discoverypb.NewRegistryService(discovery.ServiceName, auth.ClientWrapper(a)(net.Client(rpctest.GRPC)))
+	at := append(rpc.Options(rpc.DefaultTimeout), client.WithAddress(srv.Address()))
+	node := []*discoverypb.Node{{Id: "orders-3", Address: "127.0.0.1", Port: 3}}
+	if _, err := api.Register(t.Context(), &discoverypb.RegisterRequest{Service: &discoverypb.Service{Name: "orders", Nodes: node}, Secret: "s"}, at...); err != nil {
+		t.Fatal(err)
+	}
+	renewed := func() (*discoverypb.RenewResponse, error) {
+		return api.Renew(t.Context(), &discoverypb.RenewRequest{Leases: []*discoverypb.Lease{{Service: "orders", Node: "orders-3", Secret: "s"}}}, at...)
+	}
+	if rsp, err := renewed(); err != nil || len(rsp.Refused)+len(rsp.Unknown) > 0 {
+		t.Errorf("renewed while the rule holds: %v, %v", rsp, err)
+	}
+	if _, err := policies.Delete(context.Background(), &authpb.PolicyDeleteRequest{Id: "low-orders"}, rpc.Options(rpc.DefaultTimeout)...); err != nil {
+		t.Fatal(err)
+	}
+	rpctest.Eventually(t, "a lease ends with the rule", func() bool {
+		rsp, err := renewed()
+		return err == nil && len(rsp.Refused) == 1
+	})
 }

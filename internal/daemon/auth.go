@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	authpb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/atomicfile"
 	"github.com/micro/go-platform/internal/backoff"
+	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/rpc"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -28,6 +31,11 @@ var ErrNoCredentials = errors.New("this service has no account at auth-srv: give
 	"that auth-srv left in its data directory, or --auth_id and MICRO_AUTH_SECRET, " +
 	"or --insecure if everybody who reaches it may use it")
 
+// ErrUnknownIssuer is returned by Start: a registry to which others write must not
+// decide who is sent the service's secret.
+var ErrUnknownIssuer = errors.New("whoever registers as " + auth.ServiceName + " would be sent this service's secret: give it --auth_bootstrap with " +
+	"the file that auth-srv left, whose second line it is known by, or --auth_address, or --auth_trust_registry if nobody else writes to the registry")
+
 // Credentials say who a service is. With neither an id nor stored credentials
 // it enrols itself, see Account.Enrol.
 type Credentials struct {
@@ -37,6 +45,9 @@ type Credentials struct {
 	// server that proves to have that key. The default is what the file
 	// Bootstrap says.
 	Issuer string `json:"issuer,omitempty"`
+	// Pending is true from before the service enrols until it knows that it has:
+	// then it enrols again with the same secret, which does no harm.
+	Pending bool `json:"pending,omitempty"`
 	// Bootstrap is the file with the secret for enrolling, which auth-srv left
 	// in its data directory. Default: BootstrapFile in the service's own.
 	Bootstrap string `json:"-"`
@@ -58,8 +69,8 @@ func (e *Env) authenticated(ctx context.Context, bare client.Client) error {
 	if err != nil {
 		return err
 	}
-	if who.Issuer == "" && len(e.AuthAddresses) == 0 {
-		e.Logger.Warn("whoever registers as " + auth.ServiceName + " is sent this service's secret: give it --auth_address, or --auth_bootstrap with auth-srv's file")
+	if who.Issuer == "" && len(e.AuthAddresses) == 0 && !e.TrustRegistry {
+		return ErrUnknownIssuer
 	}
 	opts := []auth.Option{auth.Id(who.ID), auth.Secret(who.Secret), auth.Service(e.Name), auth.Client(bare), auth.Logger(e.Logger), auth.Addresses(e.AuthAddresses...), auth.Fingerprint(who.Issuer), auth.TLS(e.TLS)}
 	if e.DataDir != "" {
@@ -207,23 +218,43 @@ func (e *Env) credentials(ctx context.Context) (Credentials, error) {
 		return who, nil
 	}
 	if e.DataDir == "" {
-		return e.enrol(ctx)
+		return e.enrol(ctx, newSecret())
 	}
 	file := filepath.Join(e.DataDir, e.short()+".credentials")
 	stored, err := readCredentials(file)
-	if err == nil || !errors.Is(err, os.ErrNotExist) {
+	switch {
+	case err == nil && !stored.Pending:
+		return stored, nil
+	case err == nil:
+	case !errors.Is(err, os.ErrNotExist):
 		return stored, err
+	case e.bootstrapFile() == "":
+		return stored, ErrNoCredentials
+	default:
+		// In the file first: an account whose secret is lost on a full disk, or
+		// with an answer, would need an admin.
+		stored = Credentials{ID: e.Name, Secret: newSecret(), Pending: true}
+		if err := writeCredentials(file, stored); err != nil {
+			return Credentials{}, err
+		}
 	}
-	got, err := e.enrol(ctx)
+	got, err := e.enrol(ctx, stored.Secret)
 	if err != nil {
 		return Credentials{}, err
 	}
 	return got, writeCredentials(file, got)
 }
 
+// newSecret returns 256 random bits, as EnrolRequest wants them.
+func newSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // it never fails
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
 // enrol waits for auth-srv until ctx ends: at the first start of a machine the
 // services come up in any order.
-func (e *Env) enrol(ctx context.Context) (Credentials, error) {
+func (e *Env) enrol(ctx context.Context, secret string) (Credentials, error) {
 	file := e.bootstrapFile()
 	if file == "" {
 		return Credentials{}, ErrNoCredentials
@@ -232,11 +263,11 @@ func (e *Env) enrol(ctx context.Context) (Credentials, error) {
 	waiting := e.Waiting("auth-srv to enrol at", "bootstrap", file, "addresses", e.AuthAddresses)
 	defer waiting.Over()
 	for {
-		got, err := e.enrolOnce(ctx, file)
+		got, err := e.enrolOnce(ctx, file, secret)
 		if err == nil {
 			return got, nil
 		}
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, rpcerr.ErrUnavailable) && !errors.Is(err, rpcerr.ErrLimited) {
+		if !passes(err) {
 			return Credentials{}, fmt.Errorf("enrol at auth-srv: %w", err)
 		}
 		waiting.Tell(err)
@@ -246,8 +277,19 @@ func (e *Env) enrol(ctx context.Context) (Credentials, error) {
 	}
 }
 
+// passes reports whether enrolling again may succeed: nothing was wrong with what
+// was sent.
+func passes(err error) bool {
+	for _, of := range []error{os.ErrNotExist, rpcerr.ErrUnavailable, rpcerr.ErrLimited, context.DeadlineExceeded} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return call.Code(err) >= 500
+}
+
 // enrolOnce sends the secret only to a server that proves to be auth-srv.
-func (e *Env) enrolOnce(ctx context.Context, file string) (Credentials, error) {
+func (e *Env) enrolOnce(ctx context.Context, file, secret string) (Credentials, error) {
 	b, err := readBootstrap(file)
 	if err != nil {
 		return Credentials{}, err
@@ -257,7 +299,7 @@ func (e *Env) enrolOnce(ctx context.Context, file string) (Credentials, error) {
 		return Credentials{}, fmt.Errorf("%s: %w", file, err)
 	}
 	defer c.Close()
-	req := &authpb.EnrolRequest{Id: e.Name, Secret: b.secret}
+	req := &authpb.EnrolRequest{Id: e.Name, Secret: b.secret, ClientSecret: secret}
 	var rsp *authpb.EnrolResponse
 	err = rpc.NewAddrs(e.AuthAddresses...).Call(ctx, "enrol", rpc.DefaultTimeout, func(opts ...client.CallOption) (err error) {
 		rsp, err = authpb.NewAccountService(auth.ServiceName, c).Enrol(ctx, req, opts...)
@@ -282,9 +324,12 @@ func (e *Env) toIssuer(fingerprint string) (*rpc.Client, error) {
 		}
 		return rpc.NewClient(conf), nil
 	}
-	var err error
-	conf.TLS, err = rpc.Pinned(e.TLS, auth.ServiceName, fingerprint)
-	return rpc.NewClient(conf), err
+	pinned, err := rpc.Pinned(e.TLS, auth.ServiceName, fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	conf.TLS = pinned
+	return rpc.NewClient(conf), nil
 }
 
 func readCredentials(file string) (c Credentials, err error) {

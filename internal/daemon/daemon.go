@@ -82,7 +82,10 @@ type Config struct {
 	Insecure    bool        // serve callers that are not authenticated
 	Credentials Credentials // of the service at auth-srv
 	// AuthAddresses are the "host:port" of auth-srvs; empty: they are looked up.
-	AuthAddresses    []string
+	AuthAddresses []string
+	// TrustRegistry sends the service's secret to whoever is registered as
+	// auth-srv, where neither its key nor its address is known.
+	TrustRegistry    bool
 	RegisterInterval time.Duration // default DefaultRegisterInterval
 	Version          string
 	Logger           *slog.Logger

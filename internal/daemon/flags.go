@@ -40,6 +40,7 @@ type flags struct {
 	insecure                  bool
 	credentials               Credentials
 	authAddress               string
+	trustRegistry             bool
 	registerInterval          time.Duration
 	logLevel                  string
 	tlsCert, tlsKey           string
@@ -73,6 +74,7 @@ func (f *flags) common(s Service) []cli.Flag {
 		text("auth_id", "", "client `ID` of the service at auth-srv; when empty it enrols itself and remembers", &f.credentials.ID),
 		text("auth_secret", "", "its `SECRET`, better given as MICRO_AUTH_SECRET: others see a command line", &f.credentials.Secret),
 		text("auth_bootstrap", "", "`FILE` to enrol with, from auth-srv's data_dir; that of the own data_dir when empty", &f.credentials.Bootstrap),
+		&cli.BoolFlag{Name: "auth_trust_registry", Usage: "send the service's secret to whoever is registered as auth-srv, when neither auth_bootstrap nor auth_address tells who that is", Destination: &f.trustRegistry, EnvVars: []string{"MICRO_AUTH_TRUST_REGISTRY"}},
 		text("log_level", "info", "debug, info, warn or error", &f.logLevel),
 		text("tls_cert", "", "PEM `FILE` with the certificate to serve with", &f.tlsCert),
 		text("tls_key", "", "PEM `FILE` with its key", &f.tlsKey),
@@ -123,7 +125,7 @@ func (f *flags) config(s Service, stderr io.Writer) (Config, error) {
 		Registry: reg, Broker: brk,
 		Address: f.address, Advertise: f.advertise, AdminAddr: f.admin,
 		DatabaseURL: f.databaseURL, DatabaseWait: f.databaseWait, DataDir: f.dataDir,
-		Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses,
+		Insecure: f.insecure, Credentials: f.credentials, AuthAddresses: authAddresses, TrustRegistry: f.trustRegistry,
 		RegisterInterval: f.registerInterval, Version: version(), Logger: log, lost: out,
 	}
 	if files != nil {

@@ -1,8 +1,10 @@
 package srv
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,13 +57,18 @@ func (h *accountHandler) create(ctx context.Context, r *pb.Record) (*pb.Record, 
 func newAccount(ctx context.Context, h *hasher, r *pb.Record) (a *account, secret string, err error) {
 	if secret = r.ClientSecret; secret == "" {
 		secret = newSecret()
+		return accountWith(r, h.made(secret)), secret, nil
 	}
 	kept, err := h.hash(ctx, secret)
+	return accountWith(r, kept), secret, err
+}
+
+func accountWith(r *pb.Record, kept string) *account {
 	return &account{
 		id: r.Id, clientID: r.ClientId, kind: r.Type, secret: kept, metadata: r.Metadata, scopes: r.Scopes, roles: r.Roles,
 		// Tokens that an account of the same id had before it was deleted stay void.
 		redirects: r.RedirectUris, disabled: r.Disabled, created: now(), updated: now(), validFrom: now() + 1,
-	}, secret, err
+	}
 }
 
 // Read implements pb.AccountHandler.
@@ -193,11 +200,34 @@ func (h *accountHandler) Enrol(ctx context.Context, req *pb.EnrolRequest, rsp *p
 	if short, ok := strings.CutPrefix(req.Id, policy.PlatformPrefix); !ok || !slices.Contains(enrollable(), short) {
 		return refuse(rpcerr.Invalid("id", "want %s and one of %s", policy.PlatformPrefix, strings.Join(enrollable(), ", ")))
 	}
-	rsp.Account, err = h.create(ctx, &pb.Record{
-		Id: req.Id, ClientId: req.Id, Type: "service", Scopes: []string{ScopeService}, Roles: []string{RolePlatform},
-	})
+	if req.ClientSecret != "" && !looksMade(req.ClientSecret) {
+		return refuse(rpcerr.Invalid("client_secret", "not 32 bytes in base64url"))
+	}
+	rsp.Account, err = h.enrol(ctx, req.Id, cmp.Or(req.ClientSecret, newSecret()))
 	h.audit(ctx, "account enrolled", req.Id, err)
 	return refuse(err)
+}
+
+// enrol makes the account of a platform service, or returns the one that was made
+// with the same secret.
+func (h *accountHandler) enrol(ctx context.Context, id, secret string) (*pb.Record, error) {
+	a := accountWith(&pb.Record{
+		Id: id, ClientId: id, Type: "service", Scopes: []string{ScopeService}, Roles: []string{RolePlatform},
+	}, h.clients.hasher.made(secret))
+	err := h.store.CreateAccount(ctx, a)
+	if errors.Is(err, rpcerr.ErrExists) {
+		there, e := h.store.Account(ctx, id)
+		if e != nil || there.disabled || !h.clients.hasher.isMade(there.secret, secret) {
+			return nil, err
+		}
+		a, err = there, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := wireRecord(a)
+	r.ClientSecret = secret
+	return r, nil
 }
 
 // audit logs the caller that changed an account, and its address. A change

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -26,15 +27,23 @@ var errGuessing = fmt.Errorf("%w: too many wrong secrets, try again in a minute"
 // errBusy is returned when too many secrets wait to be looked at.
 var errBusy = fmt.Errorf("%w: too many secrets to check", rpcerr.ErrLimited)
 
-// How many wrong secrets are let through in one to two windows. A client that
-// knew its secret at the same peer within a day is held to the first alone, so
-// that others cannot lock it out.
+// errLate is returned when the answer would come after the caller has gone.
+var errLate = fmt.Errorf("%w: more secrets to check than the caller has time for", rpcerr.ErrLimited)
+
+// How many wrong secrets that people chose are let through in one to two windows.
+// A client that knew its secret at the same peer within a day is held to the limit
+// of that pair alone, so that others cannot lock it out.
 const (
 	guessWindow     = time.Minute
 	guessesOfPair   = 10  // of one peer for one client
+	guessesOfKnown  = 100 // of one peer for one client that knew its secret there
 	guessesOfClient = 100 // for one client
 	guessesOfPeer   = 100 // of one peer; more than can wait at once
 )
+
+// familiarFor is how long it counts that a client knew its secret at a peer, also
+// at other instances and after a restart.
+const familiarFor = 24 * time.Hour
 
 // provenTTL is how long at most, and half of it at least, a secret that was
 // right needs no argon2id again: services that refresh their tokens every few
@@ -49,11 +58,12 @@ type pair struct{ client, peer string }
 type clients struct {
 	store  Store
 	hasher *hasher
+	log    *slog.Logger
 	key    [32]byte
 	flight singleflight.Group
 
 	proven   *recent[[32]byte]
-	familiar *recent[pair]
+	familiar *recent[pair] // of this process
 	pairs    *recent[pair]
 	ids      *recent[string]
 	peers    *recent[string]
@@ -84,11 +94,11 @@ func (w *waiting) leave(peer string) {
 // maxRemembered bounds each of the tables, which are some 10 MB when full.
 const maxRemembered = 100_000
 
-func newClients(s Store, h *hasher) *clients {
+func newClients(s Store, h *hasher, log *slog.Logger) *clients {
 	c := &clients{
-		store: s, hasher: h,
+		store: s, hasher: h, log: log,
 		proven:   newRecent[[32]byte](provenTTL/2, maxRemembered),
-		familiar: newRecent[pair](12*time.Hour, maxRemembered),
+		familiar: newRecent[pair](familiarFor/2, maxRemembered),
 		pairs:    newRecent[pair](guessWindow, maxRemembered),
 		ids:      newRecent[string](guessWindow, maxRemembered),
 		peers:    newRecent[string](guessWindow, maxRemembered),
@@ -99,14 +109,12 @@ func newClients(s Store, h *hasher) *clients {
 }
 
 // check returns the account of a client that proved to know its secret, at the
-// address peer. Equal checks at the same time share one hash.
+// address peer. Equal checks at the same time share one hash. A secret that was
+// made here, or was proven lately, meets no limit: who guesses at the same address
+// cannot take it from its client.
 func (c *clients) check(ctx context.Context, peer, clientID, secret string) (*account, error) {
 	if len(clientID) > maxID || len(secret) > maxSecret {
 		return nil, errSecret
-	}
-	who, now := pair{strings.Clone(clientID), peer}, time.Now()
-	if c.limited(who, now) {
-		return nil, errGuessing
 	}
 	a, err := c.store.AccountOfClient(ctx, clientID)
 	if errors.Is(err, rpcerr.ErrNotFound) {
@@ -114,9 +122,15 @@ func (c *clients) check(ctx context.Context, peer, clientID, secret string) (*ac
 	} else if err != nil {
 		return nil, err
 	}
+	if wasMade(a.secret) {
+		if !c.hasher.isMade(a.secret, secret) || a.disabled {
+			return nil, errSecret
+		}
+		return a, nil
+	}
 	proof := c.proof(clientID, secret, a.secret)
-	if !c.proven.has(proof, now) {
-		if err := c.prove(ctx, who, proof, a.secret, secret); err != nil {
+	if !c.proven.has(proof, time.Now()) {
+		if err := c.prove(ctx, pair{strings.Clone(clientID), peer}, proof, a.secret, secret); err != nil {
 			return nil, err
 		}
 	}
@@ -134,51 +148,84 @@ func (c *clients) proof(clientID, secret, kept string) (sum [32]byte) {
 	return [32]byte(m.Sum(sum[:0]))
 }
 
-// limited reports whether there were too many wrong secrets.
-func (c *clients) limited(who pair, now time.Time) bool {
-	if c.pairs.add(who, 0, now) >= guessesOfPair {
-		return true
-	}
+// known reports whether a client knew its secret at a peer within a day.
+func (c *clients) known(ctx context.Context, who pair, now time.Time) (bool, error) {
 	if c.familiar.has(who, now) {
-		return false
+		return true, nil
 	}
-	return c.ids.add(who.client, 0, now) >= guessesOfClient || c.peers.add(who.peer, 0, now) >= guessesOfPeer
+	return c.store.Proven(ctx, c.hasher.place(who), now.Add(-familiarFor))
 }
 
-// prove hashes the secret. A try counts as wrong until it proves right: many at
-// once do not get past the limits.
+// limited reports whether there were too many wrong secrets.
+func (c *clients) limited(who pair, known bool, now time.Time) bool {
+	if known {
+		return c.pairs.add(who, 0, now) >= guessesOfKnown
+	}
+	return c.pairs.add(who, 0, now) >= guessesOfPair ||
+		c.ids.add(who.client, 0, now) >= guessesOfClient || c.peers.add(who.peer, 0, now) >= guessesOfPeer
+}
+
+// hashTimeout bounds a check that several callers may share.
+const hashTimeout = 10 * time.Second
+
+// prove hashes the secret. A caller whose turn would come too late is refused at
+// once.
 func (c *clients) prove(ctx context.Context, who pair, proof [32]byte, kept, secret string) error {
-	_, err, _ := c.flight.Do(string(proof[:])+who.peer, func() (any, error) {
-		now := time.Now()
-		if c.limited(who, now) {
-			return nil, errGuessing
-		}
-		c.count(who, 1, now)
-		defer c.waiting.leave(who.peer)
-		if c.waiting.enter(who.peer) > maxOfPeer {
-			c.count(who, -1, now)
-			return nil, errBusy
-		}
-		l := &c.hasher.unknown
-		if c.familiar.has(who, now) {
-			l = &c.hasher.known
-		}
+	known, err := c.known(ctx, who, time.Now())
+	if err != nil {
+		return err
+	}
+	l := &c.hasher.unknown
+	if known {
+		l = &c.hasher.known
+	}
+	if c.limited(who, known, time.Now()) {
+		return errGuessing
+	}
+	if err := l.inTime(ctx); err != nil {
+		return err
+	}
+	shared := c.flight.DoChan(string(proof[:])+who.peer, func() (any, error) {
 		// The others who share this must not fail because the first went away.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hashTimeout)
 		defer cancel()
-		ok, err := c.hasher.verify(ctx, l, kept, secret)
-		if err == nil && !ok {
-			return nil, errSecret
-		}
-		c.count(who, -1, now)
-		if err != nil {
-			return nil, err
-		}
-		c.proven.add(proof, 1, now)
-		c.familiar.add(who, 1, now)
-		return nil, nil
+		return nil, c.hash(ctx, l, who, known, proof, kept, secret)
 	})
-	return err
+	select {
+	case r := <-shared:
+		return r.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// hash is one check. A try counts as wrong until it proves right: many at once do
+// not get past the limits.
+func (c *clients) hash(ctx context.Context, l *lane, who pair, known bool, proof [32]byte, kept, secret string) error {
+	now := time.Now()
+	if c.limited(who, known, now) {
+		return errGuessing
+	}
+	c.count(who, 1, now)
+	defer c.waiting.leave(who.peer)
+	if c.waiting.enter(who.peer) > maxOfPeer {
+		c.count(who, -1, now)
+		return errBusy
+	}
+	ok, err := c.hasher.verify(ctx, l, kept, secret)
+	if err == nil && !ok {
+		return errSecret
+	}
+	c.count(who, -1, now)
+	if err != nil {
+		return err
+	}
+	c.proven.add(proof, 1, now)
+	c.familiar.add(who, 1, now)
+	if err := c.store.Prove(ctx, c.hasher.place(who), now); err != nil {
+		c.log.Warn("cannot keep that a client knew its secret: after a restart others may lock it out", "client", who.client, "error", err)
+	}
+	return nil
 }
 
 func (c *clients) count(who pair, n int, now time.Time) {

@@ -58,7 +58,7 @@ func (p *provider) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.T
 	}
 	i := issuing{
 		subject: subject, client: a.clientID, sid: shown.Session, scopes: scopes, audience: audience,
-		request: callerOf(ctx).meta, notAfter: shown.Expires, actor: &actor{Subject: a.id, Actor: shown.Actor},
+		request: callerOf(ctx).meta, notAfter: shown.Expires, actor: &actor{Subject: a.id, Since: max(now(), a.validFrom), Actor: shown.Actor},
 	}
 	if i.sid == "" { // then it ends with the token that was shown
 		i.sid = shown.ID

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/internal/sqlstore"
 )
 
@@ -177,17 +179,26 @@ type Checker struct{ clients *clients }
 // NewChecker knows one client, whose secret is "the secret".
 func NewChecker(t testing.TB, id string) *Checker {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Schema{Service: "auth", Migrations: migrations})
+	return NewCheckerOn(t, "sqlite::memory:", id)
+}
+
+// NewCheckerOn is NewChecker on a database. A second one finds what the first knew
+// when it ended.
+func NewCheckerOn(t testing.TB, url, id string) *Checker {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "auth", Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() }) // the test is over
-	c := &Checker{newClients(&sqlStore{db}, newHasher())}
-	a, _, err := newAccount(t.Context(), c.clients.hasher, &pb.Record{Id: id, ClientId: id, Type: "service", ClientSecret: "the secret"})
+	hasher := newHasher()
+	hasher.key = []byte("a key of tests")
+	c := &Checker{newClients(&sqlStore{db}, hasher, slog.Default())}
+	a, _, err := newAccount(t.Context(), hasher, &pb.Record{Id: id, ClientId: id, Type: "service", ClientSecret: "the secret"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.clients.store.CreateAccount(t.Context(), a); err != nil {
+	if err := c.clients.store.CreateAccount(t.Context(), a); err != nil && !errors.Is(err, rpcerr.ErrExists) {
 		t.Fatal(err)
 	}
 	return c
@@ -197,6 +208,11 @@ func NewChecker(t testing.TB, id string) *Checker {
 func (c *Checker) Check(ctx context.Context, peer, id, secret string) error {
 	_, err := c.clients.check(ctx, peer, id, secret)
 	return err
+}
+
+// Guessed is as many wrong secrets, without their hashes.
+func (c *Checker) Guessed(peer, id string, n int) {
+	c.clients.count(pair{id, peer}, n, time.Now())
 }
 
 // Forget makes the next check a hash.
@@ -223,6 +239,44 @@ func (c *Checker) Measure(t testing.TB, n int) []time.Duration {
 	}
 	return took
 }
+
+// unsure is a Store whose Begin has done its work, or not, and returns an error.
+type unsure struct {
+	Store
+	begins bool
+	away   bool // then there is no answer afterwards either
+	asked  int
+}
+
+func (u *unsure) Begin(ctx context.Context, admin *account, settings map[string]string, rules []*pb.Rule) error {
+	if u.begins {
+		if err := u.Store.Begin(ctx, admin, settings, rules); err != nil {
+			return err
+		}
+	}
+	return rpcerr.ErrUnavailable
+}
+
+func (u *unsure) Setting(ctx context.Context, name string) (string, error) {
+	if u.asked++; u.asked > 1 && u.away {
+		return "", rpcerr.ErrUnavailable
+	}
+	return u.Store.Setting(ctx, name)
+}
+
+// BeginUnsure is a first start whose database gives no answer.
+func BeginUnsure(t testing.TB, dir string, begins, away bool) error {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Schema{Service: "auth", Migrations: migrations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }() // the test is over
+	return first{dir: dir}.begin(t.Context(), &unsure{Store: &sqlStore{db}, begins: begins, away: away}, newHasher())
+}
+
+// Digest is what nobody may find in the database.
+func Digest(secret string) string { return digest(secret) }
 
 // FaultOfRedirect tells what is wrong with a redirect URI.
 func FaultOfRedirect(text string) string { return faultOfRedirect(text) }

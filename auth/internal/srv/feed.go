@@ -70,16 +70,24 @@ func (s *ruleset) of(v view) *pb.Rules {
 	return made
 }
 
-// has reports whether a rule belongs to the view. discovery-srv gets all rules
-// about names, because it is asked about any name.
+// has reports whether a rule belongs to the view. The services that are told of
+// others by name get all rules about names.
 func (v view) has(r *pb.Rule) bool {
 	if v.services == nil {
 		return true
 	}
-	if policy.IsNames(r) && slices.Contains(v.services, policy.PlatformPrefix+"discovery") {
+	if policy.IsNames(r) && slices.ContainsFunc(v.services, asksForNames) {
 		return true
 	}
 	return slices.ContainsFunc(v.services, func(s string) bool { return policy.About(r, s) })
+}
+
+func asksForNames(service string) bool {
+	switch service {
+	case policy.PlatformPrefix + "discovery", policy.PlatformPrefix + "monitor", policy.PlatformPrefix + "router", policy.PlatformPrefix + "trace":
+		return true
+	}
+	return false
 }
 
 // same reports whether a watcher of a need not be told of b.

@@ -74,7 +74,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	ann := e.token("ann", secretOf("ann"))
-	ctx, cancel := context.WithCancel(e.as(ann))
+	ctx, cancel := context.WithCancel(e.as(e.token("orders", secretOf("orders"))))
 	w := e.watch(ctx)
 	w.saw(t, "the first message", func(m *pb.WatchResponse) bool {
 		return m.Reset_ && len(m.Jwks) > 0 && len(ids(m.Rules)) == 1 && m.Issuer == e.url && m.Revision > 0
@@ -199,7 +199,7 @@ func instances(t *testing.T, url string) {
 	a.people()
 	token := b.token("ann", secretOf("ann"))
 	rpctest.Eventually(t, "a knows the key of b", func() bool { return a.active(token) })
-	w := b.watch(b.as(token))
+	w := b.watch(b.as(b.token("orders", secretOf("orders"))))
 	w.saw(t, "the first message", func(m *pb.WatchResponse) bool { return m.Reset_ })
 	if _, err := a.oauth.Revoke(a.as(token), &pb.RevokeRequest{AccessToken: token}, a.here()...); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/atomicfile"
@@ -31,6 +32,7 @@ const AdminID = "admin"
 const (
 	settingBootstrap = "bootstrap"
 	settingIdentity  = "identity" // the key that this service is known by, PKCS 8, PEM
+	settingSecrets   = "secrets"  // the key of hasher
 )
 
 // first is what a first start needs.
@@ -49,17 +51,17 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 	if done, err := s.Setting(ctx, settingBootstrap); err != nil || done != "" {
 		return err
 	}
-	if f.admin == "" {
-		f.admin = newSecret()
-	}
-	if f.bootstrap == "" {
-		f.bootstrap = newSecret()
-	}
-	admin, _, err := newAccount(ctx, h, &pb.Record{
+	secrets := newSecret()
+	h.key = []byte(secrets)
+	admin, secret, err := newAccount(ctx, h, &pb.Record{
 		Id: AdminID, ClientId: AdminID, Type: "user", ClientSecret: f.admin, Scopes: []string{ScopeAdmin}, Roles: []string{ScopeAdmin},
 	})
 	if err != nil {
 		return err
+	}
+	f.admin = secret
+	if f.bootstrap == "" {
+		f.bootstrap = newSecret()
 	}
 	key, err := newPrivateKey()
 	if err != nil {
@@ -69,16 +71,33 @@ func (f first) begin(ctx context.Context, s Store, h *hasher) error {
 	if err != nil {
 		return errors.Join(err, undo())
 	}
-	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key}, startingRules())
-	if errors.Is(err, rpcerr.ErrExists) { // another instance was faster
-		return undo()
-	}
+	err = s.Begin(ctx, admin, map[string]string{settingBootstrap: digest(f.bootstrap), settingIdentity: key, settingSecrets: secrets}, startingRules())
 	if err != nil {
-		return errors.Join(err, undo())
+		// Without an answer it may have begun all the same.
+		begun, unknown := began(ctx, s, key)
+		switch {
+		case unknown != nil:
+			return fmt.Errorf("%w; whether it has begun is not known, the files stay: %w", err, unknown)
+		case !begun && errors.Is(err, rpcerr.ErrExists): // another instance was faster
+			return undo()
+		case !begun:
+			return errors.Join(err, undo())
+		}
 	}
 	f.tell()
 	return nil
 }
+
+// began reports whether the first start with this key is in the store. It asks even
+// when ctx is over.
+func began(ctx context.Context, s Store, key string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beganTimeout)
+	defer cancel()
+	is, err := s.Setting(ctx, settingIdentity)
+	return is == key, err
+}
+
+const beganTimeout = 5 * time.Second
 
 func (f first) tell() {
 	if f.out == nil {

@@ -69,8 +69,9 @@ func about(ctx context.Context, token string, all bool) (*claims, bool) {
 	return s.claims, true
 }
 
-// guard authenticates the calls of this service by its own keys. Policies do
-// not bind it: an admin whose policies lock everybody out can still mend them.
+// guard authenticates the calls of this service by its own keys, and streams again
+// while they last. Policies do not bind it: an admin whose policies lock everybody
+// out can still mend them.
 func (f *feed) guard(next server.HandlerFunc) server.HandlerFunc {
 	return func(ctx context.Context, req server.Request, rsp any) error {
 		if needs(req.Endpoint()) == needNothing {
@@ -84,8 +85,16 @@ func (f *feed) guard(next server.HandlerFunc) server.HandlerFunc {
 		if err != nil {
 			return refuse(err)
 		}
-		ctx = context.WithValue(ctx, claimsKey{}, &shown{c, raw})
-		return next(auth.WithToken(ctx, c.token(raw)), req, rsp)
+		token := c.token(raw)
+		ctx = auth.WithToken(context.WithValue(ctx, claimsKey{}, &shown{c, raw}), token)
+		stream, ok := rsp.(server.Stream)
+		if !ok {
+			return next(ctx, req, rsp)
+		}
+		again := func() error { _, err := f.decide(req.Endpoint(), raw); return err }
+		changed := func() <-chan struct{} { return f.now.Load().changed }
+		return auth.Review{Service: auth.ServiceName, Again: again, Changed: changed, Expires: token.ExpiresAt}.
+			Serve(ctx, stream, func(ctx context.Context, s server.Stream) error { return next(ctx, req, s) })
 	}
 }
 

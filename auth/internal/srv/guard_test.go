@@ -266,6 +266,29 @@ func TestInsecure(t *testing.T) {
 	}
 }
 
+// Whoever enrols with a secret of its own may ask again; nobody else is given the
+// account.
+func TestEnrolAgain(t *testing.T) {
+	e := start(t)
+	own, other := strings.Repeat("A", 43), strings.Repeat("B", 42)+"A"
+	for _, c := range []struct {
+		secret string
+		code   int32
+	}{{own[1:], 400}, {own + "A", 400}, {"password", 400}, {own, 0}, {own, 0}, {other, 409}, {"", 409}} {
+		rsp, err := e.account.Enrol(e.as(""), &pb.EnrolRequest{Id: "go.micro.srv.trace", Secret: bootstrap, ClientSecret: c.secret})
+		if code(err) != c.code || err == nil && rsp.Account.ClientSecret != own {
+			t.Errorf("%q: %v, %v, want %d", c.secret, rsp, err, c.code)
+		}
+	}
+	e.token("go.micro.srv.trace", own)
+	if _, err := e.account.Update(e.admin(), &pb.UpdateRequest{Account: &pb.Record{Id: "go.micro.srv.trace", Disabled: true}, Fields: []string{"disabled"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.account.Enrol(e.as(""), &pb.EnrolRequest{Id: "go.micro.srv.trace", Secret: bootstrap, ClientSecret: own}); code(err) != 409 {
+		t.Errorf("a disabled account: %v", err)
+	}
+}
+
 func TestEnrol(t *testing.T) {
 	e := start(t)
 	rsp, err := e.account.Enrol(e.as(""), &pb.EnrolRequest{Id: "go.micro.srv.trace", Secret: bootstrap})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -18,7 +19,7 @@ type policyHandler struct {
 	feed     *feed
 	insecure bool
 	done     <-chan struct{}
-	watchers watchers
+	watchers *daemon.Streams
 }
 
 // Create implements pb.PolicyHandler.

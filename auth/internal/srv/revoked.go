@@ -38,7 +38,15 @@ func (r *revoked) has(c *claims) bool {
 	if _, gone := r.sids[c.Session]; gone && c.Session != "" {
 		return true
 	}
-	return c.IssuedAt < r.accounts[c.Subject].before
+	if c.IssuedAt < r.accounts[c.Subject].before {
+		return true
+	}
+	for a := c.Actor; a != nil; a = a.Actor { // who passed it on
+		if a.Since < r.accounts[a.Subject].before {
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops what hits no token any more.

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -32,6 +33,12 @@ func newSecret() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// looksMade reports whether a secret may be one of newSecret.
+func looksMade(secret string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(secret)
+	return err == nil && len(b) == 32
+}
+
 // digest is what is kept of secrets that newSecret made: nobody can guess them,
 // so that they need no slow hash.
 func digest(secret string) string {
@@ -44,6 +51,7 @@ type lane struct {
 	workers chan struct{}
 	waiting atomic.Int64
 	queue   int64
+	took    atomic.Int64 // ns that the last one computed
 }
 
 // hasher makes and checks the hashes of secrets. Callers who lately knew their
@@ -52,6 +60,7 @@ type lane struct {
 type hasher struct {
 	known, unknown lane
 	nobody         string // a hash that no secret has
+	key            []byte // of made secrets and of places
 }
 
 // maxWaiting bounds the queue of a lane; at some 30 ms for each that is a wait
@@ -62,6 +71,7 @@ const maxWaiting = 64
 // leaves room for first logins from elsewhere.
 const maxOfPeer = maxWaiting / 2
 
+// newHasher returns a hasher without a key: see first.begin.
 func newHasher() *hasher {
 	workers := max(1, runtime.GOMAXPROCS(0)/2)
 	return &hasher{
@@ -87,11 +97,25 @@ func (l *lane) do(ctx context.Context, f func()) error {
 		return ctx.Err()
 	}
 	defer func() { <-l.workers }()
+	begun := time.Now()
 	f()
+	l.took.Store(int64(time.Since(begun)))
 	return nil
 }
 
-// hash returns what to keep of a secret. Only the admin's calls come here.
+// inTime returns errLate if the caller's deadline is earlier than its turn would
+// be over.
+func (l *lane) inTime(ctx context.Context) error {
+	deadline, ok := ctx.Deadline()
+	turns := 1 + l.waiting.Load()/int64(cap(l.workers))
+	if ok && time.Until(deadline) < time.Duration(turns*l.took.Load()) {
+		return errLate
+	}
+	return nil
+}
+
+// hash returns what to keep of a secret that somebody chose. Only the admin's calls
+// come here.
 func (h *hasher) hash(ctx context.Context, secret string) (kept string, err error) {
 	salt := make([]byte, saltSize)
 	_, _ = rand.Read(salt) // it never fails

@@ -184,6 +184,13 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	if err := begin.begin(ctx, store, hasher); err != nil {
 		return fmt.Errorf("first start: %w", err)
 	}
+	secrets, err := store.Setting(ctx, settingSecrets)
+	if err != nil {
+		return err
+	}
+	if hasher.key = []byte(secrets); secrets == "" {
+		return errors.New("the database has no key for secrets: it was made by another version")
+	}
 	key, err := store.Setting(ctx, settingIdentity)
 	if err != nil {
 		return err
@@ -195,12 +202,12 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	if err != nil {
 		return err
 	}
-	p := &provider{settings: s, store: store, clients: newClients(store, hasher), feed: s.feed}
+	p := &provider{settings: s, store: store, clients: newClients(store, hasher, env.Logger), feed: s.feed}
 	oauth := p.handler()
 	if err := errors.Join(
 		pb.RegisterAccountHandler(env.Server, &accountHandler{p, env.Insecure}),
 		pb.RegisterOauth2Handler(env.Server, &oauthHandler{p, oauth, env.Insecure}),
-		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, insecure: env.Insecure, done: env.Done}),
+		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, insecure: env.Insecure, done: env.Done, watchers: daemon.NewStreams(maxWatchers)}),
 	); err != nil {
 		return err
 	}

@@ -123,5 +123,8 @@ func (s *sqlStore) Prune(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("prune: %w", err)
 		}
 	}
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM proven WHERE seen < ?`, now.Add(-familiarFor).Unix()); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 const (
@@ -107,6 +108,23 @@ func revokeAccount(ctx context.Context, tx *sql.Tx, id string, before, expires i
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE grants SET revoked = 1 WHERE (client = ? OR account = ?) AND created < ?`, id, id, before)
 	return err
+}
+
+// Prove implements Store.
+func (s *sqlStore) Prove(ctx context.Context, place string, at time.Time) error {
+	if _, err := s.db.ExecContext(ctx, `REPLACE INTO proven (place, seen) VALUES (?, ?)`, place, at.Unix()); err != nil {
+		return fmt.Errorf("note a proven secret: %w", err)
+	}
+	return nil
+}
+
+// Proven implements Store.
+func (s *sqlStore) Proven(ctx context.Context, place string, since time.Time) (bool, error) {
+	var n int
+	if err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM proven WHERE place = ? AND seen >= ?`, place, since.Unix()).Scan(&n); err != nil {
+		return false, fmt.Errorf("look for a proven secret: %w", err)
+	}
+	return n > 0, nil
 }
 
 // SearchAccounts implements Store.

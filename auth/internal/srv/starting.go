@@ -16,6 +16,7 @@ func startingRules() []*pb.Rule {
 	const prefix = policy.PlatformPrefix
 	rules := []*pb.Rule{
 		{Id: "start-admin", Roles: []string{ScopeAdmin}, Comment: "the admin may call everything"},
+		{Id: "start-admin-names", Roles: []string{ScopeAdmin}, Services: []string{policy.NamePrefix + "*"}, Comment: "the admin may speak for every service, as a developer's machine does"},
 		{Id: "start-platform", Roles: []string{RolePlatform}, Services: []string{prefix + "*"}, Comment: "the platform's services call each other"},
 		{
 			Id: "start-trace", Services: []string{prefix + "trace"}, Methods: []string{"Trace.Create", "micro.trace.span"},

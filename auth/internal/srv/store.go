@@ -103,6 +103,11 @@ type Store interface {
 	// again within grace of its first use, later on it is ErrConflict.
 	Rotate(ctx context.Context, old, fresh string, now time.Time, grace time.Duration) error
 
+	// Prove notes that a client knew its secret at a place.
+	Prove(ctx context.Context, place string, at time.Time) error
+	// Proven reports whether Prove was called for the place since then.
+	Proven(ctx context.Context, place string, since time.Time) (bool, error)
+
 	// Setting returns "" when there is none.
 	Setting(ctx context.Context, name string) (string, error)
 	// Begin makes the first account, settings and rules, once: later on it is

@@ -27,9 +27,11 @@ type claims struct {
 	Actor   *actor            `json:"act,omitempty"`
 }
 
-// actor is who acts for the subject (RFC 8693, section 4.1).
+// actor is who acts for the subject (RFC 8693, section 4.1). The token ends if the
+// actor's tokens of before Since, its second by the actor's own account, do.
 type actor struct {
 	Subject string `json:"sub"`
+	Since   int64  `json:"since,omitempty"`
 	Actor   *actor `json:"act,omitempty"`
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/micro/go-platform/auth/internal/policy"
@@ -13,11 +12,9 @@ import (
 )
 
 const (
-	maxWatchers = 5_000
+	maxWatchers = 2_000 // of one account
 	lifeSign    = 4 * time.Second
 )
-
-type watchers struct{ atomic.Int64 }
 
 // Watch implements pb.PolicyHandler. A watcher that is slow is told less often
 // and never wrongly: it gets the difference between what it knows and what is.
@@ -26,10 +23,11 @@ func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream 
 	if err != nil {
 		return refuse(err)
 	}
-	defer h.watchers.Add(-1)
-	if h.watchers.Add(1) > maxWatchers {
-		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
+	leave, err := h.watchers.Enter(ctx)
+	if err != nil {
+		return refuse(err)
 	}
+	defer leave()
 	known := h.feed.now.Load()
 	if err := stream.Send(known.message(nil, v, h.feed.issuer)); err != nil {
 		return err
@@ -44,6 +42,9 @@ func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream 
 			return nil
 		case <-alive.C:
 		case <-known.changed:
+			if _, err := h.viewOf(ctx, req.Services); err != nil { // what granted a name is gone
+				return refuse(err)
+			}
 		}
 		is := h.feed.now.Load()
 		if err := stream.Send(is.message(known, v, h.feed.issuer)); err != nil {

@@ -6,12 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/micro/go-platform/config"
 	"github.com/micro/go-platform/config/internal/conftree"
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/clean"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -19,7 +19,7 @@ import (
 type handler struct {
 	state     *state
 	done      <-chan struct{}
-	watchers  atomic.Int64
+	watchers  *daemon.Streams
 	instances instances
 }
 

@@ -34,7 +34,7 @@ func start(ctx context.Context, env *daemon.Env) error {
 		return err
 	}
 	env.Ready("writes", s.ready)
-	h := &handler{state: s, done: env.Done}
+	h := &handler{state: s, done: env.Done, watchers: daemon.NewStreams(maxWatchers)}
 	if err := pb.RegisterConfigHandler(env.Server, h); err != nil {
 		return err
 	}

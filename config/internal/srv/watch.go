@@ -2,16 +2,14 @@ package srv
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	pb "github.com/micro/go-platform/config/proto"
-	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 const (
-	maxWatchers = 10_000
+	maxWatchers = 2_000 // of one account
 	lifeSign    = 4 * time.Second
 )
 
@@ -25,10 +23,11 @@ func (h *handler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Con
 	if err := checkInstance(req.Instance, req.Labels); err != nil {
 		return refuse(err)
 	}
-	defer h.watchers.Add(-1)
-	if h.watchers.Add(1) > maxWatchers {
-		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
+	leave, err := h.watchers.Enter(ctx)
+	if err != nil {
+		return refuse(err)
 	}
+	defer leave()
 	defer h.instances.add(req.Instance, req.Labels)()
 	alive := time.NewTicker(lifeSign)
 	defer alive.Stop()

@@ -2,10 +2,10 @@ package srv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/peer"
@@ -13,6 +13,7 @@ import (
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/discovery"
 	pb "github.com/micro/go-platform/discovery/proto"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
@@ -20,7 +21,7 @@ import (
 // registryHandler is the Registry of go.micro.srv.discovery.
 type registryHandler struct {
 	*node
-	watchers *atomic.Int64
+	watchers *daemon.Streams
 }
 
 // maxRenewals bounds one RenewRequest.
@@ -118,6 +119,11 @@ func (h *registryHandler) Renew(ctx context.Context, req *pb.RenewRequest, rsp *
 		if err != nil {
 			return refuse(err)
 		}
+		// Its rule may be gone since it registered.
+		if errors.Is(h.holds(ctx, l.GetService()), rpcerr.ErrForbidden) {
+			rsp.Refused = append(rsp.Refused, uint32(i))
+			continue
+		}
 		switch h.state.renew(leaseKey{l.GetService(), l.GetVersion(), l.GetNode()}, by, l.GetBeat(), now) {
 		case unknown:
 			rsp.Unknown = append(rsp.Unknown, uint32(i))
@@ -146,7 +152,7 @@ func (h *registryHandler) ListServices(_ context.Context, _ *pb.ListServicesRequ
 // discoveryHandler is the Discovery of go.micro.srv.discovery.
 type discoveryHandler struct {
 	*node
-	watchers *atomic.Int64
+	watchers *daemon.Streams
 }
 
 // Heartbeats implements pb.DiscoveryHandler.
@@ -170,7 +176,7 @@ func (h *discoveryHandler) Endpoints(_ context.Context, req *pb.EndpointsRequest
 // Status implements pb.DiscoveryHandler.
 func (h *discoveryHandler) Status(_ context.Context, _ *pb.StatusRequest, rsp *pb.StatusResponse) error {
 	h.state.status(rsp)
-	rsp.Role, rsp.Watchers = h.role, h.watchers.Load()
+	rsp.Role, rsp.Watchers = h.role, h.watchers.Len()
 	for _, p := range h.peers {
 		rsp.Peers = append(rsp.Peers, &pb.Peer{Address: p.address, Connected: p.connected.Load()})
 	}

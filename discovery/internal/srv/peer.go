@@ -2,6 +2,7 @@ package srv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -66,11 +67,13 @@ func (f *follower) run(ctx context.Context) {
 	silent := false
 	for ctx.Err() == nil {
 		err := f.follow(ctx)
-		if f.connected.Swap(false) {
+		heard := f.connected.Swap(false)
+		if heard {
 			wait.Reset()
 			silent = false
 		}
-		if ctx.Err() == nil && !silent {
+		// A stream that ended with its token is opened with the next one.
+		if ended := heard && errors.Is(err, rpcerr.ErrUnauthenticated); ctx.Err() == nil && !ended && !silent {
 			f.log.Warn("cannot follow a peer, will retry", "peer", f.address, "error", err)
 			silent = true
 		}

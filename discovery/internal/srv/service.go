@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 	"go-micro.dev/v6/registry"
@@ -123,7 +122,7 @@ func (n *node) besides(env *daemon.Env) (*undertaker, error) {
 }
 
 func (n *node) handle(env *daemon.Env) error {
-	watchers := new(atomic.Int64)
+	watchers := daemon.NewStreams(maxWatchers)
 	if err := pb.RegisterRegistryHandler(env.Server, &registryHandler{n, watchers}); err != nil {
 		return err
 	}

@@ -2,17 +2,15 @@ package srv
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	pb "github.com/micro/go-platform/discovery/proto"
 	"github.com/micro/go-platform/internal/page"
-	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 const (
-	maxWatchers = 10_000
+	maxWatchers = 2_000 // of one account
 	lifeSign    = 4 * time.Second
 	maxBatch    = 100 // results of one message
 	// watchPace is the least time between two messages to a watcher: what
@@ -71,10 +69,11 @@ func (s *state) next(revision uint64) view {
 
 // Watch implements pb.RegistryHandler.
 func (h *registryHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Registry_WatchStream) error {
-	defer h.watchers.Add(-1)
-	if h.watchers.Add(1) > maxWatchers {
-		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
+	leave, err := h.watchers.Enter(ctx)
+	if err != nil {
+		return refuse(err)
 	}
+	defer leave()
 	alive := time.NewTicker(lifeSign)
 	defer alive.Stop()
 	v := h.state.begin(req)

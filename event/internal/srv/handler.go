@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -17,6 +16,7 @@ import (
 	pb "github.com/micro/go-platform/event/proto"
 	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/page"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -26,14 +26,14 @@ const (
 	maxLimit     = 1000
 	maxOffset    = 100_000
 	maxRecords   = 1000 // of one Create
-	maxStreams   = 5000 // of Stream and Consume together
+	maxStreams   = 2000 // of Stream and Consume together, of one account
 )
 
 // handler serves Event: it validates and translates.
 type handler struct {
 	log     *eventlog.Log
 	done    <-chan struct{} // the service stops
-	streams atomic.Int64
+	streams *daemon.Streams
 }
 
 func refuse(err error) error { return rpcerr.To(event.ServiceName, err) }

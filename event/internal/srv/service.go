@@ -66,7 +66,7 @@ func (s *settings) start(ctx context.Context, env *daemon.Env) error {
 	}
 	env.OnStop(func(context.Context) error { return log.Stop() })
 	env.Ready("log", func(context.Context) error { return log.Ready() })
-	if err := pb.RegisterEventHandler(env.Server, &handler{log: log, done: env.Done}); err != nil {
+	if err := pb.RegisterEventHandler(env.Server, &handler{log: log, done: env.Done, streams: daemon.NewStreams(maxStreams)}); err != nil {
 		return err
 	}
 	if s.topic == "" {

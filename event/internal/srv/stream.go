@@ -17,9 +17,9 @@ const maxPage = 1000 // records of one message
 
 // enter counts a stream in; leave ends its context with the service.
 func (h *handler) enter(ctx context.Context) (_ context.Context, leave func(), _ error) {
-	if h.streams.Add(1) > maxStreams {
-		h.streams.Add(-1)
-		return nil, nil, refuse(fmt.Errorf("%w: %d streams already", rpcerr.ErrLimited, maxStreams))
+	left, err := h.streams.Enter(ctx)
+	if err != nil {
+		return nil, nil, refuse(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -31,7 +31,7 @@ func (h *handler) enter(ctx context.Context) (_ context.Context, leave func(), _
 	}()
 	return ctx, func() {
 		cancel()
-		h.streams.Add(-1)
+		left()
 	}, nil
 }
 

@@ -2,7 +2,6 @@ package srv
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -21,7 +20,8 @@ type handler struct {
 	state    *state
 	store    Store
 	done     <-chan struct{}
-	watchers atomic.Int64
+	holds    func(ctx context.Context, service string) error // see daemon.Env.Holds
+	watchers *daemon.Streams
 }
 
 // maxReport bounds one report, in bytes.
@@ -35,6 +35,9 @@ func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.Repor
 		return refuse(rpcerr.Invalid("report", "%d bytes, more than %d", n, maxReport))
 	}
 	if err := checkReport(req); err != nil {
+		return refuse(err)
+	}
+	if err := h.holds(ctx, req.Service.Name); err != nil { // a false report takes a service off its callers' lists
 		return refuse(err)
 	}
 	return refuse(h.state.report(req, reporter(ctx), time.Now()))

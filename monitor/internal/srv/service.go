@@ -61,7 +61,7 @@ func start(ctx context.Context, env *daemon.Env, retention time.Duration) error 
 		},
 	})
 	record := func(c change) { _ = history.Add(c) } // a full queue counts and logs by itself
-	h := &handler{state: newState(record), store: store, done: env.Done}
+	h := &handler{state: newState(record), store: store, done: env.Done, holds: env.Holds, watchers: daemon.NewStreams(maxWatchers)}
 	known, err := store.Nodes(ctx, time.Now().Add(-forgetAfter))
 	if err != nil {
 		return err

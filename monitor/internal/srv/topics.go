@@ -12,9 +12,9 @@ import (
 )
 
 // subscribe takes the topics that carry reports while this service cannot be
-// reached by RPC, and those of plugins that know nothing else. Nobody can tell
-// who published, so topics speak for a node only while it does not report by
-// RPC, and they change no route.
+// reached by RPC, and those of plugins that know nothing else. Whoever reads a topic
+// can publish to it as others did, so topics speak for a node only while it does
+// not report by RPC, and they change no route.
 func (h *handler) subscribe(s server.Server) error {
 	for topic, f := range map[string]any{
 		monitor.StatusTopic:      h.onStatus,
@@ -28,8 +28,11 @@ func (h *handler) subscribe(s server.Server) error {
 	return nil
 }
 
-func (h *handler) onStatus(_ context.Context, msg *pb.Status) error {
+func (h *handler) onStatus(ctx context.Context, msg *pb.Status) error {
 	if err := firstOf(checkService(msg.Service), checkStatus(msg)); err != nil {
+		return err
+	}
+	if err := h.holds(ctx, msg.Service.Name); err != nil {
 		return err
 	}
 	return h.state.heard(msg.Service, time.Duration(msg.Interval)*time.Second, func(n *node, now time.Time) {
@@ -38,8 +41,11 @@ func (h *handler) onStatus(_ context.Context, msg *pb.Status) error {
 	})
 }
 
-func (h *handler) onHealthCheck(_ context.Context, msg *pb.HealthCheck) error {
+func (h *handler) onHealthCheck(ctx context.Context, msg *pb.HealthCheck) error {
 	if err := firstOf(checkService(msg.Service), checkCheck(msg)); err != nil {
+		return err
+	}
+	if err := h.holds(ctx, msg.Service.Name); err != nil {
 		return err
 	}
 	return h.state.heard(msg.Service, time.Duration(msg.Interval)*time.Second, func(n *node, now time.Time) {
@@ -50,8 +56,11 @@ func (h *handler) onHealthCheck(_ context.Context, msg *pb.HealthCheck) error {
 	})
 }
 
-func (h *handler) onStats(_ context.Context, msg *pb.Stats) error {
+func (h *handler) onStats(ctx context.Context, msg *pb.Stats) error {
 	if err := firstOf(checkService(msg.Service), checkStats(msg)); err != nil {
+		return err
+	}
+	if err := h.holds(ctx, msg.Service.Name); err != nil {
 		return err
 	}
 	return h.state.heard(msg.Service, time.Duration(msg.Interval)*time.Second, func(n *node, _ time.Time) {

@@ -2,25 +2,24 @@ package srv
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/micro/go-platform/internal/rpcerr"
 	pb "github.com/micro/go-platform/monitor/proto"
 )
 
 const (
-	maxWatchers = 5_000
+	maxWatchers = 2_000 // of one account
 	lifeSign    = 4 * time.Second
 )
 
 // Watch implements pb.MonitorHandler. A reader that is slow is told less often,
 // never wrongly: it gets the difference between what it knows and what is.
 func (h *handler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Monitor_WatchStream) error {
-	defer h.watchers.Add(-1)
-	if h.watchers.Add(1) > maxWatchers {
-		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
+	leave, err := h.watchers.Enter(ctx)
+	if err != nil {
+		return refuse(err)
 	}
+	defer leave()
 	known := h.state.routing.now.Load()
 	if err := send(stream, known.snapshot()); err != nil {
 		return err

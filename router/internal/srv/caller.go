@@ -19,13 +19,14 @@ const (
 // identity is who calls.
 type identity struct{ service, node, zone, host string }
 
-// identify returns who calls. It is the one seam where a caller's word is
-// replaced by what its token says; until calls are authenticated it is the
-// request's, and a node's name belongs to the host that used it last until it
-// falls silent.
-func identify(ctx context.Context, c *pb.Caller) (identity, error) {
+// identify returns who calls: a service whose name the caller's account holds. A
+// node's name belongs to the host that used it last until it falls silent.
+func (h *handler) identify(ctx context.Context, c *pb.Caller) (identity, error) {
 	if err := checkCaller(c); err != nil {
 		return identity{}, err
+	}
+	if err := h.holds(ctx, c.Service); err != nil {
+		return identity{}, fmt.Errorf("caller.service: %w", err)
 	}
 	return identity{c.Service, c.Node, c.Zone, daemon.PeerHost(ctx)}, nil
 }

@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/page"
 	"github.com/micro/go-platform/internal/rpcerr"
 	"github.com/micro/go-platform/router"
@@ -21,7 +21,8 @@ type handler struct {
 	engine  *engine
 	find    func(service string) // ask the registry for what is not known
 	done    <-chan struct{}
-	streams atomic.Int64
+	holds   func(ctx context.Context, service string) error // see daemon.Env.Holds
+	streams *daemon.Streams
 }
 
 func refuse(err error) error { return rpcerr.To(router.ServiceName, err) }
@@ -34,7 +35,7 @@ func (h *handler) Report(ctx context.Context, req *pb.ReportRequest, _ *pb.Repor
 	if err := checkReport(req); err != nil {
 		return refuse(err)
 	}
-	id, err := identify(ctx, req.Caller)
+	id, err := h.identify(ctx, req.Caller)
 	if err != nil {
 		return refuse(err)
 	}
@@ -72,7 +73,7 @@ func (h *handler) asker(ctx context.Context, req *pb.SelectRequest) (*identity, 
 	if req.Caller == nil {
 		return nil, nil
 	}
-	id, err := identify(ctx, req.Caller)
+	id, err := h.identify(ctx, req.Caller)
 	if err != nil {
 		return nil, err
 	}

@@ -128,8 +128,8 @@ func (o *options) start(ctx context.Context, env *daemon.Env) error {
 	}
 	e.policy.Store(p)
 	f := &follower{engine: e, store: store, wrote: make(chan struct{}, 1), logger: env.Logger}
-	in := &intake{engine: e}
-	h := &handler{engine: e, find: a.find, done: env.Done}
+	in := &intake{engine: e, holds: env.Holds}
+	h := &handler{engine: e, find: a.find, done: env.Done, holds: env.Holds, streams: daemon.NewStreams(maxStreams)}
 	if err := register(env, h, keeper{store, f.written}, o.topic, in); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package srv
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/micro/go-platform/internal/rpcerr"
@@ -10,7 +9,7 @@ import (
 )
 
 const (
-	maxStreams = 5_000
+	maxStreams = 2_000 // of one account
 	maxWatched = 1_000 // services of one stream
 	keepalive  = 4 * time.Second
 )
@@ -18,10 +17,11 @@ const (
 // SelectStream implements pb.RouterHandler. A reader that is slow is told less
 // often, never wrongly: it gets what is, not what was.
 func (h *handler) SelectStream(ctx context.Context, req *pb.SelectRequest, stream pb.Router_SelectStreamStream) error {
-	defer h.streams.Add(-1)
-	if h.streams.Add(1) > maxStreams {
-		return refuse(fmt.Errorf("stream: %w: %d streams already", rpcerr.ErrLimited, maxStreams))
+	leave, err := h.streams.Enter(ctx)
+	if err != nil {
+		return refuse(err)
 	}
+	defer leave()
 	known, err := checkWatch(req)
 	if err != nil {
 		return refuse(err)

@@ -16,11 +16,16 @@ import (
 type intake struct {
 	engine *engine
 	bad    loss.Counter
+	holds  func(ctx context.Context, service string) error // see daemon.Env.Holds
 }
 
 // take never fails: what is dropped is counted, and logged by the service.
-func (in *intake) take(_ context.Context, s *pb.Stats) error {
-	if err := in.count(s); err != nil {
+func (in *intake) take(ctx context.Context, s *pb.Stats) error {
+	err := in.holds(ctx, s.GetClient().GetName())
+	if err == nil {
+		err = in.count(s)
+	}
+	if err != nil {
 		in.bad.Add(1)
 	}
 	return nil

@@ -22,6 +22,16 @@ const (
 // handler serves Trace: it validates and translates.
 type handler struct {
 	store store
+	holds func(ctx context.Context, service string) error // see daemon.Env.Holds
+}
+
+// mine returns an error unless the caller may hold the name of the service that
+// recorded the span.
+func mine(ctx context.Context, holds func(context.Context, string) error, r *record) error {
+	if r.service == "" {
+		return nil
+	}
+	return holds(ctx, r.service)
 }
 
 func invalid(format string, args ...any) error {
@@ -40,6 +50,9 @@ func (h *handler) Create(ctx context.Context, req *pb.CreateRequest, rsp *pb.Cre
 	var records []*record
 	if req.Span != nil {
 		r, err := newRecord(req.Span, now)
+		if err == nil {
+			err = mine(ctx, h.holds, r)
+		}
 		if err != nil {
 			return rpcerr.To(trace.ServiceName, err)
 		}
@@ -47,6 +60,9 @@ func (h *handler) Create(ctx context.Context, req *pb.CreateRequest, rsp *pb.Cre
 	}
 	for _, s := range req.Spans {
 		r, err := newRecord(s, now)
+		if err == nil {
+			err = mine(ctx, h.holds, r)
+		}
 		if err == nil {
 			records = append(records, r)
 			continue

@@ -59,7 +59,7 @@ func (s *settings) start(ctx context.Context, env *daemon.Env) error {
 		return err
 	}
 	st := newSQLStore(db)
-	if err := pb.RegisterTraceHandler(env.Server, &handler{st}); err != nil {
+	if err := pb.RegisterTraceHandler(env.Server, &handler{st, env.Holds}); err != nil {
 		return err
 	}
 	in := newIntake(st, env)
@@ -97,8 +97,11 @@ func newIntake(st store, env *daemon.Env) *intake {
 }
 
 // take never fails: what is dropped is counted and logged here.
-func (in *intake) take(_ context.Context, s *pb.Span) error {
+func (in *intake) take(ctx context.Context, s *pb.Span) error {
 	r, err := newRecord(s, time.Now().UnixMicro())
+	if err == nil {
+		err = mine(ctx, in.env.Holds, r)
+	}
 	if err != nil {
 		in.bad.Add(1)
 		return nil //nolint:nilerr // see above

@@ -82,3 +82,9 @@ CREATE TABLE refresh_tokens (
 	used_ms    BIGINT NOT NULL,
 	INDEX refresh_tokens_expires (expires_at)
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE proven (
+	place VARCHAR(64) PRIMARY KEY,
+	seen  BIGINT NOT NULL,
+	INDEX proven_seen (seen)
+) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

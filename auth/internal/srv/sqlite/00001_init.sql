@@ -82,3 +82,9 @@ CREATE TABLE refresh_tokens (
 	used_ms    INTEGER NOT NULL
 );
 CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires_at);
+
+CREATE TABLE proven (
+	place TEXT PRIMARY KEY,
+	seen  INTEGER NOT NULL
+);
+CREATE INDEX proven_seen ON proven (seen);
