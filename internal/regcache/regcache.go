@@ -136,7 +136,7 @@ type Cache struct {
 	revision uint64
 	records  map[string]*record
 	misses   map[string]miss
-	expected map[string]uint64 // the clock at Expect
+	expected map[string]uint64    // the clock at Expect
 	dirty    map[string]time.Time // to be fetched, not before
 	window   window
 	mass     mass
