@@ -94,7 +94,7 @@ fuzz: ## ten seconds of every fuzz target
 			echo "== $$d $$f"; (cd $$d && go test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s .); done; done
 
 faults: ## the long process and fault tests
-	@FAULTS=1 go test $(RACE) -timeout 60m -run 'Fault' -v ./internal/e2e ./discovery/internal/e2e ./event/internal/e2e ./kv/internal/e2e ./auth/guard ./sync/internal/queue
+	@FAULTS=1 go test $(RACE) -timeout 60m -run 'Fault' -v ./internal/e2e ./discovery/internal/e2e ./monitor/internal/e2e ./event/internal/e2e ./kv/internal/e2e ./auth/guard ./sync/internal/queue
 
 backends: ## install or build every real backend the tests can use (idempotent, cached outside the tree)
 	@$(INSTALL)

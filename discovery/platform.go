@@ -107,7 +107,11 @@ func (p *platform) Register(s *registry.Service, opts ...registry.RegisterOption
 	if err := p.use(); err != nil {
 		return err
 	}
-	return p.own.register(orBackground(o.Context), s)
+	err := p.own.register(orBackground(o.Context), s)
+	if err == nil {
+		p.cache.Expect(s.Name)
+	}
+	return err
 }
 
 // Deregister implements registry.Registry.

@@ -2,7 +2,10 @@ package router_test
 
 import (
 	"context"
+	stdnet "net"
+	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,7 +39,7 @@ func goMicros(t *testing.T, w *world) client.Client {
 // A node at which a connection never stands costs no call, though the call must not
 // run twice: connecting has a bound of its own, and the call goes elsewhere.
 func TestConnectingIsBounded(t *testing.T) {
-	for name, address := range map[string]func(testing.TB) string{"swallows": rpctest.Swallow, "mute": rpctest.Mute} {
+	for name, address := range map[string]func(testing.TB) string{"swallows": swallow, "mute": mute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, rpctest.GRPC, router.Strategy(router.RoundRobin))
@@ -61,4 +64,48 @@ func TestConnectingIsBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// swallow returns an address at which connecting neither succeeds nor fails until the
+// test ends, as of a host that is gone or behind a firewall: the queue of its
+// listener is full.
+func swallow(tb testing.TB) string {
+	tb.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = syscall.Close(fd) }) // nobody waits for it
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		tb.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		tb.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	address := stdnet.JoinHostPort("127.0.0.1", strconv.Itoa(name.(*syscall.SockaddrInet4).Port))
+	for range 16 {
+		c, err := stdnet.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		tb.Cleanup(func() { _ = c.Close() }) // it only took room
+	}
+	tb.Fatal("the listener's queue has no end")
+	return ""
+}
+
+// mute returns the address of a server that accepts connections and says nothing, as
+// of a process that hangs, until the test ends.
+func mute(tb testing.TB) string {
+	tb.Helper()
+	l, err := stdnet.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = l.Close() }) // which nobody accepts from
+	return l.Addr().String()
 }

@@ -136,6 +136,7 @@ type Cache struct {
 	revision uint64
 	records  map[string]*record
 	misses   map[string]miss
+	expected map[string]uint64    // the clock at Expect
 	dirty    map[string]time.Time // to be fetched, not before
 	window   window
 	mass     mass
@@ -157,6 +158,7 @@ func New(r Source, opts ...Option) *Cache {
 		wake:     make(chan struct{}, 1),
 		records:  make(map[string]*record),
 		misses:   make(map[string]miss),
+		expected: make(map[string]uint64),
 		dirty:    make(map[string]time.Time),
 		listed:   make(map[string]*registry.Service),
 	}
@@ -283,7 +285,7 @@ func (c *Cache) fetch(name string) error {
 		c.changed(name, r)
 		return nil // held against an empty answer
 	default:
-		c.miss(name, r, err)
+		c.miss(name, r, err, asked)
 	}
 	return err
 }
@@ -300,9 +302,23 @@ func (c *Cache) ask(name string) uint64 {
 	return c.clock
 }
 
+// Expect says that the service was just registered by this process: answers to earlier
+// questions, that it is not there, do not count any more.
+func (c *Cache) Expect(name string) {
+	c.flights.Forget(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clock++
+	delete(c.misses, name)
+	if len(c.expected) >= maxMisses {
+		clear(c.expected)
+	}
+	c.expected[name] = c.clock
+}
+
 // miss remembers for a moment that nothing is known of a service. The caller
 // holds the mutex.
-func (c *Cache) miss(name string, r *record, err error) {
+func (c *Cache) miss(name string, r *record, err error, asked uint64) {
 	if len(r.nodes) > 0 && !r.pending {
 		return
 	}
@@ -310,7 +326,7 @@ func (c *Cache) miss(name string, r *record, err error) {
 	if len(c.misses) >= maxMisses {
 		clear(c.misses)
 	}
-	if c.running.Load() {
+	if c.running.Load() && asked >= c.expected[name] {
 		c.misses[name] = miss{err, time.Now().Add(missTime)}
 	}
 }

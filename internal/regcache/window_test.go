@@ -69,3 +69,20 @@ func TestNodesThatLeaveBeforeTheFirstWatcher(t *testing.T) {
 		})
 	}
 }
+
+// Who registers a service finds it at once, also right after it was not found.
+func TestExpectedServices(t *testing.T) {
+	m := newMoody()
+	m.watchErr = errDead // nobody tells
+	c := start(t, m, regcache.Resync(time.Hour), regcache.Poll(time.Hour))
+	for range 20 {
+		if got := ids(c, "shop"); got != nil {
+			t.Fatalf("nodes %v", got)
+		}
+	}
+	register(t, m, service("shop", "v1", "a"))
+	c.Expect("shop")
+	if got := ids(c, "shop"); len(got) != 1 {
+		t.Errorf("nodes %v", got)
+	}
+}

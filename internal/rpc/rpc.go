@@ -29,7 +29,7 @@ const DefaultTimeout = 5 * time.Second
 // it is: its size limits and TLS settings are its owner's. Any other lends its
 // registry and broker to a grpc client of ours, one per registry and TLS
 // configuration in the whole process, closed when the last holder called
-// release. That client is behind the wrappers that c was made with
+// release. What panics in the user's code is an error. That client is behind the wrappers that c was made with
 // (client.Wrap, client.WrapCall) and the one that c Carries; other wrappers
 // around c cannot be seen in c. A nil client stands for client.DefaultClient;
 // when that finds no node its errors say that no client was given. Acquire does
@@ -40,7 +40,7 @@ func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release f
 		return defaulted{made, client.DefaultClient.Options().Registry.String()}, release
 	}
 	if c.String() == "grpc" {
-		return c, func() {}
+		return guarded{c}, func() {}
 	}
 	o := c.Options()
 	made, release := shared.acquire(key{o.Registry, tlsConfig}, func() *Client {
@@ -50,7 +50,7 @@ func Acquire(c client.Client, tlsConfig *tls.Config) (_ client.Client, release f
 	if w := carried(o); w != nil {
 		made = w(made)
 	}
-	return made, release
+	return guarded{made}, release
 }
 
 type carriedKey struct{}

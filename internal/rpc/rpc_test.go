@@ -22,7 +22,7 @@ func TestAnyClientReachesAGrpcService(t *testing.T) {
 		user := net.Client(stack)
 		c, release := rpc.Acquire(user, nil)
 		defer release()
-		if stack == rpctest.GRPC && c != user {
+		if stack == rpctest.GRPC && rpc.Under(c) != user {
 			t.Error("a grpc client was not used as it is")
 		}
 		rsp, err := echo.NewEchoService("go.micro.srv.x", c).Call(context.Background(), &echo.Request{Text: "hi"}, rpc.Options(time.Second)...)
@@ -162,4 +162,34 @@ func (c *counting) Call(ctx context.Context, req client.Request, rsp any, opts .
 func (c *counting) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
 	*c.n++
 	return c.Client.Stream(ctx, req, opts...)
+}
+
+type panicking struct{ client.Client }
+
+func (panicking) Call(context.Context, client.Request, any, ...client.CallOption) error {
+	panic("Call")
+}
+
+func (panicking) Stream(context.Context, client.Request, ...client.CallOption) (client.Stream, error) {
+	panic("Stream")
+}
+
+func (panicking) Publish(context.Context, client.Message, ...client.PublishOption) error {
+	panic("Publish")
+}
+
+// A user's client that panics is one that fails: plugins call it in the background.
+func TestAClientThatPanics(t *testing.T) {
+	net := rpctest.New(t)
+	c, release := rpc.Acquire(panicking{net.Client(rpctest.GRPC)}, nil)
+	defer release()
+	req := c.NewRequest("go.micro.srv.x", "Echo.Call", &echo.Request{})
+	_, opening := c.Stream(t.Context(), req)
+	for what, err := range map[string]error{
+		"Call": c.Call(t.Context(), req, &echo.Response{}), "Stream": opening, "Publish": c.Publish(t.Context(), c.NewMessage("topic", &echo.Request{})),
+	} {
+		if call.Code(err) != 500 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
