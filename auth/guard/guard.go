@@ -132,8 +132,12 @@ func judgeBy(a auth.Auth, o options) Judge {
 		if accessToken != "" {
 			var t *auth.Token
 			ctx = a.NewContext(ctx, &auth.Token{AccessToken: accessToken, TokenType: auth.Bearer})
-			if t, err = a.Authorized(ctx, request{service, method}); err == nil {
+			t, err = a.Authorized(ctx, request{service, method})
+			if err == nil && t != nil {
 				return t.Account(), nil
+			}
+			if err == nil { // the plugin breaks its contract: nobody is let in by that
+				err = errNoToken
 			}
 		}
 		if o.isOpen(method) {

@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -148,5 +149,17 @@ func TestAFailingProviderIsLeftInPeace(t *testing.T) {
 	}
 	if n := f.asked.Load(); n < 3 || n > 40 {
 		t.Errorf("asked %d times within two seconds", n)
+	}
+}
+
+// An Auth that says neither who nor why not lets nobody in.
+type silent struct{ auth.Auth }
+
+func (silent) Authorized(context.Context, auth.Request) (*auth.Token, error) { return nil, nil }
+
+func TestNoTokenAndNoErrorIsARefusal(t *testing.T) {
+	judge := guard.JudgeOf(silent{memory.NewAuth(auth.Service(name))}, guard.As(name))
+	if account, err := judge(t.Context(), "Echo.Call", "token"); !errors.Is(err, auth.ErrInvalidToken) {
+		t.Errorf("%q, %v", account, err)
 	}
 }
