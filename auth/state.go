@@ -68,7 +68,7 @@ func (v *verifier) fill(made *state, change *pb.WatchResponse) (err error) {
 			return fmt.Errorf("rules: %w", err)
 		}
 		if made.wire.GetClosed() {
-			made.rules = made.rules.Closed()
+			made.rules = made.rules.Closed(true)
 		}
 	}
 	if len(change.Revocations) > 0 {
