@@ -26,6 +26,7 @@ type platform struct {
 	owns   *renew.Keyed[*ownToken]   // by audience: the services and topics in use
 	swaps  *renew.Memo[*Token]
 	group  lifecycle.Group
+	whole  bool          // the stream begins with all rules, whatever is known; of watch alone
 	heard  atomic.Bool   // the stream of keys, rules and revocations is up
 	tried  chan struct{} // closed by the first answer, or the first failure to get one
 	saved  *snapshot

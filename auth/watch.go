@@ -26,6 +26,7 @@ func (p *platform) watch(ctx context.Context) {
 	silent := false
 	for ctx.Err() == nil {
 		heard, err := p.follow(ctx)
+		p.whole = errors.Is(err, errSenseless)
 		p.settle()
 		if heard {
 			wait.Reset()
@@ -62,16 +63,17 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 	if err != nil {
 		return false, err
 	}
-	stream, change, err := p.remote.watch(plain(ctx, own.AccessToken), c)
+	known := p.position()
+	stream, change, err := p.remote.watch(plain(ctx, own.AccessToken), c, known)
 	if err != nil {
 		return false, err
 	}
 	defer stream.close()
 	defer p.heard.Store(false)
 	for {
-		change.Reset_ = change.Reset_ || !heard
+		change.Reset_ = change.Reset_ || !heard && known == ""
 		if err := p.learn(change); err != nil {
-			return heard, fmt.Errorf("watch %s: %w", ServiceName, err)
+			return heard, fmt.Errorf("watch %s: %w: %w", ServiceName, errSenseless, err)
 		}
 		heard = true
 		p.heard.Store(true)
@@ -80,6 +82,18 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 			return heard, rpcerr.From(ctx, "watch "+ServiceName, err)
 		}
 	}
+}
+
+// errSenseless is the error of a change that cannot be taken over.
+var errSenseless = errors.New("a change that makes no sense")
+
+// position returns where the rules are known to be, "" to be told all of them.
+func (p *platform) position() string {
+	s := p.state.Load()
+	if s == nil || p.whole {
+		return ""
+	}
+	return s.position
 }
 
 // stream is one connection of a watcher.
@@ -91,12 +105,13 @@ type stream struct {
 }
 
 // watch begins a stream and returns after its first message.
-func (r *remote) watch(ctx context.Context, c client.Client) (s *stream, first *pb.WatchResponse, err error) {
+func (r *remote) watch(ctx context.Context, c client.Client, known string) (s *stream, first *pb.WatchResponse, err error) {
+	req := &pb.WatchRequest{Services: []string{r.opts.Service}, Differences: true, Known: known}
 	err = r.servers.Call(ctx, "watch "+ServiceName, callTimeout, func(opts ...client.CallOption) (err error) {
 		s = &stream{}
 		s.ctx, s.cancel = context.WithCancel(ctx)
 		s.dead = time.AfterFunc(rpc.DefaultTimeout, s.cancel) // longer once it lives
-		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, &pb.WatchRequest{Services: []string{r.opts.Service}}, opts...)
+		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, req, opts...)
 		if err == nil {
 			first, err = s.recv()
 		}
@@ -129,7 +144,7 @@ func (s *stream) close() {
 
 // learn takes a change over, unless it is a sign of life.
 func (p *platform) learn(change *pb.WatchResponse) error {
-	if !change.Reset_ && change.Rules == nil && len(change.Jwks)+len(change.Revocations) == 0 {
+	if !change.Reset_ && change.Rules == nil && change.Changes == nil && len(change.Jwks)+len(change.Revocations) == 0 {
 		return nil
 	}
 	if err := p.apply(change); err != nil {

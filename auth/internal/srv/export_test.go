@@ -72,7 +72,7 @@ func (f *Follower) Difference(t testing.TB) *pb.WatchResponse {
 	if err := f.feed.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return f.feed.now.Load().message(f.was, view{}, "")
+	return f.feed.now.Load().message(f.was, wants{})
 }
 
 // Tokens returns one good token of the admin and many bad ones that are nearly

@@ -200,7 +200,7 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	if err := errors.Join(
 		pb.RegisterAccountHandler(env.Server, &accountHandler{p, env.Insecure}),
 		pb.RegisterOauth2Handler(env.Server, &oauthHandler{p, oauth, env.Insecure}),
-		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, insecure: env.Insecure, done: env.Done}),
+		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, decisions: newDecisions(), insecure: env.Insecure, done: env.Done}),
 	); err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ func (s *sqlStore) Begin(ctx context.Context, admin *account, settings map[strin
 			}
 		}
 		for _, r := range rules {
-			if err := writeRule(ctx, tx, r, revision); err != nil {
+			if err := errors.Join(writeRule(ctx, tx, r, revision), rulesChanged(ctx, tx, revision, r.Id, nil)); err != nil {
 				return err
 			}
 		}
@@ -153,5 +153,5 @@ func (s *sqlStore) Prune(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("prune: %w", err)
 		}
 	}
-	return nil
+	return s.within(ctx, "prune", func(tx *sql.Tx) error { return pruneChanges(ctx, tx, now) })
 }
