@@ -22,6 +22,7 @@ import (
 
 // world is a network with a go.micro.srv.auth on it that does as it is told.
 type world struct {
+	tokens map[string]string
 	*rpctest.Net
 	t      *testing.T
 	issuer *authtest.Issuer
@@ -113,6 +114,8 @@ type authority struct {
 	changes []*pb.WatchResponse
 	changed chan struct{}
 	end     chan struct{}
+	reports []*pb.PolicyReportRequest
+	deaf    int                                      // reports that are refused for now
 	resume  func(*pb.WatchRequest) *pb.WatchResponse // the first message; nil: everything
 }
 
@@ -217,6 +220,17 @@ type policyHandler struct {
 func hasBearer(ctx context.Context) bool {
 	md, _ := metadata.FromContext(ctx)
 	return strings.HasPrefix(md["authorization"], "Bearer ey")
+}
+
+func (h *policyHandler) Report(_ context.Context, req *pb.PolicyReportRequest, _ *pb.PolicyReportResponse) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.deaf > 0 {
+		h.deaf--
+		return rpcerr.To(auth.ServiceName, rpcerr.ErrLimited)
+	}
+	h.reports = append(h.reports, req)
+	return nil
 }
 
 func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Policy_WatchStream) error {

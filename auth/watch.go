@@ -69,6 +69,7 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 		return false, err
 	}
 	defer stream.close()
+	p.followed.Store(own)
 	defer p.heard.Store(false)
 	for {
 		change.Reset_ = change.Reset_ || !heard && known == ""

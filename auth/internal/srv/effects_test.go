@@ -65,20 +65,26 @@ func TestAChangeTellsWhatItCuts(t *testing.T) {
 		t.Errorf("made: %v", got)
 	}
 	buyers.Methods = []string{"Orders.Place"}
-	up, err := e.policy.Update(e.admin(), &pb.PolicyUpdateRequest{Rule: buyers, DryRun: true})
-	if err != nil || !slices.Equal(cuts(up.Effects), []string{"ann Orders.List 6"}) {
-		t.Errorf("update: %v, %v", up, err)
-	}
-	gone, err := e.policy.Delete(e.admin(), &pb.PolicyDeleteRequest{Id: "buyers", DryRun: true})
-	if err != nil || len(gone.Effects.Cuts) != 0 {
-		t.Errorf("without rules all may again: %v, %v", gone, err)
-	}
+	cutsOfOthers(e, buyers)
 	create(&pb.Rule{Id: "other", Effect: "allow", Services: []string{"other"}}, false)
-	gone, err = e.policy.Delete(e.admin(), &pb.PolicyDeleteRequest{Id: "buyers"})
+	gone, err := e.policy.Delete(e.admin(), &pb.PolicyDeleteRequest{Id: "buyers"})
 	if err != nil || !slices.Equal(cuts(gone.Effects), []string{"ann Orders.List 6"}) {
 		t.Errorf("delete: %v, %v", gone, err)
 	}
 	dryErrors(e, buyers)
+}
+
+// cutsOfOthers asks what updating and deleting the rule cuts.
+func cutsOfOthers(e *env, buyers *pb.Rule) {
+	e.Helper()
+	up, err := e.policy.Update(e.admin(), &pb.PolicyUpdateRequest{Rule: buyers, DryRun: true})
+	if err != nil || !slices.Equal(cuts(up.Effects), []string{"ann Orders.List 6"}) {
+		e.Errorf("update: %v, %v", up, err)
+	}
+	gone, err := e.policy.Delete(e.admin(), &pb.PolicyDeleteRequest{Id: "buyers", DryRun: true})
+	if err != nil || len(gone.Effects.Cuts) != 0 {
+		e.Errorf("without rules all may again: %v, %v", gone, err)
+	}
 }
 
 // dryErrors tries what would fail.
