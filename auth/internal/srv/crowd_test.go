@@ -146,8 +146,19 @@ func (d Decisions) Add(reporter string, now time.Time, reported ...*pb.Decided) 
 
 // Count returns how many are known and how many were dropped.
 func (d Decisions) Count(now time.Time) (kept int, lost int64) {
-	return len(d.allowed(now)) + len(d.denials("", "", now)), d.lost(now)
+	return len(d.allowed(now, func(*pb.Call) bool { return true })) + len(d.denials("", "", now)), d.lost(now)
 }
 
 // Latest returns the latest denial.
 func (d Decisions) Latest(now time.Time) *pb.Decided { return d.denials("", "", now)[0] }
+
+// DryRun returns how many calls a new rule would cut.
+func (f *Follower) DryRun(t testing.TB, d Decisions, r *pb.Rule) int64 {
+	t.Helper()
+	h := &policyHandler{feed: f.feed, decisions: d.decisions, insecure: true}
+	rsp := &pb.PolicyCreateResponse{}
+	if err := h.Create(t.Context(), &pb.PolicyCreateRequest{Rule: r, DryRun: true}, rsp); err != nil {
+		t.Fatal(err)
+	}
+	return rsp.Effects.Total
+}

@@ -2,10 +2,13 @@ package srv
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
@@ -35,6 +38,9 @@ type decisions struct {
 	callers   map[[2]string]int // by account and service
 	swept     time.Time
 	dropped   *recent[struct{}]
+
+	dirty  map[string]bool             // reporters to save
+	others map[[2]string][]*pb.Decided // of other instances, by instance and reporter
 }
 
 type decidedKey struct {
@@ -51,6 +57,7 @@ type decided struct {
 func newDecisions() *decisions {
 	return &decisions{
 		kept: map[decidedKey]*decided{}, reporters: map[string]int{}, callers: map[[2]string]int{},
+		dirty: map[string]bool{}, others: map[[2]string][]*pb.Decided{},
 		dropped: newRecent[struct{}](keepAllowed, 2),
 	}
 }
@@ -78,7 +85,7 @@ func (d *decisions) put(reporter string, r *pb.Decided, now time.Time) bool {
 	if !isCall(c) || r.Rule != "" && !clean.Name(r.Rule, policy.MaxName/2) {
 		return false
 	}
-	key := decidedKey{c.Service, c.Method, c.Account, strings.Join(c.Roles, " "), strings.Join(c.Scopes, " "), r.Rule, r.Allowed}
+	key := keyOf(r)
 	last := min(max(r.Last, now.Add(-keepAllowed).Unix()), now.Unix())
 	first := min(max(r.First, now.Add(-keepAllowed).Unix()), last)
 	is := d.kept[key]
@@ -91,6 +98,7 @@ func (d *decisions) put(reporter string, r *pb.Decided, now time.Time) bool {
 		d.reporters[reporter]++
 		d.callers[[2]string{c.Account, c.Service}]++
 	}
+	d.dirty[reporter] = true
 	is.count += min(max(r.Count, 1), 1<<32)
 	is.first, is.last = min(is.first, first), max(is.last, last)
 	return true
@@ -136,7 +144,7 @@ func (d *decisions) sweep(now time.Time) {
 	}
 	d.swept = now
 	for key, is := range d.kept {
-		if !is.isOld(key.allowed, now) {
+		if !isOld(is.last, key.allowed, now) {
 			continue
 		}
 		delete(d.kept, key)
@@ -151,12 +159,13 @@ func forget[K comparable](counts map[K]int, key K) {
 	}
 }
 
-func (is *decided) isOld(allowed bool, now time.Time) bool {
+// isOld reports whether a decision, last seen then, is kept no longer.
+func isOld(last int64, allowed bool, now time.Time) bool {
 	keep := keepDenied
 	if allowed {
 		keep = keepAllowed
 	}
-	return is.last < now.Add(-keep).Unix()
+	return last < now.Add(-keep).Unix()
 }
 
 // lost returns how many decisions of the last hour or two were not kept.
@@ -165,7 +174,7 @@ func (d *decisions) lost(now time.Time) int64 { return int64(d.dropped.add(struc
 // denials returns what was denied, the latest first. An empty account or service
 // is any.
 func (d *decisions) denials(account, service string, now time.Time) []*pb.Decided {
-	found := d.list(now, func(key decidedKey) bool {
+	found := d.list(now, func(key decidedKey, _ *pb.Call) bool {
 		return !key.allowed && (account == "" || key.account == account) && (service == "" || key.service == service)
 	})
 	slices.SortFunc(found, func(a, b *pb.Decided) int {
@@ -174,18 +183,43 @@ func (d *decisions) denials(account, service string, now time.Time) []*pb.Decide
 	return found
 }
 
-// allowed returns the calls that were allowed within the last hour.
-func (d *decisions) allowed(now time.Time) []*pb.Decided {
-	return d.list(now, func(key decidedKey) bool { return key.allowed })
+// allowed returns those of the calls that were allowed within the last hour that
+// ok takes.
+func (d *decisions) allowed(now time.Time, ok func(*pb.Call) bool) []*pb.Decided {
+	return d.list(now, func(key decidedKey, c *pb.Call) bool { return key.allowed && ok(c) })
 }
 
-func (d *decisions) list(now time.Time, ok func(decidedKey) bool) (found []*pb.Decided) {
+// list returns the decisions, of all instances, that ok takes and that are kept.
+func (d *decisions) list(now time.Time, ok func(decidedKey, *pb.Call) bool) []*pb.Decided {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	all := map[decidedKey]*pb.Decided{}
 	for key, is := range d.kept {
-		if ok(key) && !is.isOld(key.allowed, now) {
-			found = append(found, &pb.Decided{Call: is.call, Allowed: key.allowed, Rule: key.rule, Count: is.count, First: is.first, Last: is.last})
+		if !isOld(is.last, key.allowed, now) && ok(key, is.call) {
+			all[key] = is.wire(key)
 		}
 	}
-	return found
+	for _, saved := range d.others {
+		for _, o := range saved {
+			key := keyOf(o)
+			if isOld(o.Last, o.Allowed, now) || !ok(key, o.Call) {
+				continue
+			}
+			sum := proto.CloneOf(o)
+			if is := all[key]; is != nil {
+				sum.Count, sum.First, sum.Last = sum.Count+is.Count, min(sum.First, is.First), max(sum.Last, is.Last)
+			}
+			all[key] = sum
+		}
+	}
+	return slices.Collect(maps.Values(all))
+}
+
+func (is *decided) wire(key decidedKey) *pb.Decided {
+	return &pb.Decided{Call: is.call, Allowed: key.allowed, Rule: key.rule, Count: is.count, First: is.first, Last: is.last}
+}
+
+func keyOf(d *pb.Decided) decidedKey {
+	c := d.Call
+	return decidedKey{c.GetService(), c.GetMethod(), c.GetAccount(), strings.Join(c.GetRoles(), " "), strings.Join(c.GetScopes(), " "), d.Rule, d.Allowed}
 }

@@ -39,17 +39,15 @@ func newEffects(before, after *policy.Set, caller *claims, changed ...*pb.Rule) 
 }
 
 // touches reports whether the change may decide the call another way.
-func (e *effects) touches(c *policy.Call) bool {
+func (e *effects) touches(c *pb.Call) bool {
+	call := policy.Call{Account: c.Account, Roles: c.Roles, Scopes: c.Scopes, Service: c.Service, Method: c.Method}
 	return e.before.IsOpen() != e.after.IsOpen() ||
-		slices.ContainsFunc(e.changed, func(one *policy.Set) bool { return one.Matches(c) })
+		slices.ContainsFunc(e.changed, func(one *policy.Set) bool { return one.Matches(&call) })
 }
 
-// cut returns what becomes of a call, if it is cut.
+// cut returns what becomes of a call that the change touches, if it is cut.
 func (e *effects) cut(c *pb.Call) *pb.Cut {
 	call := toCall(c)
-	if !e.touches(call) {
-		return nil
-	}
 	before, after := e.before.Decide(call), e.after.Decide(call)
 	if !before.Allowed || after.Allowed {
 		return nil
@@ -80,6 +78,9 @@ func (e *effects) of(seen []*pb.Decided) []*pb.Cut {
 		one.Count, one.First, one.Last = one.Count+s.Count, min(one.First, s.First), max(one.Last, s.Last)
 	}
 	for _, c := range needed(e.caller) {
+		if !e.touches(c) {
+			continue
+		}
 		if one := e.cut(c); one != nil {
 			one.Platform = one.Platform || !one.Own
 			cuts = append(cuts, one)

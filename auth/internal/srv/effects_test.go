@@ -2,6 +2,7 @@ package srv_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
+	"github.com/micro/go-platform/internal/rpctest"
 )
 
 // report reports decisions in the name of a service.
@@ -257,5 +260,76 @@ func TestDecisionsAreBounded(t *testing.T) {
 	clock := authsrv.NewDecisions()
 	if clock.Add("r", now, odd); clock.Latest(now).Last > now.Unix() || clock.Latest(now).Count != 1 || clock.Latest(now).First < now.Add(-time.Hour).Unix() {
 		t.Errorf("a clock that is wrong: %v", clock.Latest(now))
+	}
+}
+
+// What services reported to one instance is known to the other ones, and after a
+// restart.
+func TestDecisionsAreShared(t *testing.T) {
+	for name, url := range map[string]string{"mysql": rpctest.MySQLURL(t), "sqlite": "sqlite://" + filepath.Join(t.TempDir(), "auth.db")} {
+		t.Run(name, func(t *testing.T) {
+			n := rpctest.New(t)
+			often := func(c *authsrv.Config, d *daemon.Config) {
+				authsrv.Share(c, 50*time.Millisecond)
+				c.Issuer, d.DatabaseURL = "https://auth.example", url
+			}
+			a, b := startOn(t, n, often), startOn(t, n, often)
+			a.people()
+			rpctest.Eventually(t, "b takes a's tokens", func() bool { return b.active(a.token("orders", secretOf("orders"))) })
+			count := func(e *env) (n int64) {
+				rsp, err := e.policy.Denials(e.admin(), &pb.PolicyDenialsRequest{}, e.here()...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range rsp.Denials {
+					n += d.Count
+				}
+				return n
+			}
+			for _, e := range []*env{a, b} {
+				if err := e.report("orders", 0, seen(false, "guest", "orders", "Orders.Place", 0), seen(true, "ann", "orders", "Orders.List", 0)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rpctest.Eventually(t, "both know both", func() bool { return count(a) == 6 && count(b) == 6 })
+			dry, err := b.policy.Create(b.admin(), &pb.PolicyCreateRequest{DryRun: true, Rule: &pb.Rule{Effect: "allow", Services: []string{"other"}}}, b.here()...)
+			if err != nil || !slices.Equal(cuts(dry.Effects), []string{"ann Orders.List 6"}) {
+				t.Errorf("b would cut %v, %v", dry, err)
+			}
+			if err := a.report("orders", 0, seen(false, "guest", "orders", "Orders.Place", 0)); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range []*env{a, b} {
+				if err := e.running.Stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := startOn(t, n, often)
+			rpctest.Eventually(t, "what was reported before is known", func() bool { return count(c) == 9 })
+		})
+	}
+}
+
+// BenchmarkEffects is what a rule cuts of all calls that can be kept: one about a
+// service, and one about all.
+func BenchmarkEffects(b *testing.B) {
+	follower := authsrv.Follow(b, "sqlite::memory:", "https://auth.example")
+	follower.Fill(b, many(9_000))
+	d := authsrv.NewDecisions()
+	for i := range 20_000 {
+		d.Add(fmt.Sprint("r", i%1000), time.Now(), seen(true, fmt.Sprint("shop.caller-", i%250), fmt.Sprint("shop.service-", i%1000), fmt.Sprint("Orders.M", i/1000), 0))
+	}
+	for name, r := range map[string]*pb.Rule{
+		"one service": {Id: "new", Effect: "deny", Services: []string{"shop.service-7"}, Accounts: []string{"shop.*"}},
+		"all":         {Id: "new", Effect: "deny", Accounts: []string{"shop.*"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if follower.DryRun(b, d, r) == 0 {
+					b.Fatal("nothing is cut")
+				}
+			}
+		})
 	}
 }

@@ -25,6 +25,9 @@ import (
 // Grace sets how long an old refresh token may be presented again.
 func Grace(c *Config, d time.Duration) { c.grace = d }
 
+// Share sets how often instances tell each other of decisions.
+func Share(c *Config, d time.Duration) { c.share = d }
+
 // ReadTimeout bounds how long the HTTP face reads a request.
 func ReadTimeout(c *Config, d time.Duration) { c.readTimeout = d }
 

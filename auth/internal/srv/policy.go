@@ -150,7 +150,7 @@ func (h *policyHandler) effectsOf(ctx context.Context, c *ruleEdit, set *policy.
 		return nil, err
 	}
 	now := time.Now()
-	cuts := e.of(h.decisions.allowed(now))
+	cuts := e.of(h.decisions.allowed(now, e.touches))
 	if !c.force && !c.dryRun {
 		if err := refuseCuts(c.id, cuts); err != nil {
 			return nil, err

@@ -153,5 +153,8 @@ func (s *sqlStore) Prune(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("prune: %w", err)
 		}
 	}
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM decisions WHERE updated < ?`, now.Add(-keepDenied).Unix()); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
 	return s.within(ctx, "prune", func(tx *sql.Tx) error { return pruneChanges(ctx, tx, now) })
 }

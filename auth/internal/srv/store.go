@@ -85,6 +85,12 @@ type ruleChange struct {
 	mark string
 }
 
+// savedDecisions are those that an account reported to an instance.
+type savedDecisions struct {
+	instance, reporter string
+	decisions          []*pb.Decided
+}
+
 // errMoved is the error of a change that was decided on by rules that are not
 // those of now.
 var errMoved = fmt.Errorf("%w: the rules have changed", rpcerr.ErrConflict)
@@ -129,6 +135,11 @@ type Store interface {
 	// Rotate replaces a refresh token by another. An old one may be replaced
 	// again within grace of its first use, later on it is ErrConflict.
 	Rotate(ctx context.Context, old, fresh string, now time.Time, grace time.Duration) error
+
+	// SaveDecisions replaces what an instance knows of those who reported to it.
+	SaveDecisions(ctx context.Context, instance string, by map[string][]*pb.Decided, now time.Time) error
+	// Decisions returns what other instances saved since.
+	Decisions(ctx context.Context, instance string, since time.Time) ([]savedDecisions, error)
 
 	// Setting returns "" when there is none.
 	Setting(ctx context.Context, name string) (string, error)
