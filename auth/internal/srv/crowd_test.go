@@ -162,3 +162,19 @@ func (f *Follower) DryRun(t testing.TB, d Decisions, r *pb.Rule) int64 {
 	}
 	return rsp.Effects.Total
 }
+
+// Prune removes what has expired before a time.
+func (f *Follower) Prune(t testing.TB, now time.Time) {
+	t.Helper()
+	if err := f.feed.store.Prune(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Position is where all rules are now.
+func (f *Follower) Position() string { return f.feed.now.Load().rules.position(newView(nil)) }
+
+// First is what a watcher of all rules is sent that knows a position.
+func (f *Follower) First(known string) *pb.WatchResponse {
+	return f.feed.now.Load().first(wants{newView(nil), true}, known, "").message
+}

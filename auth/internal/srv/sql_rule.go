@@ -180,10 +180,11 @@ func scanChanges(rows *sql.Rows, err error) ([]ruleChange, error) {
 // many.
 const (
 	keepChanges = time.Hour
-	maxChanges  = 2 * 10_000
+	maxChanges  = 10_000
 )
 
 // pruneChanges forgets old changes of rules, and that they are forgotten is kept.
+// The last one stays: it is where watchers are.
 func pruneChanges(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	var last, surplus sql.Null[uint64]
 	if err := tx.QueryRowContext(ctx, `SELECT MAX(revision) FROM rule_changes WHERE changed_at < ?`, now.Add(-keepChanges).Unix()).Scan(&last); err != nil {
@@ -193,8 +194,12 @@ func pruneChanges(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	below := max(last.V, surplus.V)
-	if below == 0 {
+	var rules, forgotten uint64
+	if err := tx.QueryRowContext(ctx, `SELECT rules, forgotten FROM feed WHERE id = 1`).Scan(&rules, &forgotten); err != nil {
+		return err
+	}
+	below := min(max(last.V, surplus.V), max(rules, 1)-1)
+	if below <= forgotten {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE feed SET forgotten = ? WHERE id = 1`, below); err != nil {
