@@ -22,7 +22,6 @@ import (
 
 // world is a network with a go.micro.srv.auth on it that does as it is told.
 type world struct {
-	tokens map[string]string
 	*rpctest.Net
 	t      *testing.T
 	issuer *authtest.Issuer

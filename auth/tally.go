@@ -40,7 +40,7 @@ type counted struct {
 // Bounds of a tally.
 const (
 	maxTallied        = 1024
-	maxTalliedAccount = 64
+	maxTalliedAccount = 128     // as auth-srv keeps
 	maxTold           = 256     // kinds in one report
 	maxToldBytes      = 8 << 10 // about
 )

@@ -146,7 +146,7 @@ func refuseCuts(id string, cuts []*pb.Cut) error {
 	if c.Count > 0 {
 		seen = fmt.Sprintf("%d times, the last at %s", c.Count, time.Unix(c.Last, 0).UTC().Format(time.RFC3339))
 	}
-	return fmt.Errorf("rule %.128q: %w: it would cut %d calls of the platform or of your own account, as %.128q calling %.256q of %.256q (%s): look at all with dry_run, set force to do it",
+	return fmt.Errorf("rule %.128q: %w: it would cut calls of the platform or of your own account (%d kinds), such as %.128q calling %.256q of %.256q (%s): look at all with dry_run, set force to do it",
 		id, rpcerr.ErrConflict, n, who, c.Call.Method, c.Call.Service, seen)
 }
 
