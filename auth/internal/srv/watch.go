@@ -46,6 +46,10 @@ func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream 
 		return refuse(fmt.Errorf("watch: %w: %d watchers already", rpcerr.ErrLimited, maxWatchers))
 	}
 	w := &watcher{feed: h.feed, all: &h.watchers, wants: wants{v, req.Differences}, send: sender(ctx, stream)}
+	w.may = func() error {
+		_, err := h.viewOf(ctx, req.Services)
+		return refuse(err)
+	}
 	return w.run(ctx, h.done, req.Known)
 }
 
@@ -55,6 +59,7 @@ type watcher struct {
 	all  *watchers
 	wants
 	send  func(*pack) error
+	may   func() error // asked when rules have changed: what granted a name may be gone
 	known *snapshot // what it was told
 	due   time.Time // when it may be told of rules again
 }
@@ -94,6 +99,9 @@ func (w *watcher) run(ctx context.Context, done <-chan struct{}, position string
 func (w *watcher) tell(is *snapshot, sign bool) error {
 	p := is.pack(w.known, w.wants)
 	if is.rules != w.known.rules {
+		if err := w.may(); err != nil {
+			return err
+		}
 		w.due = time.Now().Add(w.all.pace())
 	}
 	w.known = is
