@@ -20,12 +20,17 @@ const maxCuts = 100
 type effects struct {
 	before, after *policy.Set
 	changed       []*policy.Set
+	narrows       bool    // it may deny what was allowed
 	caller        *claims // nil when nobody is asked who it is
 }
 
-func newEffects(before, after *policy.Set, caller *claims, changed ...*pb.Rule) (*effects, error) {
+// newEffects returns those of replacing a rule, old, by another one. Either may be
+// nil.
+func newEffects(before, after *policy.Set, caller *claims, old, made *pb.Rule) (*effects, error) {
 	e := &effects{before: before, after: after, caller: caller}
-	for _, r := range changed {
+	// Most changes let more in, such as those of somebody who loads rules.
+	e.narrows = before.IsOpen() && !after.IsOpen() || old.GetEffect() == policy.Allow || made.GetEffect() == policy.Deny
+	for _, r := range []*pb.Rule{old, made} {
 		if r == nil {
 			continue
 		}

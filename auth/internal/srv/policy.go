@@ -150,7 +150,10 @@ func (h *policyHandler) effectsOf(ctx context.Context, c *ruleEdit, set *policy.
 		return nil, err
 	}
 	now := time.Now()
-	cuts := e.of(h.decisions.allowed(now, e.touches))
+	var cuts []*pb.Cut
+	if e.narrows {
+		cuts = e.of(h.decisions.allowed(now, e.touches))
+	}
 	if !c.force && !c.dryRun {
 		if err := refuseCuts(c.id, cuts); err != nil {
 			return nil, err
