@@ -60,8 +60,8 @@ type watcher struct {
 	wants
 	send  func(*pack) error
 	may   func() error // asked when rules have changed: what granted a name may be gone
-	known *snapshot // what it was told
-	due   time.Time // when it may be told of rules again
+	known *snapshot    // what it was told
+	due   time.Time    // when it may be told of rules again
 }
 
 func (w *watcher) run(ctx context.Context, done <-chan struct{}, position string) error {
