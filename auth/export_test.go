@@ -9,6 +9,9 @@ import (
 // Now replaces the clock by which tokens are judged.
 func Now(now func() time.Time) Option { return func(o *Options) { o.now = now } }
 
+// ReportEvery sets how often an Auth reports what it decided.
+func ReportEvery(a Auth, d time.Duration) { a.(*platform).reports = d }
+
 // Offline returns an Auth that knows keys and rules and follows nobody.
 func Offline(jwks []byte, rules ...*pb.Rule) Auth {
 	p := newPlatform([]Option{Service("shop.orders")})

@@ -113,6 +113,9 @@ type authority struct {
 	changes []*pb.WatchResponse
 	changed chan struct{}
 	end     chan struct{}
+	reports []*pb.PolicyReportRequest
+	deaf    int                                      // reports that are refused for now
+	resume  func(*pb.WatchRequest) *pb.WatchResponse // the first message; nil: everything
 }
 
 // tell sends a change to all who watch.
@@ -218,13 +221,29 @@ func hasBearer(ctx context.Context) bool {
 	return strings.HasPrefix(md["authorization"], "Bearer ey")
 }
 
-func (h *policyHandler) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Policy_WatchStream) error {
+func (h *policyHandler) Report(_ context.Context, req *pb.PolicyReportRequest, _ *pb.PolicyReportResponse) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.deaf > 0 {
+		h.deaf--
+		return rpcerr.To(auth.ServiceName, rpcerr.ErrLimited)
+	}
+	h.reports = append(h.reports, req)
+	return nil
+}
+
+func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Policy_WatchStream) error {
 	if !hasBearer(ctx) {
 		return rpcerr.To(auth.ServiceName, rpcerr.ErrUnauthenticated)
 	}
 	h.watches.Add(1)
 	h.mu.Lock()
 	first := &pb.WatchResponse{Reset_: true, Issuer: authtest.IssuerName, Jwks: h.issuer.Keys(), Rules: &pb.Rules{Rules: h.rules}, Revocations: h.revoked}
+	if h.resume != nil {
+		if is := h.resume(req); is != nil {
+			first = is
+		}
+	}
 	next, changed, end := len(h.changes), h.changed, h.end
 	h.mu.Unlock()
 	if err := stream.Send(first); err != nil {

@@ -20,15 +20,18 @@ type platform struct {
 	Carrier
 	*verifier
 	*lifecycle.Plugin
-	opts   Options
-	remote *remote
-	own    *renew.Renewer[*ownToken] // for go.micro.srv.auth
-	owns   *renew.Keyed[*ownToken]   // by audience: the services and topics in use
-	swaps  *renew.Memo[*Token]
-	group  lifecycle.Group
-	heard  atomic.Bool   // the stream of keys, rules and revocations is up
-	tried  chan struct{} // closed by the first answer, or the first failure to get one
-	saved  *snapshot
+	opts     Options
+	remote   *remote
+	own      *renew.Renewer[*ownToken] // for go.micro.srv.auth
+	owns     *renew.Keyed[*ownToken]   // by audience: the services and topics in use
+	swaps    *renew.Memo[*Token]
+	group    lifecycle.Group
+	whole    bool                     // the stream begins with all rules, whatever is known; of watch alone
+	heard    atomic.Bool              // the stream of keys, rules and revocations is up
+	followed atomic.Pointer[ownToken] // that the last stream began with
+	tried    chan struct{}            // closed by the first answer, or the first failure to get one
+	saved    *snapshot
+	reports  time.Duration // between reports; shorter in tests
 
 	decided *decided
 	trouble atomic.Pointer[error] // why rules are not followed, or not all
@@ -41,6 +44,7 @@ func newPlatform(opts []Option) *platform {
 	p.own = renew.New(renew.Config[*ownToken]{Name: "own token", Fetch: fetch, Logger: o.Logger})
 	p.owns = renew.NewKeyed(renew.KeyedConfig[*ownToken]{Name: "own token for", Fetch: p.fetchOwn, Logger: o.Logger})
 	p.swaps = renew.NewMemo[*Token](cacheSize, callTimeout)
+	p.reports = reportEvery
 	p.saved = &snapshot{path: o.SnapshotFile, verifier: p.verifier, log: o.Logger, dirty: make(chan struct{}, 1)}
 	p.Plugin = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate, Open: p.open, Close: p.close})
 	return p
@@ -60,7 +64,7 @@ func (p *platform) open(ctx context.Context) error {
 		p.remote.open()
 		p.own.Open()
 		p.owns.Open(ctx)
-		loops = append(loops, p.own.Loop, p.owns.Loop, p.watch)
+		loops = append(loops, p.own.Loop, p.owns.Loop, p.watch, p.tell)
 	} else {
 		close(p.tried)
 	}

@@ -19,7 +19,8 @@ type state struct {
 	keys       *jwt.Keys
 	jwks       []byte
 	rules      *policy.Set
-	wire       *pb.Rules
+	services   []string // those that the rules are about; none: all
+	position   string   // of the rules at their server, "" if it has none
 	revoked    *revocations
 	changed    chan struct{} // closed when there is a newer one
 }
@@ -76,19 +77,30 @@ func (v *verifier) fill(made *state, change *pb.WatchResponse) (err error) {
 	if made.keys == nil || made.keys.Len() == 0 {
 		return errNothing
 	}
-	if made.rules == nil || change.Rules != nil {
-		made.wire = change.Rules
-		if made.rules, err = policy.Compile(made.wire.GetRules()); err != nil {
-			return fmt.Errorf("rules: %w", err)
-		}
-		if made.wire.GetClosed() {
-			made.rules = made.rules.Closed()
-		}
+	if err := made.fillRules(change); err != nil {
+		return fmt.Errorf("rules: %w", err)
 	}
 	if len(change.Revocations) > 0 {
 		made.revoked = made.revoked.with(change.Revocations, v.now())
 	}
 	return nil
+}
+
+// fillRules takes over rules, or their difference to those of now.
+func (s *state) fillRules(change *pb.WatchResponse) (err error) {
+	switch {
+	case s.rules == nil || change.Rules != nil:
+		if s.rules, err = policy.Compile(change.Rules.GetRules()); err == nil {
+			s.rules = s.rules.Closed(change.Rules.GetClosed())
+		}
+		s.services, s.position = change.Rules.GetServices(), change.Position
+	case change.Changes != nil:
+		if s.rules, err = s.rules.With(change.Changes.Put, change.Changes.Remove); err == nil {
+			s.rules = s.rules.Closed(change.Changes.Closed)
+		}
+		s.position = change.Position
+	}
+	return err
 }
 
 func (v *verifier) expect(issuer string) *jwt.Expect {
@@ -114,13 +126,15 @@ func (v *verifier) forget(raw string) {
 // follows reports whether the rules about a service are known: the issuer sends
 // each service only its own.
 func (s *state) follows(service string) bool {
-	all := s.wire.GetServices()
-	return len(all) == 0 || slices.Contains(all, service)
+	return len(s.services) == 0 || slices.Contains(s.services, service)
 }
 
 // export is the state as a watcher would get it first.
 func (s *state) export() *pb.WatchResponse {
-	return &pb.WatchResponse{Reset_: true, Issuer: s.issuer, Jwks: s.jwks, Rules: s.wire, Revocations: s.revoked.list}
+	return &pb.WatchResponse{
+		Reset_: true, Issuer: s.issuer, Jwks: s.jwks, Revocations: s.revoked.list, Position: s.position,
+		Rules: &pb.Rules{Rules: s.rules.All(), Services: s.services, Closed: !s.rules.IsOpen()},
+	}
 }
 
 // revocations is an immutable set.
@@ -139,11 +153,21 @@ const keepFor = 2 * time.Hour
 func (r *revocations) with(more []*pb.Revocation, now time.Time) *revocations {
 	made := &revocations{ids: map[string]struct{}{}, sessions: map[string]struct{}{}, accounts: map[string]int64{}}
 	over := now.Add(-keepFor).Unix()
+	type key struct {
+		jti, sid, account string
+		before            int64
+	}
+	seen := map[key]bool{} // a stream that begins again tells all
 	for _, list := range [][]*pb.Revocation{r.list, more} {
 		for _, one := range list {
 			if one == nil || one.ExpiresAt != 0 && one.ExpiresAt < over {
 				continue
 			}
+			k := key{one.Jti, one.Sid, one.Account, one.Before}
+			if seen[k] {
+				continue
+			}
+			seen[k] = true
 			made.list = append(made.list, one)
 			if one.Jti != "" {
 				made.ids[one.Jti] = struct{}{}

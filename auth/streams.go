@@ -54,9 +54,9 @@ func (r Review) Serve(ctx context.Context, stream server.Stream, next func(conte
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	judged := &judgedStream{Stream: stream, sending: make(chan struct{}, 1)}
-	done := make(chan outcome, 1)
+	done := make(chan ending, 1)
 	go func() {
-		end := outcome{err: errors.New("the handler ended its goroutine")}
+		end := ending{err: errors.New("the handler ended its goroutine")}
 		defer func() {
 			end.panicked = recover()
 			done <- end
@@ -81,14 +81,14 @@ func (r Review) Serve(ctx context.Context, stream server.Stream, next func(conte
 	return refused
 }
 
-// outcome is how a handler ended.
-type outcome struct {
+// ending is how a handler ended.
+type ending struct {
 	err      error
 	panicked any
 }
 
 // result panics as the handler did, for those who recover around it.
-func (o outcome) result() error {
+func (o ending) result() error {
 	if o.panicked != nil {
 		panic(o.panicked)
 	}
@@ -96,7 +96,7 @@ func (o outcome) result() error {
 }
 
 // wait returns how the handler ended, or why the stream has to end before.
-func (r Review) wait(done <-chan outcome) (end outcome, refused error) {
+func (r Review) wait(done <-chan ending) (end ending, refused error) {
 	timer := time.NewTimer(r.next())
 	defer timer.Stop()
 	for {

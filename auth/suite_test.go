@@ -80,12 +80,12 @@ func (r *real) setRules(rules ...*pb.Rule) {
 		r.t.Fatal(err)
 	}
 	for _, rule := range rules {
-		if _, err := r.policies.Create(ctx, &pb.PolicyCreateRequest{Rule: rule}); err != nil {
+		if _, err := r.policies.Create(ctx, &pb.PolicyCreateRequest{Rule: rule, Force: true}); err != nil {
 			r.t.Fatal(err)
 		}
 	}
 	for _, rule := range old.Rules {
-		if _, err := r.policies.Delete(ctx, &pb.PolicyDeleteRequest{Id: rule.Id}); err != nil {
+		if _, err := r.policies.Delete(ctx, &pb.PolicyDeleteRequest{Id: rule.Id, Force: true}); err != nil {
 			r.t.Fatal(err)
 		}
 	}

@@ -20,6 +20,7 @@ type verifier struct {
 	cache       *jwt.Cache[*verified]
 	state       atomic.Pointer[state] // nil while nothing is known
 	mu          sync.Mutex            // of those who replace the state
+	tally       *tally
 }
 
 // verified is a token that was good.
@@ -33,7 +34,8 @@ type verified struct {
 	// fits is the last generation of the state that had no objection. A state
 	// of another looks again whether the key is trusted still and the token
 	// not revoked, which costs little: the signature stays good.
-	fits atomic.Uint64
+	fits     atomic.Uint64
+	outcomes atomic.Pointer[outcomes]
 }
 
 // marks are what a token is revoked by.
@@ -52,7 +54,7 @@ func (v *verifier) Ready() error {
 }
 
 func newVerifier(o *Options) *verifier {
-	return &verifier{service: o.Service, id: o.Id, shared: o.Audience, issuer: o.Issuer, now: o.now, cache: jwt.NewCache[*verified](cacheSize)}
+	return &verifier{service: o.Service, id: o.Id, shared: o.Audience, issuer: o.Issuer, now: o.now, tally: newTally(), cache: jwt.NewCache[*verified](cacheSize)}
 }
 
 var (
@@ -71,13 +73,11 @@ func (v *verifier) verify(accessToken string, req Request) (*Token, error) {
 	if !v.isMeant(good, req) {
 		return nil, v.other(req)
 	}
-	call := good.call
-	call.Service, call.Method = req.Service(), req.Method()
-	if !s.follows(call.Service) {
-		return nil, fmt.Errorf("decide a call of %.256q: %w: its rules are told to that service alone, ask Policy.Check", call.Service, ErrUnavailable)
+	if !s.follows(req.Service()) {
+		return nil, fmt.Errorf("decide a call of %.256q: %w: its rules are told to that service alone, ask Policy.Check", req.Service(), ErrUnavailable)
 	}
-	if d := s.rules.Decide(&call); !d.Allowed {
-		return nil, forbidden(&call, d.Reason)
+	if d := v.decide(s, good, req); !d.Allowed {
+		return nil, forbidden(good.call.Account, req, d.Reason)
 	}
 	return good.token, nil
 }
@@ -137,8 +137,8 @@ func (v *verifier) Holds(t *Token, name string) error {
 	return nil
 }
 
-func forbidden(c *policy.Call, reason string) error {
-	return fmt.Errorf("%w: %.128q may not call %.256q of %.256q: %s", ErrForbidden, c.Account, c.Method, c.Service, reason)
+func forbidden(account string, req Request, reason string) error {
+	return fmt.Errorf("%w: %.128q may not call %.256q of %.256q: %s", ErrForbidden, account, req.Method(), req.Service(), reason)
 }
 
 // check returns what is known of a good token, and by which state it is good.

@@ -27,6 +27,7 @@ func (p *platform) watch(ctx context.Context) {
 	silent := false
 	for ctx.Err() == nil {
 		heard, err := p.follow(ctx)
+		p.whole = errors.Is(err, errSenseless)
 		p.settle()
 		if heard {
 			wait.Reset()
@@ -68,16 +69,17 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 		case <-ctx.Done():
 		}
 	}()
-	stream, change, err := p.connect(ctx, services)
+	known := p.position()
+	stream, change, err := p.connect(ctx, services, known)
 	if err != nil {
 		return false, cmp.Or(moreOf(ctx), err)
 	}
 	defer stream.close()
 	defer p.heard.Store(false)
 	for {
-		change.Reset_ = change.Reset_ || !heard
+		change.Reset_ = change.Reset_ || !heard && known == ""
 		if err := p.learn(change); err != nil {
-			return heard, fmt.Errorf("watch %s: %w", ServiceName, err)
+			return heard, fmt.Errorf("watch %s: %w: %w", ServiceName, errSenseless, err)
 		}
 		heard = true
 		p.heard.Store(true)
@@ -98,7 +100,7 @@ func moreOf(ctx context.Context) error {
 
 // connect begins a stream about the services. Where the account does not hold one
 // of their names, its own is followed alone, and readiness says which is missing.
-func (p *platform) connect(ctx context.Context, services []string) (*stream, *pb.WatchResponse, error) {
+func (p *platform) connect(ctx context.Context, services []string, known string) (*stream, *pb.WatchResponse, error) {
 	own, err := p.own.Get()
 	if err != nil {
 		return nil, nil, err
@@ -107,20 +109,34 @@ func (p *platform) connect(ctx context.Context, services []string) (*stream, *pb
 	if err != nil {
 		return nil, nil, err
 	}
-	s, first, err := p.remote.watch(plain(ctx, own.AccessToken), c, services)
+	s, first, err := p.remote.watch(plain(ctx, own.AccessToken), c, services, known)
 	if err == nil {
 		p.trouble.Store(nil)
+		p.followed.Store(own)
 		return s, first, nil
 	}
 	if errors.Is(err, ErrForbidden) && len(services) > 1 {
 		p.opts.Logger.Warn("cannot decide for another service", "error", err)
 		p.trouble.Store(&err)
-		return p.remote.watch(plain(ctx, own.AccessToken), c, services[:1])
+		p.followed.Store(own)
+		return p.remote.watch(plain(ctx, own.AccessToken), c, services[:1], known)
 	}
 	if now, ok := p.own.Peek(); ok && now == own && errors.Is(err, ErrInvalidToken) {
 		p.own.Renew()
 	}
 	return nil, nil, err
+}
+
+// errSenseless is the error of a change that cannot be taken over.
+var errSenseless = errors.New("a change that makes no sense")
+
+// position returns where the rules are known to be, "" to be told all of them.
+func (p *platform) position() string {
+	s := p.state.Load()
+	if s == nil || p.whole {
+		return ""
+	}
+	return s.position
 }
 
 // stream is one connection of a watcher.
@@ -132,12 +148,13 @@ type stream struct {
 }
 
 // watch begins a stream and returns after its first message.
-func (r *remote) watch(ctx context.Context, c client.Client, services []string) (s *stream, first *pb.WatchResponse, err error) {
+func (r *remote) watch(ctx context.Context, c client.Client, services []string, known string) (s *stream, first *pb.WatchResponse, err error) {
+	req := &pb.WatchRequest{Services: services, Differences: true, Known: known}
 	err = r.servers.Call(ctx, "watch "+ServiceName, callTimeout, func(opts ...client.CallOption) (err error) {
 		s = &stream{}
 		s.ctx, s.cancel = context.WithCancel(ctx)
 		s.dead = time.AfterFunc(rpc.DefaultTimeout, s.cancel) // longer once it lives
-		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, &pb.WatchRequest{Services: services}, opts...)
+		s.Policy_WatchService, err = pb.NewPolicyService(ServiceName, c).Watch(s.ctx, req, opts...)
 		if err == nil {
 			first, err = s.recv()
 		}
@@ -170,7 +187,7 @@ func (s *stream) close() {
 
 // learn takes a change over, unless it is a sign of life.
 func (p *platform) learn(change *pb.WatchResponse) error {
-	if !change.Reset_ && change.Rules == nil && len(change.Jwks)+len(change.Revocations) == 0 {
+	if !change.Reset_ && change.Rules == nil && change.Changes == nil && len(change.Jwks)+len(change.Revocations) == 0 {
 		return nil
 	}
 	if err := p.apply(change); err != nil {

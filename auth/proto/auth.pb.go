@@ -1550,6 +1550,8 @@ func (x *Rule) GetStarting() bool {
 type PolicyCreateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rule          *Rule                  `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`                 // even if it cuts calls of the platform or of the caller's own
+	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // change nothing, answer what it would cut
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1591,9 +1593,24 @@ func (x *PolicyCreateRequest) GetRule() *Rule {
 	return nil
 }
 
+func (x *PolicyCreateRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *PolicyCreateRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type PolicyCreateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rule          *Rule                  `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Effects       *Effects               `protobuf:"bytes,2,opt,name=effects,proto3" json:"effects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1631,6 +1648,13 @@ func (*PolicyCreateResponse) Descriptor() ([]byte, []int) {
 func (x *PolicyCreateResponse) GetRule() *Rule {
 	if x != nil {
 		return x.Rule
+	}
+	return nil
+}
+
+func (x *PolicyCreateResponse) GetEffects() *Effects {
+	if x != nil {
+		return x.Effects
 	}
 	return nil
 }
@@ -1726,6 +1750,8 @@ func (x *PolicyReadResponse) GetRule() *Rule {
 type PolicyUpdateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rule          *Rule                  `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1767,9 +1793,24 @@ func (x *PolicyUpdateRequest) GetRule() *Rule {
 	return nil
 }
 
+func (x *PolicyUpdateRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *PolicyUpdateRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type PolicyUpdateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rule          *Rule                  `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Effects       *Effects               `protobuf:"bytes,2,opt,name=effects,proto3" json:"effects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1811,9 +1852,18 @@ func (x *PolicyUpdateResponse) GetRule() *Rule {
 	return nil
 }
 
+func (x *PolicyUpdateResponse) GetEffects() *Effects {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
+}
+
 type PolicyDeleteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1855,8 +1905,23 @@ func (x *PolicyDeleteRequest) GetId() string {
 	return ""
 }
 
+func (x *PolicyDeleteRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *PolicyDeleteRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type PolicyDeleteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Effects       *Effects               `protobuf:"bytes,1,opt,name=effects,proto3" json:"effects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1891,6 +1956,467 @@ func (*PolicyDeleteResponse) Descriptor() ([]byte, []int) {
 	return file_auth_proto_auth_proto_rawDescGZIP(), []int{32}
 }
 
+func (x *PolicyDeleteResponse) GetEffects() *Effects {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
+}
+
+// Effects are the calls that a change cuts: allowed before, not allowed after.
+type Effects struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cuts          []*Cut                 `protobuf:"bytes,1,rep,name=cuts,proto3" json:"cuts,omitempty"`        // at most 100: those of the platform first, then the caller's own, then the most frequent
+	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`     // how many cuts there are
+	Unknown       int64                  `protobuf:"varint,3,opt,name=unknown,proto3" json:"unknown,omitempty"` // decisions of the last hour that were counted and not kept: the cuts may be incomplete
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Effects) Reset() {
+	*x = Effects{}
+	mi := &file_auth_proto_auth_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Effects) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Effects) ProtoMessage() {}
+
+func (x *Effects) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Effects.ProtoReflect.Descriptor instead.
+func (*Effects) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Effects) GetCuts() []*Cut {
+	if x != nil {
+		return x.Cuts
+	}
+	return nil
+}
+
+func (x *Effects) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Effects) GetUnknown() int64 {
+	if x != nil {
+		return x.Unknown
+	}
+	return 0
+}
+
+type Cut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          *Call                  `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	Before        *Decision              `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	After         *Decision              `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Count         int64                  `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"` // calls since the first of them; 0: one that the platform, or the caller, needs and nobody made
+	First         int64                  `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
+	Last          int64                  `protobuf:"varint,6,opt,name=last,proto3" json:"last,omitempty"`
+	Platform      bool                   `protobuf:"varint,7,opt,name=platform,proto3" json:"platform,omitempty"` // by a service of the platform, or what every service needs of it
+	Own           bool                   `protobuf:"varint,8,opt,name=own,proto3" json:"own,omitempty"`           // by the caller's own account
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cut) Reset() {
+	*x = Cut{}
+	mi := &file_auth_proto_auth_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cut) ProtoMessage() {}
+
+func (x *Cut) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cut.ProtoReflect.Descriptor instead.
+func (*Cut) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Cut) GetCall() *Call {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+func (x *Cut) GetBefore() *Decision {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *Cut) GetAfter() *Decision {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Cut) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Cut) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Cut) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Cut) GetPlatform() bool {
+	if x != nil {
+		return x.Platform
+	}
+	return false
+}
+
+func (x *Cut) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
+// Decided is what a service decided on calls that are alike.
+type Decided struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          *Call                  `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	Allowed       bool                   `protobuf:"varint,2,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	Rule          string                 `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`    // that decided, empty if none matched
+	Count         int64                  `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"` // how often; of allowed calls an estimate, from a sample
+	First         int64                  `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
+	Last          int64                  `protobuf:"varint,6,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decided) Reset() {
+	*x = Decided{}
+	mi := &file_auth_proto_auth_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decided) ProtoMessage() {}
+
+func (x *Decided) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decided.ProtoReflect.Descriptor instead.
+func (*Decided) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Decided) GetCall() *Call {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+func (x *Decided) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *Decided) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Decided) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Decided) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Decided) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+type PolicyReportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decisions     []*Decided             `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	Dropped       int64                  `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"` // decisions that there was no room for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyReportRequest) Reset() {
+	*x = PolicyReportRequest{}
+	mi := &file_auth_proto_auth_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyReportRequest) ProtoMessage() {}
+
+func (x *PolicyReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyReportRequest.ProtoReflect.Descriptor instead.
+func (*PolicyReportRequest) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PolicyReportRequest) GetDecisions() []*Decided {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+func (x *PolicyReportRequest) GetDropped() int64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+type PolicyReportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyReportResponse) Reset() {
+	*x = PolicyReportResponse{}
+	mi := &file_auth_proto_auth_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyReportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyReportResponse) ProtoMessage() {}
+
+func (x *PolicyReportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyReportResponse.ProtoReflect.Descriptor instead.
+func (*PolicyReportResponse) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{37}
+}
+
+type PolicyDenialsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"` // empty: any
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Limit         int64                  `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	Offset        int64                  `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyDenialsRequest) Reset() {
+	*x = PolicyDenialsRequest{}
+	mi := &file_auth_proto_auth_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyDenialsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyDenialsRequest) ProtoMessage() {}
+
+func (x *PolicyDenialsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyDenialsRequest.ProtoReflect.Descriptor instead.
+func (*PolicyDenialsRequest) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *PolicyDenialsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PolicyDenialsRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *PolicyDenialsRequest) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *PolicyDenialsRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type PolicyDenialsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Denials       []*Decided             `protobuf:"bytes,1,rep,name=denials,proto3" json:"denials,omitempty"`
+	Dropped       int64                  `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"` // decisions of the last hour that were counted and not kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyDenialsResponse) Reset() {
+	*x = PolicyDenialsResponse{}
+	mi := &file_auth_proto_auth_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyDenialsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyDenialsResponse) ProtoMessage() {}
+
+func (x *PolicyDenialsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyDenialsResponse.ProtoReflect.Descriptor instead.
+func (*PolicyDenialsResponse) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *PolicyDenialsResponse) GetDenials() []*Decided {
+	if x != nil {
+		return x.Denials
+	}
+	return nil
+}
+
+func (x *PolicyDenialsResponse) GetDropped() int64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
 type PolicySearchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -1903,7 +2429,7 @@ type PolicySearchRequest struct {
 
 func (x *PolicySearchRequest) Reset() {
 	*x = PolicySearchRequest{}
-	mi := &file_auth_proto_auth_proto_msgTypes[33]
+	mi := &file_auth_proto_auth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2441,7 @@ func (x *PolicySearchRequest) String() string {
 func (*PolicySearchRequest) ProtoMessage() {}
 
 func (x *PolicySearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[33]
+	mi := &file_auth_proto_auth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2454,7 @@ func (x *PolicySearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicySearchRequest.ProtoReflect.Descriptor instead.
 func (*PolicySearchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{33}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PolicySearchRequest) GetAccount() string {
@@ -1968,7 +2494,7 @@ type PolicySearchResponse struct {
 
 func (x *PolicySearchResponse) Reset() {
 	*x = PolicySearchResponse{}
-	mi := &file_auth_proto_auth_proto_msgTypes[34]
+	mi := &file_auth_proto_auth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2506,7 @@ func (x *PolicySearchResponse) String() string {
 func (*PolicySearchResponse) ProtoMessage() {}
 
 func (x *PolicySearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[34]
+	mi := &file_auth_proto_auth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2519,7 @@ func (x *PolicySearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicySearchResponse.ProtoReflect.Descriptor instead.
 func (*PolicySearchResponse) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{34}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PolicySearchResponse) GetRules() []*Rule {
@@ -2016,7 +2542,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_auth_proto_auth_proto_msgTypes[35]
+	mi := &file_auth_proto_auth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2554,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[35]
+	mi := &file_auth_proto_auth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2567,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{35}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Call) GetAccount() string {
@@ -2090,7 +2616,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_auth_proto_auth_proto_msgTypes[36]
+	mi := &file_auth_proto_auth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2628,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[36]
+	mi := &file_auth_proto_auth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2641,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{36}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Decision) GetAllowed() bool {
@@ -2148,7 +2674,7 @@ type PolicyCheckRequest struct {
 
 func (x *PolicyCheckRequest) Reset() {
 	*x = PolicyCheckRequest{}
-	mi := &file_auth_proto_auth_proto_msgTypes[37]
+	mi := &file_auth_proto_auth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2686,7 @@ func (x *PolicyCheckRequest) String() string {
 func (*PolicyCheckRequest) ProtoMessage() {}
 
 func (x *PolicyCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[37]
+	mi := &file_auth_proto_auth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2699,7 @@ func (x *PolicyCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyCheckRequest.ProtoReflect.Descriptor instead.
 func (*PolicyCheckRequest) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{37}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PolicyCheckRequest) GetCall() *Call {
@@ -2192,7 +2718,7 @@ type PolicyCheckResponse struct {
 
 func (x *PolicyCheckResponse) Reset() {
 	*x = PolicyCheckResponse{}
-	mi := &file_auth_proto_auth_proto_msgTypes[38]
+	mi := &file_auth_proto_auth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2730,7 @@ func (x *PolicyCheckResponse) String() string {
 func (*PolicyCheckResponse) ProtoMessage() {}
 
 func (x *PolicyCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[38]
+	mi := &file_auth_proto_auth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2743,7 @@ func (x *PolicyCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyCheckResponse.ProtoReflect.Descriptor instead.
 func (*PolicyCheckResponse) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{38}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PolicyCheckResponse) GetDecision() *Decision {
@@ -2238,7 +2764,7 @@ type PolicyDiffRequest struct {
 
 func (x *PolicyDiffRequest) Reset() {
 	*x = PolicyDiffRequest{}
-	mi := &file_auth_proto_auth_proto_msgTypes[39]
+	mi := &file_auth_proto_auth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2776,7 @@ func (x *PolicyDiffRequest) String() string {
 func (*PolicyDiffRequest) ProtoMessage() {}
 
 func (x *PolicyDiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[39]
+	mi := &file_auth_proto_auth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2789,7 @@ func (x *PolicyDiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyDiffRequest.ProtoReflect.Descriptor instead.
 func (*PolicyDiffRequest) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{39}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PolicyDiffRequest) GetPut() []*Rule {
@@ -2296,7 +2822,7 @@ type PolicyDiffResponse struct {
 
 func (x *PolicyDiffResponse) Reset() {
 	*x = PolicyDiffResponse{}
-	mi := &file_auth_proto_auth_proto_msgTypes[40]
+	mi := &file_auth_proto_auth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2834,7 @@ func (x *PolicyDiffResponse) String() string {
 func (*PolicyDiffResponse) ProtoMessage() {}
 
 func (x *PolicyDiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[40]
+	mi := &file_auth_proto_auth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2847,7 @@ func (x *PolicyDiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyDiffResponse.ProtoReflect.Descriptor instead.
 func (*PolicyDiffResponse) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{40}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PolicyDiffResponse) GetChanges() []*Change {
@@ -2342,7 +2868,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_proto_auth_proto_msgTypes[41]
+	mi := &file_auth_proto_auth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2880,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[41]
+	mi := &file_auth_proto_auth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2893,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{41}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Change) GetCall() *Call {
@@ -2395,14 +2921,21 @@ type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The services whose rules are wanted; the caller must hold the names. None is the
 	// caller's own account. With the scope "admin" it is told all there are.
-	Services      []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	// Changed rules are wanted as changes. Without it they are sent as rules: all of
+	// them, each time that one of them changes.
+	Differences bool `protobuf:"varint,2,opt,name=differences,proto3" json:"differences,omitempty"`
+	// The last position that the watcher was told, of a stream with the same
+	// services. If the server still knows what changed since, it does not reset: its
+	// first message has the changes. Only with differences.
+	Known         string `protobuf:"bytes,3,opt,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_proto_auth_proto_msgTypes[42]
+	mi := &file_auth_proto_auth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2947,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[42]
+	mi := &file_auth_proto_auth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2960,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{42}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WatchRequest) GetServices() []string {
@@ -2435,6 +2968,20 @@ func (x *WatchRequest) GetServices() []string {
 		return x.Services
 	}
 	return nil
+}
+
+func (x *WatchRequest) GetDifferences() bool {
+	if x != nil {
+		return x.Differences
+	}
+	return false
+}
+
+func (x *WatchRequest) GetKnown() string {
+	if x != nil {
+		return x.Known
+	}
+	return ""
 }
 
 type WatchResponse struct {
@@ -2445,13 +2992,15 @@ type WatchResponse struct {
 	Revocations   []*Revocation          `protobuf:"bytes,4,rep,name=revocations,proto3" json:"revocations,omitempty"` // to add
 	Reset_        bool                   `protobuf:"varint,5,opt,name=reset,proto3" json:"reset,omitempty"`            // what is here replaces everything the watcher had
 	Issuer        string                 `protobuf:"bytes,6,opt,name=issuer,proto3" json:"issuer,omitempty"`           // the iss of tokens; in the first message
+	Changes       *RuleChanges           `protobuf:"bytes,7,opt,name=changes,proto3" json:"changes,omitempty"`         // in place of rules, for those who asked for differences
+	Position      string                 `protobuf:"bytes,8,opt,name=position,proto3" json:"position,omitempty"`       // with rules and changes: what to ask with as known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_auth_proto_auth_proto_msgTypes[43]
+	mi := &file_auth_proto_auth_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +3012,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[43]
+	mi := &file_auth_proto_auth_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +3025,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{43}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WatchResponse) GetRevision() uint64 {
@@ -2521,6 +3070,81 @@ func (x *WatchResponse) GetIssuer() string {
 	return ""
 }
 
+func (x *WatchResponse) GetChanges() *RuleChanges {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+// RuleChanges change the rules that the watcher has.
+type RuleChanges struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Put           []*Rule                `protobuf:"bytes,1,rep,name=put,proto3" json:"put,omitempty"`        // new, or in place of those with their ids
+	Remove        []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"`  // ids; not all of them need be known
+	Closed        bool                   `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"` // as that of Rules
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleChanges) Reset() {
+	*x = RuleChanges{}
+	mi := &file_auth_proto_auth_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleChanges) ProtoMessage() {}
+
+func (x *RuleChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_proto_auth_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleChanges.ProtoReflect.Descriptor instead.
+func (*RuleChanges) Descriptor() ([]byte, []int) {
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *RuleChanges) GetPut() []*Rule {
+	if x != nil {
+		return x.Put
+	}
+	return nil
+}
+
+func (x *RuleChanges) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+func (x *RuleChanges) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
 type Rules struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rules         []*Rule                `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
@@ -2532,7 +3156,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_auth_proto_auth_proto_msgTypes[44]
+	mi := &file_auth_proto_auth_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +3168,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[44]
+	mi := &file_auth_proto_auth_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +3181,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{44}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Rules) GetRules() []*Rule {
@@ -2597,7 +3221,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_proto_auth_proto_msgTypes[45]
+	mi := &file_auth_proto_auth_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +3233,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_proto_auth_proto_msgTypes[45]
+	mi := &file_auth_proto_auth_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +3246,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_proto_auth_proto_rawDescGZIP(), []int{45}
+	return file_auth_proto_auth_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Revocation) GetJti() string {
@@ -2779,22 +3403,63 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\acomment\x18\t \x01(\tR\acomment\x12\x1a\n" +
 	"\brevision\x18\n" +
 	" \x01(\x04R\brevision\x12\x1a\n" +
-	"\bstarting\x18\v \x01(\bR\bstarting\"A\n" +
+	"\bstarting\x18\v \x01(\bR\bstarting\"p\n" +
 	"\x13PolicyCreateRequest\x12*\n" +
-	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"B\n" +
+	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"w\n" +
 	"\x14PolicyCreateResponse\x12*\n" +
-	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"#\n" +
+	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\x123\n" +
+	"\aeffects\x18\x02 \x01(\v2\x19.go.platform.auth.EffectsR\aeffects\"#\n" +
 	"\x11PolicyReadRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"@\n" +
 	"\x12PolicyReadResponse\x12*\n" +
-	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"A\n" +
+	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"p\n" +
 	"\x13PolicyUpdateRequest\x12*\n" +
-	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"B\n" +
+	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"w\n" +
 	"\x14PolicyUpdateResponse\x12*\n" +
-	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\"%\n" +
+	"\x04rule\x18\x01 \x01(\v2\x16.go.platform.auth.RuleR\x04rule\x123\n" +
+	"\aeffects\x18\x02 \x01(\v2\x19.go.platform.auth.EffectsR\aeffects\"T\n" +
 	"\x13PolicyDeleteRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x16\n" +
-	"\x14PolicyDeleteResponse\"w\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"K\n" +
+	"\x14PolicyDeleteResponse\x123\n" +
+	"\aeffects\x18\x01 \x01(\v2\x19.go.platform.auth.EffectsR\aeffects\"d\n" +
+	"\aEffects\x12)\n" +
+	"\x04cuts\x18\x01 \x03(\v2\x15.go.platform.auth.CutR\x04cuts\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x18\n" +
+	"\aunknown\x18\x03 \x01(\x03R\aunknown\"\x85\x02\n" +
+	"\x03Cut\x12*\n" +
+	"\x04call\x18\x01 \x01(\v2\x16.go.platform.auth.CallR\x04call\x122\n" +
+	"\x06before\x18\x02 \x01(\v2\x1a.go.platform.auth.DecisionR\x06before\x120\n" +
+	"\x05after\x18\x03 \x01(\v2\x1a.go.platform.auth.DecisionR\x05after\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05first\x18\x05 \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\x06 \x01(\x03R\x04last\x12\x1a\n" +
+	"\bplatform\x18\a \x01(\bR\bplatform\x12\x10\n" +
+	"\x03own\x18\b \x01(\bR\x03own\"\xa3\x01\n" +
+	"\aDecided\x12*\n" +
+	"\x04call\x18\x01 \x01(\v2\x16.go.platform.auth.CallR\x04call\x12\x18\n" +
+	"\aallowed\x18\x02 \x01(\bR\aallowed\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05first\x18\x05 \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\x06 \x01(\x03R\x04last\"h\n" +
+	"\x13PolicyReportRequest\x127\n" +
+	"\tdecisions\x18\x01 \x03(\v2\x19.go.platform.auth.DecidedR\tdecisions\x12\x18\n" +
+	"\adropped\x18\x02 \x01(\x03R\adropped\"\x16\n" +
+	"\x14PolicyReportResponse\"x\n" +
+	"\x14PolicyDenialsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x03R\x05limit\x12\x16\n" +
+	"\x06offset\x18\x04 \x01(\x03R\x06offset\"f\n" +
+	"\x15PolicyDenialsResponse\x123\n" +
+	"\adenials\x18\x01 \x03(\v2\x19.go.platform.auth.DecidedR\adenials\x12\x18\n" +
+	"\adropped\x18\x02 \x01(\x03R\adropped\"w\n" +
 	"\x13PolicySearchRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
@@ -2825,16 +3490,24 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x06Change\x12*\n" +
 	"\x04call\x18\x01 \x01(\v2\x16.go.platform.auth.CallR\x04call\x122\n" +
 	"\x06before\x18\x02 \x01(\v2\x1a.go.platform.auth.DecisionR\x06before\x120\n" +
-	"\x05after\x18\x03 \x01(\v2\x1a.go.platform.auth.DecisionR\x05after\"*\n" +
+	"\x05after\x18\x03 \x01(\v2\x1a.go.platform.auth.DecisionR\x05after\"b\n" +
 	"\fWatchRequest\x12\x1a\n" +
-	"\bservices\x18\x01 \x03(\tR\bservices\"\xdc\x01\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\x12 \n" +
+	"\vdifferences\x18\x02 \x01(\bR\vdifferences\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\tR\x05known\"\xb1\x02\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
 	"\x04jwks\x18\x02 \x01(\fR\x04jwks\x12-\n" +
 	"\x05rules\x18\x03 \x01(\v2\x17.go.platform.auth.RulesR\x05rules\x12>\n" +
 	"\vrevocations\x18\x04 \x03(\v2\x1c.go.platform.auth.RevocationR\vrevocations\x12\x14\n" +
 	"\x05reset\x18\x05 \x01(\bR\x05reset\x12\x16\n" +
-	"\x06issuer\x18\x06 \x01(\tR\x06issuer\"i\n" +
+	"\x06issuer\x18\x06 \x01(\tR\x06issuer\x127\n" +
+	"\achanges\x18\a \x01(\v2\x1d.go.platform.auth.RuleChangesR\achanges\x12\x1a\n" +
+	"\bposition\x18\b \x01(\tR\bposition\"g\n" +
+	"\vRuleChanges\x12(\n" +
+	"\x03put\x18\x01 \x03(\v2\x16.go.platform.auth.RuleR\x03put\x12\x16\n" +
+	"\x06remove\x18\x02 \x03(\tR\x06remove\x12\x16\n" +
+	"\x06closed\x18\x03 \x01(\bR\x06closed\"i\n" +
 	"\x05Rules\x12,\n" +
 	"\x05rules\x18\x01 \x03(\v2\x16.go.platform.auth.RuleR\x05rules\x12\x1a\n" +
 	"\bservices\x18\x02 \x03(\tR\bservices\x12\x16\n" +
@@ -2860,7 +3533,7 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x06Revoke\x12\x1f.go.platform.auth.RevokeRequest\x1a .go.platform.auth.RevokeResponse\"\x00\x12Y\n" +
 	"\n" +
 	"Introspect\x12#.go.platform.auth.IntrospectRequest\x1a$.go.platform.auth.IntrospectResponse\"\x00\x12G\n" +
-	"\x04Keys\x12\x1d.go.platform.auth.KeysRequest\x1a\x1e.go.platform.auth.KeysResponse\"\x002\xc4\x05\n" +
+	"\x04Keys\x12\x1d.go.platform.auth.KeysRequest\x1a\x1e.go.platform.auth.KeysResponse\"\x002\xfd\x06\n" +
 	"\x06Policy\x12Y\n" +
 	"\x06Create\x12%.go.platform.auth.PolicyCreateRequest\x1a&.go.platform.auth.PolicyCreateResponse\"\x00\x12S\n" +
 	"\x04Read\x12#.go.platform.auth.PolicyReadRequest\x1a$.go.platform.auth.PolicyReadResponse\"\x00\x12Y\n" +
@@ -2869,7 +3542,9 @@ const file_auth_proto_auth_proto_rawDesc = "" +
 	"\x06Search\x12%.go.platform.auth.PolicySearchRequest\x1a&.go.platform.auth.PolicySearchResponse\"\x00\x12V\n" +
 	"\x05Check\x12$.go.platform.auth.PolicyCheckRequest\x1a%.go.platform.auth.PolicyCheckResponse\"\x00\x12S\n" +
 	"\x04Diff\x12#.go.platform.auth.PolicyDiffRequest\x1a$.go.platform.auth.PolicyDiffResponse\"\x00\x12L\n" +
-	"\x05Watch\x12\x1e.go.platform.auth.WatchRequest\x1a\x1f.go.platform.auth.WatchResponse\"\x000\x01B.Z,github.com/micro/go-platform/auth/proto;authb\x06proto3"
+	"\x05Watch\x12\x1e.go.platform.auth.WatchRequest\x1a\x1f.go.platform.auth.WatchResponse\"\x000\x01\x12Y\n" +
+	"\x06Report\x12%.go.platform.auth.PolicyReportRequest\x1a&.go.platform.auth.PolicyReportResponse\"\x00\x12\\\n" +
+	"\aDenials\x12&.go.platform.auth.PolicyDenialsRequest\x1a'.go.platform.auth.PolicyDenialsResponse\"\x00B.Z,github.com/micro/go-platform/auth/proto;authb\x06proto3"
 
 var (
 	file_auth_proto_auth_proto_rawDescOnce sync.Once
@@ -2883,61 +3558,69 @@ func file_auth_proto_auth_proto_rawDescGZIP() []byte {
 	return file_auth_proto_auth_proto_rawDescData
 }
 
-var file_auth_proto_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_auth_proto_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_auth_proto_auth_proto_goTypes = []any{
-	(*Token)(nil),                // 0: go.platform.auth.Token
-	(*Record)(nil),               // 1: go.platform.auth.Record
-	(*CreateRequest)(nil),        // 2: go.platform.auth.CreateRequest
-	(*CreateResponse)(nil),       // 3: go.platform.auth.CreateResponse
-	(*ReadRequest)(nil),          // 4: go.platform.auth.ReadRequest
-	(*ReadResponse)(nil),         // 5: go.platform.auth.ReadResponse
-	(*UpdateRequest)(nil),        // 6: go.platform.auth.UpdateRequest
-	(*UpdateResponse)(nil),       // 7: go.platform.auth.UpdateResponse
-	(*DeleteRequest)(nil),        // 8: go.platform.auth.DeleteRequest
-	(*DeleteResponse)(nil),       // 9: go.platform.auth.DeleteResponse
-	(*SearchRequest)(nil),        // 10: go.platform.auth.SearchRequest
-	(*SearchResponse)(nil),       // 11: go.platform.auth.SearchResponse
-	(*EnrolRequest)(nil),         // 12: go.platform.auth.EnrolRequest
-	(*EnrolResponse)(nil),        // 13: go.platform.auth.EnrolResponse
-	(*AuthorizeRequest)(nil),     // 14: go.platform.auth.AuthorizeRequest
-	(*AuthorizeResponse)(nil),    // 15: go.platform.auth.AuthorizeResponse
-	(*TokenRequest)(nil),         // 16: go.platform.auth.TokenRequest
-	(*TokenResponse)(nil),        // 17: go.platform.auth.TokenResponse
-	(*RevokeRequest)(nil),        // 18: go.platform.auth.RevokeRequest
-	(*RevokeResponse)(nil),       // 19: go.platform.auth.RevokeResponse
-	(*IntrospectRequest)(nil),    // 20: go.platform.auth.IntrospectRequest
-	(*IntrospectResponse)(nil),   // 21: go.platform.auth.IntrospectResponse
-	(*KeysRequest)(nil),          // 22: go.platform.auth.KeysRequest
-	(*KeysResponse)(nil),         // 23: go.platform.auth.KeysResponse
-	(*Rule)(nil),                 // 24: go.platform.auth.Rule
-	(*PolicyCreateRequest)(nil),  // 25: go.platform.auth.PolicyCreateRequest
-	(*PolicyCreateResponse)(nil), // 26: go.platform.auth.PolicyCreateResponse
-	(*PolicyReadRequest)(nil),    // 27: go.platform.auth.PolicyReadRequest
-	(*PolicyReadResponse)(nil),   // 28: go.platform.auth.PolicyReadResponse
-	(*PolicyUpdateRequest)(nil),  // 29: go.platform.auth.PolicyUpdateRequest
-	(*PolicyUpdateResponse)(nil), // 30: go.platform.auth.PolicyUpdateResponse
-	(*PolicyDeleteRequest)(nil),  // 31: go.platform.auth.PolicyDeleteRequest
-	(*PolicyDeleteResponse)(nil), // 32: go.platform.auth.PolicyDeleteResponse
-	(*PolicySearchRequest)(nil),  // 33: go.platform.auth.PolicySearchRequest
-	(*PolicySearchResponse)(nil), // 34: go.platform.auth.PolicySearchResponse
-	(*Call)(nil),                 // 35: go.platform.auth.Call
-	(*Decision)(nil),             // 36: go.platform.auth.Decision
-	(*PolicyCheckRequest)(nil),   // 37: go.platform.auth.PolicyCheckRequest
-	(*PolicyCheckResponse)(nil),  // 38: go.platform.auth.PolicyCheckResponse
-	(*PolicyDiffRequest)(nil),    // 39: go.platform.auth.PolicyDiffRequest
-	(*PolicyDiffResponse)(nil),   // 40: go.platform.auth.PolicyDiffResponse
-	(*Change)(nil),               // 41: go.platform.auth.Change
-	(*WatchRequest)(nil),         // 42: go.platform.auth.WatchRequest
-	(*WatchResponse)(nil),        // 43: go.platform.auth.WatchResponse
-	(*Rules)(nil),                // 44: go.platform.auth.Rules
-	(*Revocation)(nil),           // 45: go.platform.auth.Revocation
-	nil,                          // 46: go.platform.auth.Token.MetadataEntry
-	nil,                          // 47: go.platform.auth.Record.MetadataEntry
-	nil,                          // 48: go.platform.auth.TokenRequest.MetadataEntry
+	(*Token)(nil),                 // 0: go.platform.auth.Token
+	(*Record)(nil),                // 1: go.platform.auth.Record
+	(*CreateRequest)(nil),         // 2: go.platform.auth.CreateRequest
+	(*CreateResponse)(nil),        // 3: go.platform.auth.CreateResponse
+	(*ReadRequest)(nil),           // 4: go.platform.auth.ReadRequest
+	(*ReadResponse)(nil),          // 5: go.platform.auth.ReadResponse
+	(*UpdateRequest)(nil),         // 6: go.platform.auth.UpdateRequest
+	(*UpdateResponse)(nil),        // 7: go.platform.auth.UpdateResponse
+	(*DeleteRequest)(nil),         // 8: go.platform.auth.DeleteRequest
+	(*DeleteResponse)(nil),        // 9: go.platform.auth.DeleteResponse
+	(*SearchRequest)(nil),         // 10: go.platform.auth.SearchRequest
+	(*SearchResponse)(nil),        // 11: go.platform.auth.SearchResponse
+	(*EnrolRequest)(nil),          // 12: go.platform.auth.EnrolRequest
+	(*EnrolResponse)(nil),         // 13: go.platform.auth.EnrolResponse
+	(*AuthorizeRequest)(nil),      // 14: go.platform.auth.AuthorizeRequest
+	(*AuthorizeResponse)(nil),     // 15: go.platform.auth.AuthorizeResponse
+	(*TokenRequest)(nil),          // 16: go.platform.auth.TokenRequest
+	(*TokenResponse)(nil),         // 17: go.platform.auth.TokenResponse
+	(*RevokeRequest)(nil),         // 18: go.platform.auth.RevokeRequest
+	(*RevokeResponse)(nil),        // 19: go.platform.auth.RevokeResponse
+	(*IntrospectRequest)(nil),     // 20: go.platform.auth.IntrospectRequest
+	(*IntrospectResponse)(nil),    // 21: go.platform.auth.IntrospectResponse
+	(*KeysRequest)(nil),           // 22: go.platform.auth.KeysRequest
+	(*KeysResponse)(nil),          // 23: go.platform.auth.KeysResponse
+	(*Rule)(nil),                  // 24: go.platform.auth.Rule
+	(*PolicyCreateRequest)(nil),   // 25: go.platform.auth.PolicyCreateRequest
+	(*PolicyCreateResponse)(nil),  // 26: go.platform.auth.PolicyCreateResponse
+	(*PolicyReadRequest)(nil),     // 27: go.platform.auth.PolicyReadRequest
+	(*PolicyReadResponse)(nil),    // 28: go.platform.auth.PolicyReadResponse
+	(*PolicyUpdateRequest)(nil),   // 29: go.platform.auth.PolicyUpdateRequest
+	(*PolicyUpdateResponse)(nil),  // 30: go.platform.auth.PolicyUpdateResponse
+	(*PolicyDeleteRequest)(nil),   // 31: go.platform.auth.PolicyDeleteRequest
+	(*PolicyDeleteResponse)(nil),  // 32: go.platform.auth.PolicyDeleteResponse
+	(*Effects)(nil),               // 33: go.platform.auth.Effects
+	(*Cut)(nil),                   // 34: go.platform.auth.Cut
+	(*Decided)(nil),               // 35: go.platform.auth.Decided
+	(*PolicyReportRequest)(nil),   // 36: go.platform.auth.PolicyReportRequest
+	(*PolicyReportResponse)(nil),  // 37: go.platform.auth.PolicyReportResponse
+	(*PolicyDenialsRequest)(nil),  // 38: go.platform.auth.PolicyDenialsRequest
+	(*PolicyDenialsResponse)(nil), // 39: go.platform.auth.PolicyDenialsResponse
+	(*PolicySearchRequest)(nil),   // 40: go.platform.auth.PolicySearchRequest
+	(*PolicySearchResponse)(nil),  // 41: go.platform.auth.PolicySearchResponse
+	(*Call)(nil),                  // 42: go.platform.auth.Call
+	(*Decision)(nil),              // 43: go.platform.auth.Decision
+	(*PolicyCheckRequest)(nil),    // 44: go.platform.auth.PolicyCheckRequest
+	(*PolicyCheckResponse)(nil),   // 45: go.platform.auth.PolicyCheckResponse
+	(*PolicyDiffRequest)(nil),     // 46: go.platform.auth.PolicyDiffRequest
+	(*PolicyDiffResponse)(nil),    // 47: go.platform.auth.PolicyDiffResponse
+	(*Change)(nil),                // 48: go.platform.auth.Change
+	(*WatchRequest)(nil),          // 49: go.platform.auth.WatchRequest
+	(*WatchResponse)(nil),         // 50: go.platform.auth.WatchResponse
+	(*RuleChanges)(nil),           // 51: go.platform.auth.RuleChanges
+	(*Rules)(nil),                 // 52: go.platform.auth.Rules
+	(*Revocation)(nil),            // 53: go.platform.auth.Revocation
+	nil,                           // 54: go.platform.auth.Token.MetadataEntry
+	nil,                           // 55: go.platform.auth.Record.MetadataEntry
+	nil,                           // 56: go.platform.auth.TokenRequest.MetadataEntry
 }
 var file_auth_proto_auth_proto_depIdxs = []int32{
-	46, // 0: go.platform.auth.Token.metadata:type_name -> go.platform.auth.Token.MetadataEntry
-	47, // 1: go.platform.auth.Record.metadata:type_name -> go.platform.auth.Record.MetadataEntry
+	54, // 0: go.platform.auth.Token.metadata:type_name -> go.platform.auth.Token.MetadataEntry
+	55, // 1: go.platform.auth.Record.metadata:type_name -> go.platform.auth.Record.MetadataEntry
 	1,  // 2: go.platform.auth.CreateRequest.account:type_name -> go.platform.auth.Record
 	1,  // 3: go.platform.auth.CreateResponse.account:type_name -> go.platform.auth.Record
 	1,  // 4: go.platform.auth.ReadResponse.account:type_name -> go.platform.auth.Record
@@ -2946,69 +3629,85 @@ var file_auth_proto_auth_proto_depIdxs = []int32{
 	1,  // 7: go.platform.auth.SearchResponse.accounts:type_name -> go.platform.auth.Record
 	1,  // 8: go.platform.auth.EnrolResponse.account:type_name -> go.platform.auth.Record
 	0,  // 9: go.platform.auth.AuthorizeResponse.token:type_name -> go.platform.auth.Token
-	48, // 10: go.platform.auth.TokenRequest.metadata:type_name -> go.platform.auth.TokenRequest.MetadataEntry
+	56, // 10: go.platform.auth.TokenRequest.metadata:type_name -> go.platform.auth.TokenRequest.MetadataEntry
 	0,  // 11: go.platform.auth.TokenResponse.token:type_name -> go.platform.auth.Token
 	0,  // 12: go.platform.auth.IntrospectResponse.token:type_name -> go.platform.auth.Token
 	24, // 13: go.platform.auth.PolicyCreateRequest.rule:type_name -> go.platform.auth.Rule
 	24, // 14: go.platform.auth.PolicyCreateResponse.rule:type_name -> go.platform.auth.Rule
-	24, // 15: go.platform.auth.PolicyReadResponse.rule:type_name -> go.platform.auth.Rule
-	24, // 16: go.platform.auth.PolicyUpdateRequest.rule:type_name -> go.platform.auth.Rule
-	24, // 17: go.platform.auth.PolicyUpdateResponse.rule:type_name -> go.platform.auth.Rule
-	24, // 18: go.platform.auth.PolicySearchResponse.rules:type_name -> go.platform.auth.Rule
-	35, // 19: go.platform.auth.PolicyCheckRequest.call:type_name -> go.platform.auth.Call
-	36, // 20: go.platform.auth.PolicyCheckResponse.decision:type_name -> go.platform.auth.Decision
-	24, // 21: go.platform.auth.PolicyDiffRequest.put:type_name -> go.platform.auth.Rule
-	35, // 22: go.platform.auth.PolicyDiffRequest.calls:type_name -> go.platform.auth.Call
-	41, // 23: go.platform.auth.PolicyDiffResponse.changes:type_name -> go.platform.auth.Change
-	35, // 24: go.platform.auth.Change.call:type_name -> go.platform.auth.Call
-	36, // 25: go.platform.auth.Change.before:type_name -> go.platform.auth.Decision
-	36, // 26: go.platform.auth.Change.after:type_name -> go.platform.auth.Decision
-	44, // 27: go.platform.auth.WatchResponse.rules:type_name -> go.platform.auth.Rules
-	45, // 28: go.platform.auth.WatchResponse.revocations:type_name -> go.platform.auth.Revocation
-	24, // 29: go.platform.auth.Rules.rules:type_name -> go.platform.auth.Rule
-	2,  // 30: go.platform.auth.Account.Create:input_type -> go.platform.auth.CreateRequest
-	4,  // 31: go.platform.auth.Account.Read:input_type -> go.platform.auth.ReadRequest
-	6,  // 32: go.platform.auth.Account.Update:input_type -> go.platform.auth.UpdateRequest
-	8,  // 33: go.platform.auth.Account.Delete:input_type -> go.platform.auth.DeleteRequest
-	10, // 34: go.platform.auth.Account.Search:input_type -> go.platform.auth.SearchRequest
-	12, // 35: go.platform.auth.Account.Enrol:input_type -> go.platform.auth.EnrolRequest
-	14, // 36: go.platform.auth.Oauth2.Authorize:input_type -> go.platform.auth.AuthorizeRequest
-	16, // 37: go.platform.auth.Oauth2.Token:input_type -> go.platform.auth.TokenRequest
-	18, // 38: go.platform.auth.Oauth2.Revoke:input_type -> go.platform.auth.RevokeRequest
-	20, // 39: go.platform.auth.Oauth2.Introspect:input_type -> go.platform.auth.IntrospectRequest
-	22, // 40: go.platform.auth.Oauth2.Keys:input_type -> go.platform.auth.KeysRequest
-	25, // 41: go.platform.auth.Policy.Create:input_type -> go.platform.auth.PolicyCreateRequest
-	27, // 42: go.platform.auth.Policy.Read:input_type -> go.platform.auth.PolicyReadRequest
-	29, // 43: go.platform.auth.Policy.Update:input_type -> go.platform.auth.PolicyUpdateRequest
-	31, // 44: go.platform.auth.Policy.Delete:input_type -> go.platform.auth.PolicyDeleteRequest
-	33, // 45: go.platform.auth.Policy.Search:input_type -> go.platform.auth.PolicySearchRequest
-	37, // 46: go.platform.auth.Policy.Check:input_type -> go.platform.auth.PolicyCheckRequest
-	39, // 47: go.platform.auth.Policy.Diff:input_type -> go.platform.auth.PolicyDiffRequest
-	42, // 48: go.platform.auth.Policy.Watch:input_type -> go.platform.auth.WatchRequest
-	3,  // 49: go.platform.auth.Account.Create:output_type -> go.platform.auth.CreateResponse
-	5,  // 50: go.platform.auth.Account.Read:output_type -> go.platform.auth.ReadResponse
-	7,  // 51: go.platform.auth.Account.Update:output_type -> go.platform.auth.UpdateResponse
-	9,  // 52: go.platform.auth.Account.Delete:output_type -> go.platform.auth.DeleteResponse
-	11, // 53: go.platform.auth.Account.Search:output_type -> go.platform.auth.SearchResponse
-	13, // 54: go.platform.auth.Account.Enrol:output_type -> go.platform.auth.EnrolResponse
-	15, // 55: go.platform.auth.Oauth2.Authorize:output_type -> go.platform.auth.AuthorizeResponse
-	17, // 56: go.platform.auth.Oauth2.Token:output_type -> go.platform.auth.TokenResponse
-	19, // 57: go.platform.auth.Oauth2.Revoke:output_type -> go.platform.auth.RevokeResponse
-	21, // 58: go.platform.auth.Oauth2.Introspect:output_type -> go.platform.auth.IntrospectResponse
-	23, // 59: go.platform.auth.Oauth2.Keys:output_type -> go.platform.auth.KeysResponse
-	26, // 60: go.platform.auth.Policy.Create:output_type -> go.platform.auth.PolicyCreateResponse
-	28, // 61: go.platform.auth.Policy.Read:output_type -> go.platform.auth.PolicyReadResponse
-	30, // 62: go.platform.auth.Policy.Update:output_type -> go.platform.auth.PolicyUpdateResponse
-	32, // 63: go.platform.auth.Policy.Delete:output_type -> go.platform.auth.PolicyDeleteResponse
-	34, // 64: go.platform.auth.Policy.Search:output_type -> go.platform.auth.PolicySearchResponse
-	38, // 65: go.platform.auth.Policy.Check:output_type -> go.platform.auth.PolicyCheckResponse
-	40, // 66: go.platform.auth.Policy.Diff:output_type -> go.platform.auth.PolicyDiffResponse
-	43, // 67: go.platform.auth.Policy.Watch:output_type -> go.platform.auth.WatchResponse
-	49, // [49:68] is the sub-list for method output_type
-	30, // [30:49] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	33, // 15: go.platform.auth.PolicyCreateResponse.effects:type_name -> go.platform.auth.Effects
+	24, // 16: go.platform.auth.PolicyReadResponse.rule:type_name -> go.platform.auth.Rule
+	24, // 17: go.platform.auth.PolicyUpdateRequest.rule:type_name -> go.platform.auth.Rule
+	24, // 18: go.platform.auth.PolicyUpdateResponse.rule:type_name -> go.platform.auth.Rule
+	33, // 19: go.platform.auth.PolicyUpdateResponse.effects:type_name -> go.platform.auth.Effects
+	33, // 20: go.platform.auth.PolicyDeleteResponse.effects:type_name -> go.platform.auth.Effects
+	34, // 21: go.platform.auth.Effects.cuts:type_name -> go.platform.auth.Cut
+	42, // 22: go.platform.auth.Cut.call:type_name -> go.platform.auth.Call
+	43, // 23: go.platform.auth.Cut.before:type_name -> go.platform.auth.Decision
+	43, // 24: go.platform.auth.Cut.after:type_name -> go.platform.auth.Decision
+	42, // 25: go.platform.auth.Decided.call:type_name -> go.platform.auth.Call
+	35, // 26: go.platform.auth.PolicyReportRequest.decisions:type_name -> go.platform.auth.Decided
+	35, // 27: go.platform.auth.PolicyDenialsResponse.denials:type_name -> go.platform.auth.Decided
+	24, // 28: go.platform.auth.PolicySearchResponse.rules:type_name -> go.platform.auth.Rule
+	42, // 29: go.platform.auth.PolicyCheckRequest.call:type_name -> go.platform.auth.Call
+	43, // 30: go.platform.auth.PolicyCheckResponse.decision:type_name -> go.platform.auth.Decision
+	24, // 31: go.platform.auth.PolicyDiffRequest.put:type_name -> go.platform.auth.Rule
+	42, // 32: go.platform.auth.PolicyDiffRequest.calls:type_name -> go.platform.auth.Call
+	48, // 33: go.platform.auth.PolicyDiffResponse.changes:type_name -> go.platform.auth.Change
+	42, // 34: go.platform.auth.Change.call:type_name -> go.platform.auth.Call
+	43, // 35: go.platform.auth.Change.before:type_name -> go.platform.auth.Decision
+	43, // 36: go.platform.auth.Change.after:type_name -> go.platform.auth.Decision
+	52, // 37: go.platform.auth.WatchResponse.rules:type_name -> go.platform.auth.Rules
+	53, // 38: go.platform.auth.WatchResponse.revocations:type_name -> go.platform.auth.Revocation
+	51, // 39: go.platform.auth.WatchResponse.changes:type_name -> go.platform.auth.RuleChanges
+	24, // 40: go.platform.auth.RuleChanges.put:type_name -> go.platform.auth.Rule
+	24, // 41: go.platform.auth.Rules.rules:type_name -> go.platform.auth.Rule
+	2,  // 42: go.platform.auth.Account.Create:input_type -> go.platform.auth.CreateRequest
+	4,  // 43: go.platform.auth.Account.Read:input_type -> go.platform.auth.ReadRequest
+	6,  // 44: go.platform.auth.Account.Update:input_type -> go.platform.auth.UpdateRequest
+	8,  // 45: go.platform.auth.Account.Delete:input_type -> go.platform.auth.DeleteRequest
+	10, // 46: go.platform.auth.Account.Search:input_type -> go.platform.auth.SearchRequest
+	12, // 47: go.platform.auth.Account.Enrol:input_type -> go.platform.auth.EnrolRequest
+	14, // 48: go.platform.auth.Oauth2.Authorize:input_type -> go.platform.auth.AuthorizeRequest
+	16, // 49: go.platform.auth.Oauth2.Token:input_type -> go.platform.auth.TokenRequest
+	18, // 50: go.platform.auth.Oauth2.Revoke:input_type -> go.platform.auth.RevokeRequest
+	20, // 51: go.platform.auth.Oauth2.Introspect:input_type -> go.platform.auth.IntrospectRequest
+	22, // 52: go.platform.auth.Oauth2.Keys:input_type -> go.platform.auth.KeysRequest
+	25, // 53: go.platform.auth.Policy.Create:input_type -> go.platform.auth.PolicyCreateRequest
+	27, // 54: go.platform.auth.Policy.Read:input_type -> go.platform.auth.PolicyReadRequest
+	29, // 55: go.platform.auth.Policy.Update:input_type -> go.platform.auth.PolicyUpdateRequest
+	31, // 56: go.platform.auth.Policy.Delete:input_type -> go.platform.auth.PolicyDeleteRequest
+	40, // 57: go.platform.auth.Policy.Search:input_type -> go.platform.auth.PolicySearchRequest
+	44, // 58: go.platform.auth.Policy.Check:input_type -> go.platform.auth.PolicyCheckRequest
+	46, // 59: go.platform.auth.Policy.Diff:input_type -> go.platform.auth.PolicyDiffRequest
+	49, // 60: go.platform.auth.Policy.Watch:input_type -> go.platform.auth.WatchRequest
+	36, // 61: go.platform.auth.Policy.Report:input_type -> go.platform.auth.PolicyReportRequest
+	38, // 62: go.platform.auth.Policy.Denials:input_type -> go.platform.auth.PolicyDenialsRequest
+	3,  // 63: go.platform.auth.Account.Create:output_type -> go.platform.auth.CreateResponse
+	5,  // 64: go.platform.auth.Account.Read:output_type -> go.platform.auth.ReadResponse
+	7,  // 65: go.platform.auth.Account.Update:output_type -> go.platform.auth.UpdateResponse
+	9,  // 66: go.platform.auth.Account.Delete:output_type -> go.platform.auth.DeleteResponse
+	11, // 67: go.platform.auth.Account.Search:output_type -> go.platform.auth.SearchResponse
+	13, // 68: go.platform.auth.Account.Enrol:output_type -> go.platform.auth.EnrolResponse
+	15, // 69: go.platform.auth.Oauth2.Authorize:output_type -> go.platform.auth.AuthorizeResponse
+	17, // 70: go.platform.auth.Oauth2.Token:output_type -> go.platform.auth.TokenResponse
+	19, // 71: go.platform.auth.Oauth2.Revoke:output_type -> go.platform.auth.RevokeResponse
+	21, // 72: go.platform.auth.Oauth2.Introspect:output_type -> go.platform.auth.IntrospectResponse
+	23, // 73: go.platform.auth.Oauth2.Keys:output_type -> go.platform.auth.KeysResponse
+	26, // 74: go.platform.auth.Policy.Create:output_type -> go.platform.auth.PolicyCreateResponse
+	28, // 75: go.platform.auth.Policy.Read:output_type -> go.platform.auth.PolicyReadResponse
+	30, // 76: go.platform.auth.Policy.Update:output_type -> go.platform.auth.PolicyUpdateResponse
+	32, // 77: go.platform.auth.Policy.Delete:output_type -> go.platform.auth.PolicyDeleteResponse
+	41, // 78: go.platform.auth.Policy.Search:output_type -> go.platform.auth.PolicySearchResponse
+	45, // 79: go.platform.auth.Policy.Check:output_type -> go.platform.auth.PolicyCheckResponse
+	47, // 80: go.platform.auth.Policy.Diff:output_type -> go.platform.auth.PolicyDiffResponse
+	50, // 81: go.platform.auth.Policy.Watch:output_type -> go.platform.auth.WatchResponse
+	37, // 82: go.platform.auth.Policy.Report:output_type -> go.platform.auth.PolicyReportResponse
+	39, // 83: go.platform.auth.Policy.Denials:output_type -> go.platform.auth.PolicyDenialsResponse
+	63, // [63:84] is the sub-list for method output_type
+	42, // [42:63] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_auth_proto_auth_proto_init() }
@@ -3022,7 +3721,7 @@ func file_auth_proto_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_proto_auth_proto_rawDesc), len(file_auth_proto_auth_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   49,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

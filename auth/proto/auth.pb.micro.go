@@ -349,6 +349,15 @@ type PolicyService interface {
 	// holds everything, later ones what changed, an empty one every keep-alive.
 	// Any valid token may watch the rules of services whose names its account holds.
 	Watch(ctx context.Context, in *WatchRequest, opts ...client.CallOption) (Policy_WatchService, error)
+	// Report brings what a service decided since its last report. Any valid token
+	// may report decisions on calls of services whose names its account holds. Of
+	// more than 256 in a report, and of those that there is no room for, only the
+	// number is kept.
+	Report(ctx context.Context, in *PolicyReportRequest, opts ...client.CallOption) (*PolicyReportResponse, error)
+	// Denials returns which calls services refused by rules within a day, the
+	// latest first. They are kept up to 20 000, and 128 of one account at one
+	// service; a service reports its own every ten seconds.
+	Denials(ctx context.Context, in *PolicyDenialsRequest, opts ...client.CallOption) (*PolicyDenialsResponse, error)
 }
 
 type policyService struct {
@@ -487,6 +496,26 @@ func (x *policyServiceWatch) Recv() (*WatchResponse, error) {
 	return m, nil
 }
 
+func (c *policyService) Report(ctx context.Context, in *PolicyReportRequest, opts ...client.CallOption) (*PolicyReportResponse, error) {
+	req := c.c.NewRequest(c.name, "Policy.Report", in)
+	out := new(PolicyReportResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyService) Denials(ctx context.Context, in *PolicyDenialsRequest, opts ...client.CallOption) (*PolicyDenialsResponse, error) {
+	req := c.c.NewRequest(c.name, "Policy.Denials", in)
+	out := new(PolicyDenialsResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Server API for Policy service
 
 type PolicyHandler interface {
@@ -505,6 +534,15 @@ type PolicyHandler interface {
 	// holds everything, later ones what changed, an empty one every keep-alive.
 	// Any valid token may watch the rules of services whose names its account holds.
 	Watch(context.Context, *WatchRequest, Policy_WatchStream) error
+	// Report brings what a service decided since its last report. Any valid token
+	// may report decisions on calls of services whose names its account holds. Of
+	// more than 256 in a report, and of those that there is no room for, only the
+	// number is kept.
+	Report(context.Context, *PolicyReportRequest, *PolicyReportResponse) error
+	// Denials returns which calls services refused by rules within a day, the
+	// latest first. They are kept up to 20 000, and 128 of one account at one
+	// service; a service reports its own every ten seconds.
+	Denials(context.Context, *PolicyDenialsRequest, *PolicyDenialsResponse) error
 }
 
 func RegisterPolicyHandler(s server.Server, hdlr PolicyHandler, opts ...server.HandlerOption) error {
@@ -517,6 +555,8 @@ func RegisterPolicyHandler(s server.Server, hdlr PolicyHandler, opts ...server.H
 		Check(ctx context.Context, in *PolicyCheckRequest, out *PolicyCheckResponse) error
 		Diff(ctx context.Context, in *PolicyDiffRequest, out *PolicyDiffResponse) error
 		Watch(ctx context.Context, stream server.Stream) error
+		Report(ctx context.Context, in *PolicyReportRequest, out *PolicyReportResponse) error
+		Denials(ctx context.Context, in *PolicyDenialsRequest, out *PolicyDenialsResponse) error
 	}
 	type Policy struct {
 		policy
@@ -595,4 +635,12 @@ func (x *policyWatchStream) RecvMsg(m interface{}) error {
 
 func (x *policyWatchStream) Send(m *WatchResponse) error {
 	return x.stream.Send(m)
+}
+
+func (h *policyHandler) Report(ctx context.Context, in *PolicyReportRequest, out *PolicyReportResponse) error {
+	return h.PolicyHandler.Report(ctx, in, out)
+}
+
+func (h *policyHandler) Denials(ctx context.Context, in *PolicyDenialsRequest, out *PolicyDenialsResponse) error {
+	return h.PolicyHandler.Denials(ctx, in, out)
 }

@@ -26,7 +26,7 @@ import (
 func TestTheFirstRuleDoesNotBlindThePlatform(t *testing.T) {
 	net, secure := secured(t)
 	net.Boot(tracesrv.New(), secure)
-	net.Boot(configsrv.New(), secure)
+	configuration := net.Boot(configsrv.New(), secure)
 	authed := admin(t, net, secure)
 	accounts, policies := authpb.NewAccountService(auth.ServiceName, authed), authpb.NewPolicyService(auth.ServiceName, authed)
 	member := func(id string) (auth.Auth, client.Client) {
@@ -88,4 +88,13 @@ func TestTheFirstRuleDoesNotBlindThePlatform(t *testing.T) {
 	rpctest.Eventually(t, "what no rule allows is refused", func() bool { return errors.Is(place(), auth.ErrForbidden) })
 	spansArrive()
 	closed()
+	// What a service of the platform refused is told to the admin, at its stop at
+	// the latest.
+	if err := configuration.Stop(); err != nil {
+		t.Error(err)
+	}
+	denied, err := policies.Denials(context.Background(), &authpb.PolicyDenialsRequest{Account: "shop.gateway", Service: config.ServiceName}, rpc.Options(rpc.DefaultTimeout)...)
+	if err != nil || len(denied.Denials) != 1 || denied.Denials[0].Call.Method != "Config.Search" || denied.Denials[0].Count != 2 {
+		t.Errorf("denials: %v, %v", denied, err)
+	}
 }

@@ -67,6 +67,10 @@ func (a tokens) Token(_ context.Context, req *pb.TokenRequest, rsp *pb.TokenResp
 	return nil
 }
 
+func (watches) Report(context.Context, *pb.PolicyReportRequest, *pb.PolicyReportResponse) error {
+	return nil
+}
+
 func (a watches) Watch(ctx context.Context, _ *pb.WatchRequest, stream pb.Policy_WatchStream) error {
 	if err := stream.Send(&pb.WatchResponse{Reset_: true, Issuer: authtest.IssuerName, Jwks: a.issuer.Keys(), Rules: &pb.Rules{Rules: a.rules}}); err != nil {
 		return err

@@ -29,10 +29,8 @@ func trimNames(services []string) []string {
 // it, and exchange the tokens that were sent to it. A rule about the name
 // decides; without one Owns does. c.Service is the name.
 func (s *Set) Holds(c *Call) Decision {
-	if s.names != nil {
-		if d := s.names.match(c); d.Rule != "" {
-			return d
-		}
+	if r := s.names.match(c); r != nil {
+		return r.outcome
 	}
 	if Owns(c.Account, c.Roles, c.Service) {
 		return Decision{Allowed: true, Reason: "the name is the account's"}

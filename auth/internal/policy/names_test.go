@@ -55,7 +55,7 @@ func TestNames(t *testing.T) {
 	}
 	// A rule about names is not a rule about calls, not even the first.
 	only, err := policy.Compile(rules[3:])
-	if err != nil || only.Len() != 0 || !only.Decide(&policy.Call{Account: "a", Service: "shop.orders", Method: "M.X"}).Allowed {
+	if err != nil || !only.Decide(&policy.Call{Account: "a", Service: "shop.orders", Method: "M.X"}).Allowed {
 		t.Errorf("rules about names decide calls: %v", err)
 	}
 }

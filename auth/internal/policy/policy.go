@@ -6,7 +6,6 @@ package policy
 import (
 	"cmp"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strings"
 
@@ -30,39 +29,24 @@ type Decision struct {
 	Reason  string // for people; without names of the call, so it can be shown to anybody
 }
 
-// Set is an immutable set of rules, safe for concurrent use.
-//
-// It holds the rules in the order in which they decide and, for each name that
-// rules mention, which rules that are: blocks of 64 rules as bits. A decision
-// unites these for what the call says of itself, intersects the four questions
-// (who, service, method, scopes) block by block and takes the first bit left.
+// Set is an immutable set of rules, safe for concurrent use. With makes another
+// of it at a cost that hardly depends on how many rules there are.
 type Set struct {
-	rules    []rule
-	services patterns
-	methods  patterns
-	accounts patterns
-	roles    map[string]list
-	scopes   map[string]list // by the first that a rule needs
-	unscoped list
-	names    *Set // of the rules about names; nil if there are none
-	open     bool // there are none but starting rules
-}
-
-type rule struct {
-	id      string
-	allow   bool
-	scopes  []string
-	outcome Decision
+	calls, names levels // rules about calls, and about names
+	first        int    // rules about calls that are not starting rules
+	closed       bool   // as if there were such rules
 }
 
 // Compile makes a Set of rules, in any order. It fails on a rule that Validate
-// refuses, on two with the same id and on more than MaxRules.
-func Compile(rules []*pb.Rule) (*Set, error) {
-	if len(rules) > MaxRules {
-		return nil, fmt.Errorf("rules: %w: %d are more than %d", rpcerr.ErrInvalid, len(rules), MaxRules)
-	}
-	seen := make(map[string]bool, len(rules))
-	for _, r := range rules {
+// refuses, on two with the same id and on more than MaxRules. The Set keeps the
+// rules: they must not change any more.
+func Compile(rules []*pb.Rule) (*Set, error) { return (&Set{}).With(rules, nil) }
+
+// With returns a set without the rules of the ids in remove and with the rules of
+// put, which replace those of the same ids. It fails as Compile does.
+func (s *Set) With(put []*pb.Rule, remove []string) (*Set, error) {
+	seen := make(map[string]bool, len(put))
+	for _, r := range put {
 		if err := Validate(r); err != nil {
 			return nil, err
 		}
@@ -71,67 +55,76 @@ func Compile(rules []*pb.Rule) (*Set, error) {
 		}
 		seen[r.Id] = true
 	}
-	s, names := newSet(), newSet()
-	s.open = true
-	for _, r := range slices.SortedFunc(slices.Values(rules), Compare) {
-		if IsNames(r) {
-			names.add(r)
-		} else {
-			s.add(r)
-			s.open = s.open && r.Starting
+	made := *s
+	for id := range seen {
+		made.take(id)
+	}
+	for _, id := range remove {
+		if !seen[id] {
+			made.take(id)
 		}
 	}
-	s.link()
-	if len(names.rules) > 0 {
-		names.link()
-		s.names = names
+	if n := made.Len() + len(put); n > MaxRules {
+		return nil, fmt.Errorf("rules: %w: %d are more than %d", rpcerr.ErrInvalid, n, MaxRules)
 	}
-	return s, nil
+	var calls, names []*pb.Rule
+	for _, r := range put {
+		if IsNames(r) {
+			names = append(names, r)
+			continue
+		}
+		calls = append(calls, r)
+		if !r.Starting {
+			made.first++
+		}
+	}
+	made.calls, made.names = made.calls.with(calls), made.names.with(names)
+	return &made, nil
 }
 
-func newSet() *Set {
-	return &Set{
-		services: newPatterns(), methods: newPatterns(), accounts: newPatterns(),
-		roles: map[string]list{}, scopes: map[string]list{},
+// take takes a rule out of a set that nobody else knows yet.
+func (s *Set) take(id string) {
+	if l, i, ok := s.calls.find(id); ok {
+		if !s.calls[l].rules[i].source.Starting {
+			s.first--
+		}
+		s.calls = s.calls.without(l, i)
+	}
+	if l, i, ok := s.names.find(id); ok {
+		s.names = s.names.without(l, i)
 	}
 }
 
-func (s *Set) link() {
-	s.services.link()
-	s.methods.link()
-	s.accounts.link()
+// Get returns the rule of an id, nil if there is none.
+func (s *Set) Get(id string) *pb.Rule {
+	for _, in := range []levels{s.calls, s.names} {
+		if l, i, ok := in.find(id); ok {
+			return in[l].rules[i].source
+		}
+	}
+	return nil
 }
+
+// All returns all rules in the order in which they decide.
+func (s *Set) All() []*pb.Rule {
+	all := s.calls.living(s.names.living(nil))
+	slices.SortFunc(all, Compare)
+	return all
+}
+
+// About returns the rules that may decide calls of a service, or who holds its
+// name, in no order.
+func (s *Set) About(service string) []*pb.Rule {
+	return s.names.about(service, s.calls.about(service, nil))
+}
+
+// Names returns the rules about names, in no order.
+func (s *Set) Names() []*pb.Rule { return s.names.living(nil) }
 
 // Compare orders rules as they decide: higher priorities first, of equal ones
 // denials first, then by id.
 func Compare(a, b *pb.Rule) int {
 	return cmp.Or(cmp.Compare(b.Priority, a.Priority), -cmp.Compare(a.Effect, b.Effect), cmp.Compare(a.Id, b.Id))
-}
-
-func (s *Set) add(r *pb.Rule) {
-	i, allow := len(s.rules), r.Effect == Allow
-	verb := "denied"
-	if allow {
-		verb = "allowed"
-	}
-	s.rules = append(s.rules, rule{
-		id: r.Id, allow: allow, scopes: slices.Clone(r.Scopes),
-		outcome: Decision{Allowed: allow, Rule: r.Id, Reason: fmt.Sprintf("%s by rule %q", verb, r.Id)},
-	})
-	s.services.add(i, orAny(trimNames(r.Services)))
-	s.methods.add(i, orAny(r.Methods))
-	if len(r.Accounts)+len(r.Roles) == 0 {
-		s.accounts.add(i, orAny(nil))
-	}
-	s.accounts.add(i, r.Accounts)
-	for _, role := range r.Roles {
-		s.roles[role] = s.roles[role].with(i)
-	}
-	if len(r.Scopes) == 0 {
-		s.unscoped = s.unscoped.with(i)
-	} else {
-		s.scopes[r.Scopes[0]] = s.scopes[r.Scopes[0]].with(i)
-	}
 }
 
 func orAny(names []string) []string {
@@ -141,16 +134,16 @@ func orAny(names []string) []string {
 	return names
 }
 
-// Closed returns s as a part of more rules: a call that no rule matches is
-// denied.
-func (s *Set) Closed() *Set {
-	closed := *s
-	closed.open = false
-	return &closed
+// Closed returns s as a part of more rules: if closed, a call that no rule
+// matches is denied whatever rules there are.
+func (s *Set) Closed(closed bool) *Set {
+	made := *s
+	made.closed = closed
+	return &made
 }
 
-// IsOpen reports whether all rules are starting rules.
-func (s *Set) IsOpen() bool { return s.open }
+// IsOpen reports whether all rules about calls are starting rules.
+func (s *Set) IsOpen() bool { return !s.closed && s.first == 0 }
 
 // About reports whether a rule may decide calls of a service, or who holds its
 // name.
@@ -163,64 +156,24 @@ func About(r *pb.Rule, service string) bool {
 	return false
 }
 
-// Len returns the number of rules about calls.
-func (s *Set) Len() int { return len(s.rules) }
+// Len returns the number of rules.
+func (s *Set) Len() int { return s.calls.len() + s.names.len() }
 
 // Decide returns the decision on a call. A call that no rule matches is allowed
 // while all rules are starting rules, except at the platform's services. Decide
 // takes no lock and, up to eight roles and eight scopes, no memory.
 func (s *Set) Decide(c *Call) Decision {
-	d := Decision{Reason: noMatch}
-	if len(s.rules) > 0 {
-		d = s.match(c)
+	if r := s.calls.match(c); r != nil {
+		return r.outcome
 	}
-	if d.Rule == "" && s.open && !strings.HasPrefix(c.Service, PlatformPrefix) {
+	if s.IsOpen() && !strings.HasPrefix(c.Service, PlatformPrefix) {
 		return Decision{Allowed: true, Reason: "there are no rules"}
 	}
-	return d
+	return Decision{Reason: "no rule matches"}
 }
 
-const noMatch = "no rule matches"
-
-// match returns the decision of the first rule that matches.
-func (s *Set) match(c *Call) Decision {
-	var services, methods, who, scopes [10]cursor
-	sv := s.services.find(services[:0], c.Service)
-	me := s.methods.find(methods[:0], c.Method)
-	wh := s.accounts.find(who[:0], c.Account)
-	for _, role := range c.Roles {
-		wh = push(wh, s.roles[role])
-	}
-	sc := push(scopes[:0], s.unscoped)
-	if len(s.scopes) > 0 {
-		for _, scope := range c.Scopes {
-			sc = push(sc, s.scopes[scope])
-		}
-	}
-	// Who calls is the question that leaves the fewest rules.
-	for block, more := first(wh, 0); more; block, more = first(wh, block+1) {
-		found := unite(wh, block) & unite(me, block)
-		if found == 0 {
-			continue
-		}
-		for found &= unite(sv, block) & unite(sc, block); found != 0; found &= found - 1 {
-			if r := &s.rules[int(block)*64+bits.TrailingZeros64(found)]; r.held(c.Scopes) {
-				return r.outcome
-			}
-		}
-	}
-	return Decision{Reason: noMatch}
-}
-
-// held reports whether scopes has all that the rule needs.
-func (r *rule) held(scopes []string) bool {
-	for _, s := range r.scopes {
-		if !slices.Contains(scopes, s) {
-			return false
-		}
-	}
-	return true
-}
+// Matches reports whether any rule about calls matches the call.
+func (s *Set) Matches(c *Call) bool { return s.calls.match(c) != nil }
 
 // prefix returns what a name must begin with to fit the pattern, if it is one
 // of prefixes.

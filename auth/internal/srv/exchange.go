@@ -108,7 +108,7 @@ func (p *provider) mayExchange(a *account, shown *claims) error {
 
 // owns reports whether an account may hold a service's name.
 func (p *provider) owns(a *account, name string) bool {
-	return p.feed.now.Load().rules.decider.Holds(&policy.Call{Account: a.id, Roles: a.roles, Scopes: a.scopes, Service: name}).Allowed
+	return p.feed.now.Load().rules.set.Holds(&policy.Call{Account: a.id, Roles: a.roles, Scopes: a.scopes, Service: name}).Allowed
 }
 
 // audienceOf returns the audience that a token is asked for, by resource (RFC

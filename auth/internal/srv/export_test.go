@@ -27,6 +27,9 @@ import (
 // Grace sets how long an old refresh token may be presented again.
 func Grace(c *Config, d time.Duration) { c.grace = d }
 
+// Share sets how often instances tell each other of decisions.
+func Share(c *Config, d time.Duration) { c.share = d }
+
 // ReadTimeout bounds how long the HTTP face reads a request.
 func ReadTimeout(c *Config, d time.Duration) { c.readTimeout = d }
 
@@ -74,7 +77,7 @@ func (f *Follower) Difference(t testing.TB) *pb.WatchResponse {
 	if err := f.feed.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return f.feed.now.Load().message(f.was, view{}, "")
+	return f.feed.now.Load().message(f.was, wants{})
 }
 
 // Tokens returns one good token of the admin and many bad ones that are nearly

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,73 +27,7 @@ type snapshot struct {
 	rules       *ruleset
 	revocations []revocation  // by rising revision
 	changed     chan struct{} // closed when there is a newer one
-}
-
-type ruleset struct {
-	list    []*pb.Rule // in the order in which they decide
-	decider *policy.Set
-
-	mu    sync.Mutex
-	views map[string]*pb.Rules // by view.key
-}
-
-// maxViews bounds the views that are kept; others are made each time.
-const maxViews = 10_000
-
-// view is the part of the rules that a watcher is sent.
-type view struct {
-	services []string // nil: all
-	key      string
-}
-
-func newView(services []string) view {
-	return view{services: services, key: strings.Join(services, "\n")}
-}
-
-// of returns the rules of a view, made once for all watchers that have it.
-func (s *ruleset) of(v view) *pb.Rules {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if kept := s.views[v.key]; kept != nil {
-		return kept
-	}
-	made := &pb.Rules{Services: v.services, Closed: s.decider != nil && !s.decider.IsOpen()}
-	for _, r := range s.list {
-		if v.has(r) {
-			made.Rules = append(made.Rules, r)
-		}
-	}
-	if len(s.views) < maxViews {
-		s.views[v.key] = made
-	}
-	return made
-}
-
-// has reports whether a rule belongs to the view. The services that are told of
-// others by name get all rules about names.
-func (v view) has(r *pb.Rule) bool {
-	if v.services == nil {
-		return true
-	}
-	if policy.IsNames(r) && slices.ContainsFunc(v.services, asksForNames) {
-		return true
-	}
-	return slices.ContainsFunc(v.services, func(s string) bool { return policy.About(r, s) })
-}
-
-func asksForNames(service string) bool {
-	switch service {
-	case policy.PlatformPrefix + "discovery", policy.PlatformPrefix + "monitor", policy.PlatformPrefix + "router", policy.PlatformPrefix + "trace":
-		return true
-	}
-	return false
-}
-
-// same reports whether a watcher of a need not be told of b.
-func same(a, b *pb.Rules) bool {
-	return a == b || a.Closed == b.Closed && slices.EqualFunc(a.Rules, b.Rules, func(x, y *pb.Rule) bool {
-		return x.Id == y.Id && x.Revision == y.Revision
-	})
+	packs       packs
 }
 
 // feed follows the store: what is in force now, and who is told.
@@ -112,7 +45,7 @@ type feed struct {
 // newFeed reads the store and makes the first key if there is none.
 func newFeed(ctx context.Context, s Store, log *slog.Logger, issuer string, r rotation) (*feed, error) {
 	f := &feed{store: s, log: log, issuer: issuer, rotation: r, revoked: newRevoked()}
-	f.now.Store(&snapshot{keys: &keyset{}, rules: &ruleset{views: map[string]*pb.Rules{}}, changed: make(chan struct{})})
+	f.now.Store(&snapshot{keys: &keyset{}, rules: newRuleset(&policy.Set{}), changed: make(chan struct{})})
 	if err := f.refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -129,7 +62,7 @@ func (f *feed) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.revision == was.revision && was.rules.decider != nil {
+	if c.revision == was.revision {
 		return nil
 	}
 	is := &snapshot{revision: c.revision, keys: was.keys, rules: was.rules, changed: make(chan struct{})}
@@ -138,8 +71,8 @@ func (f *feed) refresh(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.rulesNew {
-		if is.rules, err = newRuleset(c.rules); err != nil {
+	if c.rules != nil {
+		if is.rules, err = was.rules.next(c.rules); err != nil {
 			return err
 		}
 	}
@@ -148,15 +81,6 @@ func (f *feed) refresh(ctx context.Context) error {
 	f.now.Store(is)
 	close(was.changed)
 	return nil
-}
-
-func newRuleset(rules []*pb.Rule) (*ruleset, error) {
-	decider, err := policy.Compile(rules)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(rules, policy.Compare)
-	return &ruleset{list: rules, decider: decider, views: map[string]*pb.Rules{}}, nil
 }
 
 // unexpired returns old and fresh without what hits no token any more. Readers
@@ -229,28 +153,62 @@ func (f *feed) tell(err error) {
 	f.log.Info("follows the database again")
 }
 
-// message tells a watcher at was what it needs to be at is; nil is one that
-// knows nothing.
-func (is *snapshot) message(was *snapshot, v view, issuer string) *pb.WatchResponse {
-	if was != nil && was.revision == is.revision {
-		return &pb.WatchResponse{}
-	}
+// pack tells a watcher at was what it needs to be at is.
+func (is *snapshot) pack(was *snapshot, w wants) *pack {
+	return is.packs.of(packKey{was: was.revision, view: w.view.key, differences: w.differences}, func() *pb.WatchResponse {
+		return is.message(was, w)
+	})
+}
+
+func (is *snapshot) message(was *snapshot, w wants) *pb.WatchResponse {
 	m := &pb.WatchResponse{Revision: is.revision}
-	if was == nil {
-		m.Reset_, m.Issuer = true, issuer
-	}
-	if was == nil || was.keys != is.keys {
+	if was.keys != is.keys {
 		m.Jwks = is.keys.jwks
 	}
-	if was == nil || was.rules != is.rules && !same(was.rules.of(v), is.rules.of(v)) {
-		m.Rules = is.rules.of(v)
+	if m.Rules, m.Changes = is.rules.rulesFor(was.rules, w); m.Rules != nil || m.Changes != nil {
+		m.Position = is.rules.position(w.view)
 	}
+	m.Revocations = is.revoked(was.revision)
+	return m
+}
+
+// first tells a watcher that begins everything, or what changed since the
+// position that it knows.
+func (is *snapshot) first(w wants, known, issuer string) *pack {
+	since, resumed := is.rules.resume(known, w.view)
+	var changes *pb.RuleChanges
+	if resumed = resumed && w.differences; resumed {
+		changes, resumed = is.rules.since(since, w.view)
+	}
+	if !resumed {
+		since, changes = 0, nil
+	}
+	return is.packs.of(packKey{was: since, first: true, view: w.view.key, differences: w.differences}, func() *pb.WatchResponse {
+		m := &pb.WatchResponse{
+			Revision: is.revision, Issuer: issuer, Jwks: is.keys.jwks, Revocations: is.revoked(0), Position: is.rules.position(w.view),
+		}
+		if m.Changes, m.Reset_ = changes, !resumed; m.Reset_ {
+			m.Rules = is.rules.of(w.view)
+		}
+		return m
+	})
+}
+
+// revoked returns the revocations after a revision.
+func (is *snapshot) revoked(since uint64) (later []*pb.Revocation) {
 	for _, r := range is.revocations {
-		if was == nil || r.revision > was.revision {
-			m.Revocations = append(m.Revocations, &pb.Revocation{
+		if r.revision > since {
+			later = append(later, &pb.Revocation{
 				Jti: r.jti, Sid: r.sid, Account: r.account, Before: r.before, ExpiresAt: r.expires,
 			})
 		}
 	}
-	return m
+	return later
+}
+
+// isUrgent reports whether who knows was must be told at once: of keys and
+// revocations.
+func (is *snapshot) isUrgent(was *snapshot) bool {
+	n := len(is.revocations)
+	return is.keys != was.keys || n > 0 && is.revocations[n-1].revision > was.revision
 }

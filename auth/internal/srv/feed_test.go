@@ -79,7 +79,7 @@ func TestWatch(t *testing.T) {
 	w.saw(t, "the first message", func(m *pb.WatchResponse) bool {
 		return m.Reset_ && len(m.Jwks) > 0 && len(ids(m.Rules)) == 1 && m.Issuer == e.url && m.Revision > 0
 	})
-	if _, err := e.policy.Create(e.admin(), &pb.PolicyCreateRequest{Rule: &pb.Rule{Id: "after", Effect: "deny"}}); err != nil {
+	if _, err := e.policy.Create(e.admin(), &pb.PolicyCreateRequest{Rule: &pb.Rule{Id: "after", Effect: "deny"}, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.saw(t, "a rule", func(m *pb.WatchResponse) bool { return !m.Reset_ && len(ids(m.Rules)) == 2 && len(m.Jwks) == 0 })

@@ -30,10 +30,10 @@ func needs(method string) need {
 		return needNothing
 	case "Oauth2.Revoke", "Oauth2.Introspect":
 		return needAny
-	case "Oauth2.Authorize", "Oauth2.Keys", "Account.Read", "Policy.Watch": // each looks closer itself
+	case "Oauth2.Authorize", "Oauth2.Keys", "Account.Read", "Policy.Watch", "Policy.Report": // each looks closer itself
 		return needToken
 	case "Account.Create", "Account.Update", "Account.Delete", "Account.Search",
-		"Policy.Create", "Policy.Read", "Policy.Update", "Policy.Delete", "Policy.Search", "Policy.Check", "Policy.Diff":
+		"Policy.Create", "Policy.Read", "Policy.Update", "Policy.Delete", "Policy.Search", "Policy.Check", "Policy.Diff", "Policy.Denials":
 		return needAdmin
 	}
 	return needNobody

@@ -41,6 +41,7 @@ func TestEveryMethodIsGuarded(t *testing.T) {
 		"Oauth2.Authorize": token, "Oauth2.Token": open, "Oauth2.Revoke": token, "Oauth2.Introspect": token, "Oauth2.Keys": token,
 		"Policy.Create": adminOnly, "Policy.Read": adminOnly, "Policy.Update": adminOnly, "Policy.Delete": adminOnly,
 		"Policy.Search": adminOnly, "Policy.Check": adminOnly, "Policy.Diff": adminOnly, "Policy.Watch": token,
+		"Policy.Report": token, "Policy.Denials": adminOnly,
 	}
 	// What go-micro or a careless change might register, too.
 	for _, m := range append(registered(), "Debug.Health", "Debug.Stats", "Account.Export", "") {

@@ -2,8 +2,11 @@ package srv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,10 +19,12 @@ import (
 
 // policyHandler is Policy.
 type policyHandler struct {
-	feed     *feed
-	insecure bool
-	done     <-chan struct{}
-	watchers *daemon.Streams
+	feed      *feed
+	decisions *decisions
+	insecure  bool
+	done      <-chan struct{}
+	watchers  *daemon.Streams
+	changing  sync.Mutex // one change at a time, each decided on by the rules that it changes
 }
 
 // Create implements pb.PolicyHandler.
@@ -27,53 +32,143 @@ func (h *policyHandler) Create(ctx context.Context, req *pb.PolicyCreateRequest,
 	if req.Rule != nil && req.Rule.Id == "" {
 		req.Rule.Id = uuid.NewString()
 	}
-	rsp.Rule, err = h.put(ctx, req.Rule, false)
+	rsp.Rule = req.Rule
+	rsp.Effects, err = h.put(ctx, req.Rule, false, req.Force, req.DryRun)
 	return refuse(err)
 }
 
 // Update implements pb.PolicyHandler.
 func (h *policyHandler) Update(ctx context.Context, req *pb.PolicyUpdateRequest, rsp *pb.PolicyUpdateResponse) (err error) {
-	rsp.Rule, err = h.put(ctx, req.Rule, true)
+	rsp.Rule = req.Rule
+	rsp.Effects, err = h.put(ctx, req.Rule, true, req.Force, req.DryRun)
 	return refuse(err)
 }
 
-// put keeps a rule that the engine takes, alone and with all others.
-func (h *policyHandler) put(ctx context.Context, r *pb.Rule, update bool) (*pb.Rule, error) {
+// Delete implements pb.PolicyHandler.
+func (h *policyHandler) Delete(ctx context.Context, req *pb.PolicyDeleteRequest, rsp *pb.PolicyDeleteResponse) (err error) {
+	if req.Id == "" {
+		return refuse(rpcerr.Invalid("id", "missing"))
+	}
+	rsp.Effects, err = h.change(ctx, &ruleEdit{
+		id: req.Id, force: req.Force, dryRun: req.DryRun,
+		check: func(old *pb.Rule) error { return checkRule(nil, old, true) },
+		write: func(at uint64) error { return h.feed.store.DeleteRule(ctx, req.Id, at) },
+	})
+	return refuse(err)
+}
+
+func (h *policyHandler) put(ctx context.Context, r *pb.Rule, update, force, dryRun bool) (*pb.Effects, error) {
 	if r == nil {
 		return nil, rpcerr.Invalid("rule", "missing")
 	}
 	if err := policy.Validate(r); err != nil {
 		return nil, err
 	}
-	if err := h.feed.store.PutRule(ctx, r, update, func(all []*pb.Rule) error {
-		_, err := policy.Compile(all)
-		return err
-	}); err != nil {
+	return h.change(ctx, &ruleEdit{
+		id: r.Id, rule: r, force: force, dryRun: dryRun,
+		check: func(old *pb.Rule) error { return checkRule(r, old, update) },
+		write: func(at uint64) error { return h.feed.store.PutRule(ctx, r, update, at) },
+	})
+}
+
+// checkRule refuses to change a rule that is not there, or to make one that is,
+// and settles whether the new one is a starting rule.
+func checkRule(r, old *pb.Rule, update bool) error {
+	switch {
+	case update && old == nil:
+		return rpcerr.ErrNotFound
+	case !update && old != nil:
+		return rpcerr.ErrExists
+	case update && r.GetRevision() != 0 && r.GetRevision() != old.GetRevision():
+		return fmt.Errorf("%w: revision is %d now", rpcerr.ErrConflict, old.GetRevision())
+	}
+	if r != nil {
+		r.Starting = old.GetStarting()
+	}
+	return nil
+}
+
+// ruleEdit is a change of one rule.
+type ruleEdit struct {
+	id            string
+	rule          *pb.Rule // nil: there is none afterwards
+	force, dryRun bool
+	check         func(old *pb.Rule) error
+	write         func(at uint64) error
+}
+
+// after returns the rules after the change.
+func (c *ruleEdit) after(s *policy.Set) (*policy.Set, error) {
+	if c.rule == nil {
+		return s.With(nil, []string{c.id})
+	}
+	return s.With([]*pb.Rule{c.rule}, nil)
+}
+
+// changeTries bounds how often a change begins again because another instance
+// was faster.
+const changeTries = 20
+
+// change makes a change unless it cuts too much, and tells what it cuts.
+func (h *policyHandler) change(ctx context.Context, c *ruleEdit) (*pb.Effects, error) {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	for try := 1; ; try++ {
+		rules := h.feed.now.Load().rules
+		if try == 1 && (c.dryRun || c.check(rules.set.Get(c.id)) != nil) || try > 1 {
+			// What another instance did may not have arrived yet.
+			if err := h.feed.refresh(ctx); err != nil {
+				return nil, err
+			}
+			rules = h.feed.now.Load().rules
+		}
+		effects, err := h.effectsOf(ctx, c, rules.set)
+		if err != nil || c.dryRun {
+			return effects, err
+		}
+		switch err := c.write(rules.revision); {
+		case err == nil:
+			return effects, h.feed.refresh(ctx)
+		case !errors.Is(err, errMoved) || try == changeTries:
+			return nil, err
+		}
+	}
+}
+
+// effectsOf returns what a change cuts, or why it is refused.
+func (h *policyHandler) effectsOf(ctx context.Context, c *ruleEdit, set *policy.Set) (*pb.Effects, error) {
+	old := set.Get(c.id)
+	if err := c.check(old); err != nil {
+		return nil, fmt.Errorf("rule %.128q: %w", c.id, err)
+	}
+	after, err := c.after(set)
+	if err != nil {
 		return nil, err
 	}
-	return r, h.feed.refresh(ctx)
+	caller, _ := callerClaims(ctx)
+	e, err := newEffects(set, after, caller, old, c.rule)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	var cuts []*pb.Cut
+	if e.narrows {
+		cuts = e.of(h.decisions.allowed(now, e.touches))
+	}
+	if !c.force && !c.dryRun {
+		if err := refuseCuts(c.id, cuts); err != nil {
+			return nil, err
+		}
+	}
+	return answer(cuts, h.decisions.lost(now)), nil
 }
 
 // Read implements pb.PolicyHandler.
 func (h *policyHandler) Read(_ context.Context, req *pb.PolicyReadRequest, rsp *pb.PolicyReadResponse) error {
-	for _, r := range h.feed.now.Load().rules.list {
-		if r.Id == req.Id {
-			rsp.Rule = r
-			return nil
-		}
+	if rsp.Rule = h.feed.now.Load().rules.set.Get(req.Id); rsp.Rule != nil {
+		return nil
 	}
 	return refuse(fmt.Errorf("rule %.128q: %w", req.Id, rpcerr.ErrNotFound))
-}
-
-// Delete implements pb.PolicyHandler.
-func (h *policyHandler) Delete(ctx context.Context, req *pb.PolicyDeleteRequest, _ *pb.PolicyDeleteResponse) error {
-	if req.Id == "" {
-		return refuse(rpcerr.Invalid("id", "missing"))
-	}
-	if err := h.feed.store.DeleteRule(ctx, req.Id); err != nil {
-		return refuse(err)
-	}
-	return refuse(h.feed.refresh(ctx))
 }
 
 // Search implements pb.PolicyHandler.
@@ -82,7 +177,7 @@ func (h *policyHandler) Search(_ context.Context, req *pb.PolicySearchRequest, r
 		return refuse(err)
 	}
 	var found []*pb.Rule
-	for _, r := range h.feed.now.Load().rules.list {
+	for _, r := range h.feed.now.Load().rules.all() {
 		if (req.Account == "" || slices.Contains(r.Accounts, req.Account)) && (req.Service == "" || slices.Contains(r.Services, req.Service)) {
 			found = append(found, r)
 		}
@@ -91,116 +186,63 @@ func (h *policyHandler) Search(_ context.Context, req *pb.PolicySearchRequest, r
 	return nil
 }
 
-func decide(s *policy.Set, c *pb.Call) *pb.Decision {
-	d := s.Decide(&policy.Call{Account: c.Account, Roles: c.Roles, Scopes: c.Scopes, Service: c.Service, Method: c.Method})
-	return &pb.Decision{Allowed: d.Allowed, Rule: d.Rule, Reason: d.Reason}
-}
+func decide(s *policy.Set, c *pb.Call) *pb.Decision { return toDecision(s.Decide(toCall(c))) }
 
 // Check implements pb.PolicyHandler.
 func (h *policyHandler) Check(_ context.Context, req *pb.PolicyCheckRequest, rsp *pb.PolicyCheckResponse) error {
 	if req.Call == nil {
 		return refuse(rpcerr.Invalid("call", "missing"))
 	}
-	rsp.Decision = decide(h.feed.now.Load().rules.decider, req.Call)
+	rsp.Decision = decide(h.feed.now.Load().rules.set, req.Call)
 	return nil
 }
 
-// Diff implements pb.PolicyHandler.
-func (h *policyHandler) Diff(_ context.Context, req *pb.PolicyDiffRequest, rsp *pb.PolicyDiffResponse) error {
-	is := h.feed.now.Load().rules
-	replaced := slices.Clone(req.Remove)
-	for _, r := range req.Put {
-		replaced = append(replaced, r.GetId())
-		if i := slices.IndexFunc(is.list, func(old *pb.Rule) bool { return old.Id == r.GetId() }); r != nil {
-			r.Starting = i >= 0 && is.list[i].Starting
-		}
+// Report implements pb.PolicyHandler. Reports cannot be checked: what an account
+// says of its own services misleads about these alone.
+func (h *policyHandler) Report(ctx context.Context, req *pb.PolicyReportRequest, _ *pb.PolicyReportResponse) error {
+	c, known := callerClaims(ctx)
+	switch {
+	case !known && h.insecure: // anybody may do anything
+		h.decisions.add("", req.Decisions, max(req.Dropped, 0), time.Now())
+		return nil
+	case !known:
+		return refuse(errToken)
+	case c.Actor != nil:
+		return refuse(fmt.Errorf("%w: a report is for a service's own token, not for one that it exchanged", rpcerr.ErrForbidden))
 	}
-	would := slices.DeleteFunc(slices.Clone(is.list), func(r *pb.Rule) bool { return slices.Contains(replaced, r.Id) })
-	would = append(would, req.Put...)
-	after, err := policy.Compile(would)
-	if err != nil {
+	rules := h.feed.now.Load().rules.set
+	held := map[string]bool{}
+	for _, d := range req.Decisions {
+		service := d.GetCall().GetService()
+		if held[service] {
+			continue
+		}
+		if err := mayHold(rules, c, service); err != nil {
+			return refuse(err)
+		}
+		held[service] = true
+	}
+	h.decisions.add(c.Subject, req.Decisions, max(req.Dropped, 0), time.Now())
+	return nil
+}
+
+// mayHold returns an error unless a service's name is an account's own, or one
+// that it may hold.
+func mayHold(rules *policy.Set, c *claims, service string) error {
+	d := rules.Holds(&policy.Call{Account: c.Subject, Roles: c.Roles, Scopes: c.scopes(), Service: service})
+	if !d.Allowed && service != c.Subject { // its own, whatever role it lacks
+		return fmt.Errorf("%w: %.128q may not watch or report on %.256q: %s", rpcerr.ErrForbidden, c.Subject, service, d.Reason)
+	}
+	return nil
+}
+
+// Denials implements pb.PolicyHandler.
+func (h *policyHandler) Denials(_ context.Context, req *pb.PolicyDenialsRequest, rsp *pb.PolicyDenialsResponse) error {
+	if err := page.Check(&req.Limit, &req.Offset); err != nil {
 		return refuse(err)
 	}
-	calls := req.Calls
-	if len(calls) == 0 {
-		calls = namedCalls(append(would, is.list...))
-	}
-	if len(calls) > maxDiff {
-		return refuse(rpcerr.Invalid("calls", "%d to decide, more than %d: name those that matter", len(calls), maxDiff))
-	}
-	for _, c := range calls {
-		if c == nil {
-			return refuse(rpcerr.Invalid("calls", "one is missing"))
-		}
-		b, a := decide(is.decider, c), decide(after, c)
-		if b.Allowed != a.Allowed || b.Rule != a.Rule {
-			rsp.Changes = append(rsp.Changes, &pb.Change{Call: c, Before: b, After: a})
-		}
-	}
+	now := time.Now()
+	rsp.Denials = page.Cut(h.decisions.denials(req.Account, req.Service, now), req.Limit, req.Offset)
+	rsp.Dropped = h.decisions.lost(now)
 	return nil
-}
-
-// maxDiff bounds the decisions of one Diff.
-const maxDiff = 10_000
-
-// namedCalls returns a call by everybody to everything that rules name, with
-// the scopes that a rule wants and without. A pattern stands for a name that
-// fits it: itself.
-func namedCalls(rules []*pb.Rule) []*pb.Call {
-	who, what := []*pb.Call{{}}, []*pb.Call{}
-	scopes := [][]string{nil}
-	for _, r := range rules {
-		for _, a := range r.Accounts {
-			who = append(who, &pb.Call{Account: a})
-		}
-		for _, role := range r.Roles {
-			who = append(who, &pb.Call{Roles: []string{role}})
-		}
-		if len(r.Scopes) > 0 {
-			scopes = append(scopes, r.Scopes)
-		}
-		for _, s := range orAny(r.Services) {
-			for _, m := range orAny(r.Methods) {
-				what = append(what, &pb.Call{Service: s, Method: m})
-			}
-		}
-	}
-	who, what, scopes = distinct(who), distinct(what), distinctScopes(scopes)
-	if len(who)*len(what)*len(scopes) > maxDiff {
-		return make([]*pb.Call, maxDiff+1)
-	}
-	var calls []*pb.Call
-	for _, a := range who {
-		for _, m := range what {
-			for _, s := range scopes {
-				calls = append(calls, &pb.Call{Account: a.Account, Roles: a.Roles, Scopes: s, Service: m.Service, Method: m.Method})
-			}
-		}
-	}
-	return calls
-}
-
-func orAny(names []string) []string {
-	if len(names) == 0 {
-		return []string{"*"}
-	}
-	return names
-}
-
-func distinct(calls []*pb.Call) []*pb.Call {
-	seen := map[string]bool{}
-	return slices.DeleteFunc(calls, func(c *pb.Call) bool {
-		key := encode([]any{c.Account, c.Roles, c.Service, c.Method})
-		defer func() { seen[key] = true }()
-		return seen[key]
-	})
-}
-
-func distinctScopes(all [][]string) [][]string {
-	seen := map[string]bool{}
-	return slices.DeleteFunc(all, func(s []string) bool {
-		key := encode(s)
-		defer func() { seen[key] = true }()
-		return seen[key]
-	})
 }

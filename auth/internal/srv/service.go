@@ -5,6 +5,7 @@ package srv
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Config struct {
 
 	secretly           bool          // Announce is told where the secret is, and not the secret
 	grace, readTimeout time.Duration // shorter in tests
+	share              time.Duration // between instances, likewise
 }
 
 // The defaults of Config and of the flags.
@@ -75,7 +77,7 @@ func New(c Config) daemon.Service { return newService(c) }
 func newService(c Config) daemon.Service {
 	s := &settings{Config: c}
 	for d, or := range map[*time.Duration]time.Duration{
-		&s.grace: refreshGrace, &s.readTimeout: readTimeout, &s.TokenLifetime: DefaultTokenLifetime, &s.RefreshLifetime: DefaultRefreshLifetime, &s.KeyRotation: DefaultKeyRotation,
+		&s.grace: refreshGrace, &s.share: shareInterval, &s.readTimeout: readTimeout, &s.TokenLifetime: DefaultTokenLifetime, &s.RefreshLifetime: DefaultRefreshLifetime, &s.KeyRotation: DefaultKeyRotation,
 	} {
 		if *d == 0 {
 			*d = or
@@ -204,10 +206,11 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	}
 	p := &provider{settings: s, store: store, clients: newClients(store, hasher, env.Logger), feed: s.feed}
 	oauth := p.handler()
+	shared := &sharing{decisions: newDecisions(), store: store, log: env.Logger, instance: rand.Text(), interval: s.share}
 	if err := errors.Join(
 		pb.RegisterAccountHandler(env.Server, &accountHandler{p, env.Insecure}),
 		pb.RegisterOauth2Handler(env.Server, &oauthHandler{p, oauth, env.Insecure}),
-		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, insecure: env.Insecure, done: env.Done, watchers: daemon.NewStreams(maxWatchers)}),
+		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, decisions: shared.decisions, insecure: env.Insecure, done: env.Done, watchers: daemon.NewStreams(maxWatchers)}),
 	); err != nil {
 		return err
 	}
@@ -221,7 +224,7 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 			env.Logger.Warn("secrets travel in the clear: --http_address is open to others and there is no --tls_cert")
 		}
 	}
-	return group.Start(s.feed.run)
+	return group.Start(s.feed.run, shared.run)
 }
 
 func (w *web) stop(ctx context.Context) error {

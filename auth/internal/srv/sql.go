@@ -102,7 +102,7 @@ func (s *sqlStore) Begin(ctx context.Context, admin *account, settings map[strin
 			}
 		}
 		for _, r := range rules {
-			if err := writeRule(ctx, tx, r, revision); err != nil {
+			if err := errors.Join(writeRule(ctx, tx, r, revision), rulesChanged(ctx, tx, revision, r.Id, nil)); err != nil {
 				return err
 			}
 		}
@@ -126,5 +126,8 @@ func (s *sqlStore) Prune(ctx context.Context, now time.Time) error {
 	if _, err := s.db.ExecContext(ctx, `DELETE FROM proven WHERE seen < ?`, now.Add(-familiarFor).Unix()); err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
-	return nil
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM decisions WHERE updated < ?`, now.Add(-keepDenied).Unix()); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
+	return s.within(ctx, "prune", func(tx *sql.Tx) error { return pruneChanges(ctx, tx, now) })
 }

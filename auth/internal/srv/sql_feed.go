@@ -5,111 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protojson"
-
-	pb "github.com/micro/go-platform/auth/proto"
-	"github.com/micro/go-platform/internal/rpcerr"
 )
-
-// PutRule implements Store.
-func (s *sqlStore) PutRule(ctx context.Context, r *pb.Rule, update bool, check func(all []*pb.Rule) error) error {
-	doing := "create rule " + r.Id
-	if update {
-		doing = "update rule " + r.Id
-	}
-	return s.change(ctx, doing, func(tx *sql.Tx, revision uint64) error {
-		all, err := selectRules(ctx, tx)
-		if err != nil {
-			return err
-		}
-		kept, err := put(all, r, update)
-		if err != nil {
-			return err
-		}
-		if err := check(kept); err != nil {
-			return err
-		}
-		return writeRule(ctx, tx, r, revision)
-	})
-}
-
-func writeRule(ctx context.Context, tx *sql.Tx, r *pb.Rule, revision uint64) error {
-	text, err := protojson.Marshal(r)
-	if err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE id = ?`, r.Id); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO rules (id, rule, revision) VALUES (?, ?, ?)`, r.Id, string(text), revision); err != nil {
-		return err
-	}
-	r.Revision = revision
-	return rulesChanged(ctx, tx, revision)
-}
-
-// put returns all rules with r among them.
-func put(all []*pb.Rule, r *pb.Rule, update bool) ([]*pb.Rule, error) {
-	kept := make([]*pb.Rule, 0, len(all)+1)
-	var old *pb.Rule
-	for _, o := range all {
-		if o.Id == r.Id {
-			old = o
-		} else {
-			kept = append(kept, o)
-		}
-	}
-	switch {
-	case update && old == nil:
-		return nil, rpcerr.ErrNotFound
-	case !update && old != nil:
-		return nil, rpcerr.ErrExists
-	case update && r.Revision != 0 && r.Revision != old.Revision:
-		return nil, fmt.Errorf("%w: revision is %d now", rpcerr.ErrConflict, old.Revision)
-	}
-	r.Starting = old.GetStarting()
-	return append(kept, r), nil
-}
-
-// DeleteRule implements Store.
-func (s *sqlStore) DeleteRule(ctx context.Context, id string) error {
-	return s.change(ctx, "delete rule "+id, func(tx *sql.Tx, revision uint64) error {
-		r, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE id = ?`, id)
-		if err := touched(r, err, rpcerr.ErrNotFound); err != nil {
-			return err
-		}
-		return rulesChanged(ctx, tx, revision)
-	})
-}
-
-func rulesChanged(ctx context.Context, tx *sql.Tx, revision uint64) error {
-	_, err := tx.ExecContext(ctx, `UPDATE feed SET rules = ? WHERE id = 1`, revision)
-	return err
-}
-
-func selectRules(ctx context.Context, tx *sql.Tx) ([]*pb.Rule, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT rule, revision FROM rules`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	found := []*pb.Rule{}
-	for rows.Next() {
-		var text string
-		var revision uint64
-		if err := rows.Scan(&text, &revision); err != nil {
-			return nil, err
-		}
-		r := &pb.Rule{}
-		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal([]byte(text), r); err != nil {
-			return nil, err
-		}
-		r.Revision = revision
-		found = append(found, r)
-	}
-	return found, rows.Err()
-}
 
 // Revoke implements Store.
 func (s *sqlStore) Revoke(ctx context.Context, rs ...revocation) error {
@@ -172,8 +68,8 @@ func (s *sqlStore) Changes(ctx context.Context, since uint64) (*changes, error) 
 			if err := tx.QueryRowContext(ctx, `SELECT revision, rules, signing FROM feed WHERE id = 1`).Scan(&c.revision, &rules, &keys); err != nil {
 				return err
 			}
-			if c.rulesNew = since == 0 || rules > since; c.rulesNew {
-				if c.rules, err = selectRules(ctx, tx); err != nil {
+			if since == 0 || rules > since {
+				if c.rules, err = selectRules(ctx, tx, since); err != nil {
 					return err
 				}
 			}

@@ -2,9 +2,11 @@ package srv
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/rpcerr"
 )
 
 // account is who may have tokens.
@@ -57,12 +59,41 @@ type code struct {
 // they changed.
 type changes struct {
 	revision    uint64
-	rules       []*pb.Rule
-	rulesNew    bool
+	rules       *ruleChanges
 	keys        []signingKey
 	keysNew     bool
 	revocations []revocation
 }
+
+// ruleChanges are the rules that changed, or all of them.
+type ruleChanges struct {
+	revision  uint64 // of the last change of a rule
+	mark      string // of the last change
+	forgotten uint64 // the last change that is not in any history
+	whole     bool   // rules and history are all there are
+	rules     []*pb.Rule
+	history   []ruleChange // by rising revision
+}
+
+// ruleChange is one change of one rule.
+type ruleChange struct {
+	revision uint64
+	id       string
+	was      *pb.Rule // nil if it is new
+	// mark tells this change from another of the same revision: a database that
+	// was restored counts on from where it was.
+	mark string
+}
+
+// savedDecisions are those that an account reported to an instance.
+type savedDecisions struct {
+	instance, reporter string
+	decisions          []*pb.Decided
+}
+
+// errMoved is the error of a change that was decided on by rules that are not
+// those of now.
+var errMoved = fmt.Errorf("%w: the rules have changed", rpcerr.ErrConflict)
 
 // Store keeps everything, for one or several instances of auth-srv. What a
 // method changed is durable and visible to all instances when it returns.
@@ -80,9 +111,11 @@ type Store interface {
 	SearchAccounts(ctx context.Context, clientID, kind string, limit, offset int64) ([]*account, error)
 
 	// PutRule makes a rule, or with update replaces it, if its revision is 0 or
-	// that of the rule that is there. It sets r's revision.
-	PutRule(ctx context.Context, r *pb.Rule, update bool, check func(all []*pb.Rule) error) error
-	DeleteRule(ctx context.Context, id string) error
+	// that of the rule that is there. It sets r's revision. It fails with errMoved
+	// unless the last change of a rule has the revision at. What it costs hardly
+	// depends on how many rules there are.
+	PutRule(ctx context.Context, r *pb.Rule, update bool, at uint64) error
+	DeleteRule(ctx context.Context, id string, at uint64) error
 
 	Revoke(ctx context.Context, rs ...revocation) error
 	// AddKey fails with ErrExists when another instance was faster.
@@ -107,6 +140,11 @@ type Store interface {
 	Prove(ctx context.Context, place string, at time.Time) error
 	// Proven reports whether Prove was called for the place since then.
 	Proven(ctx context.Context, place string, since time.Time) (bool, error)
+
+	// SaveDecisions replaces what an instance knows of those who reported to it.
+	SaveDecisions(ctx context.Context, instance string, by map[string][]*pb.Decided, now time.Time) error
+	// Decisions returns what other instances saved since.
+	Decisions(ctx context.Context, instance string, since time.Time) ([]savedDecisions, error)
 
 	// Setting returns "" when there is none.
 	Setting(ctx context.Context, name string) (string, error)

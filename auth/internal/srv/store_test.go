@@ -149,7 +149,7 @@ func policies(t *testing.T, e *env) {
 	if _, err := e.policy.Update(e.admin(), &pb.PolicyUpdateRequest{Rule: stale}); code(err) != 412 {
 		t.Errorf("stale: %v", err)
 	}
-	up, err := e.policy.Update(e.admin(), &pb.PolicyUpdateRequest{Rule: &pb.Rule{Id: "all", Effect: "deny", Revision: made.Revision}})
+	up, err := e.policy.Update(e.admin(), &pb.PolicyUpdateRequest{Rule: &pb.Rule{Id: "all", Effect: "deny", Revision: made.Revision}, Force: true})
 	if err != nil || up.Rule.Revision <= made.Revision {
 		t.Errorf("update: %v %v", up, err)
 	}

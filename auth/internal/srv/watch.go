@@ -2,12 +2,15 @@ package srv
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/micro/go-platform/auth/internal/policy"
+	"go-micro.dev/v6/codec/bytes"
+	"google.golang.org/grpc/metadata"
+
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -15,6 +18,18 @@ const (
 	maxWatchers = 2_000 // of one account
 	lifeSign    = 4 * time.Second
 )
+
+// Changed rules are told to a watcher at once, and then no sooner than pace
+// allows: while rules are loaded one by one, thousands of watchers are told of
+// many at a time. Keys and revocations never wait.
+const (
+	leastPace   = 20 * time.Millisecond
+	sendsSecond = 20_000 // to all watchers
+)
+
+func pace(watchers *daemon.Streams) time.Duration {
+	return max(leastPace, time.Duration(watchers.Len())*time.Second/sendsSecond)
+}
 
 // Watch implements pb.PolicyHandler. A watcher that is slow is told less often
 // and never wrongly: it gets the difference between what it knows and what is.
@@ -28,29 +43,86 @@ func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream 
 		return refuse(err)
 	}
 	defer leave()
-	known := h.feed.now.Load()
-	if err := stream.Send(known.message(nil, v, h.feed.issuer)); err != nil {
+	w := &watcher{feed: h.feed, all: h.watchers, wants: wants{v, req.Differences}, send: sender(ctx, stream)}
+	w.may = func() error {
+		_, err := h.viewOf(ctx, req.Services)
+		return refuse(err)
+	}
+	return w.run(ctx, h.done, req.Known)
+}
+
+// watcher is one stream.
+type watcher struct {
+	feed *feed
+	all  *daemon.Streams
+	wants
+	send  func(*pack) error
+	may   func() error // asked when rules have changed: what granted a name may be gone
+	known *snapshot    // what it was told
+	due   time.Time    // when it may be told of rules again
+}
+
+func (w *watcher) run(ctx context.Context, done <-chan struct{}, position string) error {
+	w.known = w.feed.now.Load()
+	if err := w.send(w.known.first(w.wants, position, w.feed.issuer)); err != nil {
 		return err
 	}
-	alive := time.NewTicker(lifeSign)
+	alive, due := time.NewTicker(lifeSign), time.NewTimer(time.Hour)
 	defer alive.Stop()
-	for {
+	defer due.Stop()
+	for seen := w.known; ; {
+		sign := false
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-h.done:
+		case <-done:
 			return nil
 		case <-alive.C:
-		case <-known.changed:
-			if _, err := h.viewOf(ctx, req.Services); err != nil { // what granted a name is gone
-				return refuse(err)
-			}
+			sign = true
+		case <-seen.changed:
+		case <-due.C:
 		}
-		is := h.feed.now.Load()
-		if err := stream.Send(is.message(known, v, h.feed.issuer)); err != nil {
+		seen = w.feed.now.Load()
+		if wait := time.Until(w.due); wait > 0 && !seen.isUrgent(w.known) && !sign {
+			due.Reset(wait)
+			continue
+		}
+		if err := w.tell(seen, sign); err != nil {
 			return err
 		}
-		known = is
+	}
+}
+
+// tell brings the watcher from what it knows to what is.
+func (w *watcher) tell(is *snapshot, sign bool) error {
+	p := is.pack(w.known, w.wants)
+	if is.rules != w.known.rules {
+		if err := w.may(); err != nil {
+			return err
+		}
+		w.due = time.Now().Add(pace(w.all))
+	}
+	w.known = is
+	if p.isEmpty() && !sign {
+		return nil
+	}
+	return w.send(p)
+}
+
+// sender returns what sends packs. All watchers are sent the same bytes, but for
+// those that want JSON.
+func sender(ctx context.Context, stream pb.Policy_WatchStream) func(*pack) error {
+	md, _ := metadata.FromIncomingContext(ctx)
+	json := slices.ContainsFunc(md.Get("content-type"), func(t string) bool { return strings.HasSuffix(t, "json") })
+	return func(p *pack) error {
+		if json {
+			return stream.Send(p.message)
+		}
+		data, err := p.data()
+		if err != nil {
+			return err
+		}
+		return stream.SendMsg(&bytes.Frame{Data: data})
 	}
 }
 
@@ -73,11 +145,10 @@ func (h *policyHandler) viewOf(ctx context.Context, services []string) (view, er
 		return newView([]string{c.Subject}), nil
 	}
 	services = slices.Sorted(slices.Values(services))
-	decider := h.feed.now.Load().rules.decider
+	rules := h.feed.now.Load().rules.set
 	for _, s := range services {
-		d := decider.Holds(&policy.Call{Account: c.Subject, Roles: c.Roles, Scopes: c.scopes(), Service: s})
-		if !d.Allowed && s != c.Subject { // its own, whatever role it lacks
-			return view{}, fmt.Errorf("%w: %.128q may not have the rules of %.256q: %s", rpcerr.ErrForbidden, c.Subject, s, d.Reason)
+		if err := mayHold(rules, c, s); err != nil {
+			return view{}, err
 		}
 	}
 	return newView(services), nil

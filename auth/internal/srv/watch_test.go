@@ -84,3 +84,32 @@ func TestWatchersAreToldTheirOwnRules(t *testing.T) {
 		break
 	}
 }
+
+// A watcher is told no rules of a service any more whose name it was granted by a
+// rule that is gone.
+func TestAWatcherLosesWhatItWasGranted(t *testing.T) {
+	e := start(t)
+	e.people()
+	e.change(&pb.Rule{Id: "grant", Effect: "allow", Services: []string{"name:stock"}, Accounts: []string{"app"}})
+	s, err := e.policy.Watch(e.as(e.token("app", secretOf("app"))), &pb.WatchRequest{Services: []string{"stock"}, Differences: true}, e.here()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }() // the test is over
+	if _, err := s.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	e.change(&pb.Rule{Id: "grant"})
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			if call.Code(err) != 403 {
+				t.Errorf("it ends with %v", err)
+			}
+			return
+		}
+		if m.Changes != nil {
+			t.Fatalf("told %v", m)
+		}
+	}
+}

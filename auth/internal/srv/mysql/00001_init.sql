@@ -1,11 +1,13 @@
 -- +goose Up
 CREATE TABLE feed (
-	id       BIGINT PRIMARY KEY,
-	revision BIGINT NOT NULL,
-	rules    BIGINT NOT NULL,
-	signing  BIGINT NOT NULL
+	id        BIGINT PRIMARY KEY,
+	revision  BIGINT NOT NULL,
+	rules     BIGINT NOT NULL,
+	signing   BIGINT NOT NULL,
+	mark      VARCHAR(32) NOT NULL,
+	forgotten BIGINT NOT NULL
 );
-INSERT INTO feed (id, revision, rules, signing) VALUES (1, 0, 0, 0);
+INSERT INTO feed (id, revision, rules, signing, mark, forgotten) VALUES (1, 0, 0, 0, '', 0);
 
 CREATE TABLE settings (
 	name  VARCHAR(64) PRIMARY KEY,
@@ -30,7 +32,17 @@ CREATE TABLE accounts (
 CREATE TABLE rules (
 	id       VARCHAR(128) PRIMARY KEY,
 	rule     MEDIUMTEXT NOT NULL,
-	revision BIGINT NOT NULL
+	revision BIGINT NOT NULL,
+	INDEX rules_revision (revision)
+) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE rule_changes (
+	revision   BIGINT NOT NULL,
+	id         VARCHAR(128) NOT NULL,
+	was        MEDIUMTEXT NOT NULL,
+	mark       VARCHAR(32) NOT NULL,
+	changed_at BIGINT NOT NULL,
+	PRIMARY KEY (revision, id)
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE revocations (
@@ -87,4 +99,12 @@ CREATE TABLE proven (
 	place VARCHAR(64) PRIMARY KEY,
 	seen  BIGINT NOT NULL,
 	INDEX proven_seen (seen)
+) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE decisions (
+	instance VARCHAR(64) NOT NULL,
+	reporter VARCHAR(128) NOT NULL,
+	body     MEDIUMBLOB NOT NULL,
+	updated  BIGINT NOT NULL,
+	PRIMARY KEY (instance, reporter)
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

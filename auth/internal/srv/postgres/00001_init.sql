@@ -1,11 +1,13 @@
 -- +goose Up
 CREATE TABLE feed (
-	id       BIGINT PRIMARY KEY,
-	revision BIGINT NOT NULL,
-	rules    BIGINT NOT NULL,
-	signing  BIGINT NOT NULL
+	id        BIGINT PRIMARY KEY,
+	revision  BIGINT NOT NULL,
+	rules     BIGINT NOT NULL,
+	signing   BIGINT NOT NULL,
+	mark      TEXT COLLATE "C" NOT NULL,
+	forgotten BIGINT NOT NULL
 );
-INSERT INTO feed (id, revision, rules, signing) VALUES (1, 0, 0, 0);
+INSERT INTO feed (id, revision, rules, signing, mark, forgotten) VALUES (1, 0, 0, 0, '', 0);
 
 CREATE TABLE settings (
 	name  TEXT COLLATE "C" PRIMARY KEY,
@@ -31,6 +33,16 @@ CREATE TABLE rules (
 	id       TEXT COLLATE "C" PRIMARY KEY,
 	rule     TEXT COLLATE "C" NOT NULL,
 	revision BIGINT NOT NULL
+);
+CREATE INDEX rules_revision ON rules (revision);
+
+CREATE TABLE rule_changes (
+	revision   BIGINT NOT NULL,
+	id         TEXT COLLATE "C" NOT NULL,
+	was        TEXT COLLATE "C" NOT NULL,
+	mark       TEXT COLLATE "C" NOT NULL,
+	changed_at BIGINT NOT NULL,
+	PRIMARY KEY (revision, id)
 );
 
 CREATE TABLE revocations (
@@ -82,3 +94,17 @@ CREATE TABLE refresh_tokens (
 	used_ms    BIGINT NOT NULL
 );
 CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires_at);
+
+CREATE TABLE proven (
+	place TEXT COLLATE "C" PRIMARY KEY,
+	seen  BIGINT NOT NULL
+);
+CREATE INDEX proven_seen ON proven (seen);
+
+CREATE TABLE decisions (
+	instance TEXT COLLATE "C" NOT NULL,
+	reporter TEXT COLLATE "C" NOT NULL,
+	body     BYTEA NOT NULL,
+	updated  BIGINT NOT NULL,
+	PRIMARY KEY (instance, reporter)
+);

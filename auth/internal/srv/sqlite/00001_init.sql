@@ -1,11 +1,13 @@
 -- +goose Up
 CREATE TABLE feed (
-	id       INTEGER PRIMARY KEY,
-	revision INTEGER NOT NULL,
-	rules    INTEGER NOT NULL,
-	signing  INTEGER NOT NULL
+	id        INTEGER PRIMARY KEY,
+	revision  INTEGER NOT NULL,
+	rules     INTEGER NOT NULL,
+	signing   INTEGER NOT NULL,
+	mark      TEXT NOT NULL,
+	forgotten INTEGER NOT NULL
 );
-INSERT INTO feed (id, revision, rules, signing) VALUES (1, 0, 0, 0);
+INSERT INTO feed (id, revision, rules, signing, mark, forgotten) VALUES (1, 0, 0, 0, '', 0);
 
 CREATE TABLE settings (
 	name  TEXT PRIMARY KEY,
@@ -31,6 +33,17 @@ CREATE TABLE rules (
 	id       TEXT PRIMARY KEY,
 	rule     TEXT NOT NULL,
 	revision INTEGER NOT NULL
+);
+
+CREATE INDEX rules_revision ON rules (revision);
+
+CREATE TABLE rule_changes (
+	revision   INTEGER NOT NULL,
+	id         TEXT NOT NULL,
+	was        TEXT NOT NULL,
+	mark       TEXT NOT NULL,
+	changed_at INTEGER NOT NULL,
+	PRIMARY KEY (revision, id)
 );
 
 CREATE TABLE revocations (
@@ -88,3 +101,11 @@ CREATE TABLE proven (
 	seen  INTEGER NOT NULL
 );
 CREATE INDEX proven_seen ON proven (seen);
+
+CREATE TABLE decisions (
+	instance TEXT NOT NULL,
+	reporter TEXT NOT NULL,
+	body     BLOB NOT NULL,
+	updated  INTEGER NOT NULL,
+	PRIMARY KEY (instance, reporter)
+);

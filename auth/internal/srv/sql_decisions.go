@@ -1,0 +1,56 @@
+package srv
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/micro/go-platform/auth/proto"
+)
+
+// SaveDecisions implements Store.
+func (s *sqlStore) SaveDecisions(ctx context.Context, instance string, by map[string][]*pb.Decided, now time.Time) error {
+	return s.within(ctx, "save decisions", func(tx *sql.Tx) error {
+		for reporter, all := range by {
+			body, err := proto.Marshal(&pb.PolicyReportRequest{Decisions: all})
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `REPLACE INTO decisions (instance, reporter, body, updated) VALUES (?, ?, ?, ?)`,
+				instance, reporter, body, now.Unix()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Decisions implements Store.
+func (s *sqlStore) Decisions(ctx context.Context, instance string, since time.Time) ([]savedDecisions, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT instance, reporter, body FROM decisions WHERE instance <> ? AND updated >= ?`, instance, since.Unix())
+	if err != nil {
+		return nil, fmt.Errorf("read decisions: %w", err)
+	}
+	defer rows.Close()
+	var found []savedDecisions
+	for rows.Next() {
+		var is savedDecisions
+		var body []byte
+		if err := rows.Scan(&is.instance, &is.reporter, &body); err != nil {
+			return nil, fmt.Errorf("read decisions: %w", err)
+		}
+		var report pb.PolicyReportRequest
+		if err := proto.Unmarshal(body, &report); err != nil {
+			return nil, fmt.Errorf("read decisions: %w", err)
+		}
+		is.decisions = report.Decisions
+		found = append(found, is)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read decisions: %w", err)
+	}
+	return found, nil
+}
