@@ -8,6 +8,7 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/internal/memreg"
+	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/internal/rpctest"
 )
 
@@ -44,12 +45,13 @@ func TestAddressesNeedNoRegistry(t *testing.T) {
 	}
 }
 
-// One that is dead is passed over, and one that dies is left.
+// One that is dead, or is something else, is passed over, and one that dies is left.
 func TestAddressesStandInForEachOther(t *testing.T) {
 	first, second := newWorld(t).up(), newWorld(t)
 	second.srv.issuer, second.issuer = first.issuer, first.issuer
 	second.up()
-	a := first.addressed(auth.Addresses("127.0.0.1:1", first.at(), second.at()))
+	liar := netcut.Liar(t, netcut.Lies()["Object"])
+	a := first.addressed(auth.Addresses("127.0.0.1:1", liar, first.at(), second.at()))
 	if second.srv.watches.Load() != 0 {
 		t.Error("the second was asked while the first was there")
 	}

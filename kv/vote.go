@@ -51,7 +51,12 @@ func (m *members) granted(nodes []node, need int) time.Time {
 	}
 	var until []time.Time
 	for _, n := range nodes {
-		if x := m.all[n.id]; n.id != m.self.id && x != nil && x.incarnation == n.incarnation {
+		x := m.all[n.id]
+		switch {
+		case n.id == m.self.id || x == nil || x.incarnation != n.incarnation:
+		case x.gone && !x.lost && !x.granted.IsZero():
+			until = append(until, time.Now().Add(forever)) // it left, and votes no more
+		default:
 			until = append(until, x.granted)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/micro/go-platform/event/eventtest"
 	"github.com/micro/go-platform/event/nats"
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/netcut"
 	"github.com/micro/go-platform/internal/rpctest"
 )
 
@@ -139,10 +140,15 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestServers has the first dead, and the last.
+// TestServers has the first dead, and the last, and one that is something else.
 func TestServers(t *testing.T) {
 	alive, dead := backend.NATS(t).Addr, backend.Address(t)
-	for _, servers := range [][]string{{dead, alive}, {alive, dead}} {
+	sets := [][]string{{dead, alive}, {alive, dead}}
+	for _, lie := range netcut.Lies() {
+		liar := netcut.Liar(t, lie)
+		sets = append(sets, []string{liar, alive}, []string{alive, liar})
+	}
+	for _, servers := range sets {
 		e := nats.NewEvent(event.Servers(servers...), event.Logger(slog.New(slog.DiscardHandler)))
 		rpctest.Eventually(t, fmt.Sprint("one of ", servers, " is found"), func() bool {
 			return e.Publish(t.Context(), &event.Record{}) == nil

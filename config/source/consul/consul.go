@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -110,7 +111,7 @@ func (s *source) read(ctx context.Context) (*config.ChangeSet, indexes, error) {
 	if err != nil {
 		return nil, is, s.failed(ctx, err)
 	}
-	is.document = meta.LastIndex
+	is.document = max(1, meta.LastIndex) // 0 would not wait
 	if pair != nil {
 		found[pair.Key] = pair.Value
 	}
@@ -118,7 +119,7 @@ func (s *source) read(ctx context.Context) (*config.ChangeSet, indexes, error) {
 	if err != nil {
 		return nil, is, s.failed(ctx, err)
 	}
-	is.below = meta.LastIndex
+	is.below = max(1, meta.LastIndex)
 	for _, p := range pairs {
 		found[p.Key] = p.Value
 	}
@@ -146,20 +147,21 @@ func (s *source) await(ctx context.Context, after indexes) error {
 	ctx, cancel := lifecycle.Bound(ctx, waitTime+waitTime/16+readTimeout)
 	defer cancel()
 	answers := make(chan error, 2)
-	go func() {
+	var asking sync.WaitGroup
+	asking.Go(func() {
 		_, _, err := s.kv.Get(s.tree.Root, s.query(ctx, after.document))
 		answers <- err
-	}()
-	go func() {
+	})
+	asking.Go(func() {
 		_, _, err := s.kv.Keys(s.below(), "", s.query(ctx, after.below))
 		answers <- err
-	}()
+	})
 	err := <-answers
 	if err != nil {
 		err = s.failed(ctx, err)
 	}
-	cancel()
-	_ = <-answers // it was given up
+	cancel() // what the other says is of no interest
+	asking.Wait()
 	return err
 }
 
