@@ -112,7 +112,7 @@ func revokeAccount(ctx context.Context, tx *sql.Tx, id string, before, expires i
 
 // Prove implements Store.
 func (s *sqlStore) Prove(ctx context.Context, place string, at time.Time) error {
-	if _, err := s.db.ExecContext(ctx, `REPLACE INTO proven (place, seen) VALUES (?, ?)`, place, at.Unix()); err != nil {
+	if _, err := s.db.ExecContext(ctx, s.db.Replace("proven", "place", "seen"), place, at.Unix()); err != nil {
 		return fmt.Errorf("note a proven secret: %w", err)
 	}
 	return nil

@@ -19,7 +19,10 @@ func (s *sqlStore) SaveDecisions(ctx context.Context, instance string, by map[st
 			if err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `REPLACE INTO decisions (instance, reporter, body, updated) VALUES (?, ?, ?, ?)`,
+			if _, err := tx.ExecContext(ctx, `DELETE FROM decisions WHERE instance = ? AND reporter = ?`, instance, reporter); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO decisions (instance, reporter, body, updated) VALUES (?, ?, ?, ?)`,
 				instance, reporter, body, now.Unix()); err != nil {
 				return err
 			}

@@ -77,7 +77,10 @@ func writeRule(ctx context.Context, tx *sql.Tx, r *pb.Rule, revision uint64) err
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `REPLACE INTO rules (id, rule, revision) VALUES (?, ?, ?)`, r.Id, text, revision)
+	if _, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE id = ?`, r.Id); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO rules (id, rule, revision) VALUES (?, ?, ?)`, r.Id, text, revision)
 	return err
 }
 
