@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -162,15 +161,6 @@ func TestWatchInJSON(t *testing.T) {
 	}
 }
 
-func cpu(t testing.TB) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // many rules of a platform of 1 000 services, which call each other.
 func many(n int) []*pb.Rule {
 	rules := make([]*pb.Rule, n)
@@ -211,12 +201,12 @@ func TestARuleAmongMany(t *testing.T) {
 		whole := crowd.Bytes.Load()
 		crowd.Messages.Store(0)
 		crowd.Bytes.Store(0)
-		used, began := cpu(t), time.Now()
+		began := time.Now()
 		follower.Put(t, &pb.Rule{Id: c.name, Effect: "allow", Accounts: []string{"shop.new"}, Services: []string{c.service}})
 		rpctest.Eventually(t, "all who want are told", func() bool { return crowd.Messages.Load() >= c.told })
-		took, used := time.Since(began), cpu(t)-used
+		took := time.Since(began)
 		bytes := crowd.Bytes.Load()
-		t.Logf("%s: first %d kB; the rule: %d messages, %d bytes, after %v, %v of a processor", c.name, whole>>10, crowd.Messages.Load(), bytes, took, used)
+		t.Logf("%s: first %d kB; the rule: %d messages, %d bytes, after %v", c.name, whole>>10, crowd.Messages.Load(), bytes, took)
 		if c.differences && bytes > 400*watchers {
 			t.Errorf("%s: one rule took %d bytes", c.name, bytes)
 		}
@@ -232,7 +222,7 @@ func before(t *testing.T, rules []*pb.Rule, watchers int) {
 	t.Helper()
 	const some = 20
 	m, size := &pb.WatchResponse{Rules: &pb.Rules{Rules: rules}}, 0
-	used, began := cpu(t), time.Now()
+	began := time.Now()
 	for range some {
 		data, err := proto.Marshal(m)
 		if err != nil {
@@ -241,8 +231,8 @@ func before(t *testing.T, rules []*pb.Rule, watchers int) {
 		size += len(data)
 	}
 	times := watchers / some
-	t.Logf("all rules, encoded for each of %d (from %d of them): %d MB, %v, %v of a processor", watchers, some, size*times>>20,
-		time.Since(began)*time.Duration(times), (cpu(t)-used)*time.Duration(times))
+	t.Logf("all rules, encoded for each of %d (from %d of them): %d MB, %v", watchers, some, size*times>>20,
+		time.Since(began)*time.Duration(times))
 }
 
 // While rules are loaded, watchers are told of many at a time, and of all in the
