@@ -19,15 +19,23 @@ func newDecided(own string) *decided {
 	return &decided{names: []string{own}, more: make(chan struct{})}
 }
 
-func (d *decided) add(service string) {
+// maxDecided is how many services auth-srv tells one watcher the rules of.
+const maxDecided = 16
+
+// add reports whether there was room for one more.
+func (d *decided) add(service string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if slices.Contains(d.names, service) {
-		return
+		return true
+	}
+	if len(d.names) >= maxDecided {
+		return false
 	}
 	d.names = append(slices.Clone(d.names), service)
 	close(d.more)
 	d.more = make(chan struct{})
+	return true
 }
 
 func (d *decided) all() (names []string, more <-chan struct{}) {
@@ -37,8 +45,12 @@ func (d *decided) all() (names []string, more <-chan struct{}) {
 }
 
 // DecideFor has the rules about another service followed, too. The account must
-// hold its name.
-func (p *platform) DecideFor(service string) { p.decided.add(service) }
+// hold its name. Of more than 16 the calls cannot be decided, which is logged.
+func (p *platform) DecideFor(service string) {
+	if !p.decided.add(service) {
+		p.opts.Logger.Error("cannot decide the calls of so many services", "service", service, "most", maxDecided)
+	}
+}
 
 // errMore ends a stream that follows the rules of too few services.
 var errMore = errors.New("another service is decided for")

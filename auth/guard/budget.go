@@ -165,6 +165,9 @@ func (s *share) streaming() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.streams { // it was noted by another wrapper of the same guard
+		return true
+	}
 	whose, account := b.limits.streams.peer, b.limits.streams.account
 	if s.stranger {
 		whose, account = b.limits.streams.host, b.limits.streams.strangers

@@ -127,12 +127,15 @@ func judgeBy(a auth.Auth, o options) Judge {
 	if named, ok := a.(interface{ ServiceName() string }); ok && service == "" {
 		service = named.ServiceName()
 	}
+	if d, ok := a.(interface{ DecideFor(service string) }); ok && o.service != "" {
+		d.DecideFor(o.service)
+	}
 	return func(ctx context.Context, method, accessToken string) (string, error) {
 		err := errNoToken
 		if accessToken != "" {
 			var t *auth.Token
 			ctx = a.NewContext(ctx, &auth.Token{AccessToken: accessToken, TokenType: auth.Bearer})
-			t, err = a.Authorized(ctx, request{service, method})
+			t, err = a.Authorized(ctx, requestOf(service, method, o.service != ""))
 			if err == nil && t != nil {
 				return t.Account(), nil
 			}
@@ -146,6 +149,18 @@ func judgeBy(a auth.Auth, o options) Judge {
 		return "", err
 	}
 }
+
+func requestOf(service, method string, other bool) auth.Request {
+	if other {
+		return aimed{request{service, method}}
+	}
+	return request{service, method}
+}
+
+// aimed is a call of a service that the Auth decides for besides its own.
+type aimed struct{ request }
+
+func (r aimed) Audience() string { return r.service }
 
 type request struct{ service, method string }
 

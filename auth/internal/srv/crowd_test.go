@@ -13,6 +13,7 @@ import (
 
 	"github.com/micro/go-platform/auth"
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/daemon"
 )
 
 // Fill adds rules to a database at once.
@@ -72,7 +73,7 @@ type Crowd struct {
 
 // Crowd returns where watchers can be added.
 func (f *Follower) Crowd() *Crowd {
-	return &Crowd{handler: &policyHandler{feed: f.feed}, ended: make(chan error, 1<<12)}
+	return &Crowd{handler: &policyHandler{feed: f.feed, watchers: daemon.NewStreams(maxWatchers)}, ended: make(chan error, 1<<12)}
 }
 
 // Watch adds the watcher of an account.
@@ -143,6 +144,14 @@ func NewDecisions() Decisions { return Decisions{newDecisions()} }
 func (d Decisions) Add(reporter string, now time.Time, reported ...*pb.Decided) {
 	d.add(reporter, reported, 0, now)
 }
+
+// Learn takes over what was reported to another instance.
+func (d Decisions) Learn(instance string, now time.Time, reported ...*pb.Decided) {
+	d.learn([]savedDecisions{{instance: instance, reporter: "shop", decisions: reported}}, now)
+}
+
+// Fitting returns how many of them are saved.
+func Fitting(all []*pb.Decided) int { return len(fitting(all)) }
 
 // Count returns how many are known and how many were dropped.
 func (d Decisions) Count(now time.Time) (kept int, lost int64) {

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/go-platform/auth"
 	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/clean"
@@ -78,6 +79,12 @@ func (d *decisions) add(reporter string, reported []*pb.Decided, dropped int64, 
 	if dropped > 0 {
 		d.dropped.add(struct{}{}, int(min(dropped, 1<<32)), now)
 	}
+}
+
+// deny notes a call that this service refused itself.
+func (d *decisions) deny(c *claims, method string, now time.Time) {
+	call := &pb.Call{Account: c.Subject, Roles: c.Roles, Scopes: c.scopes(), Service: auth.ServiceName, Method: method}
+	d.add(auth.ServiceName, []*pb.Decided{{Call: call, Count: 1, First: now.Unix(), Last: now.Unix()}}, 0, now)
 }
 
 func (d *decisions) put(reporter string, r *pb.Decided, now time.Time) bool {

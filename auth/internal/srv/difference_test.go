@@ -320,37 +320,36 @@ func TestWritingARuleIsNotLinear(t *testing.T) {
 // Changes are forgotten after an hour: who was away for longer, a watcher or an
 // instance, is told all rules.
 func TestForgottenChanges(t *testing.T) {
-	for name, url := range map[string]string{"mysql": rpctest.MySQLURL(t), "sqlite": "sqlite://" + filepath.Join(t.TempDir(), "auth.db")} {
-		t.Run(name, func(t *testing.T) {
-			a := authsrv.Follow(t, url, "https://auth.example")
-			for i := range 5 {
-				a.Put(t, &pb.Rule{Id: fmt.Sprint("r", i), Effect: "allow"})
-			}
-			known, behind := a.Position(), authsrv.Follow(t, url, "https://auth.example")
-			a.Delete(t, "r0")
-			if m := a.First(known); m.Reset_ || !slices.Equal(m.Changes.Remove, []string{"r0"}) {
-				t.Errorf("told %v", m)
-			}
-			a.Prune(t, time.Now())
-			if m := authsrv.Follow(t, url, "https://auth.example").First(known); m.Reset_ {
-				t.Errorf("forgotten too early: %v", m)
-			}
-			a.Prune(t, time.Now().Add(2*time.Hour))
-			if m := authsrv.Follow(t, url, "https://auth.example").First(known); !m.Reset_ || len(m.Rules.Rules) != 4 {
-				t.Errorf("an instance that does not know what changed tells %v", m)
-			}
-			now := a.Position()
-			if m := authsrv.Follow(t, url, "https://auth.example").First(now); m.Reset_ || len(m.Changes.Put)+len(m.Changes.Remove) != 0 {
-				t.Errorf("nothing has changed since: %v", m)
-			}
-			a.Put(t, &pb.Rule{Id: "new", Effect: "allow"})
-			behind.Refresh(t)
-			if behind.Rules() != 5 || behind.Position() != a.Position() {
-				t.Errorf("an instance that was away knows %d rules", behind.Rules())
-			}
-			if m := behind.First(now); m.Reset_ || !slices.Equal(put(m), []string{"new"}) {
-				t.Errorf("told %v", m)
-			}
-		})
-	}
+	rpctest.Databases(t, func(t *testing.T, empty func(testing.TB) string) {
+		url := empty(t)
+		a := authsrv.Follow(t, url, "https://auth.example")
+		for i := range 5 {
+			a.Put(t, &pb.Rule{Id: fmt.Sprint("r", i), Effect: "allow"})
+		}
+		known, behind := a.Position(), authsrv.Follow(t, url, "https://auth.example")
+		a.Delete(t, "r0")
+		if m := a.First(known); m.Reset_ || !slices.Equal(m.Changes.Remove, []string{"r0"}) {
+			t.Errorf("told %v", m)
+		}
+		a.Prune(t, time.Now())
+		if m := authsrv.Follow(t, url, "https://auth.example").First(known); m.Reset_ {
+			t.Errorf("forgotten too early: %v", m)
+		}
+		a.Prune(t, time.Now().Add(2*time.Hour))
+		if m := authsrv.Follow(t, url, "https://auth.example").First(known); !m.Reset_ || len(m.Rules.Rules) != 4 {
+			t.Errorf("an instance that does not know what changed tells %v", m)
+		}
+		now := a.Position()
+		if m := authsrv.Follow(t, url, "https://auth.example").First(now); m.Reset_ || len(m.Changes.Put)+len(m.Changes.Remove) != 0 {
+			t.Errorf("nothing has changed since: %v", m)
+		}
+		a.Put(t, &pb.Rule{Id: "new", Effect: "allow"})
+		behind.Refresh(t)
+		if behind.Rules() != 5 || behind.Position() != a.Position() {
+			t.Errorf("an instance that was away knows %d rules", behind.Rules())
+		}
+		if m := behind.First(now); m.Reset_ || !slices.Equal(put(m), []string{"new"}) {
+			t.Errorf("told %v", m)
+		}
+	})
 }

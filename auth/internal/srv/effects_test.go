@@ -2,12 +2,12 @@ package srv_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/micro/go-platform/auth"
 	authsrv "github.com/micro/go-platform/auth/internal/srv"
 	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/daemon"
@@ -210,6 +210,10 @@ func TestDenials(t *testing.T) {
 	if _, err := e.policy.Denials(e.as(e.token("orders", secretOf("orders"))), &pb.PolicyDenialsRequest{}); code(err) != 403 {
 		t.Errorf("for a service: %v", err)
 	}
+	rsp, err := e.policy.Denials(e.admin(), &pb.PolicyDenialsRequest{Service: auth.ServiceName})
+	if err != nil || len(rsp.Denials) != 1 || rsp.Denials[0].Call.Account != "orders" || rsp.Denials[0].Call.Method != "Policy.Denials" || rsp.Denials[0].Count == 0 {
+		t.Errorf("what auth-srv denied itself: %v, %v", rsp, err)
+	}
 }
 
 // Attack: a service, or a caller of it, makes up calls without end.
@@ -263,51 +267,78 @@ func TestDecisionsAreBounded(t *testing.T) {
 	}
 }
 
+// Each start of auth-srv is an instance, and each leaves what it knew.
+func TestDecisionsOfManyInstances(t *testing.T) {
+	d, now := authsrv.NewDecisions(), time.Now()
+	for instance := range 20 {
+		reported := make([]*pb.Decided, 4_000)
+		for i := range reported {
+			reported[i] = seen(false, "guest", "shop", fmt.Sprint("Cart.M", i), time.Duration(20-instance)*time.Minute)
+		}
+		d.Learn(fmt.Sprint("start ", instance), now, reported...)
+	}
+	if kept, _ := d.Count(now); kept != 4_000 { // of the same calls
+		t.Errorf("%d kinds of calls", kept)
+	}
+	if latest := d.Latest(now); latest.Count != 3*10 {
+		t.Errorf("%d calls of ten instances that there is room for", latest.Count)
+	}
+}
+
+// A row of a database has bounds: of what is too long the latest are saved.
+func TestLongNamesAreSaved(t *testing.T) {
+	all := make([]*pb.Decided, 4_096)
+	for i := range all {
+		all[i] = seen(false, "guest", "shop", "Cart."+strings.Repeat("m", 4_000), 0)
+	}
+	if n := authsrv.Fitting(all); n < 200 || n > 262 {
+		t.Errorf("%d of 4 KB in a row", n)
+	}
+}
+
 // What services reported to one instance is known to the other ones, and after a
 // restart.
 func TestDecisionsAreShared(t *testing.T) {
-	for name, url := range map[string]string{"mysql": rpctest.MySQLURL(t), "sqlite": "sqlite://" + filepath.Join(t.TempDir(), "auth.db")} {
-		t.Run(name, func(t *testing.T) {
-			n := rpctest.New(t)
-			often := func(c *authsrv.Config, d *daemon.Config) {
-				authsrv.Share(c, 50*time.Millisecond)
-				c.Issuer, d.DatabaseURL = "https://auth.example", url
-			}
-			a, b := startOn(t, n, often), startOn(t, n, often)
-			a.people()
-			rpctest.Eventually(t, "b takes a's tokens", func() bool { return b.active(a.token("orders", secretOf("orders"))) })
-			count := func(e *env) (n int64) {
-				rsp, err := e.policy.Denials(e.admin(), &pb.PolicyDenialsRequest{}, e.here()...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, d := range rsp.Denials {
-					n += d.Count
-				}
-				return n
-			}
-			for _, e := range []*env{a, b} {
-				if err := e.report("orders", 0, seen(false, "guest", "orders", "Orders.Place", 0), seen(true, "ann", "orders", "Orders.List", 0)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			rpctest.Eventually(t, "both know both", func() bool { return count(a) == 6 && count(b) == 6 })
-			dry, err := b.policy.Create(b.admin(), &pb.PolicyCreateRequest{DryRun: true, Rule: &pb.Rule{Effect: "allow", Services: []string{"other"}}}, b.here()...)
-			if err != nil || !slices.Equal(cuts(dry.Effects), []string{"ann Orders.List 6"}) {
-				t.Errorf("b would cut %v, %v", dry, err)
-			}
-			if err := a.report("orders", 0, seen(false, "guest", "orders", "Orders.Place", 0)); err != nil {
+	rpctest.SharedDatabases(t, func(t *testing.T, url string) {
+		n := rpctest.New(t)
+		often := func(c *authsrv.Config, d *daemon.Config) {
+			authsrv.Share(c, 50*time.Millisecond)
+			c.Issuer, d.DatabaseURL = "https://auth.example", url
+		}
+		a, b := startOn(t, n, often), startOn(t, n, often)
+		a.people()
+		rpctest.Eventually(t, "b takes a's tokens", func() bool { return b.active(a.token("orders", secretOf("orders"))) })
+		count := func(e *env) (n int64) {
+			rsp, err := e.policy.Denials(e.admin(), &pb.PolicyDenialsRequest{}, e.here()...)
+			if err != nil {
 				t.Fatal(err)
 			}
-			for _, e := range []*env{a, b} {
-				if err := e.running.Stop(); err != nil {
-					t.Fatal(err)
-				}
+			for _, d := range rsp.Denials {
+				n += d.Count
 			}
-			c := startOn(t, n, often)
-			rpctest.Eventually(t, "what was reported before is known", func() bool { return count(c) == 9 })
-		})
-	}
+			return n
+		}
+		for _, e := range []*env{a, b} {
+			if err := e.report("orders", 0, seen(false, "guest", "orders", "Orders.Place", 0), seen(true, "ann", "orders", "Orders.List", 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rpctest.Eventually(t, "both know both", func() bool { return count(a) == 6 && count(b) == 6 })
+		dry, err := b.policy.Create(b.admin(), &pb.PolicyCreateRequest{DryRun: true, Rule: &pb.Rule{Effect: "allow", Services: []string{"other"}}}, b.here()...)
+		if err != nil || !slices.Equal(cuts(dry.Effects), []string{"ann Orders.List 6"}) {
+			t.Errorf("b would cut %v, %v", dry, err)
+		}
+		if err := a.report("orders", 0, seen(false, "guest", "orders", "Orders.Place", 0)); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []*env{a, b} {
+			if err := e.running.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := startOn(t, n, often)
+		rpctest.Eventually(t, "what was reported before is known", func() bool { return count(c) == 9 })
+	})
 }
 
 // BenchmarkEffects is what a rule cuts of all calls that can be kept: one about a

@@ -56,15 +56,24 @@ type Follower struct {
 	was  *snapshot
 }
 
-// Follow begins to follow a database.
-func Follow(t testing.TB, url, issuer string) *Follower {
+// openBeside opens a database that a service, or another test's store, may have open.
+func openBeside(t testing.TB, url string) *sqlStore {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{})
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "auth", Migrations: migrations})
+	if errors.Is(err, sqlstore.ErrInUse) {
+		db, err = sqlstore.Open(t.Context(), url, sqlstore.Schema{})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() }) // the test is over
-	f, err := newFeed(t.Context(), &sqlStore{db}, slog.Default(), issuer, rotation{DefaultKeyRotation, DefaultTokenLifetime})
+	return &sqlStore{db}
+}
+
+// Follow begins to follow a database.
+func Follow(t testing.TB, url, issuer string) *Follower {
+	t.Helper()
+	f, err := newFeed(t.Context(), openBeside(t, url), slog.Default(), issuer, rotation{DefaultKeyRotation, DefaultTokenLifetime})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,14 +198,9 @@ func NewChecker(t testing.TB, id string) *Checker {
 // when it ended.
 func NewCheckerOn(t testing.TB, url, id string) *Checker {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "auth", Migrations: migrations})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() }) // the test is over
 	hasher := newHasher()
 	hasher.key = []byte("a key of tests")
-	c := &Checker{newClients(&sqlStore{db}, hasher, slog.Default())}
+	c := &Checker{newClients(openBeside(t, url), hasher, slog.Default())}
 	a, _, err := newAccount(t.Context(), hasher, &pb.Record{Id: id, ClientId: id, Type: "service", ClientSecret: "the secret"})
 	if err != nil {
 		t.Fatal(err)

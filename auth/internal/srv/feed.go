@@ -37,6 +37,7 @@ type feed struct {
 	issuer   string
 	rotation rotation
 	revoked  *revoked
+	decided  *decisions // on calls, by services and by this one
 
 	now atomic.Pointer[snapshot]
 	mu  sync.Mutex // one refresh at a time
@@ -44,7 +45,7 @@ type feed struct {
 
 // newFeed reads the store and makes the first key if there is none.
 func newFeed(ctx context.Context, s Store, log *slog.Logger, issuer string, r rotation) (*feed, error) {
-	f := &feed{store: s, log: log, issuer: issuer, rotation: r, revoked: newRevoked()}
+	f := &feed{store: s, log: log, issuer: issuer, rotation: r, revoked: newRevoked(), decided: newDecisions()}
 	f.now.Store(&snapshot{keys: &keyset{}, rules: newRuleset(&policy.Set{}), changed: make(chan struct{})})
 	if err := f.refresh(ctx); err != nil {
 		return nil, err

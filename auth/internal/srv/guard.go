@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"go-micro.dev/v6/metadata"
 	"go-micro.dev/v6/server"
@@ -91,11 +92,21 @@ func (f *feed) guard(next server.HandlerFunc) server.HandlerFunc {
 		if !ok {
 			return next(ctx, req, rsp)
 		}
-		again := func() error { _, err := f.decide(req.Endpoint(), raw); return err }
+		again := func() error { return f.still(c, req.Endpoint(), raw) }
 		changed := func() <-chan struct{} { return f.now.Load().changed }
 		return auth.Review{Service: auth.ServiceName, Again: again, Changed: changed, Expires: token.ExpiresAt}.
 			Serve(ctx, stream, func(ctx context.Context, s server.Stream) error { return next(ctx, req, s) })
 	}
+}
+
+// still is decide for a stream that decide let in: a signature that was good stays
+// so, and every change of the feed asks about every stream.
+func (f *feed) still(c *claims, method, raw string) error {
+	if !f.revoked.has(c) && time.Now().Unix() < c.Expires {
+		return nil
+	}
+	_, err := f.decide(method, raw)
+	return err
 }
 
 // decide returns the claims of a token that may call the method.
@@ -108,10 +119,12 @@ func (f *feed) decide(method, raw string) (*claims, error) {
 	case need == needAny, need == needToken:
 		return c, nil
 	case need == needAdmin && c.has(ScopeAdmin) && c.Actor != nil:
+		f.decided.deny(c, method, time.Now())
 		return nil, fmt.Errorf("%w: %s is for an admin's own token, not for one that a service exchanged", rpcerr.ErrForbidden, method)
 	case need == needAdmin && c.has(ScopeAdmin):
 		return c, nil
 	}
+	f.decided.deny(c, method, time.Now())
 	return nil, fmt.Errorf("%w: %s needs the scope %q", rpcerr.ErrForbidden, method, ScopeAdmin)
 }
 

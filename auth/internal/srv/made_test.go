@@ -71,7 +71,7 @@ func TestMadeSecretsAreKeyed(t *testing.T) {
 	url := "sqlite://" + filepath.Join(t.TempDir(), "auth.db")
 	e := start(t, on(url))
 	made := e.services(1)[0]
-	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{Service: "auth"})
+	db, err := sqlstore.Open(t.Context(), url, sqlstore.Schema{})
 	if err != nil {
 		t.Fatal(err)
 	}

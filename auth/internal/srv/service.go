@@ -206,11 +206,11 @@ func (s *settings) serve(ctx context.Context, env *daemon.Env, store Store, list
 	}
 	p := &provider{settings: s, store: store, clients: newClients(store, hasher, env.Logger), feed: s.feed}
 	oauth := p.handler()
-	shared := &sharing{decisions: newDecisions(), store: store, log: env.Logger, instance: rand.Text(), interval: s.share}
+	shared := &sharing{decisions: s.feed.decided, store: store, log: env.Logger, instance: rand.Text(), interval: s.share}
 	if err := errors.Join(
 		pb.RegisterAccountHandler(env.Server, &accountHandler{p, env.Insecure}),
 		pb.RegisterOauth2Handler(env.Server, &oauthHandler{p, oauth, env.Insecure}),
-		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, decisions: shared.decisions, insecure: env.Insecure, done: env.Done, watchers: daemon.NewStreams(maxWatchers)}),
+		pb.RegisterPolicyHandler(env.Server, &policyHandler{feed: s.feed, decisions: s.feed.decided, insecure: env.Insecure, done: env.Done, watchers: daemon.NewStreams(maxWatchers)}),
 	); err != nil {
 		return err
 	}

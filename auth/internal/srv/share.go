@@ -1,8 +1,11 @@
 package srv
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	pb "github.com/micro/go-platform/auth/proto"
@@ -121,5 +124,32 @@ func (d *decisions) learn(found []savedDecisions, now time.Time) {
 		if old {
 			delete(d.others, key)
 		}
+	}
+	d.crowdOut()
+}
+
+// crowdOut forgets what was reported to other instances longest ago while it is
+// more than all may be: each start is an instance.
+func (d *decisions) crowdOut() {
+	n := 0
+	latest := func(all []*pb.Decided) (last int64) {
+		for _, is := range all {
+			last = max(last, is.Last)
+		}
+		return last
+	}
+	for _, all := range d.others {
+		n += len(all)
+	}
+	if n <= 2*maxDecisions {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(d.others), func(a, b [2]string) int { return cmp.Compare(latest(d.others[a]), latest(d.others[b])) })
+	for _, key := range keys {
+		if n <= 2*maxDecisions {
+			return
+		}
+		n -= len(d.others[key])
+		delete(d.others, key)
 	}
 }

@@ -1,9 +1,11 @@
 package srv
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -13,22 +15,39 @@ import (
 
 // SaveDecisions implements Store.
 func (s *sqlStore) SaveDecisions(ctx context.Context, instance string, by map[string][]*pb.Decided, now time.Time) error {
-	return s.within(ctx, "save decisions", func(tx *sql.Tx) error {
-		for reporter, all := range by {
-			body, err := proto.Marshal(&pb.PolicyReportRequest{Decisions: all})
-			if err != nil {
-				return err
-			}
+	for reporter, all := range by {
+		body, err := proto.Marshal(&pb.PolicyReportRequest{Decisions: fitting(all)})
+		if err != nil {
+			return err
+		}
+		err = s.within(ctx, "save decisions", func(tx *sql.Tx) error {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM decisions WHERE instance = ? AND reporter = ?`, instance, reporter); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO decisions (instance, reporter, body, updated) VALUES (?, ?, ?, ?)`,
-				instance, reporter, body, now.Unix()); err != nil {
-				return err
-			}
+			_, err := tx.ExecContext(ctx, `INSERT INTO decisions (instance, reporter, body, updated) VALUES (?, ?, ?, ?)`, instance, reporter, body, now.Unix())
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// maxSaved bounds the bytes that are saved of one reporter: long names must not
+// make a row that a database refuses.
+const maxSaved = 1 << 20
+
+// fitting returns those that came last of all that have room in a row.
+func fitting(all []*pb.Decided) []*pb.Decided {
+	all = slices.SortedFunc(slices.Values(all), func(a, b *pb.Decided) int { return cmp.Compare(b.Last, a.Last) })
+	size := 0
+	for i, d := range all {
+		if size += proto.Size(d) + 8; size > maxSaved {
+			return all[:i]
+		}
+	}
+	return all
 }
 
 // Decisions implements Store.

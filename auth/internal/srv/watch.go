@@ -34,6 +34,7 @@ func pace(watchers *daemon.Streams) time.Duration {
 // Watch implements pb.PolicyHandler. A watcher that is slow is told less often
 // and never wrongly: it gets the difference between what it knows and what is.
 func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream pb.Policy_WatchStream) error {
+	known := h.feed.now.Load() // what changes from here on has the watcher judged again
 	v, err := h.viewOf(ctx, req.Services)
 	if err != nil {
 		return refuse(err)
@@ -43,7 +44,7 @@ func (h *policyHandler) Watch(ctx context.Context, req *pb.WatchRequest, stream 
 		return refuse(err)
 	}
 	defer leave()
-	w := &watcher{feed: h.feed, all: h.watchers, wants: wants{v, req.Differences}, send: sender(ctx, stream)}
+	w := &watcher{feed: h.feed, all: h.watchers, known: known, wants: wants{v, req.Differences}, send: sender(ctx, stream)}
 	w.may = func() error {
 		_, err := h.viewOf(ctx, req.Services)
 		return refuse(err)
@@ -63,7 +64,6 @@ type watcher struct {
 }
 
 func (w *watcher) run(ctx context.Context, done <-chan struct{}, position string) error {
-	w.known = w.feed.now.Load()
 	if err := w.send(w.known.first(w.wants, position, w.feed.issuer)); err != nil {
 		return err
 	}
