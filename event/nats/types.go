@@ -11,6 +11,7 @@ import (
 
 	"github.com/micro/go-platform/event"
 	"github.com/micro/go-platform/event/plugin"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/lifecycle"
 )
 
@@ -111,8 +112,8 @@ func (d *driver) turn(ctx context.Context, s consumers, f plugin.Filter) error {
 		return err
 	}
 	if away := d.absence(s.conf.Name, false); away < d.linger {
-		return fmt.Errorf("%w: subscription %s: %d records wait for members with other %s, which left: they have %v to come back",
-			event.ErrUnavailable, s.conf.Name, left, others, (d.linger - away).Round(time.Second))
+		return fmt.Errorf("%w: subscription %s: %s to be given to members with other %s, which left: they have %v to come back",
+			event.ErrUnavailable, s.conf.Name, clean.Count(left, "record"), others, (d.linger - away).Round(time.Second))
 	}
 	d.absence(s.conf.Name, true)
 	d.options.Logger.Warn("event: a subscription has members with other types: records of types that they do not name are passed over",

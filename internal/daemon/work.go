@@ -120,7 +120,7 @@ func (w *work) err(context.Context) error {
 	var all []string
 	for what, f := range w.failing {
 		if w.counts(f) {
-			all = append(all, fmt.Sprintf("%s failed %d times: %v", what, f.times, f.err))
+			all = append(all, fmt.Sprintf("%s failed %s: %v", what, clean.Count(f.times, "time"), f.err))
 		}
 	}
 	if len(all) == 0 {

@@ -90,7 +90,7 @@ func TestFailingWork(t *testing.T) {
 	if err := env.Worked("write the history", errors.New("disk full")); err == nil {
 		t.Error("the error is gone")
 	}
-	if code, body := get(t, at+"/readyz"); code != 503 || !strings.Contains(body, "write the history failed 1 times: disk full") {
+	if code, body := get(t, at+"/readyz"); code != 503 || !strings.Contains(body, "write the history failed 1 time: disk full") {
 		t.Errorf("work that no caller waits for: %d %s", code, body)
 	}
 }

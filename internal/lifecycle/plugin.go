@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/micro/go-platform/internal/clean"
 )
 
 // ErrLost is matched by what a Stop returns when something that it was to
@@ -16,13 +18,10 @@ var ErrLost = errors.New("lost")
 // Lost returns the ErrLost of a Stop, such as "trace: lost 3 spans: no answer in
 // 2s". It returns nil when n is 0.
 func Lost(pkg string, n int, item, why string) error {
-	switch n {
-	case 0:
+	if n == 0 {
 		return nil
-	case 1:
-		return fmt.Errorf("%s: %w 1 %s: %s", pkg, ErrLost, item, why)
 	}
-	return fmt.Errorf("%s: %w %d %ss: %s", pkg, ErrLost, n, item, why)
+	return fmt.Errorf("%s: %w %s: %s", pkg, ErrLost, clean.Count(n, item), why)
 }
 
 // Split separates the ErrLosts from the other errors of several joined Stops: a

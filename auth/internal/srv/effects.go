@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/go-platform/auth/internal/policy"
 	pb "github.com/micro/go-platform/auth/proto"
+	"github.com/micro/go-platform/internal/clean"
 	"github.com/micro/go-platform/internal/rpcerr"
 )
 
@@ -149,10 +150,10 @@ func refuseCuts(id string, cuts []*pb.Cut) error {
 		who = "any service"
 	}
 	if c.Count > 0 {
-		seen = fmt.Sprintf("%d times, the last at %s", c.Count, time.Unix(c.Last, 0).UTC().Format(time.RFC3339))
+		seen = fmt.Sprintf("%s, the last at %s", clean.Count(c.Count, "time"), time.Unix(c.Last, 0).UTC().Format(time.RFC3339))
 	}
-	return fmt.Errorf("rule %.128q: %w: it would cut calls of the platform or of your own account (%d kinds), such as %.128q calling %.256q of %.256q (%s): look at all with dry_run, set force to do it",
-		id, rpcerr.ErrConflict, n, who, c.Call.Method, c.Call.Service, seen)
+	return fmt.Errorf("rule %.128q: %w: it would cut calls of the platform or of your own account (%s), such as %.128q calling %.256q of %.256q (%s): look at all with dry_run, set force to do it",
+		id, rpcerr.ErrConflict, clean.Count(n, "kind"), who, c.Call.Method, c.Call.Service, seen)
 }
 
 func toCall(c *pb.Call) *policy.Call {
