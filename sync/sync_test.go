@@ -16,6 +16,13 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(m) }
 
+// The original's programs assign to it.
+func TestDefaultNamespaceIsAVariable(t *testing.T) {
+	if at := &sync.DefaultNamespace; *at == "" {
+		t.Error("no namespace")
+	}
+}
+
 func TestContext(t *testing.T) {
 	s := memory.NewSync()
 	if _, ok := sync.FromContext(t.Context()); ok {

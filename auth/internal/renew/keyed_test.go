@@ -186,6 +186,7 @@ func TestKeyedTellsOfValuesThatAge(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
+			synctest.Wait() // nobody writes to the log
 		}
 		use(10 * time.Second)
 		for range 2 {
