@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -91,7 +92,11 @@ func testKeys(t *testing.T, addr string) {
 	put(t, store, "micro/config/db/host", "localhost")
 	put(t, store, "micro/config/db/port", "5432")
 	put(t, store, "micro/configuration/other", "1")
-	put(t, store, "micro/config/../odd", "1") // costs itself
+	// In a path the dots would be cleaned away. It costs itself.
+	odd := &api.KVTxnOp{Verb: api.KVSet, Key: "micro/config/../odd", Value: []byte("1")}
+	if ok, _, _, err := store.Txn(api.KVTxnOps{odd}, nil); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
 	c := config.NewConfig(config.WithSource(consul.NewSource(config.SourceHosts(addr))), config.PollInterval(time.Hour))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -103,6 +108,9 @@ func testKeys(t *testing.T, addr string) {
 	}()
 	if got := string(c.Bytes()); got != `{"db":{"host":"localhost","port":5432}}` {
 		t.Errorf("got %s", got)
+	}
+	if skipped := c.Status()[0].Skipped; len(skipped) != 1 || !strings.Contains(skipped[0], "../odd") {
+		t.Errorf("the odd one is named: %q", skipped)
 	}
 	if _, err := store.Delete("micro/config/db/port", nil); err != nil {
 		t.Fatal(err)

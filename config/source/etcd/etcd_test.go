@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,9 @@ func testKeys(t *testing.T, addr string) {
 	c := start(t, etcd.NewSource(config.SourceHosts(addr)))
 	if got := string(c.Bytes()); got != `{"db":{"host":"localhost","port":5432}}` {
 		t.Errorf("got %s", got)
+	}
+	if skipped := c.Status()[0].Skipped; len(skipped) != 1 || !strings.Contains(skipped[0], "../odd") {
+		t.Errorf("the odd one is named: %q", skipped)
 	}
 	if _, err := store.Delete(t.Context(), "/micro/config/db/port"); err != nil {
 		t.Fatal(err)
