@@ -179,6 +179,7 @@ func (h *accountHandler) Search(ctx context.Context, req *pb.SearchRequest, rsp 
 	for _, a := range found {
 		rsp.Accounts = append(rsp.Accounts, wireRecord(a))
 	}
+	rsp.Accounts = rsp.Accounts[:page.Fit(rsp.Accounts, len(rsp.Accounts))] // the next page begins where this one ends
 	return nil
 }
 

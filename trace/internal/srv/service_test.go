@@ -84,6 +84,29 @@ func TestBadRequestsAreNamed(t *testing.T) {
 	}
 }
 
+// A default client takes 4 MiB, and is told that there is more.
+func TestAnswersFitADefaultClient(t *testing.T) {
+	_, svc := boot(t)
+	for i := range 40 {
+		large := newSpan(7, i+1, i, func(s *pb.Span) { s.Source = &pb.Service{Name: "shop", Version: strings.Repeat("x", 200<<10)} })
+		if _, err := svc.Create(t.Context(), &pb.CreateRequest{Span: large}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read, err := svc.Read(t.Context(), &pb.ReadRequest{Id: traceID(7)})
+	if err != nil || !read.Truncated || len(read.Spans) < 10 {
+		t.Errorf("read: %d spans, %v, %v", len(read.GetSpans()), read.GetTruncated(), err)
+	}
+	search, err := svc.Search(t.Context(), &pb.SearchRequest{Limit: 100})
+	if err != nil || !search.Truncated || len(search.Spans) < 10 {
+		t.Errorf("search: %d spans, %v, %v", len(search.GetSpans()), search.GetTruncated(), err)
+	}
+	tree, err := svc.Tree(t.Context(), &pb.TreeRequest{Id: traceID(7)})
+	if err != nil || !tree.Truncated || len(tree.Nodes) < 10 {
+		t.Errorf("tree: %d nodes, %v, %v", len(tree.GetNodes()), tree.GetTruncated(), err)
+	}
+}
+
 func TestBatchesKeepWhatIsGood(t *testing.T) {
 	_, svc := boot(t)
 	ctx := t.Context()

@@ -3,6 +3,7 @@ package srv
 import (
 	"context"
 
+	"github.com/micro/go-platform/internal/page"
 	pb "github.com/micro/go-platform/trace/proto"
 )
 
@@ -36,6 +37,6 @@ type query struct {
 	reverse                  bool
 }
 
-// maxAnswer bounds the spans of one answer in bytes, well below the bound of
-// a message.
-const maxAnswer = 8 << 20
+// maxAnswer bounds the spans of one answer in bytes, so that there is room for what
+// a tree says of each.
+const maxAnswer = page.Bytes
