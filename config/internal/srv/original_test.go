@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	pb "github.com/micro/go-platform/config/proto"
 	"github.com/micro/go-platform/internal/call"
+	"github.com/micro/go-platform/internal/backend"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 )
@@ -151,7 +151,7 @@ func TestRevisionOfARead(t *testing.T) {
 // TestAnswersFitADefaultClient asks for a lot. A default client takes 4 MiB; that of
 // the test takes more, and can be closed.
 func TestAnswersFitADefaultClient(t *testing.T) {
-	url := "sqlite://" + filepath.Join(t.TempDir(), "config.db")
+	url := rpctest.MySQLURL(t, backend.Shared)
 	w := newWorld(t, func(c *daemon.Config) { c.DatabaseURL = url })
 	big := fmt.Sprintf(`{"v":"%s"}`, strings.Repeat("x", 1<<20-100))
 	for i := range 6 {
