@@ -13,8 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/micro/go-platform/config/proto"
-	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/backend"
+	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
 )
