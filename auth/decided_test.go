@@ -4,11 +4,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"go-micro.dev/v6/metadata"
 	"go-micro.dev/v6/server"
 
 	"github.com/micro/go-platform/auth"
+	pb "github.com/micro/go-platform/auth/proto"
 	"github.com/micro/go-platform/internal/call"
 	"github.com/micro/go-platform/internal/daemon"
 	"github.com/micro/go-platform/internal/rpctest"
@@ -24,11 +26,13 @@ func TestAsASecondService(t *testing.T) {
 	r := newReal(t, secure)
 	r.account("shop.orders")
 	a := auth.NewAuth(auth.Id("shop.orders"), auth.Secret("shop.orders secret"), auth.Client(r.Client(rpctest.GRPC)), auth.Logger(r.Logger))
+	auth.AskEvery(a, 100*time.Millisecond)
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = a.Stop() }() // the test is over
 	ready := a.(interface{ Ready() error }).Ready
+	asks := map[string]func() error{}
 	for _, name := range []string{"shop.orders", "shop.orders.admin", "stock"} {
 		token := r.accountFor("caller", name)
 		r.Serve(rpctest.GRPC, name, server.WrapHandler(auth.HandlerWrapper(a, auth.As(name))))
@@ -37,6 +41,7 @@ func TestAsASecondService(t *testing.T) {
 			_, err := svc.Call(metadata.NewContext(t.Context(), metadata.Metadata{"authorization": "Bearer " + token}), &echo.Request{})
 			return err
 		}
+		asks[name] = ask
 		if name != "stock" {
 			rpctest.Eventually(t, "calls of "+name+" are decided", func() bool { return ask() == nil && ready() == nil })
 			continue
@@ -49,6 +54,14 @@ func TestAsASecondService(t *testing.T) {
 			t.Errorf("a call of it: %v", err)
 		}
 	}
+	// The names that it holds are decided for meanwhile, and the other one once it is granted.
+	rpctest.Eventually(t, "calls of its own names are decided", func() bool { return asks["shop.orders"]() == nil && asks["shop.orders.admin"]() == nil })
+	if _, err := r.policies.Create(r.admin(), &pb.PolicyCreateRequest{Rule: &pb.Rule{
+		Id: "stock", Effect: "allow", Services: []string{"name:stock"}, Accounts: []string{"shop.orders"},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	rpctest.Eventually(t, "calls of stock are decided", func() bool { return asks["stock"]() == nil && ready() == nil })
 }
 
 // A service that goes by a name which its account does not hold says so.

@@ -9,6 +9,9 @@ import (
 // Now replaces the clock by which tokens are judged.
 func Now(now func() time.Time) Option { return func(o *Options) { o.now = now } }
 
+// AskEvery sets how often an Auth asks again for names that were refused.
+func AskEvery(a Auth, d time.Duration) { a.(*platform).asks = d }
+
 // ReportEvery sets how often an Auth reports what it decided.
 func ReportEvery(a Auth, d time.Duration) { a.(*platform).reports = d }
 

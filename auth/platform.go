@@ -32,6 +32,7 @@ type platform struct {
 	tried    chan struct{}            // closed by the first answer, or the first failure to get one
 	saved    *snapshot
 	reports  time.Duration // between reports; shorter in tests
+	asks     time.Duration // between questions for names that were refused; shorter in tests
 
 	decided *decided
 	trouble atomic.Pointer[error] // why rules are not followed, or not all
@@ -44,7 +45,7 @@ func newPlatform(opts []Option) *platform {
 	p.own = renew.New(renew.Config[*ownToken]{Name: "own token", Fetch: fetch, Logger: o.Logger})
 	p.owns = renew.NewKeyed(renew.KeyedConfig[*ownToken]{Name: "own token for", Fetch: p.fetchOwn, Logger: o.Logger})
 	p.swaps = renew.NewMemo[*Token](cacheSize, callTimeout)
-	p.reports = reportEvery
+	p.reports, p.asks = reportEvery, askEvery
 	p.saved = &snapshot{path: o.SnapshotFile, verifier: p.verifier, log: o.Logger, dirty: make(chan struct{}, 1)}
 	p.Plugin = lifecycle.NewPlugin("auth", lifecycle.Hooks{Check: o.Validate, Open: p.open, Close: p.close})
 	return p

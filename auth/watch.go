@@ -76,6 +76,9 @@ func (p *platform) follow(ctx context.Context) (heard bool, _ error) {
 	}
 	defer stream.close()
 	defer p.heard.Store(false)
+	if p.trouble.Load() != nil { // the name that was refused may be granted by now
+		defer time.AfterFunc(p.asks, func() { cancel(errMore) }).Stop()
+	}
 	for {
 		change.Reset_ = change.Reset_ || !heard && known == ""
 		if err := p.learn(change); err != nil {
@@ -98,8 +101,11 @@ func moreOf(ctx context.Context) error {
 	return nil
 }
 
-// connect begins a stream about the services. Where the account does not hold one
-// of their names, its own is followed alone, and readiness says which is missing.
+// askEvery is how often names that were refused are asked for again.
+const askEvery = 30 * time.Second
+
+// connect begins a stream about the services, but for those whose names the account
+// does not hold: readiness says which is missing.
 func (p *platform) connect(ctx context.Context, services []string, known string) (*stream, *pb.WatchResponse, error) {
 	own, err := p.own.Get()
 	if err != nil {
@@ -116,15 +122,35 @@ func (p *platform) connect(ctx context.Context, services []string, known string)
 		return s, first, nil
 	}
 	if errors.Is(err, ErrForbidden) && len(services) > 1 {
-		p.opts.Logger.Warn("cannot decide for another service", "error", err)
-		p.trouble.Store(&err)
+		if said := p.trouble.Swap(&err); said == nil || (*said).Error() != err.Error() {
+			p.opts.Logger.Warn("cannot decide for another service", "error", err)
+		}
+		if services, err = p.held(plain(ctx, own.AccessToken), c, services); err != nil {
+			return nil, nil, err
+		}
 		p.followed.Store(own)
-		return p.remote.watch(plain(ctx, own.AccessToken), c, services[:1], known)
+		return p.remote.watch(plain(ctx, own.AccessToken), c, services, known)
 	}
 	if now, ok := p.own.Peek(); ok && now == own && errors.Is(err, ErrInvalidToken) {
 		p.own.Renew()
 	}
 	return nil, nil, err
+}
+
+// held returns the first service and those of the others that the account may decide for.
+func (p *platform) held(ctx context.Context, c client.Client, services []string) ([]string, error) {
+	held := services[:1:1]
+	for _, service := range services[1:] {
+		s, _, err := p.remote.watch(ctx, c, []string{services[0], service}, "")
+		switch {
+		case err == nil:
+			s.close()
+			held = append(held, service)
+		case !errors.Is(err, ErrForbidden):
+			return nil, err
+		}
+	}
+	return held, nil
 }
 
 // errSenseless is the error of a change that cannot be taken over.
