@@ -53,7 +53,8 @@ type Event interface {
 	// whose error it returns, or Stop comes; it waits for a log that is not
 	// there and reconnects for ever. Nothing is skipped while h is slow or the
 	// log away, but what the log's retention removed: that is counted in
-	// Dropped and logged.
+	// Dropped and logged. After a panic of h, which is logged, it goes on with
+	// the next record.
 	Subscribe(ctx context.Context, h Handler, types ...string) error
 	// Consume calls c for the records that the options select, beginning with
 	// history if they say so. Without the option Durable it is Subscribe with
