@@ -77,3 +77,24 @@ func judge(err error) (v verdict) {
 	}
 	return verdict{outcome: pb.Outcome_NACK, reason: clean.Error(err, maxReason)}
 }
+
+// guardDone returns done, called under recover: a panic must not cost the records
+// behind it. The first of the plugin is logged.
+func (p *Plugin) guardDone(done func(*Record, error)) func(*Record, error) {
+	if done == nil {
+		return nil
+	}
+	return func(r *Record, err error) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			text, stack := clean.Value(v, maxReason), string(debug.Stack())
+			p.donePanic.Do(func() {
+				p.logger().Error("event: a done panicked, others are not logged", "panic", text, "stack", stack)
+			})
+		}()
+		done(r, err)
+	}
+}

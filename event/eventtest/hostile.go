@@ -147,3 +147,29 @@ func hostilePlainHandler(t *testing.T, open opener) {
 		t.Errorf("the panics of two subscriptions were not logged once each: %s", got)
 	}
 }
+
+// A done that panics costs no record and no other done.
+func hostileDone(t *testing.T, open opener) {
+	var log notes
+	e := start(t, open, log.logger())
+	told := make(chan error, 1)
+	for _, done := range []func(*event.Record, error){
+		func(*event.Record, error) { panic("told to") },
+		func(*event.Record, error) { panic("told to") },
+		func(_ *event.Record, err error) { told <- err },
+	} {
+		if err := e.PublishAsync(context.Background(), &event.Record{Type: "x", Data: "async"}, done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-told; err != nil {
+		t.Errorf("the record behind those whose done panics: %v", err)
+	}
+	consume(t, e, nil, event.FromBeginning()).want("async", "async", "async")
+	if n := e.Dropped(); n != 0 {
+		t.Errorf("%d dropped", n)
+	}
+	if got := log.String(); strings.Count(got, "done panicked") != 1 || !strings.Contains(got, "hostileDone") {
+		t.Errorf("two panics were not logged once, with the stack: %s", got)
+	}
+}
