@@ -145,7 +145,8 @@ type Watcher interface {
 }
 
 // Source is one place that values come from. A Config calls Read and the
-// methods of one watcher from two goroutines.
+// methods of one watcher from two goroutines, and String once. A panic is an error of
+// the source.
 type Source interface {
 	// Read returns what the source says now. It gives up by itself.
 	Read() (*ChangeSet, error)

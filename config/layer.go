@@ -27,7 +27,7 @@ var errEmptied = errors.New("empty, which was not so before")
 // layer is a source and the last good thing it said.
 type layer struct {
 	config   *platform
-	source   Source
+	source   guarded
 	required bool
 	pokes    chan struct{} // read now
 	asked    chan struct{} // closed when the first Read is over
@@ -46,14 +46,14 @@ type layer struct {
 }
 
 func newLayer(p *platform, s Source, required bool) *layer {
-	l := &layer{config: p, source: s, required: required, pokes: make(chan struct{}, 1), asked: make(chan struct{})}
+	l := &layer{config: p, source: guard(s), required: required, pokes: make(chan struct{}, 1), asked: make(chan struct{})}
 	l.answered = sync.OnceFunc(func() { close(l.asked) })
 	return l
 }
 
 func (l *layer) status() SourceStatus {
 	return SourceStatus{
-		Source: l.source.String(), Required: l.required, Loaded: l.last != nil, FromSnapshot: l.fromSnapshot,
+		Source: l.source.name, Required: l.required, Loaded: l.last != nil, FromSnapshot: l.fromSnapshot,
 		Updated: l.updated, Err: l.err, WatchErr: l.watchErr,
 		Skipped: slices.Clone(l.skipped),
 	}
@@ -91,7 +91,7 @@ func (l *layer) read(ctx context.Context) error {
 	l.config.mu.Lock()
 	told := l.told
 	l.config.mu.Unlock()
-	cs, err := l.ask(ctx)
+	cs, err := l.source.read(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -101,20 +101,6 @@ func (l *layer) read(ctx context.Context) error {
 		return nil // a watcher knows better: this may be from before
 	}
 	return l.take(cs, err)
-}
-
-func (l *layer) ask(ctx context.Context) (*ChangeSet, error) {
-	if s, ok := l.source.(ContextSource); ok {
-		return s.ReadContext(ctx)
-	}
-	return l.source.Read()
-}
-
-func (l *layer) watch(ctx context.Context) (SourceWatcher, error) {
-	if s, ok := l.source.(ContextSource); ok {
-		return s.WatchContext(ctx)
-	}
-	return l.source.Watch()
 }
 
 // follow hears of changes for as long as the source can tell of them.
@@ -138,7 +124,7 @@ func (l *layer) follow(ctx context.Context) {
 // hear listens to one watcher until it fails, and reports whether it said
 // anything.
 func (l *layer) hear(ctx context.Context) (heard bool, _ error) {
-	w, err := l.watch(ctx)
+	w, err := l.source.watch(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -167,7 +153,7 @@ func (l *layer) hear(ctx context.Context) (heard bool, _ error) {
 func (l *layer) watching() {
 	l.config.mu.Lock()
 	if l.watchErr != nil {
-		l.config.opts.Logger.Info("config source tells of changes again", "source", l.source.String())
+		l.config.opts.Logger.Info("config source tells of changes again", "source", l.source.name)
 	}
 	l.watchErr = nil
 	l.config.mu.Unlock()
@@ -186,7 +172,7 @@ func (l *layer) lost(err error) {
 	l.config.mu.Lock()
 	defer l.config.mu.Unlock()
 	if l.watchErr == nil && l.err == nil {
-		l.config.opts.Logger.Warn("config source does not tell of changes, it is polled", "source", l.source.String(), "error", err)
+		l.config.opts.Logger.Warn("config source does not tell of changes, it is polled", "source", l.source.name, "error", err)
 	}
 	l.watchErr = err
 }
@@ -214,9 +200,9 @@ func (l *layer) take(cs *ChangeSet, err error) error {
 	log := l.config.opts.Logger
 	switch {
 	case err == nil && was != nil:
-		log.Info("config source is well again", "source", l.source.String())
+		log.Info("config source is well again", "source", l.source.name)
 	case err != nil && (was == nil || was.Error() != err.Error()):
-		log.Warn("config source failed, its last good values stay", "source", l.source.String(), "has_values", l.last != nil, "error", err)
+		log.Warn("config source failed, its last good values stay", "source", l.source.name, "has_values", l.last != nil, "error", err)
 	}
 	return err
 }
@@ -234,7 +220,7 @@ func (l *layer) believe(cs *ChangeSet) error {
 	if time.Since(l.emptied) < secondLook {
 		return errEmptied
 	}
-	l.config.opts.Logger.Warn("config source is empty now, its values are gone", "source", l.source.String())
+	l.config.opts.Logger.Warn("config source is empty now, its values are gone", "source", l.source.name)
 	return nil
 }
 
@@ -250,7 +236,7 @@ func (l *layer) forget(err error) error {
 		return failed
 	}
 	l.fromSnapshot = false
-	l.config.opts.Logger.Warn("config source has nothing any more, what the snapshot file has of it is not used", "source", l.source.String())
+	l.config.opts.Logger.Warn("config source has nothing any more, what the snapshot file has of it is not used", "source", l.source.name)
 	l.changed()
 	return err
 }
@@ -287,7 +273,7 @@ func (l *layer) use(cs *ChangeSet) error {
 // from those before.
 func (l *layer) skip(entries []string) {
 	if len(entries) > 0 && !slices.Equal(entries, l.skipped) {
-		l.config.opts.Logger.Warn("config source has entries that are of no use, the others are taken", "source", l.source.String(), "skipped", entries)
+		l.config.opts.Logger.Warn("config source has entries that are of no use, the others are taken", "source", l.source.name, "skipped", entries)
 	}
 	l.skipped = slices.Clone(entries)
 }
@@ -297,12 +283,12 @@ func parse(r Reader, cs *ChangeSet) (conftree.Tree, error) {
 	if len(cs.Data) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrInvalid, len(cs.Data), MaxSize)
 	}
-	if r.String() == "json" {
+	if writesJSON(r) {
 		return conftree.Decode(cs.Format, cs.Data)
 	}
-	parsed, err := r.Parse(cs)
+	said, err := parsed(r, cs)
 	if err != nil {
 		return nil, err
 	}
-	return conftree.Decode(parsed.Format, parsed.Data)
+	return conftree.Decode(said.Format, said.Data)
 }

@@ -242,7 +242,7 @@ func (p *platform) union() (conftree.Tree, error) {
 	if _, ours := p.opts.Reader.(jsonReader); ours {
 		return tree, nil // JSON forgets how some numbers were written
 	}
-	merged, err := p.opts.Reader.Parse(all...)
+	merged, err := parsed(p.opts.Reader, all...)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +259,7 @@ func (p *platform) publish(tree conftree.Tree) {
 	s := &state{root: grow(old.root, tree, place{doubts: p.doubts}), overlay: p.overlay, changed: make(chan struct{})}
 	for _, l := range p.layers {
 		if l.tree != nil {
-			s.layers = append(s.layers, layerTree{l.source.String(), l.tree})
+			s.layers = append(s.layers, layerTree{l.source.name, l.tree})
 		}
 	}
 	p.now.Store(s)

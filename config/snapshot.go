@@ -68,7 +68,7 @@ func (p *platform) save() error {
 	var all []snapshotSource
 	for _, l := range p.layers {
 		if l.last != nil {
-			all = append(all, snapshotSource{l.source.String(), l.last.Timestamp, l.last.Format, l.last.Data})
+			all = append(all, snapshotSource{l.source.name, l.last.Timestamp, l.last.Format, l.last.Data})
 		}
 	}
 	p.mu.Unlock()
@@ -134,7 +134,7 @@ func load(path string) ([]snapshotSource, error) {
 func (p *platform) use(saved []snapshotSource) error {
 	for _, l := range p.layers {
 		for i, s := range saved {
-			if s.Source != l.source.String() {
+			if s.Source != l.source.name {
 				continue
 			}
 			cs := &ChangeSet{Timestamp: s.Timestamp, Data: s.Data, Checksum: checksum(s.Data), Source: s.Source, Format: s.Format}

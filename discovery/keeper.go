@@ -83,7 +83,7 @@ func check(s *registry.Service) error {
 			return fmt.Errorf("service.nodes: %w: a node without id or address", rpcerr.ErrInvalid)
 		}
 	}
-	return nil
+	return checkText(s)
 }
 
 // register remembers the nodes and registers them.

@@ -15,7 +15,8 @@ import (
 // Consumer handles a record. In a durable subscription nil acknowledges it; an
 // error has it delivered again, after a wait that doubles from 100 ms to 30 s,
 // unless it is one of Retry or Reject. ctx ends after AckWait, and with that
-// of Consume. A panic goes on and leaves the record unsettled.
+// of Consume. A panic is an error of c: the first of a Consume is logged with its
+// stack, the others are counted in the log when it ends.
 type Consumer func(ctx context.Context, d *Delivery) error
 
 // Delivery is a record on its way to a Consumer.

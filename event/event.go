@@ -41,7 +41,7 @@ type Event interface {
 	// blocks until ctx ends. An error says that the record was not queued. Else done,
 	// which may be nil, is called once: with nil when the record is on disk,
 	// with an error when the log refused it or Stop came first. It is called
-	// by the one sender and must not block. It gets a copy of the record as it
+	// by the one sender and must not block; its first panic is logged. It gets a copy of the record as it
 	// was at the call, with its Sequence: the caller may reuse its own.
 	PublishAsync(ctx context.Context, r *Record, done func(*Record, error)) error
 	// Flush waits until what was queued before is on disk, ctx ends or Stop
@@ -53,7 +53,8 @@ type Event interface {
 	// whose error it returns, or Stop comes; it waits for a log that is not
 	// there and reconnects for ever. Nothing is skipped while h is slow or the
 	// log away, but what the log's retention removed: that is counted in
-	// Dropped and logged.
+	// Dropped and logged. After a panic of h, which is logged, it goes on with
+	// the next record.
 	Subscribe(ctx context.Context, h Handler, types ...string) error
 	// Consume calls c for the records that the options select, beginning with
 	// history if they say so. Without the option Durable it is Subscribe with

@@ -17,15 +17,32 @@ const reconnectMax = 5 * time.Second
 
 // Subscribe implements Event.
 func (p *Plugin) Subscribe(ctx context.Context, h Handler, types ...string) error {
-	return p.Consume(ctx, func(_ context.Context, d *Delivery) error {
+	f := func(_ context.Context, d *Delivery) error {
 		h(d.Record)
 		return nil
-	}, Types(types...))
+	}
+	return p.consume(ctx, newConsumeOptions(Types(types...)), func(ctx context.Context, o ConsumeOptions) error {
+		follower := newFollower(p, f, o)
+		follower.goesOn = true
+		return follower.run(ctx)
+	})
 }
 
 // Consume implements Event.
 func (p *Plugin) Consume(ctx context.Context, c Consumer, opts ...ConsumeOption) error {
-	o := newConsumeOptions(opts...)
+	return p.consume(ctx, newConsumeOptions(opts...), func(ctx context.Context, o ConsumeOptions) error {
+		if o.Name == "" {
+			return newFollower(p, c, o).run(ctx)
+		}
+		if err := newMember(p, c, o).run(ctx); err != nil {
+			return fmt.Errorf("event: consume: %w", err)
+		}
+		return nil
+	})
+}
+
+// consume runs a subscription until it, ctx or the plugin ends.
+func (p *Plugin) consume(ctx context.Context, o ConsumeOptions, run func(context.Context, ConsumeOptions) error) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -36,12 +53,7 @@ func (p *Plugin) Consume(ctx context.Context, c Consumer, opts ...ConsumeOption)
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.Life(), cancel)()
-	var err error
-	if o.Name == "" {
-		err = newFollower(p, c, o).run(inner)
-	} else if err = newMember(p, c, o).run(inner); err != nil {
-		err = fmt.Errorf("event: consume: %w", err)
-	}
+	err := run(inner, o)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -93,13 +105,16 @@ func (c *connection) down(ctx context.Context, err error) error {
 // follower is a subscription that nobody but itself remembers.
 type follower struct {
 	connection
-	consumer Consumer
-	types    []string
-	from     plugin.Position
+	handler *guard
+	types   []string
+	from    plugin.Position
+	goesOn  bool  // after a failure of the handler
+	failure error // of the handler; it ends the subscription
 }
 
 func newFollower(p *Plugin, c Consumer, o ConsumeOptions) *follower {
-	f := &follower{connection: newConnection(p, o), consumer: c, types: o.Types}
+	f := &follower{connection: newConnection(p, o), types: o.Types}
+	f.handler = &guard{plugin: p, what: f.what, consumer: c}
 	f.from = plugin.Position{Start: pb.Start(o.Start), Sequence: o.Sequence}
 	if o.Start == StartTime {
 		f.from.Time = o.Time.UnixNano()
@@ -107,18 +122,17 @@ func newFollower(p *Plugin, c Consumer, o ConsumeOptions) *follower {
 	return f
 }
 
-// handlerError ends a subscription.
-type handlerError struct{ error }
-
-func (e handlerError) Unwrap() error { return e.error }
+// errHandler stands for the error of a handler, whose methods may panic, while it
+// passes a driver.
+var errHandler = errors.New("the handler failed")
 
 func (f *follower) run(ctx context.Context) error {
+	defer f.handler.over()
 	for {
 		err := f.plugin.driver.Follow(ctx, f.from, f.types, func(page *plugin.Page) error { return f.page(ctx, page) })
-		var failed handlerError
 		switch {
-		case errors.As(err, &failed):
-			return failed.error
+		case f.failure != nil:
+			return f.failure
 		case errors.Is(err, ErrInvalid):
 			return fmt.Errorf("event: consume: %w", err)
 		}
@@ -147,8 +161,9 @@ func (f *follower) page(ctx context.Context, page *plugin.Page) error {
 		if page.Last > m.Sequence {
 			d.Lag = page.Last - m.Sequence
 		}
-		if err := f.plugin.handle(ctx, f.consumer, d); err != nil {
-			return handlerError{err}
+		if err := f.handler.handle(ctx, d); err != nil && !f.goesOn {
+			f.failure = err
+			return errHandler
 		}
 		f.from.Start, f.from.Sequence = pb.Start_SEQUENCE, m.Sequence+1
 	}

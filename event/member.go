@@ -3,7 +3,6 @@ package event
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -24,12 +23,12 @@ const remembered = 8192
 // connection to the log comes and goes.
 type member struct {
 	connection
-	consumer Consumer
-	options  ConsumeOptions
-	id       string
-	log      string // of the last connection
-	work     chan *holding
-	wake     chan struct{} // outcomes came
+	handler *guard
+	options ConsumeOptions
+	id      string
+	log     string // of the last connection
+	work    chan *holding
+	wake    chan struct{} // outcomes came
 
 	mu       sync.Mutex
 	lag      uint64
@@ -57,9 +56,11 @@ type place struct {
 }
 
 func newMember(p *Plugin, c Consumer, o ConsumeOptions) *member {
+	conn := newConnection(p, o)
 	return &member{
-		connection: newConnection(p, o),
-		consumer:   c, options: o, id: uuid.NewString(),
+		connection: conn,
+		handler:    &guard{plugin: p, what: conn.what, consumer: c},
+		options:    o, id: uuid.NewString(),
 		work:  make(chan *holding, o.Prefetch),
 		wake:  make(chan struct{}, 1),
 		held:  make(map[uint64]*holding),
@@ -82,6 +83,7 @@ func (m *member) conf() *pb.Subscription {
 func (m *member) run(ctx context.Context) error {
 	workers, stop := context.WithCancel(ctx)
 	defer stop()
+	defer m.handler.over()
 	var running sync.WaitGroup
 	for range m.options.Concurrency {
 		running.Go(func() { m.worker(workers) })
@@ -315,13 +317,13 @@ func (m *member) begin(h *holding) (lag uint64, ok bool) {
 func (m *member) handle(ctx context.Context, h *holding, lag uint64) {
 	within, cancel := context.WithTimeout(ctx, m.options.AckWait)
 	defer cancel()
-	err := m.plugin.handle(within, m.consumer, &Delivery{Record: fromMessage(h.record), Try: int(h.first), Lag: lag})
-	m.finish(h, err, ctx.Err() != nil)
+	err := m.handler.handle(within, &Delivery{Record: fromMessage(h.record), Try: int(h.first), Lag: lag})
+	m.finish(h, judge(err), ctx.Err() != nil)
 }
 
 // finish notes the outcome. What was interrupted by the end of Consume has
 // none: it goes back as if it had not been delivered.
-func (m *member) finish(h *holding, err error, interrupted bool) {
+func (m *member) finish(h *holding, v verdict, interrupted bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seq := h.record.Sequence
@@ -329,29 +331,24 @@ func (m *member) finish(h *holding, err error, interrupted bool) {
 		return // of a log that is gone
 	}
 	delete(m.held, seq)
-	if err != nil && interrupted {
+	if v.outcome != pb.Outcome_ACK && interrupted {
 		return
 	}
-	if err == nil {
+	if v.outcome == pb.Outcome_ACK {
 		m.remember(place{seq, h.record.Id})
 	}
-	m.outcomes = append(m.outcomes, settlement(h, err))
+	m.outcomes = append(m.outcomes, settlement(h, v))
 	m.notify()
 }
 
 // settlement says how a handler ended.
-func settlement(h *holding, err error) *pb.Settlement {
-	out := &pb.Settlement{Sequence: h.record.Sequence, Try: h.try}
-	var again *retryError
-	var reject *rejectError
+func settlement(h *holding, v verdict) *pb.Settlement {
+	out := &pb.Settlement{Sequence: h.record.Sequence, Try: h.try, Outcome: v.outcome, Reason: v.reason}
 	switch {
-	case err == nil:
-	case errors.As(err, &reject):
-		out.Outcome, out.Reason = pb.Outcome_REJECT, reject.err.Error()
-	case errors.As(err, &again):
-		out.Outcome, out.Reason, out.Delay = pb.Outcome_NACK, fmt.Sprint(again.err), int64(again.after)
-	default:
-		out.Outcome, out.Reason, out.Delay = pb.Outcome_NACK, err.Error(), int64(retryDelay(int(h.try)))
+	case v.again != nil:
+		out.Delay = int64(v.again.after)
+	case v.outcome == pb.Outcome_NACK:
+		out.Delay = int64(retryDelay(int(h.try)))
 	}
 	return out
 }

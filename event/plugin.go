@@ -29,6 +29,8 @@ type Plugin struct {
 	queue   *batch.Queue[*queued]
 	skipped loss.Counter
 
+	donePanic sync.Once // the log
+
 	mu       sync.Mutex
 	closing  bool
 	handlers sync.WaitGroup // calls underway; none begins while it closes

@@ -185,7 +185,7 @@ func (p *Plugin) PublishAsync(ctx context.Context, r *Record, done func(*Record,
 		return err
 	}
 	defer p.handlers.Done()
-	q, err := p.prepare(ctx, r, done)
+	q, err := p.prepare(ctx, r, p.guardDone(done))
 	if err != nil {
 		return fmt.Errorf("event: publish: %w", err)
 	}

@@ -33,6 +33,7 @@ func Run(t *testing.T, n func(t testing.TB, opts ...config.Option) config.Config
 		"SetAndDel":        testSetAndDel,
 		"BadSource":        testBadSource,
 		"Emptied":          testEmptied,
+		"Hostile":          testHostile,
 		"Gone":             testGone,
 		"Values":           testValues,
 		"Skipped":          testSkipped,

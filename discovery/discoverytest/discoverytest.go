@@ -36,6 +36,7 @@ func Run(t *testing.T, newDiscovery New) {
 		"Lifecycle": testLifecycle, "Register": testRegister, "Versions": testVersions, "Metadata": testMetadata,
 		"Endpoints": testEndpoints, "List": testList, "Watch": testWatch, "Copies": testCopies, "Unknown": testUnknown,
 		"Bad": testBad, "Stopped": testStopped, "Concurrent": testConcurrent, "Moved": testMoved,
+		"Text": testText,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newDiscovery) })
 	}

@@ -81,6 +81,9 @@ func Run(t *testing.T, newEvent func(t testing.TB, opts ...event.Option) event.E
 		{"LargeDeadLetter", largeDeadLetter},
 		{"DeadlyRecord", deadlyRecord},
 		{"HungPlace", hungPlace},
+		{"HostileHandler", hostileHandler},
+		{"HostilePlainHandler", hostilePlainHandler},
+		{"HostileDone", hostileDone},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, n.in(t)) })
 	}
