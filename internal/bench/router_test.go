@@ -139,6 +139,8 @@ type clientCore struct {
 	call     client.CallFunc
 }
 
+func (c *clientCore) String() string { return "core" }
+
 func (c *clientCore) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
 	var o client.CallOptions
 	for _, opt := range opts {
