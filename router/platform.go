@@ -35,7 +35,7 @@ type platform struct {
 	option    client.CallOption // what ClientWrapper gives every call
 	options   []client.CallOption
 	retries   retries
-	witnessed atomic.Bool // calls of a grpc client tell whether they were sent
+	witnessed atomic.Bool // of a call of a grpc client it is known whether it was sent
 	// recorders and marked are what option sets where a call has none.
 	recorders []client.CallWrapper
 	marked    context.Context
