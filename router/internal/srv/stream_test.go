@@ -3,7 +3,6 @@ package srv_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -202,9 +201,10 @@ func TestBadStreamsAreRefused(t *testing.T) {
 	}
 }
 
-func TestTwoInstancesShareTheirStore(t *testing.T) {
-	file := "sqlite://" + filepath.Join(t.TempDir(), "router.db")
-	shared := func(c *daemon.Config) { c.DatabaseURL = file }
+func TestTwoInstancesShareTheirStore(t *testing.T) { rpctest.SharedDatabases(t, shareStore) }
+
+func shareStore(t *testing.T, url string) {
+	shared := func(c *daemon.Config) { c.DatabaseURL = url }
 	one := boot(t, shared)
 	two := boot(t, shared) // on a network of its own, so that calls reach it
 	two.register(t, 1)
