@@ -101,7 +101,7 @@ func reasons(t *testing.T, f *Fixture) {
 		says  []string // one of them
 	}{
 		"revoked":          {ended, []string{"revoked"}},
-		"another issuer's": {NewIssuer(t).Token("suite.forged", nil), []string{"signature", "unknown"}},
+		"another issuer's": {NewIssuer(t).Token("suite.forged", nil), []string{"signature", "unknown", "not an access token"}},
 		"garbage":          {"garbage", []string{"not a signed token", "unknown", "not active"}},
 	} {
 		_, err := f.authorize(c.token, "Suite.Call")

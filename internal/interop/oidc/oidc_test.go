@@ -66,7 +66,7 @@ func newProvider(t testing.TB, signed bool) *provider {
 		t.Fatal(err)
 	}
 	// Before anybody asks: fosite's store is not to be changed while it serves.
-	for _, id := range []string{"", ".good", ".ready", ".bad", ".revoked", ".spared", ".seen", ".chosen", ".many"} {
+	for _, id := range []string{"", ".good", ".ready", ".bad", ".revoked", ".spared", ".seen", ".chosen", ".many", ".first", ".late", ".ended"} {
 		p.client(authtest.Service + id)
 	}
 	var strategy foauth2.CoreStrategy = compose.NewOAuth2HMACStrategy(config)
