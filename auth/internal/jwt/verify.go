@@ -119,7 +119,7 @@ func whole(raw []byte) bool {
 	}
 }
 
-// escaped returns the character of an escape \uXXXX, 0 for another.
+// escaped returns the character of a backslash, u and four digits, 0 for another.
 func escaped(raw []byte) rune {
 	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
 		return 0
